@@ -1,0 +1,210 @@
+//! A best-fit allocator over regions of abstract bytes. It touches no memory itself, so the same
+//! sequence of requests gives the same places on every device, the shape-only one included.
+
+use std::collections::BTreeSet;
+
+/// Every buffer starts on this boundary: a cache line, and what 512-bit and TMA accesses want.
+pub const ALIGN_BYTES: usize = 256;
+
+/// What memory is for. `hrm plan` prints one line for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Purpose {
+    Weights,
+    Gradients,
+    Optimizer,
+    Carry,
+    Activations,
+    Workspace,
+}
+
+impl Purpose {
+    pub const ALL: [Purpose; 6] = [
+        Purpose::Weights,
+        Purpose::Gradients,
+        Purpose::Optimizer,
+        Purpose::Carry,
+        Purpose::Activations,
+        Purpose::Workspace,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Weights => "weights",
+            Purpose::Gradients => "gradients",
+            Purpose::Optimizer => "optimizer",
+            Purpose::Carry => "carry",
+            Purpose::Activations => "activations",
+            Purpose::Workspace => "workspace",
+        }
+    }
+}
+
+/// Bytes by purpose, now and at the moment of the highest total.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub now_bytes: [usize; 6],
+    pub peak_bytes: [usize; 6],
+    /// Bytes of all regions that would hold the run: what to reserve.
+    pub span_bytes: usize,
+}
+
+impl Usage {
+    pub fn now_total_bytes(&self) -> usize {
+        self.now_bytes.iter().sum()
+    }
+
+    pub fn peak_total_bytes(&self) -> usize {
+        self.peak_bytes.iter().sum()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub region: usize,
+    pub offset: usize,
+    bytes: usize,
+    purpose: Purpose,
+}
+
+#[derive(Default)]
+pub struct Arena {
+    regions: Vec<Region>,
+    usage: Usage,
+}
+
+#[derive(Default)]
+struct Region {
+    bytes: usize,
+    /// Free holes by (length, offset), for best fit, and by (offset, length), to merge neighbours.
+    by_bytes: BTreeSet<(usize, usize)>,
+    by_offset: BTreeSet<(usize, usize)>,
+    high_bytes: usize,
+}
+
+/// How much to add when nothing fits: large steps, so that growth is rare.
+pub(super) fn growth_bytes(request_bytes: usize) -> usize {
+    round_up(request_bytes).max(64 << 20)
+}
+
+fn round_up(bytes: usize) -> usize {
+    bytes.max(1).next_multiple_of(ALIGN_BYTES)
+}
+
+impl Arena {
+    /// Returns the new region's number.
+    pub fn add_region(&mut self, bytes: usize) -> usize {
+        let mut region = Region { bytes, ..Region::default() };
+        region.insert(0, bytes);
+        self.regions.push(region);
+        self.regions.len() - 1
+    }
+
+    pub(super) fn alloc(&mut self, bytes: usize, purpose: Purpose) -> Option<Place> {
+        let bytes = round_up(bytes);
+        let (region, offset) = self
+            .regions
+            .iter_mut()
+            .enumerate()
+            .find_map(|(i, region)| region.take(bytes).map(|offset| (i, offset)))?;
+        self.usage.now_bytes[purpose as usize] += bytes;
+        if self.usage.now_total_bytes() > self.usage.peak_total_bytes() {
+            self.usage.peak_bytes = self.usage.now_bytes;
+        }
+        Some(Place { region, offset, bytes, purpose })
+    }
+
+    pub(super) fn free(&mut self, place: &Place) {
+        self.usage.now_bytes[place.purpose as usize] -= place.bytes;
+        self.regions[place.region].insert(place.offset, place.bytes);
+    }
+
+    pub fn usage(&self) -> Usage {
+        let used_bytes = |r: &Region| r.high_bytes;
+        Usage { span_bytes: self.regions.iter().map(used_bytes).sum(), ..self.usage }
+    }
+}
+
+impl Region {
+    fn take(&mut self, bytes: usize) -> Option<usize> {
+        let &(hole_bytes, offset) = self.by_bytes.range((bytes, 0)..).next()?;
+        self.remove(offset, hole_bytes);
+        if hole_bytes > bytes {
+            self.insert_raw(offset + bytes, hole_bytes - bytes);
+        }
+        self.high_bytes = self.high_bytes.max(offset + bytes);
+        Some(offset)
+    }
+
+    fn insert(&mut self, mut offset: usize, mut bytes: usize) {
+        if let Some(&(o, b)) = self.by_offset.range(..(offset, 0)).next_back()
+            && o + b == offset
+        {
+            self.remove(o, b);
+            (offset, bytes) = (o, bytes + b);
+        }
+        if let Some(&(o, b)) = self.by_offset.range((offset + bytes, 0)..).next()
+            && o == offset + bytes
+        {
+            self.remove(o, b);
+            bytes += b;
+        }
+        debug_assert!(offset + bytes <= self.bytes);
+        self.insert_raw(offset, bytes);
+    }
+
+    fn insert_raw(&mut self, offset: usize, bytes: usize) {
+        self.by_bytes.insert((bytes, offset));
+        self.by_offset.insert((offset, bytes));
+    }
+
+    fn remove(&mut self, offset: usize, bytes: usize) {
+        self.by_bytes.remove(&(bytes, offset));
+        self.by_offset.remove(&(offset, bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_merge_and_are_reused() {
+        let mut a = Arena::default();
+        a.add_region(10 * ALIGN_BYTES);
+        let p: Vec<_> = (0..10).map(|_| a.alloc(1, Purpose::Weights).unwrap()).collect();
+        assert!(a.alloc(1, Purpose::Weights).is_none());
+        for i in [3, 5, 4] {
+            a.free(&p[i]);
+        }
+        let big = a.alloc(3 * ALIGN_BYTES, Purpose::Carry).unwrap();
+        assert_eq!(big.offset, 3 * ALIGN_BYTES);
+        assert_eq!(a.usage().peak_total_bytes(), 10 * ALIGN_BYTES);
+        assert_eq!(a.usage().now_bytes[Purpose::Carry as usize], 3 * ALIGN_BYTES);
+    }
+
+    #[test]
+    fn random_requests_never_overlap() {
+        let mut rng = crate::rng::Rng::new(3, crate::rng::Purpose::Test, 0);
+        let mut a = Arena::default();
+        a.add_region(1 << 20);
+        let mut live: Vec<Place> = vec![];
+        for _ in 0..5_000 {
+            if rng.below(2) == 0 || live.is_empty() {
+                if let Some(p) = a.alloc(rng.below(20_000) as usize, Purpose::Workspace) {
+                    assert!(
+                        live.iter()
+                            .all(|q| p.offset + p.bytes <= q.offset
+                                || q.offset + q.bytes <= p.offset)
+                    );
+                    live.push(p);
+                }
+            } else {
+                let p = live.swap_remove(rng.below(live.len() as u32) as usize);
+                a.free(&p);
+            }
+        }
+        live.iter().for_each(|p| a.free(p));
+        assert_eq!(a.usage().now_total_bytes(), 0);
+        assert!(a.alloc(1 << 20, Purpose::Workspace).is_some(), "all holes merged back");
+    }
+}

@@ -1,0 +1,27 @@
+//! `hrm`: a training engine for the Hierarchical Reasoning Model (HRM) and its relatives.
+//!
+//! Import rule (held by `tests/layout.rs`); `a <- b` means that b may use a:
+//!
+//! ```text
+//! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
+//! error shape rng       <- data                  (data never sees a tensor or a device)
+//! models data           <- eval                  (never imports train)
+//! models data eval      <- train
+//! all                   <- cli <- main
+//! ```
+//!
+//! Dimension letters: `B` batch, `T` positions (puzzle prefix + cells), `S` cells, `P` puzzle
+//! prefix (`T = P + S`), `C` width, `NH` heads, `HD` head width, `F` MLP inner width,
+//! `V` vocabulary, `NP` puzzle ids, `NL` layers, `N = B*T` rows. `H` and `L` alone are the two
+//! reasoning levels and never mean heads or layers.
+
+pub mod backend;
+pub mod cli;
+pub mod data;
+pub mod dtype;
+pub mod error;
+pub mod rng;
+pub mod shape;
+pub mod tensor;
+
+pub use error::{Error, Result};

@@ -1,0 +1,150 @@
+//! Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy
+//! as 1, 2, 3", SC 2011). A draw is a pure function of (key, counter), so that any step, sample or
+//! thread can be reached without replaying the ones before it, on the host and on a device alike.
+
+/// One Philox4x32-10 block: 128 random bits for a 64-bit key and a 128-bit counter.
+pub fn philox(key: u64, counter: [u32; 4]) -> [u32; 4] {
+    let (mut k0, mut k1) = (key as u32, (key >> 32) as u32);
+    let mut c = counter;
+    for round in 0..10 {
+        if round > 0 {
+            k0 = k0.wrapping_add(0x9E37_79B9);
+            k1 = k1.wrapping_add(0xBB67_AE85);
+        }
+        let p0 = 0xD251_1F53_u64 * c[0] as u64;
+        let p1 = 0xCD9E_8D57_u64 * c[2] as u64;
+        c = [(p1 >> 32) as u32 ^ c[1] ^ k0, p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k1, p0 as u32];
+    }
+    c
+}
+
+/// What a stream is for. The numbers are part of the file format: a resumed run depends on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Purpose {
+    Init = 1,
+    Halting = 2,
+    Dropout = 3,
+    Order = 4,
+    Augment = 5,
+    Generate = 6,
+    Test = 7,
+}
+
+/// A sequential reader of one stream: `(seed, purpose, stream)` fixes it.
+#[derive(Clone, Debug)]
+pub struct Rng {
+    key: u64,
+    purpose: u32,
+    stream: u64,
+    block: u32,
+    buffer: [u32; 4],
+    used: u8,
+}
+
+impl Rng {
+    pub fn new(seed: u64, purpose: Purpose, stream: u64) -> Self {
+        Self { key: seed, purpose: purpose as u32, stream, block: 0, buffer: [0; 4], used: 4 }
+    }
+
+    pub fn u32(&mut self) -> u32 {
+        if self.used == 4 {
+            let counter =
+                [self.block, self.purpose, self.stream as u32, (self.stream >> 32) as u32];
+            self.buffer = philox(self.key, counter);
+            self.block = self.block.wrapping_add(1);
+            self.used = 0;
+        }
+        self.used += 1;
+        self.buffer[self.used as usize - 1]
+    }
+
+    pub fn u64(&mut self) -> u64 {
+        self.u32() as u64 | (self.u32() as u64) << 32
+    }
+
+    /// Uniform in `0..n` without bias (rejection). `n` must be positive.
+    pub fn below(&mut self, n: u32) -> u32 {
+        assert!(n > 0, "Rng::below(0)");
+        let zone = u32::MAX - (u32::MAX - n + 1) % n;
+        loop {
+            let x = self.u32();
+            if x <= zone {
+                return x % n;
+            }
+        }
+    }
+
+    /// Uniform in [0, 1) with 24 random bits.
+    pub fn uniform(&mut self) -> f32 {
+        unit_f32(self.u32())
+    }
+
+    /// Uniform in (0, 1) with 53 random bits: safe as the argument of a logarithm.
+    pub fn uniform_f64(&mut self) -> f64 {
+        ((self.u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    /// Standard normal (Box-Muller).
+    pub fn normal(&mut self) -> f64 {
+        let (u, v) = (self.uniform_f64(), self.uniform_f64());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+
+    /// Fisher-Yates.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i as u32 + 1) as usize);
+        }
+    }
+}
+
+/// The top 24 bits of a random word as a float in [0, 1).
+#[inline(always)]
+pub fn unit_f32(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / (1 << 24) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published known-answer vectors of Philox4x32-10 (Random123 `kat_vectors`).
+    #[test]
+    fn philox_matches_published_vectors() {
+        assert_eq!(philox(0, [0; 4]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(
+            philox(u64::MAX, [u32::MAX; 4]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox(0x299f_31d0_a409_3822, [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344]),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn streams_differ_and_repeat() {
+        let draw = |p, s| {
+            let mut r = Rng::new(7, p, s);
+            (0..9).map(|_| r.u32()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(Purpose::Init, 3), draw(Purpose::Init, 3));
+        assert_ne!(draw(Purpose::Init, 3), draw(Purpose::Init, 4));
+        assert_ne!(draw(Purpose::Init, 3), draw(Purpose::Order, 3));
+    }
+
+    #[test]
+    fn below_is_uniform_and_shuffle_permutes() {
+        let mut r = Rng::new(1, Purpose::Test, 0);
+        let mut counts = [0u32; 7];
+        (0..70_000).for_each(|_| counts[r.below(7) as usize] += 1);
+        assert!(counts.iter().all(|c| (9_500..10_500).contains(c)), "{counts:?}");
+        let mut v: Vec<u32> = (0..100).collect();
+        r.shuffle(&mut v);
+        let mut sorted = v.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+        assert_ne!(v, sorted);
+    }
+}
