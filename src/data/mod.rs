@@ -1,1 +1,23 @@
 //! Data sets: grids, vocabulary, augmentation, shards, samplers. Sees no tensor and no device.
+
+pub mod augment;
+pub mod batch;
+pub mod canvas;
+pub mod dataset;
+pub mod grid;
+pub mod loader;
+pub mod manifest;
+pub mod output;
+pub mod pattern;
+pub mod sampler;
+pub mod shard;
+pub mod task;
+pub mod vocab;
+
+pub use batch::{Batch, BatchOptions};
+pub use dataset::DataSet;
+pub use grid::{Grid, Pair};
+pub use loader::{Loaded, Loader};
+pub use sampler::{Order, Position, Sampler};
+pub use task::Task;
+pub use vocab::Kind;

@@ -1,0 +1,125 @@
+//! An opened data set: manifest, one shard per split, names of the puzzle ids.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::manifest::{self, Manifest};
+use super::shard::{Example, Shard, Spec};
+use super::vocab::Kind;
+use crate::{Error, Result};
+
+pub struct DataSet {
+    dir: PathBuf,
+    manifest: Manifest,
+    splits: Vec<(String, Shard)>,
+    identifiers: OnceLock<Vec<String>>,
+}
+
+impl DataSet {
+    /// Cheap: maps the shards and checks their headers against the manifest.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let manifest = Manifest::read(dir)?;
+        let mut splits = vec![];
+        for (name, entry) in &manifest.splits {
+            let path = dir.join(&entry.shard);
+            let shard = Shard::open(&path)?;
+            if shard.digest() != entry.digest || shard.spec() != manifest.spec() {
+                return Err(Error::corrupt(
+                    &path,
+                    format!("is not the shard that {} lists; build it again", manifest::FILE),
+                ));
+            }
+            if shard.largest_puzzle_id() as usize >= manifest.num_puzzle_ids {
+                let (id, count) = (shard.largest_puzzle_id(), manifest.num_puzzle_ids);
+                return Err(Error::corrupt(&path, format!("has puzzle id {id} of {count}")));
+            }
+            splits.push((name.clone(), shard));
+        }
+        Ok(Self { dir: dir.to_owned(), manifest, splits, identifiers: OnceLock::new() })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub fn spec(&self) -> Spec {
+        self.manifest.spec()
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.manifest.kind
+    }
+
+    pub fn canvas(&self) -> usize {
+        self.manifest.canvas
+    }
+
+    pub fn seq_len(&self) -> usize {
+        self.spec().seq_len()
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        self.manifest.vocab_size
+    }
+
+    /// Rows of the puzzle embedding, the blank one included.
+    pub fn num_puzzle_ids(&self) -> usize {
+        self.manifest.num_puzzle_ids
+    }
+
+    /// What a checkpoint stores to refuse a resume on other data.
+    pub fn digest(&self) -> String {
+        self.manifest.digest()
+    }
+
+    pub fn split_names(&self) -> impl Iterator<Item = &str> {
+        self.splits.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub fn split(&self, name: &str) -> Result<&Shard> {
+        let found = self.splits.iter().find(|(n, _)| n == name);
+        found.map(|(_, shard)| shard).ok_or_else(|| {
+            let names: Vec<&str> = self.split_names().collect();
+            let dir = self.dir.display();
+            Error::invalid(format!("{dir}: no split {name:?}; there is {}", names.join(", ")))
+        })
+    }
+
+    pub fn example(&self, split: &str, i: usize) -> Result<Example> {
+        self.split(split)?.example(i)
+    }
+
+    pub fn mean_puzzle_examples(&self, split: &str) -> Result<f64> {
+        let shard = self.split(split)?;
+        Ok(shard.examples() as f64 / shard.puzzles().max(1) as f64)
+    }
+
+    /// Name of each puzzle id: `<blank>`, then `<task>` or `<task>_t3_0123456789`.
+    pub fn identifiers(&self) -> Result<&[String]> {
+        if let Some(names) = self.identifiers.get() {
+            return Ok(names);
+        }
+        let path = self.dir.join(manifest::IDENTIFIERS_FILE);
+        let text = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+        if blake3::hash(&text).to_hex().as_str() != self.manifest.identifiers_digest {
+            return Err(Error::corrupt(&path, "does not match its digest; build it again"));
+        }
+        let names: Vec<String> = serde_json::from_slice(&text)
+            .map_err(|e| Error::corrupt(&path, format!("not a list of names: {e}")))?;
+        if names.len() != self.num_puzzle_ids() {
+            let (have, want) = (names.len(), self.num_puzzle_ids());
+            return Err(Error::corrupt(&path, format!("has {have} names for {want} puzzle ids")));
+        }
+        Ok(self.identifiers.get_or_init(|| names))
+    }
+
+    /// Reads everything and checks all checksums, ranges and cells.
+    pub fn verify(&self) -> Result<()> {
+        self.identifiers()?;
+        self.splits.iter().try_for_each(|(_, shard)| shard.verify())
+    }
+}
