@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod batch;
+pub mod build;
 pub mod canvas;
 pub mod dataset;
 pub mod grid;
@@ -9,6 +10,7 @@ pub mod loader;
 pub mod manifest;
 pub mod output;
 pub mod pattern;
+pub mod progress;
 pub mod sampler;
 pub mod shard;
 pub mod task;

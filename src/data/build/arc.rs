@@ -1,0 +1,200 @@
+//! Builds an ARC data set: tasks in the order of their ids, each with its distinct variants. The
+//! bytes depend on the options and the task files only, not on the number of threads.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::source::{self, SourceTask, Sources};
+use super::variants::{self, Drawn};
+use crate::data::augment::Variant;
+use crate::data::canvas::Placement;
+use crate::data::grid::Pair;
+use crate::data::manifest::Manifest;
+use crate::data::output::Output;
+use crate::data::pattern::PatternKind;
+use crate::data::progress::Progress;
+use crate::data::shard::{GroupBuf, Spec};
+use crate::data::task::Query;
+use crate::data::vocab::MAX_ARC_SIDE;
+use crate::{Error, Result};
+
+/// Which pairs are never trained on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holdout {
+    /// The test pairs of evaluation tasks. Test pairs of training tasks are trained on.
+    Official,
+    /// The test pairs of every task.
+    TestPairs,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct ArcOptions {
+    pub num_aug: usize,
+    pub seed: u64,
+    pub canvas: usize,
+    /// Only so many tasks: the smallest by largest grid, ties by id.
+    pub max_tasks: Option<usize>,
+    pub holdout: Holdout,
+    pub patterns: Vec<PatternKind>,
+}
+
+impl Default for ArcOptions {
+    fn default() -> Self {
+        Self {
+            num_aug: 100,
+            seed: 42,
+            canvas: MAX_ARC_SIDE,
+            max_tasks: None,
+            holdout: Holdout::Official,
+            patterns: vec![],
+        }
+    }
+}
+
+/// What was built and what was left out.
+#[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
+pub struct ArcReport {
+    pub tasks: usize,
+    /// Tasks with a grid larger than the canvas.
+    pub too_large: usize,
+    /// Tasks beyond `max_tasks`.
+    pub beyond_max_tasks: usize,
+    pub duplicate_ids: usize,
+    /// Test pairs without an output.
+    pub hidden_pairs: usize,
+    /// Tasks with fewer than `num_aug` distinct variants.
+    pub short_of_variants: usize,
+}
+
+/// Tasks per round of parallel work: bounds the memory held before it is written.
+const ROUND: usize = 64;
+
+pub fn build(
+    dataset_dirs: &[PathBuf],
+    output_dir: &Path,
+    options: &ArcOptions,
+    progress: Progress,
+) -> Result<(Manifest, ArcReport)> {
+    if !(1..=MAX_ARC_SIDE).contains(&options.canvas) {
+        let canvas = options.canvas;
+        return Err(Error::invalid(format!("canvas {canvas}: ARC has 1 to {MAX_ARC_SIDE}")));
+    }
+    let Sources { mut tasks, duplicates, digest } = source::read(dataset_dirs)?;
+    let mut report = ArcReport { duplicate_ids: duplicates, ..ArcReport::default() };
+    select(&mut tasks, options, &mut report)?;
+
+    let provenance = json!({
+        "builder": concat!("hrm ", env!("CARGO_PKG_VERSION")),
+        "arc": options,
+        "sources": { "tasks": report.tasks, "digest": digest },
+    });
+    let spec = Spec::arc(options.canvas);
+    let mut output = Output::create(output_dir, spec, provenance)?;
+    let (mut train, mut test) = (output.writer("train")?, output.writer("test")?);
+    let mut names: Vec<String> = vec![];
+    let bar = progress.bar("augmenting tasks", tasks.len() as u64);
+    for round in tasks.chunks(ROUND) {
+        let built = round.par_iter().map(|source| {
+            let built = build_task(source, options, spec);
+            bar.advance(1);
+            built
+        });
+        for (source, built) in round.iter().zip(built.collect::<Result<Vec<_>>>()?) {
+            let first = names.len() as u32 + 1;
+            let ids: Vec<u32> = (first..first + built.drawn.len() as u32).collect();
+            names.extend(built.drawn.iter().map(|d| d.name(&source.task.id)));
+            report.short_of_variants += (built.drawn.len() <= options.num_aug) as usize;
+            if let Some(group) = built.train {
+                train.push(&group, &ids)?;
+            }
+            if let Some(group) = built.test {
+                test.push(&group, &ids)?;
+            }
+        }
+    }
+    drop(bar);
+    output.finish_split("train", train)?;
+    output.finish_split("test", test)?;
+    Ok((output.finish(&names)?, report))
+}
+
+/// Drops what does not fit or is not wanted, and says how many.
+fn select(tasks: &mut Vec<SourceTask>, options: &ArcOptions, report: &mut ArcReport) -> Result<()> {
+    let found = tasks.len();
+    tasks.retain(|s| s.task.largest_side() <= options.canvas);
+    report.too_large = found - tasks.len();
+    if let Some(wanted) = options.max_tasks.filter(|&n| n < tasks.len()) {
+        report.beyond_max_tasks = tasks.len() - wanted;
+        tasks.sort_by_key(|s| s.task.largest_cells()); // stable: ties stay in order of ids
+        tasks.truncate(wanted);
+        tasks.sort_by(|a, b| a.task.id.cmp(&b.task.id));
+    }
+    if tasks.is_empty() {
+        return Err(Error::invalid(format!(
+            "none of the {found} tasks is left on canvas {} (largest side of each must fit)",
+            options.canvas
+        )));
+    }
+    report.tasks = tasks.len();
+    let hidden = |s: &SourceTask| s.task.test.iter().filter(|q| q.output.is_none()).count();
+    report.hidden_pairs = tasks.iter().map(hidden).sum();
+    Ok(())
+}
+
+struct BuiltTask {
+    drawn: Vec<Drawn>,
+    train: Option<GroupBuf>,
+    test: Option<GroupBuf>,
+}
+
+fn build_task(source: &SourceTask, options: &ArcOptions, spec: Spec) -> Result<BuiltTask> {
+    let task = &source.task;
+    let known = |q: &Query| Some(Pair { input: q.input.clone(), output: q.output.clone()? });
+    let mut train = task.train.clone();
+    let mut test: Vec<Pair> = task.test.iter().filter_map(known).collect();
+    if options.holdout == Holdout::Official && !source.evaluation {
+        train.append(&mut test);
+    }
+    let all: Vec<&Pair> = train.iter().chain(&test).collect();
+    let drawn = variants::draw(
+        task,
+        &all,
+        options.num_aug,
+        options.seed,
+        options.canvas,
+        &options.patterns,
+    );
+    let group = |pairs: &[Pair], translate: bool| -> Result<Option<GroupBuf>> {
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let mut group = GroupBuf::new(spec);
+        for (number, drawn) in drawn.iter().enumerate() {
+            let variant = drawn.variant.unwrap_or(Variant::IDENTITY);
+            let patterned: Vec<Pair>;
+            let pairs = match drawn.pattern {
+                None => pairs,
+                Some(pattern) => {
+                    patterned = pairs.iter().map(|p| pattern.apply_pair(p)).collect();
+                    &patterned
+                }
+            };
+            let (seed, canvas) = (options.seed, options.canvas);
+            let places = match translate {
+                true => variants::placements(seed, &task.id, number, pairs, variant, canvas),
+                false => vec![Placement::default(); pairs.len()],
+            };
+            group.begin_puzzle(variant);
+            for (pair, at) in pairs.iter().zip(places) {
+                let stored = group.store(pair)?;
+                group.push(stored, at, at)?;
+            }
+        }
+        Ok(Some(group))
+    };
+    let (train, test) = (group(&train, true)?, group(&test, false)?);
+    Ok(BuiltTask { drawn, train, test })
+}
