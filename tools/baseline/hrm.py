@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""PyTorch baseline of the HRM training step: times it, or checks it against the goldens.
+
+  hrm.py --check [DIR]     compare four steps and the optimizers with the golden vectors
+  hrm.py --bench [--json]  time the step; each variant in a process of its own
+
+It reads no data set and trains nothing useful. bf16 means that weights and activations are cast
+in the forward pass and master weights stay f32.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / "target" / "torchinductor"))
+
+import torch
+
+from check import check_all
+from step import Config, Trainer, random_weights
+
+SHAPES = {
+    "b32-s81-h128": Config(32, 81, 128, 4, 2, 2, puzzle_emb_ndim=128),
+    "b8-s81-h512": Config(8, 81, 512, 8, 4, 4, puzzle_emb_ndim=512),
+    "b2-s900-h128": Config(2, 900, 128, 4, 2, 2, puzzle_emb_ndim=128, halt_max_steps=8),
+}
+VARIANTS = ("eager-f32", "compile-f32", "eager-bf16", "compile-bf16")
+
+
+def peak_resident_bytes():
+    """Highest resident memory since `reset_peak`, or of the whole process without Linux's /proc."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def reset_peak():
+    """Compilation needs more memory than training and happens once: it is not counted."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def time_variant(shape, variant, args):
+    """Runs in its own process: median step time and peak memory of one variant."""
+    mode, dtype = variant.split("-")
+    cfg = SHAPES[shape]._replace(forward_dtype={"f32": "float32", "bf16": "bfloat16"}[dtype])
+    torch.manual_seed(0)
+    torch.set_num_threads(args.threads)
+    rows = (cfg.batch_size, cfg.seq_len)
+    batch = {
+        "inputs": torch.randint(0, cfg.vocab_size, rows),
+        "labels": torch.randint(0, cfg.vocab_size, rows),
+        "puzzle_identifiers": torch.randint(1, cfg.num_puzzle_identifiers, rows[:1]),
+    }
+    trainer = Trainer(
+        cfg,
+        random_weights(cfg),
+        puzzle_table=torch.zeros(cfg.num_puzzle_identifiers, cfg.puzzle_emb_ndim),
+        h_init=torch.randn(cfg.hidden_size),
+        l_init=torch.randn(cfg.hidden_size),
+        optimizer=args.optimizer,
+        compiled=mode == "compile",
+    )
+    for _ in range(3):  # compilation, optimizer state, caches
+        trainer.step(batch)
+    reset_peak()
+    step_ms = []
+    for _ in range(args.steps):
+        start = time.perf_counter()
+        loss = trainer.step(batch)
+        step_ms.append((time.perf_counter() - start) * 1e3)
+        if not math.isfinite(loss):
+            sys.exit(f"hrm.py --bench: {shape} {variant}: loss is {loss}")
+    return {
+        "shape": shape,
+        "variant": variant,
+        "step_ms": round(statistics.median(step_ms), 3),
+        "fastest_ms": round(min(step_ms), 3),
+        "peak_bytes": peak_resident_bytes(),
+    }
+
+
+def bench(args):
+    """Prints a table, or JSON on stdout with the table on stderr."""
+    table = sys.stderr if args.json else sys.stdout
+    print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.steps} steps", file=table)
+    columns = ("shape", "variant", "median_ms", "fastest_ms", "peak_MiB")
+    print("{:<16}{:<16}{:>12}{:>12}{:>12}".format(*columns), file=table)
+    options = ["--steps", args.steps, "--threads", args.threads, "--optimizer", args.optimizer]
+    results = []
+    for shape, variant in itertools.product(args.shapes, args.variants or VARIANTS):
+        command = [sys.executable, __file__, "--one", f"{shape}/{variant}", *map(str, options)]
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if child.returncode != 0:
+            sys.exit(f"hrm.py --bench: {shape} {variant} failed ({child.returncode})")
+        r = json.loads(child.stdout.splitlines()[-1])
+        results.append(r)
+        row = (shape, variant, r["step_ms"], r["fastest_ms"], r["peak_bytes"] / 2**20)
+        print("{:<16}{:<16}{:>12.1f}{:>12.1f}{:>12.0f}".format(*row), file=table, flush=True)
+    if args.json:
+        print(json.dumps(results, indent=1))
+
+
+def chosen(known):
+    def parse(names):
+        wanted = names.split(",")
+        if not set(wanted) <= set(known):
+            raise argparse.ArgumentTypeError(f"{names!r}: choose from {', '.join(known)}")
+        return wanted
+
+    return parse
+
+
+def parse_args():
+    golden = Path(os.environ.get("HRM_GOLDEN_DIR") or ROOT.parent / "shared" / "golden")
+    parser = argparse.ArgumentParser(
+        description="HRM training step in PyTorch: speed baseline, checked against the goldens.",
+        epilog="Example: hrm.py --bench --shapes b32-s81-h128 --variants eager-f32 --json",
+    )
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--check", nargs="?", type=Path, const=golden, metavar="DIR",
+                      help="folder of goldens (default: HRM_GOLDEN_DIR or ../shared/golden)")
+    task.add_argument("--bench", action="store_true", help="time the training step")
+    task.add_argument("--one", metavar="SHAPE/VARIANT", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="JSON on stdout, table on stderr")
+    parser.add_argument("--shapes", type=chosen(SHAPES), default=list(SHAPES),
+                        help=f"comma-separated, of {', '.join(SHAPES)} (default: all)")
+    parser.add_argument("--variants", type=chosen(VARIANTS),
+                        help=f"comma-separated, of {', '.join(VARIANTS)} "
+                             "(default: all; of --check: eager-f32)")
+    parser.add_argument("--steps", type=int, default=9, help="timed steps per variant (9)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
+    parser.add_argument("--optimizer", choices=("adamw", "atan2"), default="adamw")
+    args = parser.parse_args()
+    if args.steps < 1 or args.threads < 1:
+        parser.error("--steps and --threads must be at least 1")
+    if args.check and any("bf16" in v for v in args.variants or ()):
+        parser.error("--check: the goldens are f32; choose eager-f32 or compile-f32")
+    return args
+
+
+def main():
+    args = parse_args()
+    if args.one:
+        print(json.dumps(time_variant(*args.one.split("/"), args)))
+    elif args.bench:
+        bench(args)
+    else:
+        modes = [v == "compile-f32" for v in args.variants or ["eager-f32"]]
+        passed = [check_all(args.check, compiled) for compiled in modes]
+        sys.exit(0 if all(passed) else 1)
+
+
+if __name__ == "__main__":
+    main()
