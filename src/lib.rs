@@ -20,8 +20,13 @@ pub mod cli;
 pub mod data;
 pub mod dtype;
 pub mod error;
+pub mod models;
+pub mod nn;
+pub mod ops;
 pub mod rng;
 pub mod shape;
+pub mod tape;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -45,6 +45,13 @@ impl Shape {
         }
     }
 
+    /// The same shape with another last dimension.
+    pub fn with_last(mut self, last: usize) -> Self {
+        self.rank = self.rank.max(1);
+        self.dims[self.rank as usize - 1] = last;
+        self
+    }
+
     /// Exactly `R` dimensions. `what` names op, tensor and letters: `"rope x (B, T, C)"`.
     pub fn bind<const R: usize>(&self, what: &str) -> Result<[usize; R]> {
         self.dims().try_into().map_err(|_| mismatch(what, self, &format!("{R} dimensions")))

@@ -36,6 +36,13 @@ pub enum DeviceKind {
     Cpu,
 }
 
+/// Whether a kernel overwrites its output or adds to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Set,
+    Add,
+}
+
 /// Work counted by the shape-only device: from it `hrm plan` predicts.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub struct Cost {
@@ -104,7 +111,9 @@ impl Device {
     }
 
     pub(crate) fn alloc(&self, bytes: usize, purpose: Purpose) -> Result<Arc<Buffer>> {
-        let place = match self.arena().alloc(bytes, purpose) {
+        // Bound first: a guard in the scrutinee would be held while `reserve` locks again.
+        let place = self.arena().alloc(bytes, purpose);
+        let place = match place {
             Some(place) => place,
             None => {
                 self.reserve(arena::growth_bytes(bytes))?;

@@ -1,0 +1,3 @@
+//! The models. Each knows its parameters and its computation; none knows a device or a data set.
+
+pub mod hrm;

@@ -1,0 +1,60 @@
+//! Initial values: a pure function of (seed, position of the tensor in the model).
+
+use crate::rng::{Purpose, Rng};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    Constant(f32),
+    /// Normal cut at two standard deviations, scaled so that the result has exactly this `std`
+    /// (JAX's truncated normal, which the official HRM uses; PyTorch's is not corrected).
+    TruncatedNormal {
+        std: f64,
+    },
+}
+
+impl Init {
+    /// Truncated LeCun normal: std = 1 / sqrt(fan_in).
+    pub fn lecun(fan_in: usize) -> Self {
+        Init::TruncatedNormal { std: 1.0 / (fan_in as f64).sqrt() }
+    }
+
+    pub fn values(self, elems: usize, seed: u64, stream: u64) -> Vec<f32> {
+        match self {
+            Init::Constant(x) => vec![x; elems],
+            Init::TruncatedNormal { std } => {
+                let mut rng = Rng::new(seed, Purpose::Init, stream);
+                let scale = std / TRUNCATED_STD;
+                (0..elems).map(|_| (truncated(&mut rng) * scale) as f32).collect()
+            }
+        }
+    }
+}
+
+const CUT: f64 = 2.0;
+/// Standard deviation of a unit normal cut at two: sqrt(1 - 2 * 2 phi(2) / (Phi(2) - Phi(-2))).
+const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
+
+fn truncated(rng: &mut Rng) -> f64 {
+    loop {
+        let x = rng.normal();
+        if x.abs() <= CUT {
+            return x;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncated_normal_has_the_std_asked_for_and_is_cut() {
+        let x = Init::TruncatedNormal { std: 0.5 }.values(200_000, 1, 2);
+        let n = x.len() as f64;
+        let mean = x.iter().map(|&x| x as f64).sum::<f64>() / n;
+        let var = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / n;
+        assert!(mean.abs() < 0.005, "{mean}");
+        assert!((var.sqrt() - 0.5).abs() < 0.003, "{}", var.sqrt());
+        assert!(x.iter().all(|x| x.abs() as f64 <= 0.5 * CUT / TRUNCATED_STD + 1e-6));
+    }
+}

@@ -1,0 +1,6 @@
+//! Building blocks between ops and models: parameters, initialisation, transformer blocks.
+
+pub mod block;
+pub mod init;
+pub mod params;
+pub mod rope;

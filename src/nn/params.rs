@@ -1,0 +1,144 @@
+//! Parameters in flat storage: one buffer per role (f32 master, working copy, gradient), named views.
+//!
+//! An optimizer step, a norm, a checkpoint are each one pass over a buffer. Every parameter starts on
+//! a multiple of [`ALIGN_ELEMS`]; the gaps hold zeros and stay zero.
+
+use std::collections::HashMap;
+
+use super::init::Init;
+use crate::backend::{Device, Purpose};
+use crate::dtype::DType;
+use crate::ops::cast;
+use crate::shape::Shape;
+use crate::tape::{Mode, Tape, Var};
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+const ALIGN_ELEMS: usize = 64;
+
+/// A parameter before it has memory.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub name: String,
+    pub shape: Shape,
+    pub init: Init,
+}
+
+impl Spec {
+    pub fn new(name: impl Into<String>, shape: impl Into<Shape>, init: Init) -> Self {
+        Self { name: name.into(), shape: shape.into(), init }
+    }
+}
+
+pub struct Params {
+    entries: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+    /// f32, flat.
+    pub master: Tensor,
+    /// What forward reads: the master itself in f32, a rounded copy in bf16.
+    pub work: Tensor,
+    /// f32, flat.
+    pub grad: Tensor,
+}
+
+struct Entry {
+    name: String,
+    shape: Shape,
+    start: usize,
+}
+
+impl Params {
+    /// Memory for all of `specs`, filled from `seed`. `dtype` is what forward computes in.
+    pub fn new(device: &Device, specs: &[Spec], dtype: DType, seed: u64) -> Result<Self> {
+        let mut entries = vec![];
+        let mut by_name = HashMap::new();
+        let mut start = 0;
+        for spec in specs {
+            by_name.insert(spec.name.clone(), entries.len());
+            entries.push(Entry { name: spec.name.clone(), shape: spec.shape, start });
+            start += spec.shape.elems().next_multiple_of(ALIGN_ELEMS);
+        }
+        let flat = |dtype, purpose| Tensor::zeros(device, dtype, [start], purpose);
+        let master = flat(DType::F32, Purpose::Weights)?;
+        let work = match dtype {
+            DType::F32 => master.clone(),
+            _ => flat(dtype, Purpose::Weights)?,
+        };
+        let params =
+            Self { entries, by_name, master, work, grad: flat(DType::F32, Purpose::Gradients)? };
+        if !device.is_shape_only() {
+            for (i, spec) in specs.iter().enumerate() {
+                let values = spec.init.values(spec.shape.elems(), seed, i as u64);
+                params.view(&params.master, i)?.upload(&values)?;
+            }
+        }
+        params.refresh()?;
+        Ok(params)
+    }
+
+    /// Recompute the working copy after the master changed.
+    pub fn refresh(&self) -> Result<()> {
+        match self.work.dtype() {
+            DType::F32 => Ok(()), // the master itself
+            _ => cast::from_f32(&self.master, &self.work),
+        }
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|e| e.name.as_str())
+    }
+
+    /// Trainable numbers, gaps not counted.
+    pub fn elems(&self) -> usize {
+        self.entries.iter().map(|e| e.shape.elems()).sum()
+    }
+
+    /// The part of a flat buffer (master, grad, a moment, ...) that belongs to `name`.
+    pub fn part(&self, flat: &Tensor, name: &str) -> Result<Tensor> {
+        self.view(flat, self.index(name)?)
+    }
+
+    /// All parameters as variables whose gradients go to `grad`, set or added to.
+    pub fn bind(&self, tape: &mut Tape, mode: Mode) -> Result<Bound> {
+        let vars = (0..self.entries.len())
+            .map(|i| Ok(tape.bind(self.view(&self.work, i)?, self.view(&self.grad, i)?, mode)))
+            .collect::<Result<_>>()?;
+        Ok(self.bound(vars))
+    }
+
+    /// All parameters as constants: inference.
+    pub fn constants(&self) -> Result<Bound> {
+        let vars = (0..self.entries.len())
+            .map(|i| Ok(Var::constant(self.view(&self.work, i)?)))
+            .collect::<Result<_>>()?;
+        Ok(self.bound(vars))
+    }
+
+    fn bound(&self, vars: Vec<Var>) -> Bound {
+        Bound { by_name: self.by_name.clone(), vars }
+    }
+
+    fn view(&self, flat: &Tensor, i: usize) -> Result<Tensor> {
+        flat.view(self.entries[i].start, self.entries[i].shape)
+    }
+
+    fn index(&self, name: &str) -> Result<usize> {
+        lookup(&self.by_name, name)
+    }
+}
+
+/// A model's parameters as variables of one step.
+pub struct Bound {
+    by_name: HashMap<String, usize>,
+    vars: Vec<Var>,
+}
+
+impl Bound {
+    pub fn get(&self, name: &str) -> Result<Var> {
+        Ok(self.vars[lookup(&self.by_name, name)?].clone())
+    }
+}
+
+fn lookup(by_name: &HashMap<String, usize>, name: &str) -> Result<usize> {
+    by_name.get(name).copied().ok_or_else(|| Error::invalid(format!("no parameter named {name}")))
+}

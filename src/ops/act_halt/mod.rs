@@ -1,0 +1,131 @@
+//! Adaptive computation time: admit new rows into halted slots, decide who halts, Q targets, metrics.
+//!
+//! Slots carry `steps` (B) i32 and `halted` (B) u8. All functions work in place on the carry.
+//!
+//!   admit     dst[b] = src[b] where halted[b]         (never a product with a mask: the old content
+//!   reset     z[b,t] = init   where halted[b]          may be anything)
+//!   decide    s = (halted[b] ? 0 : steps[b]) + 1;  last = s >= halt_max;  halted = last
+//!             training and halt_max > 1:  halted |= q_halt > q_continue    (q_halt > 0 without it)
+//!                                         halted &= s >= min_steps[b]
+//!             min_steps = uniform{2..halt_max} with probability p, else 0
+//!   targets   [answer right, sigmoid(last ? nq_halt : max(nq_halt, nq_continue))]
+//!   metrics   sums over slots that halted in this step and have valid labels
+//!
+//! The exploration draw of row b is Philox(seed, [b, Halting, draw]); words 0 and 1.
+//! Reference: `HierarchicalReasoningModel_ACTV1.forward` and `ACTLossHead` of the official HRM.
+
+mod cpu;
+
+use super::{by_float, dispatch, expect_same_shape, traffic};
+use crate::Result;
+use crate::dtype::{DType, bf16};
+use crate::ops::cross_entropy;
+use crate::tensor::Tensor;
+
+/// How halting is decided.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Halting {
+    pub max_steps: i32,
+    /// Evaluation always runs `max_steps`.
+    pub training: bool,
+    /// Whether the Q head's second output takes part.
+    pub q_continue: bool,
+    pub exploration_prob: f32,
+    pub seed: u64,
+    /// Number of this decision in the run: the RNG's counter.
+    pub draw: u64,
+}
+
+/// Entries of the metrics vector, all sums over rows.
+pub mod metric {
+    pub const COUNT: usize = 0;
+    pub const ACCURACY: usize = 1;
+    pub const EXACT_ACCURACY: usize = 2;
+    pub const Q_HALT_ACCURACY: usize = 3;
+    pub const STEPS: usize = 4;
+    pub const LM_LOSS: usize = 5;
+    pub const Q_HALT_LOSS: usize = 6;
+    pub const Q_CONTINUE_LOSS: usize = 7;
+    pub const LEN: usize = 8;
+}
+
+/// dst[b] = src[b] where halted[b]; any dtype, first dimension B.
+pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
+    expect_same_shape("act_halt src", dst, src)?;
+    dispatch(dst.device(), traffic(2 * dst.bytes()), || {
+        cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
+        Ok(())
+    })
+}
+
+/// z[b,t] = init where halted[b]: z (B, T, C), init (C).
+pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
+    let [_, t, c] = z.dims("act_halt z (B, T, C)")?;
+    init.expect_dims("act_halt init (C)", &[c])?;
+    init.expect_dtype("act_halt init", z.dtype())?;
+    dispatch(z.device(), traffic(z.bytes()), || {
+        by_float!(z.dtype(), "act_halt", E => {
+            cpu::reset::<E>(&halted.read()?, &init.read()?, t, &mut z.write()?);
+            Ok(())
+        })
+    })
+}
+
+pub fn decide(q: &Tensor, how: Halting, steps: &Tensor, halted: &Tensor) -> Result<()> {
+    let [b, _] = q.dims("act_halt q (B, 2)")?;
+    steps.expect_dims("act_halt steps (B)", &[b])?;
+    halted.expect_dims("act_halt halted (B)", &[b])?;
+    dispatch(q.device(), traffic(q.bytes()), || {
+        by_float!(q.dtype(), "act_halt", E => {
+            cpu::decide::<E>(&q.read()?, how, &mut steps.write()?, &mut halted.write()?);
+            Ok(())
+        })
+    })
+}
+
+/// targets (B, 2) for `bce_logits`. `rows` are `cross_entropy`'s; without `next_q` (B, 2) the second
+/// target is switched off.
+pub fn targets(
+    rows: &Tensor,
+    next_q: Option<&Tensor>,
+    steps: &Tensor,
+    max_steps: i32,
+    targets: &Tensor,
+) -> Result<()> {
+    let [b, _] = targets.dims("act_halt targets (B, 2)")?;
+    rows.expect_dims("act_halt rows (B, 4)", &[b, cross_entropy::ROW])?;
+    steps.expect_dims("act_halt steps (B)", &[b])?;
+    dispatch(targets.device(), traffic(2 * targets.bytes()), || {
+        let next_q = next_q.map(host_f32).transpose()?;
+        let (rows, steps) = (rows.read()?, steps.read()?);
+        cpu::targets(&rows, next_q.as_deref(), &steps, max_steps, &mut targets.write()?);
+        Ok(())
+    })
+}
+
+/// metrics (8) f32, see [`metric`]; overwritten.
+pub fn metrics(
+    rows: &Tensor,
+    q: &Tensor,
+    q_rows: &Tensor,
+    steps: &Tensor,
+    halted: &Tensor,
+    metrics: &Tensor,
+) -> Result<()> {
+    metrics.expect_dims("act_halt metrics (8)", &[metric::LEN])?;
+    q_rows.expect_dims("act_halt q_rows (B, 2)", q.shape().dims())?;
+    dispatch(q.device(), traffic(rows.bytes() + q_rows.bytes()), || {
+        let (rows, q, q_rows) = (rows.read()?, host_f32(q)?, q_rows.read()?);
+        let (steps, halted) = (steps.read()?, halted.read()?);
+        cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
+        Ok(())
+    })
+}
+
+/// A small tensor's elements as f32.
+fn host_f32(t: &Tensor) -> Result<Vec<f32>> {
+    match t.dtype() {
+        DType::Bf16 => Ok(t.read::<bf16>()?.iter().map(|x| x.to_f32()).collect()),
+        _ => t.download(),
+    }
+}

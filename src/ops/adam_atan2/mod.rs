@@ -1,0 +1,79 @@
+//! AdamATan2: Adam with atan2 in place of the division, decoupled decay, no epsilon.
+//!
+//!   g = guard.scale * g;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
+//!   p = p (1 - lr wd) - lr / (1 - b1^t) * atan2(m, sqrt(v) / sqrt(1 - b2^t)),   atan2(0, 0) = 0
+//!
+//! The first correction multiplies the step; it is not inside atan2 (PyPI `adam-atan2` 0.0.3).
+//! p, g, m, v the same number of f32 elements; t counts from 1. Nothing happens if the guard is down.
+
+mod cpu;
+
+use super::{dispatch, traffic};
+use crate::Result;
+use crate::tensor::Tensor;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hyper {
+    pub lr: f64,
+    pub weight_decay: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    /// Number of this update, from 1.
+    pub t: u64,
+}
+
+/// What a kernel needs of [`Hyper`], computed in f64 and rounded once.
+#[derive(Clone, Copy, Debug)]
+pub struct Factors {
+    pub decay: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    /// lr / (1 - b1^t)
+    pub step: f32,
+    /// 1 / sqrt(1 - b2^t)
+    pub v_scale: f32,
+}
+
+impl Hyper {
+    pub fn factors(&self) -> Factors {
+        let t = self.t as f64;
+        Factors {
+            decay: (1.0 - self.lr * self.weight_decay) as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            step: (self.lr / (1.0 - self.beta1.powf(t))) as f32,
+            v_scale: (1.0 / (1.0 - self.beta2.powf(t)).sqrt()) as f32,
+        }
+    }
+}
+
+/// First and second moments, flat.
+#[derive(Clone)]
+pub struct Moments {
+    pub m: Tensor,
+    pub v: Tensor,
+}
+
+impl Moments {
+    pub(super) fn check(&self, op: &str, p: &Tensor, g: &Tensor) -> Result<()> {
+        let n = [p.elems()];
+        for (what, t) in [("g", g), ("m", &self.m), ("v", &self.v)] {
+            t.reshape([t.elems()])?.expect_dims(&format!("{op} {what} (n)"), &n)?;
+        }
+        Ok(())
+    }
+}
+
+/// One step over flat storage; `guard` is `global_norm`'s.
+pub fn step(p: &Tensor, g: &Tensor, moments: &Moments, guard: &Tensor, hyper: Hyper) -> Result<()> {
+    moments.check("adam_atan2", p, g)?;
+    dispatch(p.device(), traffic(7 * p.bytes()), || {
+        let guard = guard.read::<f32>()?;
+        if guard[2] == 0.0 {
+            return Ok(());
+        }
+        let (mut m, mut v) = (moments.m.write()?, moments.v.write()?);
+        cpu::step(&mut p.write()?, &g.read()?, &mut m, &mut v, guard[1], hyper.factors());
+        Ok(())
+    })
+}

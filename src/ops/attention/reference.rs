@@ -1,0 +1,111 @@
+//! Plain loops over f32 or f64; see the contract in `mod.rs`.
+
+use super::Dims;
+use crate::ops::real::Real;
+
+/// cos, sin (T, HD)
+pub type Tables<'a, R> = Option<(&'a [R], &'a [R])>;
+
+/// One head's q, k (rotated) and v, each (T, HD).
+fn head<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, b: usize, h: usize) -> [Vec<R>; 3] {
+    let Dims { t: len, nh, hd, .. } = d;
+    let mut out = [vec![], vec![], vec![]];
+    for (part, out) in out.iter_mut().enumerate() {
+        for t in 0..len {
+            let start = ((b * len + t) * 3 + part) * nh * hd + h * hd;
+            let x = &qkv[start..start + hd];
+            match tables {
+                Some((cos, sin)) if part < 2 => {
+                    out.extend((0..hd).map(|i| {
+                        let half = hd / 2;
+                        let other = if i < half { -x[i + half] } else { x[i - half] };
+                        x[i] * cos[t * hd + i] + other * sin[t * hd + i]
+                    }));
+                }
+                _ => out.extend_from_slice(x),
+            }
+        }
+    }
+    out
+}
+
+fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+    a.iter().zip(b).map(|(&a, &b)| a * b).sum()
+}
+
+/// Softmax row of query `i`, and its log-sum-exp.
+fn probabilities<R: Real>(d: Dims, q: &[R], k: &[R], i: usize) -> (Vec<R>, R) {
+    let hd = d.hd;
+    let scale = R::of(1.0) / R::of(hd as f64).sqrt();
+    let s: Vec<R> = (0..d.t).map(|j| dot(&q[i * hd..][..hd], &k[j * hd..][..hd]) * scale).collect();
+    let max = s.iter().copied().fold(s[0], |m, x| if x > m { x } else { m });
+    let sum: R = s.iter().map(|&x| (x - max).exp()).sum();
+    (s.iter().map(|&x| (x - max).exp() / sum).collect(), max + sum.ln())
+}
+
+pub fn forward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, y: &mut [R], lse: &mut [R]) {
+    let Dims { b: batch, t: len, nh, hd } = d;
+    for b in 0..batch {
+        for h in 0..nh {
+            let [q, k, v] = head(d, qkv, tables, b, h);
+            for i in 0..len {
+                let (p, l) = probabilities(d, &q, &k, i);
+                lse[(b * nh + h) * len + i] = l;
+                for c in 0..hd {
+                    y[((b * len + i) * nh + h) * hd + c] =
+                        (0..len).map(|j| p[j] * v[j * hd + c]).sum();
+                }
+            }
+        }
+    }
+}
+
+/// dqkv, overwritten.
+pub fn backward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, dy: &[R], dqkv: &mut [R]) {
+    let Dims { b: batch, t: len, nh, hd } = d;
+    let scale = R::of(1.0) / R::of(hd as f64).sqrt();
+    for b in 0..batch {
+        for h in 0..nh {
+            let [q, k, v] = head(d, qkv, tables, b, h);
+            let mut grads = [(); 3].map(|()| vec![R::default(); len * hd]);
+            let [dq, dk, dv] = &mut grads;
+            for i in 0..len {
+                let (p, _) = probabilities(d, &q, &k, i);
+                let dy = &dy[((b * len + i) * nh + h) * hd..][..hd];
+                let dp: Vec<R> = (0..len).map(|j| dot(dy, &v[j * hd..][..hd])).collect();
+                let mean: R = dot(&p, &dp);
+                for j in 0..len {
+                    let ds = p[j] * (dp[j] - mean) * scale;
+                    for c in 0..hd {
+                        dq[i * hd + c] += ds * k[j * hd + c];
+                        dk[j * hd + c] += ds * q[i * hd + c];
+                        dv[j * hd + c] += p[j] * dy[c];
+                    }
+                }
+            }
+            for (part, g) in grads.iter().enumerate() {
+                for t in 0..len {
+                    let start = ((b * len + t) * 3 + part) * nh * hd + h * hd;
+                    let g = &g[t * hd..][..hd];
+                    for i in 0..hd {
+                        dqkv[start + i] = match tables {
+                            Some((cos, sin)) if part < 2 => unrotate(g, cos, sin, t, i),
+                            _ => g[i],
+                        };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Element i of the transpose of the rotation, applied to g.
+fn unrotate<R: Real>(g: &[R], cos: &[R], sin: &[R], t: usize, i: usize) -> R {
+    let (hd, half) = (g.len(), g.len() / 2);
+    let turned = if i < half {
+        g[i + half] * sin[t * hd + i + half]
+    } else {
+        -(g[i - half] * sin[t * hd + i - half])
+    };
+    g[i] * cos[t * hd + i] + turned
+}

@@ -1,0 +1,107 @@
+//! Token cross-entropy with its metrics in one pass, softmax or stablemax.
+//!
+//!   p[b,t] = s(x) / sum_v s(x)     softmax: s = exp;  stablemax: s(x) = x + 1, x >= 0; 1/(1-x), x < 0
+//!   rows[b,0] = sum over valid t of -log p[b,t][label] / max(1, valid tokens of b)     (the loss)
+//!   rows[b,1] = valid tokens of b
+//!   rows[b,2] = valid tokens of b whose argmax is the label
+//!   rows[b,3] = 1 if rows[b,2] == rows[b,1]: the whole answer is right (also when none is valid)
+//!
+//! logits (B, P + S, V) f32 or bf16, whose first P positions are the puzzle prefix and take no part;
+//! labels (B, S) i32, [`IGNORE`] where not valid; rows (B, 4) f32. The reference computes stablemax
+//! in f64; here s is f32 and only the log of a token's ratio is f64, which stays within the goldens'
+//! tolerance. Backward reads d rows[b,0]; the metrics carry no gradient. Saved: logits.
+//! Reference: `stablemax_cross_entropy`, `softmax_cross_entropy`, `ACTLossHead` of the official HRM.
+
+mod cpu;
+
+use super::{by_float, dispatch, refuse, traffic};
+use crate::Result;
+use crate::dtype::DType;
+use crate::tape::{Grads, Rule, Tape, Var, VarId};
+use crate::tensor::Tensor;
+
+/// The label of a cell that is not scored.
+pub const IGNORE: i32 = -100;
+/// Width of a row of results; the letters of the contract.
+pub const ROW: usize = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Softmax,
+    Stablemax,
+}
+
+/// Sizes of one call; the letters of the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Dims {
+    pub p: usize,
+    pub s: usize,
+    pub v: usize,
+}
+
+pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Result<Var> {
+    let [b, t, v] = logits.tensor.dims("cross_entropy logits (B, T, V)")?;
+    let [_, s] = labels.dims("cross_entropy labels (B, S)")?;
+    labels.expect_dims("cross_entropy labels (B, S)", &[b, s.min(t)])?;
+    labels.expect_dtype("cross_entropy labels", DType::I32)?;
+    let dims = Dims { p: t - s, s, v };
+    let rows = tape.alloc(DType::F32, [b, ROW])?;
+    dispatch(tape.device(), traffic(logits.tensor.bytes() + labels.bytes()), || {
+        let labels = labels.read::<i32>()?;
+        if let Some(bad) = labels.iter().find(|&&l| l != IGNORE && (l < 0 || l as usize >= v)) {
+            return Err(refuse(
+                "cross_entropy",
+                format!("label {bad} is outside the vocabulary of {v}"),
+            ));
+        }
+        by_float!(logits.tensor.dtype(), "cross_entropy", E => {
+            cpu::forward::<E>(dims, kind, &logits.tensor.read()?, &labels, &mut rows.write()?);
+            Ok(())
+        })
+    })?;
+    tape.output("cross_entropy", rows, &[logits], |rows| {
+        Box::new(Backward {
+            rows,
+            kind,
+            dims,
+            logits: logits.tensor.clone(),
+            labels: labels.clone(),
+            id: logits.id,
+        })
+    })
+}
+
+struct Backward {
+    rows: VarId,
+    kind: Kind,
+    dims: Dims,
+    logits: Tensor, // (B, T, V)
+    labels: Tensor, // (B, S)
+    id: Option<VarId>,
+}
+
+impl Rule for Backward {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn backward(&self, grads: &mut Grads) -> Result<()> {
+        let Some(drows) = grads.take(self.rows)? else { return Ok(()) };
+        let x = &self.logits;
+        let Some((dx, mode)) = grads.slot(self.id, x.dtype(), x.shape())? else { return Ok(()) };
+        dispatch(x.device(), traffic(2 * x.bytes()), || {
+            by_float!(x.dtype(), "cross_entropy", E => {
+                cpu::backward::<E>(
+                    self.dims,
+                    self.kind,
+                    &x.read()?,
+                    &self.labels.read()?,
+                    &drows.read()?,
+                    &mut dx.write()?,
+                    mode,
+                );
+                Ok(())
+            })
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! Exponential moving average of weights: ema = decay ema + (1 - decay) p. f32, any shape.
+//! Nothing happens if the guard is down, so that a refused step leaves no trace.
+
+mod cpu;
+
+use super::{dispatch, expect_same_shape, traffic};
+use crate::Result;
+use crate::tensor::Tensor;
+
+pub fn step(ema: &Tensor, p: &Tensor, guard: &Tensor, decay: f64) -> Result<()> {
+    expect_same_shape("ema p", ema, p)?;
+    dispatch(ema.device(), traffic(3 * ema.bytes()), || {
+        if guard.read::<f32>()?[2] != 0.0 {
+            cpu::step(&mut ema.write()?, &p.read()?, decay as f32);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,23 @@
+//! Gradient norm, clip factor and the guard that optimizer steps obey.
+//!
+//!   guard[0] = sqrt(sum g^2)          guard[1] = max_norm > 0 ? min(1, max_norm / (norm + 1e-6)) : 1
+//!   guard[2] = 1 if norm and every entry of `losses` are finite, else 0: optimizers then do nothing
+//!
+//! g any shape f32; losses f32; guard (3) f32. Sums in f64 over a fixed partition.
+//! Reference: `torch.nn.utils.clip_grad_norm_`.
+
+mod cpu;
+
+use super::{dispatch, traffic};
+use crate::Result;
+use crate::tensor::Tensor;
+
+pub const GUARD: usize = 3;
+
+pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Result<()> {
+    guard.expect_dims("global_norm guard (3)", &[GUARD])?;
+    dispatch(g.device(), traffic(g.bytes()), || {
+        cpu::guard(&g.read()?, &losses.read()?, max_norm, &mut guard.write()?);
+        Ok(())
+    })
+}

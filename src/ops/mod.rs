@@ -1,0 +1,81 @@
+//! The ops. Each folder holds one: `mod.rs` is the contract, the dispatch and the tape rule,
+//! `reference.rs` the specification in plain loops (tests only), `cpu.rs` the fast CPU path.
+
+pub mod act_halt;
+pub mod adam_atan2;
+pub mod adamw;
+pub mod add;
+pub mod attention;
+pub mod bce_logits;
+pub mod cast;
+pub mod cross_entropy;
+pub mod ema;
+pub mod embedding;
+pub mod global_norm;
+pub mod matmul;
+pub mod puzzle_emb;
+pub mod real;
+pub mod rms_norm;
+pub mod sign_sgd_rows;
+pub mod swiglu;
+pub mod take_first;
+
+use crate::backend::{Cost, Device, DeviceKind};
+use crate::{Error, Result};
+
+/// Rows (or elements) that one CPU task handles. Fixed, so that results do not depend on the
+/// number of threads.
+pub(crate) const ROWS_PER_TASK: usize = 32;
+pub(crate) const ELEMS_PER_TASK: usize = 16 * 1024;
+
+/// Run a floating-point op's CPU function for the dtype at hand.
+macro_rules! by_float {
+    ($dtype:expr, $op:literal, $E:ident => $body:expr) => {
+        match $dtype {
+            $crate::dtype::DType::F32 => {
+                type $E = f32;
+                $body
+            }
+            $crate::dtype::DType::Bf16 => {
+                type $E = $crate::dtype::bf16;
+                $body
+            }
+            other => Err($crate::Error::Tensor {
+                op: $op.into(),
+                tensor: "x".into(),
+                got: other.to_string(),
+                want: "f32 or bf16".into(),
+            }),
+        }
+    };
+}
+pub(crate) use by_float;
+
+/// Count the work on a shape-only device, or run it.
+fn dispatch(device: &Device, cost: Cost, cpu: impl FnOnce() -> Result<()>) -> Result<()> {
+    match device.kind() {
+        DeviceKind::Shape => {
+            device.count(cost);
+            Ok(())
+        }
+        DeviceKind::Cpu => cpu(),
+    }
+}
+
+/// Cost of an op bound by memory traffic.
+fn traffic(bytes: usize) -> Cost {
+    Cost { bytes: bytes as f64, launches: 1.0, ..Cost::default() }
+}
+
+fn expect_same_shape(
+    what: &str,
+    a: &crate::tensor::Tensor,
+    b: &crate::tensor::Tensor,
+) -> Result<()> {
+    b.expect_dims(what, a.shape().dims())?;
+    b.expect_dtype(what, a.dtype())
+}
+
+fn refuse(op: &str, why: String) -> Error {
+    Error::invalid(format!("{op}: {why}"))
+}

@@ -1,0 +1,37 @@
+//! Sparse sign-SGD with decoupled decay on the rows of a table that a batch touched.
+//!
+//!   for each distinct id:  G = sum of g[r] over r with ids[r] = id
+//!                          table[id] = table[id] (1 - lr wd) - lr sign(G),   sign(0) = 0
+//!
+//! table (NP, D), g (R, D) f32, ids (R) i32. Rows not named stay as they are; a named row whose
+//! gradients cancel still decays. Nothing happens if the guard is down.
+//! Reference: `CastedSparseEmbeddingSignSGD_Distributed` of the official HRM.
+
+mod cpu;
+
+use super::{dispatch, traffic};
+use crate::Result;
+use crate::dtype::DType;
+use crate::tensor::Tensor;
+
+pub fn step(
+    table: &Tensor,
+    ids: &Tensor,
+    g: &Tensor,
+    guard: &Tensor,
+    lr: f64,
+    weight_decay: f64,
+) -> Result<()> {
+    let [_, d] = table.dims("sign_sgd_rows table (NP, D)")?;
+    let [r] = ids.dims("sign_sgd_rows ids (R)")?;
+    g.expect_dims("sign_sgd_rows g (R, D)", &[r, d])?;
+    ids.expect_dtype("sign_sgd_rows ids", DType::I32)?;
+    dispatch(table.device(), traffic(3 * g.bytes()), || {
+        if guard.read::<f32>()?[2] == 0.0 {
+            return Ok(());
+        }
+        let decay = (1.0 - lr * weight_decay) as f32;
+        cpu::step(&mut table.write()?, &ids.read()?, &g.read()?, d, lr as f32, decay);
+        Ok(())
+    })
+}

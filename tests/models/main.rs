@@ -1,0 +1,7 @@
+//! Models against the goldens of the official implementations.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod hrm;
+mod hrm_optim;
