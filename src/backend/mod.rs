@@ -36,6 +36,13 @@ pub enum DeviceKind {
     Cpu,
 }
 
+/// Whether a kernel overwrites its output or adds to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Set,
+    Add,
+}
+
 /// Work counted by the shape-only device: from it `hrm plan` predicts.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub struct Cost {
