@@ -22,6 +22,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod pack;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -29,9 +31,11 @@ mod tests;
 use crate::backend::Mode;
 use crate::dtype::Float;
 
-/// Longest sum done in one go. Longer ones (weight gradients over very many rows) are cut here,
-/// which bounds the packed operands.
+/// Longest sum done in one go. Longer ones are cut here, which bounds the packed operands.
 const MAX_K: usize = 4096;
+
+/// The same for a transposed A, a weight gradient: all of A is packed, and should stay cached.
+const MAX_K_TRANSPOSED: usize = 1024;
 
 /// A matrix to read: row-major as stored, with a flag for its transpose.
 #[derive(Clone, Copy)]
@@ -136,7 +140,7 @@ impl Kernel {
     }
 }
 
-/// One product with `k <= MAX_K`, or any k where the kernel does not care.
+/// One product with k of at most `max_k`.
 struct Problem<'a, E, C> {
     m: usize,
     n: usize,
@@ -186,7 +190,7 @@ fn gemm_with<E: Float, C: Float>(
     if m == 0 || n == 0 {
         return;
     }
-    if k > MAX_K {
+    if k > max_k(&a) {
         return long_sum(kernel, alpha, a, b, bias, mode, c);
     }
     let c = c.reborrow();
@@ -200,7 +204,11 @@ fn gemm_with<E: Float, C: Float>(
     }
 }
 
-/// k in blocks of `MAX_K`, summed in f32.
+fn max_k<E>(a: &Mat<E>) -> usize {
+    if a.transposed { MAX_K_TRANSPOSED } else { MAX_K }
+}
+
+/// k in blocks of `max_k`, summed in f32.
 fn long_sum<E: Float, C: Float>(
     kernel: Kernel,
     alpha: f32,
@@ -211,9 +219,10 @@ fn long_sum<E: Float, C: Float>(
     c: MatMut<C>,
 ) {
     let ((m, k), (_, n)) = (a.dims(), b.dims());
+    let step = max_k(&a);
     let blocks = |mode: Mode, mut c: MatMut<f32>| {
-        for from in (0..k).step_by(MAX_K) {
-            let len = MAX_K.min(k - from);
+        for from in (0..k).step_by(step) {
+            let len = step.min(k - from);
             let (a, b) = (a.columns(from, len), b.t().columns(from, len).t());
             let (bias, mode) = if from == 0 { (bias, mode) } else { (None, Mode::Add) };
             gemm_with(kernel, alpha, a, b, bias, mode, c.reborrow());

@@ -1,31 +1,23 @@
 //! The product on AVX-512 BF16 machines: one kernel for f32 and bf16.
 //!
 //! Memory is walked in *units* of four bytes along k: one f32, or two bf16, which is what one lane
-//! of `vdpbf16ps` multiplies. B is packed once into panels of up to 32 columns, `[unit][column]`;
-//! a bf16 sum of odd length gets a zero in its last unit. A strip of up to 14 rows times a panel is
-//! 28 accumulators of 16 lanes, one broadcast and two vectors of B: 31 of the 32 registers. A is
-//! read where it lies unless it is transposed; then a task packs its strips `[unit][row]`.
+//! of `vdpbf16ps` multiplies. B is packed into panels of up to 32 columns, `[unit][column]`. A strip
+//! of up to 14 rows times a panel is 28 accumulators of 16 lanes, one broadcast and two vectors of
+//! B: 31 of the 32 registers. A is read where it lies, unless it is transposed: then it is packed
+//! into strips, `[unit][row]`.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
-use super::{CPtr, Mat, Problem};
+use super::pack::{self, LANES, is_bf16, lanes, per_unit};
+use super::{CPtr, Problem};
 use crate::backend::Mode;
 use crate::backend::cpu::{par, scratch};
-use crate::dtype::{DType, Float};
+use crate::dtype::Float;
 
-/// Rows of a strip at most, lanes of a vector, columns of a panel at most.
+/// Rows of a strip and columns of a panel, at most.
 const STRIP: usize = 14;
-const LANES: usize = 16;
 const PANEL: usize = 2 * LANES;
-
-/// Elements in a unit.
-const fn per_unit<E: Float>() -> usize {
-    4 / E::DTYPE.size_bytes()
-}
-
-const fn is_bf16<E: Float>() -> bool {
-    matches!(E::DTYPE, DType::Bf16)
-}
 
 /// Cuts rows into strips of nearly equal height, and groups strips and panels into tasks. All of it
 /// follows from the shape alone.
@@ -62,6 +54,15 @@ impl Plan {
         self.strips.div_ceil(self.strips_per_task) * self.tasks_across()
     }
 
+    /// The strips and panels of a task.
+    fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let block = |i: usize, len: usize, end: usize| i * len..((i + 1) * len).min(end);
+        (
+            block(task / self.tasks_across(), self.strips_per_task, self.strips),
+            block(task % self.tasks_across(), self.panels_per_task, self.panels),
+        )
+    }
+
     /// First row of a strip; heights differ by one at most.
     fn row(&self, strip: usize, m: usize) -> usize {
         strip * m / self.strips
@@ -69,110 +70,75 @@ impl Plan {
 }
 
 /// # Safety
-/// The CPU has the features of [`with_features`].
+/// The CPU has the features that the functions below enable.
 pub(super) unsafe fn run<E: Float, C: Float>(p: &Problem<E, C>) {
     let plan = Plan::new(p.m, p.n, p.k, size_of::<E>());
     let units = p.k.div_ceil(per_unit::<E>());
-    scratch::with(units * p.n.next_multiple_of(LANES), |b: &mut [u32]| {
-        // Panels are as long as each other, but for the last.
-        let panel_words = units * PANEL;
-        let pack = |panel: usize, words: &mut [u32]| {
-            // SAFETY: CPU features by this function's contract.
-            unsafe { pack_panel(p.b, panel * PANEL, p.n, p.k, words) }
-        };
-        if plan.tasks() == 1 || panel_words == 0 {
-            b.chunks_mut(panel_words.max(1)).enumerate().for_each(|(i, words)| pack(i, words));
-        } else {
-            pack_parallel(b, panel_words, 0, &pack);
+    let b_words = plan.panels * PANEL * units;
+    let a_words = if p.a.transposed { plan.strips * STRIP * units } else { 0 };
+    scratch::with(b_words + a_words, |words: &mut [u32]| {
+        let (b, a) = words.split_at_mut(b_words);
+        let split_panel = |panel: usize| (panel * PANEL).min(p.n);
+        let split_strip = |strip: usize| plan.row(strip, p.m);
+        // SAFETY: CPU features by this function's contract.
+        unsafe {
+            pack::pieces(p.b.t(), p.k, split_panel, PANEL, LANES, b);
+            if p.a.transposed {
+                pack::pieces(p.a, p.k, split_strip, STRIP, 1, a);
+            }
         }
-        let b = &*b;
+        let (a, b) = (&*a, &*b);
         par::tasks(plan.tasks(), |task| {
-            // SAFETY: CPU features by this function's contract.
-            unsafe { run_task(p, &plan, task, units, b) }
+            // SAFETY: CPU features by this function's contract; a and b were just packed.
+            unsafe { run_task(p, &plan, task, units, a, b) }
         });
     });
 }
 
-fn pack_parallel(
-    b: &mut [u32],
-    panel_words: usize,
-    first_panel: usize,
-    pack: &(impl Fn(usize, &mut [u32]) + Sync),
-) {
-    let panels = b.len().div_ceil(panel_words);
-    // Packing moves about 10 GB/s: below 128 KiB it is over before another thread wakes up.
-    if panels < 2 || b.len() < (32 << 10) {
-        for (i, words) in b.chunks_mut(panel_words).enumerate() {
-            pack(first_panel + i, words);
-        }
-        return;
-    }
-    let (head, tail) = b.split_at_mut(panels / 2 * panel_words);
-    rayon::join(
-        || pack_parallel(head, panel_words, first_panel, pack),
-        || pack_parallel(tail, panel_words, first_panel + panels / 2, pack),
-    );
-}
-
 /// # Safety
-/// CPU features as below; `b` holds the packed panels of `p.b`.
+/// CPU features as below; `b` holds the packed panels of `p.b`, `a` the packed strips of `p.a` if
+/// that is transposed.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
 unsafe fn run_task<E: Float, C: Float>(
     p: &Problem<E, C>,
     plan: &Plan,
     task: usize,
     units: usize,
+    a: &[u32],
     b: &[u32],
 ) {
-    let (down, across) = (task / plan.tasks_across(), task % plan.tasks_across());
-    let strips = down * plan.strips_per_task..((down + 1) * plan.strips_per_task).min(plan.strips);
-    let panels =
-        across * plan.panels_per_task..((across + 1) * plan.panels_per_task).min(plan.panels);
-    let row = |strip: usize| plan.row(strip, p.m);
-    let packed_words = if p.a.transposed { strips.len() * STRIP * units } else { 0 };
-    scratch::with(packed_words, |packed: &mut [u32]| {
-        if p.a.transposed {
-            for (strip, words) in strips.clone().zip(packed.chunks_exact_mut(STRIP * units)) {
-                let rows = row(strip)..row(strip + 1);
-                // SAFETY: CPU features by this function's contract.
-                unsafe { pack_interleaved(p.a, rows.start, rows.end, rows.len(), p.k, words) };
-            }
+    let (strips, panels) = plan.task(task);
+    for panel in panels {
+        let col = panel * PANEL;
+        let cols = (p.n - col).min(PANEL);
+        for strip in strips.clone() {
+            let (row, rows) = (plan.row(strip, p.m), plan.row(strip + 1, p.m));
+            let rows = rows - row;
+            let (a, a_row_bytes, a_unit_bytes) = if p.a.transposed {
+                (a[strip * STRIP * units..].as_ptr().cast(), 4, 4 * rows)
+            } else {
+                let start = &p.a.elems[p.a.offset(row, 0).min(p.a.elems.len())..];
+                (start.as_ptr().cast::<u8>(), p.a.stride * size_of::<E>(), 4)
+            };
+            let tile = Tile {
+                a,
+                a_row_bytes,
+                a_unit_bytes,
+                full_units: if p.a.transposed { units } else { p.k / per_unit::<E>() },
+                half_unit: !p.a.transposed && !p.k.is_multiple_of(per_unit::<E>()),
+                b: b[panel * PANEL * units..].as_ptr(),
+                bias: p.bias.map(|bias| &bias[col..col + cols]),
+                alpha: p.alpha,
+                mode: p.mode,
+                // SAFETY: rows and columns of this task are inside C.
+                c: CPtr { start: unsafe { p.c.at(row, col) }, stride: p.c.stride },
+                cols,
+            };
+            // SAFETY: A holds `rows` rows of `units` units at these steps (checked when the
+            // matrix was made, or packed), `b` a panel of as many units.
+            unsafe { tile.dispatch(rows) };
         }
-        for panel in panels {
-            let col = panel * PANEL;
-            let cols = (p.n - col).min(PANEL);
-            let b_panel = &b[panel * PANEL * units..][..units * cols.next_multiple_of(LANES)];
-            for strip in strips.clone() {
-                let rows = row(strip)..row(strip + 1);
-                let (a, a_row, a_unit) = if p.a.transposed {
-                    let words = &packed[(strip - strips.start) * STRIP * units..][..];
-                    (words.as_ptr().cast(), 1, rows.len())
-                } else {
-                    let start = &p.a.elems[p.a.offset(rows.start, 0).min(p.a.elems.len())..];
-                    (start.as_ptr(), p.a.stride, per_unit::<E>())
-                };
-                // In elements for A as it lies, in words for a packed A.
-                let step_bytes = if p.a.transposed { 4 } else { size_of::<E>() };
-                let tile = Tile {
-                    a: a.cast::<u8>(),
-                    a_row_bytes: a_row * step_bytes,
-                    a_unit_bytes: a_unit * step_bytes,
-                    full_units: if p.a.transposed { units } else { p.k / per_unit::<E>() },
-                    half_unit: !p.a.transposed && !p.k.is_multiple_of(per_unit::<E>()),
-                    b: b_panel.as_ptr(),
-                    bias: p.bias.map(|bias| &bias[col..col + cols]),
-                    alpha: p.alpha,
-                    mode: p.mode,
-                    // SAFETY: rows and columns of this task are inside C.
-                    c: CPtr { start: unsafe { p.c.at(rows.start, col) }, stride: p.c.stride },
-                    cols,
-                };
-                // SAFETY: A holds `rows` rows of `units` units at these steps (checked when the
-                // matrix was made, or packed above), `b_panel` as many rows of the panel's width.
-                unsafe { tile.dispatch(rows.len()) };
-            }
-        }
-    });
+    }
 }
 
 /// One strip times one panel.
@@ -283,11 +249,6 @@ fn mul_add<E: Float>(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
     }
 }
 
-/// The first `n` of 16 lanes, all of them from 16 on.
-fn lanes(n: usize) -> __mmask16 {
-    if n >= LANES { !0 } else { (1 << n) - 1 }
-}
-
 /// # Safety
 /// The masked lanes at `from` are readable.
 #[inline]
@@ -318,129 +279,4 @@ unsafe fn store<E: Float>(to: *mut E, mask: __mmask16, x: __m512) {
             _mm512_mask_storeu_ps(to.cast(), mask, x);
         }
     }
-}
-
-/// Columns `col..` of B as `[unit][column]`, padded with zeros to whole vectors.
-///
-/// # Safety
-/// CPU features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn pack_panel<E: Float>(b: Mat<E>, col: usize, n: usize, k: usize, words: &mut [u32]) {
-    let end = n.min(col + PANEL);
-    let width = (end - col).next_multiple_of(LANES);
-    // SAFETY: CPU features by contract.
-    unsafe {
-        if b.transposed {
-            for c in (col..col + width).step_by(LANES) {
-                pack_transposed(b, c, end, k, width, &mut words[c - col..]);
-            }
-        } else {
-            pack_interleaved(b.t(), col, end, width, k, words);
-        }
-    }
-}
-
-/// Rows `from..to` of A, which is stored transposed, as `[unit][row]`, `width` words a unit.
-///
-/// # Safety
-/// CPU features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn pack_interleaved<E: Float>(
-    a: Mat<E>,
-    from: usize,
-    to: usize,
-    width: usize,
-    k: usize,
-    words: &mut [u32],
-) {
-    let per_unit = per_unit::<E>();
-    for (unit, words) in words.chunks_exact_mut(width).take(k.div_ceil(per_unit)).enumerate() {
-        let k0 = unit * per_unit;
-        for (i, words) in words.chunks_mut(LANES).enumerate() {
-            let row = from + i * LANES;
-            let mask = lanes(to - row);
-            let stored = &a.elems[a.offset(row, k0)..];
-            // SAFETY: the mask ends with the stored row, and with the words.
-            unsafe {
-                let packed = if is_bf16::<E>() {
-                    let even = _mm256_maskz_loadu_epi16(mask, stored.as_ptr().cast());
-                    let mut packed = _mm512_cvtepu16_epi32(even);
-                    if k0 + 1 < k {
-                        let next = stored[a.stride..].as_ptr().cast();
-                        let odd = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, next));
-                        packed = _mm512_or_si512(packed, _mm512_slli_epi32::<16>(odd));
-                    }
-                    packed
-                } else {
-                    _mm512_maskz_loadu_epi32(mask, stored.as_ptr().cast())
-                };
-                _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), lanes(words.len()), packed);
-            }
-        }
-    }
-}
-
-/// Sixteen columns from `col` of B, which is stored transposed, as `[unit][column]`, `width` words
-/// from one unit to the next.
-///
-/// # Safety
-/// CPU features.
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn pack_transposed<E: Float>(
-    b: Mat<E>,
-    col: usize,
-    end: usize,
-    k: usize,
-    width: usize,
-    words: &mut [u32],
-) {
-    let per_unit = per_unit::<E>();
-    let units = k.div_ceil(per_unit);
-    for unit in (0..units).step_by(LANES) {
-        let k0 = unit * per_unit;
-        // A unit is two halves of 16 bits; the mask ends with the stored row.
-        let halves = ((k - k0).min(LANES * per_unit) * 2 / per_unit) as u32;
-        let mask = (u32::MAX).checked_shr(32 - halves).unwrap_or(0);
-        let rows = std::array::from_fn(|i| {
-            if col + i < end {
-                let stored = &b.elems[b.offset(k0, col + i)..];
-                // SAFETY: the masked halves are inside the stored row.
-                unsafe { _mm512_maskz_loadu_epi16(mask, stored.as_ptr().cast()) }
-            } else {
-                _mm512_setzero_si512()
-            }
-        });
-        let turned = transpose_16x16(rows);
-        for (u, turned) in turned.into_iter().enumerate().take(units - unit) {
-            let to = &mut words[(unit + u) * width..][..LANES];
-            // SAFETY: `to` is 16 words long.
-            unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), turned) };
-        }
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn transpose_16x16(rows: [__m512i; 16]) -> [__m512i; 16] {
-    // Pairs of rows, then quadruples, then 128-bit blocks twice.
-    let pairs: [__m512i; 16] = std::array::from_fn(|i| {
-        let (a, b) = (rows[i & !1], rows[i | 1]);
-        if i % 2 == 0 { _mm512_unpacklo_epi32(a, b) } else { _mm512_unpackhi_epi32(a, b) }
-    });
-    let quads: [__m512i; 16] = std::array::from_fn(|i| {
-        let (a, b) = (pairs[(i & !3) + (i & 3) / 2], pairs[(i & !3) + 2 + (i & 3) / 2]);
-        if i % 2 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
-    });
-    // quads[4 q + j]: rows 4 q .. 4 q + 4 of columns j, j + 4, j + 8, j + 12.
-    let eights: [__m512i; 16] = std::array::from_fn(|i| {
-        let (half, even, j) = (i / 8, i / 4 % 2 == 0, i % 4);
-        let (a, b) = (quads[8 * half + j], quads[8 * half + 4 + j]);
-        if even { _mm512_shuffle_i32x4::<0x88>(a, b) } else { _mm512_shuffle_i32x4::<0xdd>(a, b) }
-    });
-    // eights[8 h + j]: rows 8 h .. of columns j, j + 8; eights[8 h + 4 + j]: of j + 4, j + 12.
-    std::array::from_fn(|i| {
-        let j = i % 8;
-        let (a, b) = (eights[j], eights[8 + j]);
-        if i < 8 { _mm512_shuffle_i32x4::<0x88>(a, b) } else { _mm512_shuffle_i32x4::<0xdd>(a, b) }
-    })
 }
