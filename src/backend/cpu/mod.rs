@@ -1,6 +1,11 @@
 //! Host memory for tensors, and the numeric building blocks of the CPU ops.
 #![allow(unsafe_code)]
 
+pub mod gemm;
+pub mod par;
+pub mod scratch;
+pub mod simd;
+
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 

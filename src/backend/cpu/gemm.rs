@@ -1,0 +1,245 @@
+//! Matrix products for every op:  `C (+)= alpha * A B (+ bias)`, sums in f32.
+//!
+//! A and B are both f32 or both bf16, in row-major memory, each possibly read transposed; C is
+//! f32 or bf16, whatever A and B are. The three products of a linear layer, `x (N, K)`,
+//! `w (M, K)`, `y = x w^T (N, M)`:
+//!
+//! ```text
+//! let x = Mat::new(x, n, k);                                    // as stored: rows, columns
+//! gemm(1.0, x,      w.t(), bias, Mode::Set, MatMut::new(y,  n, m));   // bias: Option<&[E]>
+//! gemm(1.0, dy,     w,     None, mode,      MatMut::new(dx, n, k));
+//! gemm(1.0, dy.t(), x,     None, mode,      MatMut::new(dw, m, k));
+//! ```
+//!
+//! `Mat::strided` reads a part of wider rows. With `Mode::Add` the bias is added too. A bf16 C is
+//! rounded once per call.
+//!
+//! Bits depend on shapes and CPU model only: the partition into tasks never looks at the number
+//! of threads, and no sum is divided between threads. Nothing is allocated but thread-local
+//! scratch, once. Runs in the current rayon pool; a caller inside the pool saves the hand-over.
+//!
+//! With AVX-512 BF16 both types use the kernel in `gemm/avx512.rs`; otherwise `gemm/portable.rs`.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod portable;
+#[cfg(test)]
+mod tests;
+
+use crate::backend::Mode;
+use crate::dtype::Float;
+
+/// Longest sum done in one go. Longer ones are cut here, which bounds the packed operands.
+const MAX_K: usize = 4096;
+
+/// The same for a transposed A, a weight gradient: all of A is packed, and should stay cached.
+const MAX_K_TRANSPOSED: usize = 1024;
+
+/// A matrix to read: row-major as stored, with a flag for its transpose.
+#[derive(Clone, Copy)]
+pub struct Mat<'a, E> {
+    elems: &'a [E],
+    /// As stored.
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    transposed: bool,
+}
+
+impl<'a, E> Mat<'a, E> {
+    /// `rows x cols`, contiguous.
+    pub fn new(elems: &'a [E], rows: usize, cols: usize) -> Self {
+        Self::strided(elems, rows, cols, cols)
+    }
+
+    /// Row `r` is `elems[r * stride..][..cols]`.
+    pub fn strided(elems: &'a [E], rows: usize, cols: usize, stride: usize) -> Self {
+        check(elems.len(), rows, cols, stride);
+        Self { elems, rows, cols, stride, transposed: false }
+    }
+
+    /// The transpose, without moving anything.
+    pub fn t(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    fn dims(&self) -> (usize, usize) {
+        if self.transposed { (self.cols, self.rows) } else { (self.rows, self.cols) }
+    }
+
+    /// Element (0, 0) of the block that starts at `row`, `col` (not as stored: after `t`).
+    fn offset(&self, row: usize, col: usize) -> usize {
+        let (row, col) = if self.transposed { (col, row) } else { (row, col) };
+        row * self.stride + col
+    }
+
+    /// Columns `from..from + len` (after `t`).
+    fn columns(self, from: usize, len: usize) -> Self {
+        let elems = self.elems.get(self.offset(0, from)..).unwrap_or_default();
+        let (rows, cols) = if self.transposed { (len, self.cols) } else { (self.rows, len) };
+        Self { elems, rows, cols, ..self }
+    }
+}
+
+/// A row-major matrix to write.
+pub struct MatMut<'a, C> {
+    elems: &'a mut [C],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a, C> MatMut<'a, C> {
+    pub fn new(elems: &'a mut [C], rows: usize, cols: usize) -> Self {
+        Self::strided(elems, rows, cols, cols)
+    }
+
+    pub fn strided(elems: &'a mut [C], rows: usize, cols: usize, stride: usize) -> Self {
+        check(elems.len(), rows, cols, stride);
+        Self { elems, rows, cols, stride }
+    }
+
+    fn reborrow(&mut self) -> MatMut<'_, C> {
+        MatMut { elems: self.elems, ..*self }
+    }
+}
+
+fn check(elems: usize, rows: usize, cols: usize, stride: usize) {
+    let fits = rows == 0 || cols == 0 || (rows - 1) * stride + cols <= elems;
+    assert!(fits && stride >= cols, "{rows}x{cols} by {stride} in {elems} elements");
+}
+
+/// See the module header. Panics when the three shapes do not belong together.
+pub fn gemm<E: Float, C: Float>(
+    alpha: f32,
+    a: Mat<E>,
+    b: Mat<E>,
+    bias: Option<&[E]>,
+    mode: Mode,
+    c: MatMut<C>,
+) {
+    gemm_with(Kernel::detect(), alpha, a, b, bias, mode, c);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kernel {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    Portable,
+}
+
+impl Kernel {
+    fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if super::simd::has_avx512_bf16() {
+            return Kernel::Avx512;
+        }
+        Kernel::Portable
+    }
+}
+
+/// One product with k of at most `max_k`.
+struct Problem<'a, E, C> {
+    m: usize,
+    n: usize,
+    k: usize,
+    alpha: f32,
+    a: Mat<'a, E>,
+    b: Mat<'a, E>,
+    bias: Option<&'a [E]>,
+    mode: Mode,
+    c: CPtr<C>,
+}
+
+/// C as tasks see it: each writes its own rows and columns.
+#[derive(Clone, Copy)]
+struct CPtr<C> {
+    start: *mut C,
+    stride: usize,
+}
+
+// SAFETY: tasks of one product write disjoint blocks of C, which the product borrows exclusively.
+unsafe impl<C: Send> Send for CPtr<C> {}
+// SAFETY: as above.
+unsafe impl<C: Send> Sync for CPtr<C> {}
+
+impl<C> CPtr<C> {
+    /// # Safety
+    /// (row, col) is inside C, or one past its end.
+    unsafe fn at(self, row: usize, col: usize) -> *mut C {
+        // SAFETY: `check` held when the matrix was made.
+        unsafe { self.start.add(row * self.stride + col) }
+    }
+}
+
+fn gemm_with<E: Float, C: Float>(
+    kernel: Kernel,
+    alpha: f32,
+    a: Mat<E>,
+    b: Mat<E>,
+    bias: Option<&[E]>,
+    mode: Mode,
+    mut c: MatMut<C>,
+) {
+    let ((m, k), (b_rows, n)) = (a.dims(), b.dims());
+    assert_eq!(k, b_rows, "A is {m}x{k}, B is {b_rows}x{n}");
+    assert_eq!((c.rows, c.cols), (m, n), "C of {m}x{k} times {k}x{n}");
+    assert!(bias.is_none_or(|bias| bias.len() == n), "bias for {n} columns");
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k > max_k(&a) {
+        return long_sum(kernel, alpha, a, b, bias, mode, c);
+    }
+    let c = c.reborrow();
+    let c = CPtr { start: c.elems.as_mut_ptr(), stride: c.stride };
+    let problem = Problem { m, n, k, alpha, a, b, bias, mode, c };
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `detect` saw the CPU features.
+        Kernel::Avx512 => unsafe { avx512::run(&problem) },
+        Kernel::Portable => portable::run(&problem),
+    }
+}
+
+fn max_k<E>(a: &Mat<E>) -> usize {
+    if a.transposed { MAX_K_TRANSPOSED } else { MAX_K }
+}
+
+/// k in blocks of `max_k`, summed in f32.
+fn long_sum<E: Float, C: Float>(
+    kernel: Kernel,
+    alpha: f32,
+    a: Mat<E>,
+    b: Mat<E>,
+    bias: Option<&[E]>,
+    mode: Mode,
+    c: MatMut<C>,
+) {
+    let ((m, k), (_, n)) = (a.dims(), b.dims());
+    let step = max_k(&a);
+    let blocks = |mode: Mode, mut c: MatMut<f32>| {
+        for from in (0..k).step_by(step) {
+            let len = step.min(k - from);
+            let (a, b) = (a.columns(from, len), b.t().columns(from, len).t());
+            let (bias, mode) = if from == 0 { (bias, mode) } else { (None, Mode::Add) };
+            gemm_with(kernel, alpha, a, b, bias, mode, c.reborrow());
+        }
+    };
+    if let Ok(elems) = bytemuck::try_cast_slice_mut::<C, f32>(c.elems)
+        && C::DTYPE == crate::dtype::DType::F32
+    {
+        let MatMut { rows, cols, stride, .. } = c;
+        return blocks(mode, MatMut { elems, rows, cols, stride });
+    }
+    super::scratch::with(m * n, |sum: &mut [f32]| {
+        blocks(Mode::Set, MatMut::new(sum, m, n));
+        for (row, sum) in sum.chunks_exact(n).enumerate() {
+            for (c, &sum) in c.elems[row * c.stride..][..n].iter_mut().zip(sum) {
+                *c = C::from_f32(if mode == Mode::Add { c.to_f32() + sum } else { sum });
+            }
+        }
+    });
+}

@@ -1,0 +1,282 @@
+//! The product on AVX-512 BF16 machines: one kernel for f32 and bf16.
+//!
+//! Memory is walked in *units* of four bytes along k: one f32, or two bf16, which is what one lane
+//! of `vdpbf16ps` multiplies. B is packed into panels of up to 32 columns, `[unit][column]`. A strip
+//! of up to 14 rows times a panel is 28 accumulators of 16 lanes, one broadcast and two vectors of
+//! B: 31 of the 32 registers. A is read where it lies, unless it is transposed: then it is packed
+//! into strips, `[unit][row]`.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::pack::{self, LANES, is_bf16, lanes, per_unit};
+use super::{CPtr, Problem};
+use crate::backend::Mode;
+use crate::backend::cpu::{par, scratch};
+use crate::dtype::Float;
+
+/// Rows of a strip and columns of a panel, at most.
+const STRIP: usize = 14;
+const PANEL: usize = 2 * LANES;
+
+/// Cuts rows into strips of nearly equal height, and groups strips and panels into tasks. All of it
+/// follows from the shape alone.
+struct Plan {
+    strips: usize,
+    panels: usize,
+    strips_per_task: usize,
+    panels_per_task: usize,
+}
+
+impl Plan {
+    /// Below this a task costs more to hand over than to run.
+    const MIN_TASK_MULADDS: usize = 1 << 18;
+    /// Rows of A that a task walks again and again should stay in its L2 cache.
+    const MAX_TASK_A_BYTES: usize = 256 << 10;
+    /// Enough for an even end on a machine with a few cores, few enough to be free.
+    const TASKS: usize = 24;
+
+    fn new(m: usize, n: usize, k: usize, elem_bytes: usize) -> Self {
+        let (strips, panels) = (m.div_ceil(STRIP), n.div_ceil(PANEL));
+        let tasks = (m * n * k / Self::MIN_TASK_MULADDS).clamp(1, Self::TASKS);
+        let cached = (Self::MAX_TASK_A_BYTES / (STRIP * k * elem_bytes).max(1)).max(1);
+        let strips_per_task = strips.div_ceil(tasks).min(cached);
+        let tasks_down = strips.div_ceil(strips_per_task);
+        let panels_per_task = panels.div_ceil(tasks.div_ceil(tasks_down));
+        Self { strips, panels, strips_per_task, panels_per_task }
+    }
+
+    fn tasks_across(&self) -> usize {
+        self.panels.div_ceil(self.panels_per_task)
+    }
+
+    fn tasks(&self) -> usize {
+        self.strips.div_ceil(self.strips_per_task) * self.tasks_across()
+    }
+
+    /// The strips and panels of a task.
+    fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let block = |i: usize, len: usize, end: usize| i * len..((i + 1) * len).min(end);
+        (
+            block(task / self.tasks_across(), self.strips_per_task, self.strips),
+            block(task % self.tasks_across(), self.panels_per_task, self.panels),
+        )
+    }
+
+    /// First row of a strip; heights differ by one at most.
+    fn row(&self, strip: usize, m: usize) -> usize {
+        strip * m / self.strips
+    }
+}
+
+/// # Safety
+/// The CPU has the features that the functions below enable.
+pub(super) unsafe fn run<E: Float, C: Float>(p: &Problem<E, C>) {
+    let plan = Plan::new(p.m, p.n, p.k, size_of::<E>());
+    let units = p.k.div_ceil(per_unit::<E>());
+    let b_words = plan.panels * PANEL * units;
+    let a_words = if p.a.transposed { plan.strips * STRIP * units } else { 0 };
+    scratch::with(b_words + a_words, |words: &mut [u32]| {
+        let (b, a) = words.split_at_mut(b_words);
+        let split_panel = |panel: usize| (panel * PANEL).min(p.n);
+        let split_strip = |strip: usize| plan.row(strip, p.m);
+        // SAFETY: CPU features by this function's contract.
+        unsafe {
+            pack::pieces(p.b.t(), p.k, split_panel, PANEL, LANES, b);
+            if p.a.transposed {
+                pack::pieces(p.a, p.k, split_strip, STRIP, 1, a);
+            }
+        }
+        let (a, b) = (&*a, &*b);
+        par::tasks(plan.tasks(), |task| {
+            // SAFETY: CPU features by this function's contract; a and b were just packed.
+            unsafe { run_task(p, &plan, task, units, a, b) }
+        });
+    });
+}
+
+/// # Safety
+/// CPU features as below; `b` holds the packed panels of `p.b`, `a` the packed strips of `p.a` if
+/// that is transposed.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+unsafe fn run_task<E: Float, C: Float>(
+    p: &Problem<E, C>,
+    plan: &Plan,
+    task: usize,
+    units: usize,
+    a: &[u32],
+    b: &[u32],
+) {
+    let (strips, panels) = plan.task(task);
+    for panel in panels {
+        let col = panel * PANEL;
+        let cols = (p.n - col).min(PANEL);
+        for strip in strips.clone() {
+            let (row, rows) = (plan.row(strip, p.m), plan.row(strip + 1, p.m));
+            let rows = rows - row;
+            let (a, a_row_bytes, a_unit_bytes) = if p.a.transposed {
+                (a[strip * STRIP * units..].as_ptr().cast(), 4, 4 * rows)
+            } else {
+                let start = &p.a.elems[p.a.offset(row, 0).min(p.a.elems.len())..];
+                (start.as_ptr().cast::<u8>(), p.a.stride * size_of::<E>(), 4)
+            };
+            let tile = Tile {
+                a,
+                a_row_bytes,
+                a_unit_bytes,
+                full_units: if p.a.transposed { units } else { p.k / per_unit::<E>() },
+                half_unit: !p.a.transposed && !p.k.is_multiple_of(per_unit::<E>()),
+                b: b[panel * PANEL * units..].as_ptr(),
+                bias: p.bias.map(|bias| &bias[col..col + cols]),
+                alpha: p.alpha,
+                mode: p.mode,
+                // SAFETY: rows and columns of this task are inside C.
+                c: CPtr { start: unsafe { p.c.at(row, col) }, stride: p.c.stride },
+                cols,
+            };
+            // SAFETY: A holds `rows` rows of `units` units at these steps (checked when the
+            // matrix was made, or packed), `b` a panel of as many units.
+            unsafe { tile.dispatch(rows) };
+        }
+    }
+}
+
+/// One strip times one panel.
+struct Tile<'a, E, C> {
+    a: *const u8,
+    a_row_bytes: usize,
+    a_unit_bytes: usize,
+    full_units: usize,
+    /// A last unit of which only the first bf16 may be read.
+    half_unit: bool,
+    b: *const u32,
+    bias: Option<&'a [E]>,
+    alpha: f32,
+    mode: Mode,
+    c: CPtr<C>,
+    cols: usize,
+}
+
+macro_rules! by_height {
+    ($self:ident, $rows:ident, $vectors:literal: $($r:literal)+) => {
+        match $rows {
+            // SAFETY: by the contract of `dispatch`.
+            $($r => unsafe { $self.product::<$r, $vectors>() },)+
+            _ => unreachable!("a strip has 1 to {STRIP} rows"),
+        }
+    };
+}
+
+impl<E: Float, C: Float> Tile<'_, E, C> {
+    /// # Safety
+    /// CPU features; A readable for `rows` rows, B for all units, C for `rows` x `cols`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    unsafe fn dispatch(&self, rows: usize) {
+        if self.cols > LANES {
+            by_height!(self, rows, 2: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        } else {
+            by_height!(self, rows, 1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+        }
+    }
+
+    /// # Safety
+    /// As `dispatch`, with `rows` = `R` and `cols` <= 16 `V`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+    unsafe fn product<const R: usize, const V: usize>(&self) {
+        let mut sums = [[_mm512_setzero_ps(); V]; R];
+        let (mut a, mut b) = (self.a, self.b);
+        for _ in 0..self.full_units {
+            // SAFETY: unit by unit inside A and B.
+            unsafe {
+                let b_v: [__m512i; V] =
+                    std::array::from_fn(|v| _mm512_loadu_si512(b.add(v * LANES).cast()));
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let a_r = a.add(r * self.a_row_bytes).cast::<i32>().read_unaligned();
+                    let a_r = _mm512_set1_epi32(a_r);
+                    for (sum, b) in sums.iter_mut().zip(b_v) {
+                        *sum = mul_add::<E>(*sum, a_r, b);
+                    }
+                }
+                a = a.add(self.a_unit_bytes);
+                b = b.add(V * LANES);
+            }
+        }
+        if self.half_unit {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the last bf16 of the row; the packed unit has zeros beside it.
+                unsafe {
+                    let a_r = a.add(r * self.a_row_bytes).cast::<u16>().read_unaligned();
+                    let a_r = _mm512_set1_epi32(a_r as i32);
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        let b_v = _mm512_loadu_si512(b.add(v * LANES).cast());
+                        *sum = mul_add::<E>(*sum, a_r, b_v);
+                    }
+                }
+            }
+        }
+        for v in 0..V {
+            let mask = lanes(self.cols - v * LANES);
+            let alpha = _mm512_set1_ps(self.alpha);
+            let bias = match self.bias {
+                // SAFETY: the mask ends with the slice.
+                Some(bias) => unsafe { load(bias.as_ptr().add(v * LANES), mask) },
+                None => _mm512_setzero_ps(),
+            };
+            for (r, sums) in sums.iter().enumerate() {
+                // SAFETY: row r and the masked columns are inside C.
+                unsafe {
+                    let c = self.c.at(r, v * LANES);
+                    let mut sum = _mm512_fmadd_ps(sums[v], alpha, bias);
+                    if self.mode == Mode::Add {
+                        sum = _mm512_add_ps(load(c, mask), sum);
+                    }
+                    store(c, mask, sum);
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn mul_add<E: Float>(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+    if is_bf16::<E>() {
+        // SAFETY: both types are 64 bytes of anything.
+        let halves = |x| unsafe { std::mem::transmute::<__m512i, __m512bh>(x) };
+        _mm512_dpbf16_ps(sum, halves(a), halves(b))
+    } else {
+        _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum)
+    }
+}
+
+/// # Safety
+/// The masked lanes at `from` are readable.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn load<E: Float>(from: *const E, mask: __mmask16) -> __m512 {
+    // SAFETY: by contract; masked-off lanes are not touched.
+    unsafe {
+        if is_bf16::<E>() {
+            let halves = _mm256_maskz_loadu_epi16(mask, from.cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        } else {
+            _mm512_maskz_loadu_ps(mask, from.cast())
+        }
+    }
+}
+
+/// # Safety
+/// The masked lanes at `to` are writable.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+unsafe fn store<E: Float>(to: *mut E, mask: __mmask16, x: __m512) {
+    // SAFETY: by contract; masked-off lanes are not touched.
+    unsafe {
+        if is_bf16::<E>() {
+            let halves = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x));
+            _mm256_mask_storeu_epi16(to.cast(), mask, halves);
+        } else {
+            _mm512_mask_storeu_ps(to.cast(), mask, x);
+        }
+    }
+}
