@@ -144,6 +144,17 @@ impl Tensor {
         self.write_as()
     }
 
+    /// Exchange content with a tensor of the same dtype and element count.
+    pub fn swap_content(&self, other: &Tensor) -> Result<()> {
+        other.expect_dtype("swap x", self.dtype)?;
+        other.expect_dims("swap x", self.shape.dims())?;
+        if self.device().is_shape_only() {
+            return Ok(());
+        }
+        self.write_bytes()?.swap_with_slice(&mut other.write_bytes()?);
+        Ok(())
+    }
+
     /// Raw little-endian bytes, whatever the dtype: for checkpoints and digests.
     pub fn read_bytes(&self) -> Result<Read<'_, u8>> {
         self.read_as()

@@ -84,6 +84,13 @@ impl Params {
         }
     }
 
+    /// Exchange the master's content with another flat buffer's (averaged weights, for the time of
+    /// an evaluation).
+    pub fn swap_master(&self, flat: &Tensor) -> Result<()> {
+        self.master.swap_content(flat)?;
+        self.refresh()
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|e| e.name.as_str())
     }

@@ -142,6 +142,42 @@ impl Trainer {
         Ok(report)
     }
 
+    /// Everything that a bit-exact continuation needs besides [`step`](Self::step), by name: the
+    /// model, both moments, averaged weights, carries with their data. Write to these tensors to
+    /// load a checkpoint, then call [`loaded`](Self::loaded).
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let params = &self.model.params;
+        let mut all = self.model.tensors()?;
+        let moments =
+            [("exp_avg", &self.optimizer.moments.m), ("exp_avg_sq", &self.optimizer.moments.v)];
+        let average = self.optimizer.ema.iter().map(|t| ("ema", t));
+        for (role, flat) in moments.into_iter().chain(average) {
+            for name in params.names() {
+                all.push((format!("{role}.{name}"), params.part(flat, name)?));
+            }
+        }
+        for (i, lane) in self.lanes.iter().enumerate() {
+            let tensors = lane.carry.tensors();
+            all.extend(tensors.map(|(name, t)| (format!("carry.{i}.{name}"), t.clone())));
+        }
+        Ok(all)
+    }
+
+    /// The state was overwritten with that after update number `step`.
+    pub fn loaded(&mut self, step: u64) -> Result<()> {
+        self.step = step;
+        self.model.refresh()
+    }
+
+    /// Run `f` on the averaged weights if the run keeps them, else on the weights.
+    pub fn with_evaluation_weights<T>(&self, f: impl FnOnce(&Hrm) -> Result<T>) -> Result<T> {
+        let Some(average) = &self.optimizer.ema else { return f(&self.model) };
+        self.model.params.swap_master(average)?;
+        let out = f(&self.model);
+        self.model.params.swap_master(average)?;
+        out
+    }
+
     /// What micro-batch `i` carries on.
     pub fn carry(&self, i: usize) -> &Carry {
         &self.lanes[i].carry

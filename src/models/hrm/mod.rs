@@ -107,6 +107,20 @@ impl Hrm {
         self.params.elems() + self.puzzle_table.as_ref().map_or(0, Tensor::elems)
     }
 
+    /// Everything that is the model, under its official names: trained weights (f32 master), puzzle
+    /// table, fixed initial states. After writing to one, call [`refresh`](Self::refresh).
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut all = vec![
+            (names::H_INIT.to_owned(), self.h_init.clone()),
+            (names::L_INIT.to_owned(), self.l_init.clone()),
+        ];
+        all.extend(self.puzzle_table.iter().map(|t| (names::PUZZLE_TABLE.to_owned(), t.clone())));
+        for name in self.params.names() {
+            all.push((name.to_owned(), self.params.part(&self.params.master, name)?));
+        }
+        Ok(all.into_iter().map(|(name, t)| (format!("{}{name}", names::PREFIX), t)).collect())
+    }
+
     pub fn rope(&self) -> Option<&Rope> {
         self.rope.as_ref()
     }

@@ -1,5 +1,5 @@
-//! The official names of the parameters, in the order of the flat buffers. Official checkpoints put
-//! [`PREFIX`] before each; the puzzle table and the initial states are named here too.
+//! The official names of the parameters, in the order of the flat buffers, and of the puzzle table
+//! and the initial states, which are not among them. Official checkpoints put [`PREFIX`] before each.
 
 use super::{Config, PosEncodings};
 use crate::nn::block;
