@@ -18,6 +18,9 @@
 //! of threads, and no sum is divided between threads. Nothing is allocated but thread-local
 //! scratch, once. Runs in the current rayon pool; a caller inside the pool saves the hand-over.
 //!
+//! [`with_packed`] and [`product`] are the same in two steps on one thread, for callers that are parallel
+//! themselves and use a B many times.
+//!
 //! With AVX-512 BF16 both types use the kernel in `gemm/avx512.rs`; otherwise `gemm/portable.rs`.
 
 #[cfg(target_arch = "x86_64")]
@@ -27,6 +30,8 @@ mod pack;
 mod portable;
 #[cfg(test)]
 mod tests;
+
+use std::marker::PhantomData;
 
 use crate::backend::Mode;
 use crate::dtype::Float;
@@ -65,6 +70,11 @@ impl<'a, E> Mat<'a, E> {
         Self { transposed: !self.transposed, ..self }
     }
 
+    /// Some of its rows (after `t`).
+    pub fn rows(self, rows: std::ops::Range<usize>) -> Self {
+        self.t().columns(rows.start, rows.len()).t()
+    }
+
     fn dims(&self) -> (usize, usize) {
         if self.transposed { (self.cols, self.rows) } else { (self.rows, self.cols) }
     }
@@ -77,6 +87,7 @@ impl<'a, E> Mat<'a, E> {
 
     /// Columns `from..from + len` (after `t`).
     fn columns(self, from: usize, len: usize) -> Self {
+        assert!(from + len <= self.dims().1, "columns {from} + {len} of {}", self.dims().1);
         let elems = self.elems.get(self.offset(0, from)..).unwrap_or_default();
         let (rows, cols) = if self.transposed { (len, self.cols) } else { (self.rows, len) };
         Self { elems, rows, cols, ..self }
@@ -140,14 +151,13 @@ impl Kernel {
     }
 }
 
-/// One product with k of at most `max_k`.
+/// One product with k of at most `max_k`, but for B.
 struct Problem<'a, E, C> {
     m: usize,
     n: usize,
     k: usize,
     alpha: f32,
     a: Mat<'a, E>,
-    b: Mat<'a, E>,
     bias: Option<&'a [E]>,
     mode: Mode,
     c: CPtr<C>,
@@ -195,12 +205,66 @@ fn gemm_with<E: Float, C: Float>(
     }
     let c = c.reborrow();
     let c = CPtr { start: c.elems.as_mut_ptr(), stride: c.stride };
-    let problem = Problem { m, n, k, alpha, a, b, bias, mode, c };
+    let problem = Problem { m, n, k, alpha, a, bias, mode, c };
     match kernel {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `detect` saw the CPU features.
-        Kernel::Avx512 => unsafe { avx512::run(&problem) },
-        Kernel::Portable => portable::run(&problem),
+        Kernel::Avx512 => unsafe { avx512::run(&problem, b) },
+        Kernel::Portable => portable::run(&problem, b),
+    }
+}
+
+/// A right-hand side, prepared for many products.
+pub struct Packed<'a, E> {
+    words: &'a [u32],
+    kernel: Kernel,
+    k: usize,
+    n: usize,
+    elem: PhantomData<E>,
+}
+
+/// Prepare B and run `f` with it.
+pub fn with_packed<E: Float, R>(b: Mat<E>, f: impl FnOnce(&Packed<E>) -> R) -> R {
+    with_packed_for(Kernel::detect(), b, f)
+}
+
+fn with_packed_for<E: Float, R>(kernel: Kernel, b: Mat<E>, f: impl FnOnce(&Packed<E>) -> R) -> R {
+    let (k, n) = b.dims();
+    super::scratch::with(packed_words::<E>(kernel, k, n), |words| f(&pack(kernel, b, words)))
+}
+
+fn packed_words<E: Float>(kernel: Kernel, k: usize, n: usize) -> usize {
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 => avx512::packed_words::<E>(k, n),
+        Kernel::Portable => k * n,
+    }
+}
+
+fn pack<'a, E: Float>(kernel: Kernel, b: Mat<E>, words: &'a mut [u32]) -> Packed<'a, E> {
+    let (k, n) = b.dims();
+    let words = &mut words[..packed_words::<E>(kernel, k, n)];
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `detect` saw the CPU features.
+        Kernel::Avx512 => unsafe { avx512::pack_b(b, words) },
+        Kernel::Portable => portable::pack_b(b, words),
+    }
+    Packed { words, kernel, k, n, elem: PhantomData }
+}
+
+/// C (+)= alpha * A B on this thread alone.
+pub fn product<E: Float>(alpha: f32, a: Mat<E>, b: &Packed<E>, mode: Mode, c: MatMut<f32>) {
+    let ((m, k), n) = (a.dims(), b.n);
+    assert_eq!(k, b.k, "A is {m}x{k}, B is {}x{n}", b.k);
+    assert_eq!((c.rows, c.cols), (m, n), "C of {m}x{k} times {k}x{n}");
+    let c = CPtr { start: c.elems.as_mut_ptr(), stride: c.stride };
+    let problem = Problem { m, n, k, alpha, a, bias: None, mode, c };
+    match b.kernel {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `pack` saw the CPU features and packed B.
+        Kernel::Avx512 => unsafe { avx512::run_packed(&problem, b.words) },
+        Kernel::Portable => portable::run_packed(&problem, b.words),
     }
 }
 

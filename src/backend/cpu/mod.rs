@@ -1,6 +1,7 @@
 //! Host memory for tensors, and the numeric building blocks of the CPU ops.
 #![allow(unsafe_code)]
 
+pub mod attention;
 pub mod gemm;
 pub mod par;
 pub mod scratch;

@@ -27,6 +27,21 @@ pub fn with<T: Pod, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     result
 }
 
+/// Run `f` with several slices, each starting on a cache line.
+pub fn split<T: Pod, const N: usize, R>(
+    lens: &[usize; N],
+    f: impl FnOnce([&mut [T]; N]) -> R,
+) -> R {
+    let padded = |len: usize| len.next_multiple_of(size_of::<Line>() / size_of::<T>());
+    with(lens.iter().map(|&len| padded(len)).sum(), |mut rest: &mut [T]| {
+        f(lens.map(|len| {
+            let (head, tail) = std::mem::take(&mut rest).split_at_mut(padded(len));
+            rest = tail;
+            &mut head[..len]
+        }))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -42,6 +57,10 @@ mod tests {
         });
         assert_eq!(place % 64, 0);
         assert_eq!(place, super::with(100, |again: &mut [f32]| again.as_ptr() as usize));
+        super::split(&[3, 0, 5], |[a, b, c]: [&mut [u16]; 3]| {
+            assert_eq!((a.len(), b.len(), c.len()), (3, 0, 5));
+            assert_eq!((a.as_ptr() as usize % 64, c.as_ptr() as usize % 64), (0, 0));
+        });
         super::with(0, |none: &mut [f32]| assert!(none.is_empty()));
     }
 }

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::pack::{self, LANES, is_bf16, lanes, per_unit};
-use super::{CPtr, Problem};
+use super::{CPtr, Mat, Problem};
 use crate::backend::Mode;
 use crate::backend::cpu::{par, scratch};
 use crate::dtype::Float;
@@ -46,6 +46,12 @@ impl Plan {
         Self { strips, panels, strips_per_task, panels_per_task }
     }
 
+    /// A single task.
+    fn whole(m: usize, n: usize) -> Self {
+        let (strips, panels) = (m.div_ceil(STRIP), n.div_ceil(PANEL));
+        Self { strips, panels, strips_per_task: strips.max(1), panels_per_task: panels.max(1) }
+    }
+
     fn tasks_across(&self) -> usize {
         self.panels.div_ceil(self.panels_per_task)
     }
@@ -69,34 +75,59 @@ impl Plan {
     }
 }
 
+pub(super) fn packed_words<E: Float>(k: usize, n: usize) -> usize {
+    n.next_multiple_of(PANEL) * k.div_ceil(per_unit::<E>())
+}
+
 /// # Safety
-/// The CPU has the features that the functions below enable.
-pub(super) unsafe fn run<E: Float, C: Float>(p: &Problem<E, C>) {
+/// The CPU has the features that `run_task` enables.
+pub(super) unsafe fn pack_b<E: Float>(b: Mat<E>, words: &mut [u32]) {
+    let (k, n) = b.dims();
+    // SAFETY: CPU features by this function's contract.
+    unsafe { pack::pieces(b.t(), k, |panel| (panel * PANEL).min(n), PANEL, LANES, words) };
+}
+
+/// # Safety
+/// The CPU has the features that `run_task` enables.
+pub(super) unsafe fn run<E: Float, C: Float>(p: &Problem<E, C>, b: Mat<E>) {
     let plan = Plan::new(p.m, p.n, p.k, size_of::<E>());
-    let units = p.k.div_ceil(per_unit::<E>());
-    let b_words = plan.panels * PANEL * units;
-    let a_words = if p.a.transposed { plan.strips * STRIP * units } else { 0 };
-    scratch::with(b_words + a_words, |words: &mut [u32]| {
-        let (b, a) = words.split_at_mut(b_words);
-        let split_panel = |panel: usize| (panel * PANEL).min(p.n);
-        let split_strip = |strip: usize| plan.row(strip, p.m);
+    scratch::with(packed_words::<E>(p.k, p.n), |words: &mut [u32]| {
         // SAFETY: CPU features by this function's contract.
         unsafe {
-            pack::pieces(p.b.t(), p.k, split_panel, PANEL, LANES, b);
-            if p.a.transposed {
-                pack::pieces(p.a, p.k, split_strip, STRIP, 1, a);
-            }
+            pack_b(b, words);
+            run_plan(p, &plan, words);
         }
-        let (a, b) = (&*a, &*b);
+    });
+}
+
+/// # Safety
+/// The CPU has the features that `run_task` enables; `b` was filled by `pack_b`.
+pub(super) unsafe fn run_packed<E: Float, C: Float>(p: &Problem<E, C>, b: &[u32]) {
+    // SAFETY: by this function's contract.
+    unsafe { run_plan(p, &Plan::whole(p.m, p.n), b) };
+}
+
+/// # Safety
+/// As `run_packed`.
+unsafe fn run_plan<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, b: &[u32]) {
+    let units = p.k.div_ceil(per_unit::<E>());
+    let a_words = if p.a.transposed { plan.strips * STRIP * units } else { 0 };
+    scratch::with(a_words, |a: &mut [u32]| {
+        if p.a.transposed {
+            let split = |strip: usize| plan.row(strip, p.m);
+            // SAFETY: CPU features by this function's contract.
+            unsafe { pack::pieces(p.a, p.k, split, STRIP, 1, a) };
+        }
+        let a = &*a;
         par::tasks(plan.tasks(), |task| {
-            // SAFETY: CPU features by this function's contract; a and b were just packed.
-            unsafe { run_task(p, &plan, task, units, a, b) }
+            // SAFETY: CPU features by this function's contract; a and b are packed.
+            unsafe { run_task(p, plan, task, units, a, b) }
         });
     });
 }
 
 /// # Safety
-/// CPU features as below; `b` holds the packed panels of `p.b`, `a` the packed strips of `p.a` if
+/// CPU features as below; `b` holds the packed panels of B, `a` the packed strips of `p.a` if
 /// that is transposed.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
 unsafe fn run_task<E: Float, C: Float>(

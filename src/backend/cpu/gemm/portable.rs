@@ -1,28 +1,46 @@
 //! The product on machines without AVX-512 BF16: the `gemm` crate in f32, one thread a task, on a
 //! partition of ours. bf16 operands are widened first, so both kernels round alike.
 
+use std::ops::Range;
+
 use super::{Mat, Problem};
 use crate::backend::Mode;
 use crate::backend::cpu::{par, scratch};
 use crate::dtype::{DType, Float};
 
-pub(super) fn run<E: Float, C: Float>(p: &Problem<E, C>) {
-    with_f32(p.b, |b| {
+pub(super) fn run<E: Float, C: Float>(p: &Problem<E, C>, b: Mat<E>) {
+    with_f32(b, |b| {
         // Rows a task: few enough for an even end, enough to pay for packing B again in each.
         let rows_per_task = p.m.div_ceil(16).clamp(32, 256);
         par::tasks(p.m.div_ceil(rows_per_task), |task| {
             let from = task * rows_per_task;
-            let rows = rows_per_task.min(p.m - from);
-            with_f32(p.a.t().columns(from, rows).t(), |a| {
-                scratch::with(rows * p.n, |sums: &mut [f32]| {
-                    product(a, b, sums, rows, p.n, p.k);
-                    for (r, sums) in sums.chunks_exact(p.n).enumerate() {
-                        // SAFETY: row `from + r` of C, which no other task touches.
-                        let c = unsafe { std::slice::from_raw_parts_mut(p.c.at(from + r, 0), p.n) };
-                        write(p, sums, c);
-                    }
-                });
-            });
+            run_rows(p, b, from..p.m.min(from + rows_per_task));
+        });
+    });
+}
+
+pub(super) fn pack_b<E: Float>(b: Mat<E>, words: &mut [u32]) {
+    let (k, n) = b.dims();
+    for (row, words) in words.chunks_exact_mut(n.max(1)).enumerate().take(k) {
+        for (col, word) in words.iter_mut().enumerate() {
+            *word = b.elems[b.offset(row, col)].to_f32().to_bits();
+        }
+    }
+}
+
+pub(super) fn run_packed<E: Float, C: Float>(p: &Problem<E, C>, b: &[u32]) {
+    run_rows(p, Mat::new(bytemuck::cast_slice(b), p.k, p.n), 0..p.m);
+}
+
+fn run_rows<E: Float, C: Float>(p: &Problem<E, C>, b: Mat<f32>, rows: Range<usize>) {
+    with_f32(p.a.rows(rows.clone()), |a| {
+        scratch::with(rows.len() * p.n, |sums: &mut [f32]| {
+            product(a, b, sums, rows.len(), p.n, p.k);
+            for (row, sums) in rows.zip(sums.chunks_exact(p.n.max(1))) {
+                // SAFETY: this row of C, which no other task touches.
+                let c = unsafe { std::slice::from_raw_parts_mut(p.c.at(row, 0), p.n) };
+                write(p, sums, c);
+            }
         });
     });
 }

@@ -132,6 +132,26 @@ fn all_layouts_agree_with_plain_loops() {
 }
 
 #[test]
+fn packed_products_agree_with_whole_ones() {
+    for (m, n, k) in [(1, 1, 1), (29, 47, 33), (82, 32, 82), (14, 12, 16)] {
+        for a_t in [false, true] {
+            let (a, b) = (values::<bf16>(m * k, 3), values::<bf16>(n * k, 4));
+            let a = if a_t { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
+            let b = Mat::new(&b, n, k).t();
+            for kernel in kernels() {
+                let (mut whole, mut packed) = (vec![0.5f32; m * n], vec![0.5f32; m * n]);
+                gemm_with(kernel, 2.0, a, b, None, Mode::Add, MatMut::new(&mut whole, m, n));
+                with_packed_for(kernel, b, |b| {
+                    product(2.0, a, b, Mode::Add, MatMut::new(&mut packed, m, n));
+                });
+                let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * (1.0 + a.abs());
+                assert!(whole.iter().zip(&packed).all(close), "{kernel:?} {m} {n} {k}");
+            }
+        }
+    }
+}
+
+#[test]
 fn empty_sums_give_the_bias() {
     let case =
         |m, n, k| Case { m, n, k, a_t: false, b_t: true, bias: true, mode: Mode::Set, pad: 0 };

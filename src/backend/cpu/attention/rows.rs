@@ -1,0 +1,169 @@
+//! The parts of attention that are not matrix products, row by row, compiled for several CPUs.
+//!
+//! Rows of scores are padded to whole blocks of lanes. `mul_add` is exact everywhere but needs the
+//! instruction to be fast, so it appears only in functions that are compiled for it.
+
+use multiversion::multiversion;
+
+use super::Rope;
+use crate::backend::Mode;
+use crate::dtype::Float;
+
+pub(super) const LANES: usize = 16;
+
+/// 2^x to about one unit of the last place, 0 below 2^-126. For x up to 127.
+#[inline(always)]
+fn exp2(x: f32) -> f32 {
+    // Adding 1.5 * 2^23 rounds to an integer, which then is the low bits of the sum.
+    const SHIFT: f32 = 12_582_912.0;
+    let shifted = x.max(-126.0) + SHIFT;
+    let r = x - (shifted - SHIFT);
+    let p = 1.535_336_2e-4f32;
+    let p = p.mul_add(r, 1.339_887_5e-3);
+    let p = p.mul_add(r, 9.618_437e-3);
+    let p = p.mul_add(r, 5.550_332_5e-2);
+    let p = p.mul_add(r, 2.402_264_8e-1);
+    let p = p.mul_add(r, 6.931_472e-1);
+    let p = p.mul_add(r, 1.0);
+    // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
+    let y = p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    if x < -126.0 { 0.0 } else { y }
+}
+
+/// One block of keys into the running softmax of some queries: `weights` = e^(score - maximum),
+/// and what was summed before is scaled to the new maximum. With `Set` there was nothing before.
+/// Scores are in base 2.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(super) fn softmax<E: Float>(
+    s: &[f32],
+    width: usize,
+    mode: Mode,
+    max: &mut [f32],
+    total: &mut [f32],
+    sums: &mut [f32],
+    weights: &mut [E],
+) {
+    let hd = sums.len() / max.len();
+    let rows = s.chunks_exact(width).zip(weights.chunks_exact_mut(width));
+    let state = max.iter_mut().zip(total).zip(sums.chunks_exact_mut(hd));
+    for ((s, weights), ((max, total), sums)) in rows.zip(state) {
+        let before = if mode == Mode::Add { *max } else { f32::NEG_INFINITY };
+        let mut lanes = [before; LANES];
+        for s in s.as_chunks::<LANES>().0 {
+            for (lane, &s) in lanes.iter_mut().zip(s) {
+                *lane = if s > *lane { s } else { *lane };
+            }
+        }
+        *max = lanes.iter().fold(before, |a, &b| if b > a { b } else { a });
+        let mut lanes = [0.0; LANES];
+        let blocks = s.as_chunks::<LANES>().0.iter().zip(weights.as_chunks_mut::<LANES>().0);
+        for (s, weights) in blocks {
+            for ((lane, &s), weight) in lanes.iter_mut().zip(s).zip(weights) {
+                let p = exp2(s - *max);
+                *lane += p;
+                *weight = E::from_f32(p);
+            }
+        }
+        let sum = tree(lanes);
+        if mode == Mode::Set {
+            *total = sum;
+        } else {
+            let shrink = exp2(before - *max);
+            *total = shrink.mul_add(*total, sum);
+            sums.iter_mut().for_each(|x| *x *= shrink);
+        }
+    }
+}
+
+#[inline(always)]
+fn tree(mut lanes: [f32; LANES]) -> f32 {
+    for width in [8, 4, 2, 1] {
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+    }
+    lanes[0]
+}
+
+/// Weights and their gradient, a row per key, a column per query:
+/// `p = 2^(s - lse)`, `ds = p * (dp - delta) * scale`. Scores and lse are in base 2.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn softmax_backward<E: Float>(
+    s: &[f32],
+    dp: &[f32],
+    width: usize,
+    lse: &[f32],
+    delta: &[f32],
+    scale: f32,
+    p: &mut [E],
+    ds: &mut [E],
+) {
+    let (lse, delta) = (lse[..width].as_chunks::<LANES>().0, delta[..width].as_chunks::<LANES>().0);
+    let rows = s.chunks_exact(width).zip(dp.chunks_exact(width));
+    for ((s, dp), (p, ds)) in rows.zip(p.chunks_exact_mut(width).zip(ds.chunks_exact_mut(width))) {
+        let scores = s.as_chunks::<LANES>().0.iter().zip(dp.as_chunks::<LANES>().0);
+        let outputs = p.as_chunks_mut::<LANES>().0.iter_mut().zip(ds.as_chunks_mut::<LANES>().0);
+        for (((s, dp), (p, ds)), (lse, delta)) in scores.zip(outputs).zip(lse.iter().zip(delta)) {
+            for i in 0..LANES {
+                let weight = exp2(s[i] - lse[i]);
+                p[i] = E::from_f32(weight);
+                ds[i] = E::from_f32(weight * (dp[i] - delta[i]) * scale);
+            }
+        }
+    }
+}
+
+/// `out` = rope(x), a row per token; rows of x are `stride` apart.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
+    let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
+    for ((x, out), (cos, sin)) in x.chunks(stride).zip(out.chunks_exact_mut(hd)).zip(tables) {
+        let (x1, x2) = x[..hd].split_at(hd / 2);
+        let (out1, out2) = out.split_at_mut(hd / 2);
+        let ((cos1, cos2), (sin1, sin2)) = (cos.split_at(hd / 2), sin.split_at(hd / 2));
+        for i in 0..x1.len().min(x2.len()).min(out1.len()).min(out2.len()) {
+            let (x1, x2) = (x1[i].to_f32(), x2[i].to_f32());
+            out1[i] = E::from_f32(x1 * cos1[i] - x2 * sin1[i]);
+            out2[i] = E::from_f32(x2 * cos2[i] + x1 * sin2[i]);
+        }
+    }
+}
+
+/// The gradient of `rotate`, in place.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
+    let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
+    for (d, (cos, sin)) in d.chunks_exact_mut(hd).zip(tables) {
+        let (d1, d2) = d.split_at_mut(hd / 2);
+        let ((cos1, cos2), (sin1, sin2)) = (cos.split_at(hd / 2), sin.split_at(hd / 2));
+        for i in 0..d1.len().min(d2.len()) {
+            let (a, b) = (d1[i], d2[i]);
+            d1[i] = a * cos1[i] + b * sin2[i];
+            d2[i] = b * cos2[i] - a * sin1[i];
+        }
+    }
+}
+
+/// `delta` = the product of each row of y and dy.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(super) fn dots<E: Float>(y: &[E], dy: &[E], stride: usize, hd: usize, delta: &mut [f32]) {
+    for ((y, dy), delta) in y.chunks(stride).zip(dy.chunks(stride)).zip(delta) {
+        *delta = crate::backend::cpu::simd::dot(&y[..hd], &dy[..hd]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn exp2_is_accurate_to_its_last_places() {
+        for i in 0..40_000 {
+            let x = -140.0 + i as f32 * 0.006_3;
+            let (got, want) = (super::exp2(x) as f64, (x as f64).exp2());
+            let close = if x < -126.0 { got == 0.0 } else { (got / want - 1.0).abs() < 1.3e-7 };
+            assert!(close, "2^{x}: {got:e} {want:e}");
+        }
+        assert_eq!((super::exp2(0.0), super::exp2(f32::NEG_INFINITY)), (1.0, 0.0));
+        assert!(super::exp2(f32::NAN).is_nan());
+    }
+}
