@@ -144,8 +144,10 @@ pub struct PuzzleName {
 }
 
 impl PuzzleName {
-    /// Never fails: what is not a suffix belongs to the task id.
+    /// Never fails: what is not a suffix belongs to the task id. Reads TRM's spelling too
+    /// (`<id>|||t3|||0123456789`).
     pub fn parse(name: &str) -> Self {
+        let name = &name.replace("|||", "_");
         let cut = |name: &str| {
             let at = name.rmatch_indices('_').nth(1)?.0;
             Some((name[..at].to_owned(), Variant::parse(&name[at + 1..])?))
@@ -210,6 +212,13 @@ mod tests {
                 assert_eq!(PuzzleName::parse(&name.to_string()), name);
             }
         }
+    }
+
+    #[test]
+    fn trm_names_are_read() {
+        let name = PuzzleName::parse("007bbfb7|||t3|||0213456789");
+        assert_eq!(name.to_string(), "007bbfb7_t3_0213456789");
+        assert_eq!((name.task.as_str(), name.variant.unwrap().transform), ("007bbfb7", 3));
     }
 
     #[test]

@@ -66,16 +66,19 @@ pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
     })
 }
 
-/// (file, is it an evaluation task), sorted. A repository's top folder works too: its tasks are
-/// in `data`.
+/// (file, is it an evaluation task), sorted; files beside the set folders count only if there
+/// are no sets. A repository's top folder works too: its tasks are in `data`.
 fn task_files(dir: &Path) -> Result<Vec<(PathBuf, bool)>> {
     let nested = dir.join("data");
     let has_sets = |d: &Path| d.join("training").is_dir() || d.join("evaluation").is_dir();
     let dir = if !has_sets(dir) && has_sets(&nested) { nested.as_path() } else { dir };
-    let mut files: Vec<_> = json_files(dir)?.into_iter().map(|f| (f, false)).collect();
+    let mut files = vec![];
     for set in entries(dir)?.into_iter().filter(|p| p.is_dir()) {
         let evaluation = set.file_name().is_some_and(|n| n == "evaluation");
         files.extend(json_files(&set)?.into_iter().map(|f| (f, evaluation)));
+    }
+    if files.is_empty() {
+        files.extend(json_files(dir)?.into_iter().map(|f| (f, false)));
     }
     Ok(files)
 }

@@ -1,0 +1,191 @@
+//! `hrm data`: fetch, build, check and look at data sets.
+
+pub mod args;
+
+use std::path::{Path, PathBuf};
+
+use args::{
+    BuildArgs, BuildMazeArgs, BuildSudokuArgs, DivisionArg, HoldoutArg, KindArg, ShowArgs,
+    SourceArg,
+};
+pub use args::{DataArgs, DataCommand};
+
+use crate::data::build::arc::{self, ArcOptions, Holdout};
+use crate::data::build::{maze, sudoku};
+use crate::data::fetch::{self, MARKER, Source};
+use crate::data::manifest::Manifest;
+use crate::data::progress::Progress;
+use crate::data::{DataSet, Kind, npy, sheet, stats};
+use crate::{Error, Result};
+
+const RAW_DIR: &str = "data/raw";
+
+pub fn run(args: DataArgs) -> Result<()> {
+    let progress = if args.quiet { Progress::Quiet } else { Progress::Shown };
+    match args.command {
+        DataCommand::Fetch(args) => {
+            let source = match args.source {
+                SourceArg::Arc1 => Source::Arc1,
+                SourceArg::Arc2 => Source::Arc2,
+            };
+            fetch::fetch(source, args.from.as_deref(), &args.output_dir, progress).map(|_| ())
+        }
+        DataCommand::Build(args) => build(args, progress),
+        DataCommand::BuildSudoku(args) => build_sudoku(args, progress),
+        DataCommand::BuildMaze(args) => build_maze(args, progress),
+        DataCommand::Verify { dir } => {
+            let data = DataSet::open(&dir)?;
+            data.verify()?;
+            progress.note(&format!("{}: intact, digest {}", dir.display(), data.digest()));
+            Ok(())
+        }
+        DataCommand::Stats { dir, json } => {
+            let stats = stats::collect(&DataSet::open(&dir)?)?;
+            if json {
+                println!("{}", serde_json::json!(stats));
+            } else {
+                print!("{}", stats.table());
+            }
+            Ok(())
+        }
+        DataCommand::Show(args) => show(args, progress),
+        DataCommand::Import { dir, output_dir, kind } => {
+            let kind = kind.map(|kind| match kind {
+                KindArg::Arc => Kind::Arc,
+                KindArg::Sudoku => Kind::Sudoku,
+                KindArg::Maze => Kind::Maze,
+                KindArg::Tokens => Kind::Tokens,
+            });
+            let manifest = npy::import(&dir, &output_dir, kind, progress)?;
+            note_built(&manifest, &output_dir, progress);
+            Ok(())
+        }
+        DataCommand::Export { dir, output_dir } => {
+            npy::export(&DataSet::open(&dir)?, &output_dir, progress)
+        }
+    }
+}
+
+fn build(args: BuildArgs, progress: Progress) -> Result<()> {
+    let dirs = match args.dataset_dirs.is_empty() {
+        true => fetched()?,
+        false => args.dataset_dirs,
+    };
+    let options = ArcOptions {
+        num_aug: args.num_aug,
+        seed: args.seed,
+        canvas: args.canvas,
+        max_tasks: args.max_tasks,
+        holdout: match args.holdout {
+            HoldoutArg::Official => Holdout::Official,
+            HoldoutArg::TestPairs => Holdout::TestPairs,
+        },
+        patterns: args.patterns,
+    };
+    let (manifest, report) = arc::build(&dirs, &args.output_dir, &options, progress)?;
+    let left_out = [
+        (report.too_large, "left out: larger than the canvas"),
+        (report.beyond_max_tasks, "left out: beyond --max-tasks"),
+        (report.duplicate_ids, "left out: same id in two places (evaluation is kept)"),
+        (report.hidden_pairs, "test pairs without an output left out"),
+        (report.short_of_variants, "with fewer than --num-aug distinct variants"),
+    ];
+    progress.note(&format!("{} tasks", report.tasks));
+    for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
+        progress.note(&format!("{count} {what}"));
+    }
+    note_built(&manifest, &args.output_dir, progress);
+    Ok(())
+}
+
+/// Everything under `data/raw`.
+fn fetched() -> Result<Vec<PathBuf>> {
+    let here = [Source::Arc1, Source::Arc2].map(|s| Path::new(RAW_DIR).join(s.name()));
+    let here: Vec<PathBuf> = here.into_iter().filter(|d| d.join(MARKER).exists()).collect();
+    if here.is_empty() {
+        return Err(Error::invalid(format!(
+            "nothing was fetched to {RAW_DIR} yet: run `hrm data fetch arc1`, or give \
+             --dataset-dirs"
+        )));
+    }
+    Ok(here)
+}
+
+fn build_sudoku(args: BuildSudokuArgs, progress: Progress) -> Result<()> {
+    let manifest = match (args.train_csv, args.test_csv) {
+        (Some(train_csv), Some(test_csv)) => {
+            let options = sudoku::CsvOptions {
+                train_csv,
+                test_csv,
+                subsample: args.subsample,
+                min_rating: args.min_rating,
+                num_aug: args.num_aug,
+                seed: args.seed,
+            };
+            sudoku::from_csv(&args.output_dir, &options, progress)?
+        }
+        _ => {
+            let options = sudoku::SudokuOptions {
+                size: args.size,
+                train: args.train,
+                test: args.test,
+                num_aug: args.num_aug,
+                seed: args.seed,
+                clues: args.clues,
+                division: args.division.map(|division| match division {
+                    DivisionArg::Orbit => sudoku::Division::Orbit,
+                    DivisionArg::Grid => sudoku::Division::Grid,
+                }),
+            };
+            sudoku::generate(&args.output_dir, &options, progress)?
+        }
+    };
+    note_built(&manifest, &args.output_dir, progress);
+    Ok(())
+}
+
+fn build_maze(args: BuildMazeArgs, progress: Progress) -> Result<()> {
+    let BuildMazeArgs { size, train, test, aug: augment, seed, subsample, .. } = args;
+    let manifest = match (args.train_csv, args.test_csv) {
+        (Some(train_csv), Some(test_csv)) => {
+            let options = maze::CsvOptions { train_csv, test_csv, subsample, augment, seed };
+            maze::from_csv(&args.output_dir, &options, progress)?
+        }
+        _ => {
+            let options = maze::MazeOptions { size, train, test, augment, seed };
+            maze::generate(&args.output_dir, &options, progress)?
+        }
+    };
+    note_built(&manifest, &args.output_dir, progress);
+    Ok(())
+}
+
+fn note_built(manifest: &Manifest, dir: &Path, progress: Progress) {
+    for (name, split) in &manifest.splits {
+        progress.note(&format!(
+            "{name}: {} examples in {} puzzles and {} groups, {:.1} MB",
+            split.examples,
+            split.puzzles,
+            split.groups,
+            split.bytes as f64 / 1e6
+        ));
+    }
+    progress.note(&format!("{}: digest {}", dir.display(), manifest.digest()));
+}
+
+fn show(args: ShowArgs, progress: Progress) -> Result<()> {
+    let data = DataSet::open(&args.dir)?;
+    let shard = data.split(&args.split)?;
+    let indices = (args.first..shard.examples()).step_by(args.every.max(1)).take(args.count);
+    let pairs = indices.map(|i| Ok(shard.example(i)?.pair)).collect::<Result<Vec<_>>>()?;
+    if pairs.is_empty() {
+        let (dir, split, count) = (args.dir.display(), &args.split, shard.examples());
+        return Err(Error::invalid(format!(
+            "{dir}: split {split} has {count} examples: nothing to draw from {} on",
+            args.first
+        )));
+    }
+    sheet::write(&args.output, &pairs, data.kind())?;
+    progress.note(&format!("{}: {} examples", args.output.display(), pairs.len()));
+    Ok(())
+}

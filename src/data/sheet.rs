@@ -1,0 +1,126 @@
+//! Pictures: grids in the usual ARC colours, boards with digits, as a contact sheet in one PNG.
+
+use std::path::Path;
+
+use super::grid::{Grid, Pair};
+use super::manifest::write_atomically;
+use super::vocab::Kind;
+use crate::{Error, Result};
+
+type Rgb = [u8; 3];
+
+pub const ARC_COLOURS: [Rgb; 10] = [
+    [0x00, 0x00, 0x00],
+    [0x00, 0x74, 0xD9],
+    [0xFF, 0x41, 0x36],
+    [0x2E, 0xCC, 0x40],
+    [0xFF, 0xDC, 0x00],
+    [0xAA, 0xAA, 0xAA],
+    [0xF0, 0x12, 0xBE],
+    [0xFF, 0x85, 0x1B],
+    [0x7F, 0xDB, 0xFF],
+    [0x87, 0x0C, 0x25],
+];
+const WHITE: Rgb = [0xFF; 3];
+const PAPER: Rgb = [0xE6, 0xE6, 0xE6];
+const LINE: Rgb = [0x55; 3];
+/// PAD, wall, free, start, goal, path.
+const MAZE_COLOURS: [Rgb; 6] =
+    [PAPER, [0x22; 3], WHITE, ARC_COLOURS[3], ARC_COLOURS[2], ARC_COLOURS[1]];
+/// 3 x 5 pixels per digit, a row per 3 bits, top row first.
+const DIGITS: [u16; 10] = [
+    0b111_101_101_101_111,
+    0b010_110_010_010_111,
+    0b111_001_111_100_111,
+    0b111_001_111_001_111,
+    0b101_101_111_001_001,
+    0b111_100_111_001_111,
+    0b111_100_111_101_111,
+    0b111_001_010_010_010,
+    0b111_101_111_101_111,
+    0b111_101_111_001_111,
+];
+const CELL: usize = 10; // pixels of a cell, its line included
+const GAP: usize = 12;
+
+struct Image {
+    w: usize,
+    h: usize,
+    pixels: Vec<u8>,
+}
+
+impl Image {
+    fn new(w: usize, h: usize) -> Self {
+        Self { w, h, pixels: PAPER.repeat(w * h) }
+    }
+
+    fn fill(&mut self, top: usize, left: usize, h: usize, w: usize, colour: Rgb) {
+        for y in top..(top + h).min(self.h) {
+            for x in left..(left + w).min(self.w) {
+                self.pixels[3 * (y * self.w + x)..][..3].copy_from_slice(&colour);
+            }
+        }
+    }
+
+    fn grid(&mut self, top: usize, left: usize, grid: &Grid, kind: Kind) {
+        let (h, w) = (grid.h() * CELL + 1, grid.w() * CELL + 1);
+        self.fill(top, left, h, w, LINE);
+        for r in 0..grid.h() {
+            for c in 0..grid.w() {
+                let (y, x) = (top + r * CELL + 1, left + c * CELL + 1);
+                self.cell(y, x, grid.at(r, c), kind);
+            }
+        }
+    }
+
+    fn cell(&mut self, y: usize, x: usize, value: u8, kind: Kind) {
+        let side = CELL - 1;
+        let colour = match kind {
+            Kind::Arc => ARC_COLOURS[value as usize % 10],
+            Kind::Maze => MAZE_COLOURS[value as usize % 6],
+            Kind::Sudoku => WHITE,
+            Kind::Tokens => ARC_COLOURS[value as usize % 10].map(|v| v / 2 + 0x7F),
+        };
+        self.fill(y, x, side, side, colour);
+        let digit = match kind {
+            Kind::Sudoku if value >= 2 => value - 1,
+            _ => return,
+        };
+        let glyph = DIGITS[digit as usize % 10];
+        for i in (0..15).filter(|i| glyph >> (14 - i) & 1 == 1) {
+            self.fill(y + 2 + i / 3, x + 3 + i % 3, 1, 1, [0; 3]);
+        }
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let mut bytes = vec![];
+        let mut encoder = png::Encoder::new(&mut bytes, self.w as u32, self.h as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let invalid = |e: png::EncodingError| Error::invalid(format!("PNG: {e}"));
+        let mut writer = encoder.write_header().map_err(invalid)?;
+        writer.write_image_data(&self.pixels).map_err(invalid)?;
+        writer.finish().map_err(invalid)?;
+        write_atomically(path, &bytes)
+    }
+}
+
+/// Pairs (input left, output right) in as many columns as make the sheet about square.
+pub fn write(path: &Path, pairs: &[Pair], kind: Kind) -> Result<()> {
+    let side = |f: fn(&Grid) -> usize| {
+        pairs.iter().flat_map(|p| [f(&p.input), f(&p.output)]).max().unwrap_or(1) * CELL + 1
+    };
+    let (grid_h, grid_w) = (side(Grid::h), side(Grid::w));
+    let (tile_h, tile_w) = (grid_h + GAP, 2 * grid_w + GAP / 2 + 2 * GAP);
+    let columns = (1..=pairs.len().max(1))
+        .find(|&c| c * tile_w >= pairs.len().div_ceil(c) * tile_h)
+        .unwrap_or(pairs.len().max(1));
+    let lines = pairs.len().div_ceil(columns);
+    let mut image = Image::new(columns * tile_w, lines * tile_h + GAP);
+    for (i, pair) in pairs.iter().enumerate() {
+        let (top, left) = (i / columns * tile_h + GAP, i % columns * tile_w + GAP);
+        image.grid(top, left, &pair.input, kind);
+        image.grid(top, left + grid_w + GAP / 2, &pair.output, kind);
+    }
+    image.write(path)
+}

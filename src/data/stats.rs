@@ -1,0 +1,102 @@
+//! Counts of a data set, for people and (as JSON) for scripts.
+
+use super::dataset::DataSet;
+use super::vocab::{Kind, PAD};
+use crate::Result;
+
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct Stats {
+    pub kind: Kind,
+    pub canvas: usize,
+    pub seq_len: usize,
+    pub vocab_size: usize,
+    pub num_puzzle_ids: usize,
+    pub digest: String,
+    pub splits: Vec<SplitStats>,
+}
+
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct SplitStats {
+    pub split: String,
+    pub groups: usize,
+    pub puzzles: usize,
+    pub examples: usize,
+    pub mean_puzzle_examples: f64,
+    pub bytes: usize,
+    pub bytes_per_example: f64,
+    /// Of label positions that are not PAD, over the sampled examples.
+    pub mean_label_tokens: f64,
+    pub sampled_examples: usize,
+    /// Tokens of the sampled labels, by token.
+    pub label_tokens: Vec<u64>,
+}
+
+/// Token counts come from at most this many examples, evenly spaced.
+const SAMPLE: usize = 20_000;
+
+pub fn collect(data: &DataSet) -> Result<Stats> {
+    let splits = data.split_names().map(|split| split_stats(data, split));
+    Ok(Stats {
+        kind: data.kind(),
+        canvas: data.canvas(),
+        seq_len: data.seq_len(),
+        vocab_size: data.vocab_size(),
+        num_puzzle_ids: data.num_puzzle_ids(),
+        digest: data.digest(),
+        splits: splits.collect::<Result<_>>()?,
+    })
+}
+
+fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
+    let shard = data.split(split)?;
+    let step = shard.examples().div_ceil(SAMPLE).max(1);
+    let mut rows = vec![PAD; 2 * data.seq_len()];
+    let (input, label) = rows.split_at_mut(data.seq_len());
+    let mut label_tokens = vec![0u64; data.vocab_size()];
+    let sampled = (0..shard.examples()).step_by(step);
+    let sampled_examples = sampled.len();
+    for i in sampled {
+        shard.decode(i, PAD, input, label)?;
+        label.iter().for_each(|&t| label_tokens[t as usize] += 1);
+    }
+    let real: u64 = label_tokens[1..].iter().sum();
+    Ok(SplitStats {
+        split: split.to_owned(),
+        groups: shard.groups(),
+        puzzles: shard.puzzles(),
+        examples: shard.examples(),
+        mean_puzzle_examples: data.mean_puzzle_examples(split)?,
+        bytes: shard.bytes(),
+        bytes_per_example: shard.bytes() as f64 / shard.examples().max(1) as f64,
+        mean_label_tokens: real as f64 / sampled_examples.max(1) as f64,
+        sampled_examples,
+        label_tokens,
+    })
+}
+
+impl Stats {
+    pub fn table(&self) -> String {
+        let Self { kind, canvas, seq_len, vocab_size, num_puzzle_ids, digest, .. } = self;
+        let mut text = format!(
+            "{} on canvas {canvas} x {canvas} ({seq_len} tokens), vocabulary {vocab_size}, \
+             {num_puzzle_ids} puzzle ids, digest {digest}\n\
+             split      groups   puzzles    examples  per puzzle  MB      bytes/example  \
+             label tokens\n",
+            kind.name()
+        );
+        for s in &self.splits {
+            text += &format!(
+                "{:<8} {:>8} {:>9} {:>11} {:>11.2}  {:<7.1} {:>13.1} {:>13.1}\n",
+                s.split,
+                s.groups,
+                s.puzzles,
+                s.examples,
+                s.mean_puzzle_examples,
+                s.bytes as f64 / 1e6,
+                s.bytes_per_example,
+                s.mean_label_tokens
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,164 @@
+//! The `.npy` layout out and in, and the commands of `hrm data` as a user gives them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use hrm::cli::data::{DataArgs, run};
+use hrm::data::progress::Progress;
+use hrm::data::{DataSet, Kind, npy};
+
+use crate::fixture;
+
+fn rows(data: &DataSet, split: &str) -> Vec<(u32, Vec<i32>)> {
+    let shard = data.split(split).unwrap();
+    let seq_len = data.seq_len();
+    let row = |i| {
+        let mut tokens = vec![0; 2 * seq_len];
+        let (input, label) = tokens.split_at_mut(seq_len);
+        (shard.decode(i, 0, input, label).unwrap(), tokens)
+    };
+    (0..shard.examples()).map(row).collect()
+}
+
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let (mut found, mut open) = (vec![], vec![dir.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push((path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn npy_export_and_import_round_trip_exactly() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, _) = fixture::small(&at("d"), 8, 6);
+    npy::export(&data, &at("npy"), Progress::Quiet).unwrap();
+    assert_eq!(files(&at("npy")).len(), 13);
+    for kind in [None, Some(Kind::Tokens)] {
+        let back = at(&format!("back{}", kind.is_some()));
+        npy::import(&at("npy"), &back, kind, Progress::Quiet).unwrap();
+        let back = DataSet::open(&back).unwrap();
+        back.verify().unwrap();
+        assert_eq!(back.kind(), kind.unwrap_or(Kind::Arc));
+        assert_eq!(back.identifiers().unwrap(), data.identifiers().unwrap());
+        for split in ["train", "test"] {
+            assert_eq!(rows(&back, split), rows(&data, split));
+            let (a, b) = (back.split(split).unwrap(), data.split(split).unwrap());
+            assert_eq!((a.groups(), a.puzzles()), (b.groups(), b.puzzles()));
+        }
+        let again = at(&format!("again{}", kind.is_some()));
+        npy::export(&back, &again, Progress::Quiet).unwrap();
+        assert!(files(&again) == files(&at("npy")), "the files come out the same");
+        let [a, b] = [&back, &data].map(|d| d.split("train").unwrap().bytes());
+        // The provenance differs in length.
+        assert!(kind.is_some() || a.abs_diff(b) < 100, "variants share grids again: {a} {b}");
+    }
+}
+
+#[test]
+fn damaged_npy_folders_are_refused_by_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, _) = fixture::small(&at("d"), 8, 3);
+    npy::export(&data, &at("npy"), Progress::Quiet).unwrap();
+    let good = files(&at("npy"));
+    let refusal = |file: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        for (name, bytes) in &good {
+            let mut bytes = bytes.clone();
+            if name == Path::new(file) {
+                change(&mut bytes);
+            }
+            fs::write(at("npy").join(name), bytes).unwrap();
+        }
+        let result = npy::import(&at("npy"), &at("out"), None, Progress::Quiet);
+        assert!(!at("out").exists());
+        result.unwrap_err().to_string()
+    };
+    let error = refusal("train/all__inputs.npy", &|b| b.truncate(b.len() - 50));
+    assert!(error.contains("all__inputs.npy: read row (truncated?)"), "{error}");
+    let error = refusal("train/all__labels.npy", &|b| *b.last_mut().unwrap() = 200);
+    assert!(error.contains("all__labels.npy") && error.contains("beyond the vocab"), "{error}");
+    let error = refusal("train/all__inputs.npy", &|b| b[0] = 0);
+    assert!(error.contains("all__inputs.npy"), "{error}");
+    let error = refusal("test/all__puzzle_indices.npy", &|b| *b.last_mut().unwrap() = 9);
+    assert!(error.contains("all__puzzle_indices.npy: must ascend"), "{error}");
+    let error = refusal("test/all__puzzle_identifiers.npy", &|b| *b.last_mut().unwrap() = 9);
+    assert!(error.contains("all__puzzle_identifiers.npy: id"), "{error}");
+    let error = refusal("identifiers.json", &|b| b.clear());
+    assert!(error.contains("identifiers.json"), "{error}");
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// `hrm data <line>` with `@` for the test's folder.
+fn command(dir: &Path, line: &str) -> Result<(), String> {
+    let root = dir.to_str().unwrap();
+    let words = line.split_whitespace().map(|w| w.replace('@', root));
+    let words = ["data".into(), "--quiet".into()].into_iter().chain(words);
+    let cli = Cli::try_parse_from(words).map_err(|e| e.to_string())?;
+    run(cli.data).map_err(|e| e.to_string())
+}
+
+#[test]
+fn commands_go_from_a_folder_to_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let ok = |line: &str| command(dir.path(), line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let source = dir.path().join("repository/data");
+    for (set, count) in [("training", 3), ("evaluation", 2)] {
+        fs::create_dir_all(source.join(set)).unwrap();
+        for k in 0..count {
+            let pair = format!(r#"{{"input":[[{k},1,2]],"output":[[{k}],[3]]}}"#);
+            let task = format!(r#"{{"train":[{pair},{pair}],"test":[{pair}]}}"#);
+            fs::write(source.join(set).join(format!("{set}{k}.json")), task).unwrap();
+        }
+    }
+    ok("fetch arc1 --from @/repository --output-dir @/raw");
+    assert!(dir.path().join("raw/arc1/evaluation/evaluation1.json").is_file());
+    ok("build --dataset-dirs @/raw/arc1 --output-dir @/d --num-aug 5 --canvas 8 \
+        --patterns border,tile --holdout test-pairs --max-tasks 4");
+    ok("verify @/d");
+    ok("stats @/d --json");
+    ok("show @/d --output @/sheet.png --count 7 --every 3");
+    let png = fs::read(dir.path().join("sheet.png")).unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(&png)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    assert!(pixels.chunks(3).any(|p| p == [0x00, 0x74, 0xD9]), "colour 1 is ARC's blue");
+    ok("export @/d --output-dir @/npy");
+    ok("import @/npy --output-dir @/back");
+    ok("build-sudoku --size 4 --train 20 --test 5 --clues 6..9 --num-aug 1 --output-dir @/s");
+    ok("show @/s --output @/sudoku.png --split test");
+    ok("build-maze --size 7 --train 5 --test 2 --aug --output-dir @/m");
+    ok("show @/m --output @/maze.png");
+    assert_eq!(DataSet::open(&dir.path().join("m")).unwrap().kind(), Kind::Maze);
+}
+
+#[test]
+fn wrong_commands_say_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = |line: &str| command(dir.path(), line).unwrap_err();
+    assert!(error("verify @/none").contains("there is no data set here"));
+    assert!(error("build --output-dir @/d --patterns spiral").contains("there are upscale"));
+    assert!(error("build-sudoku --output-dir @/d --clues many").contains("MIN..MAX"));
+    assert!(error("build-sudoku --output-dir @/d --train-csv x").contains("--test-csv"));
+    assert!(error("fetch arc1 --from @/none.zip --output-dir @").contains("none.zip"));
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let empty = error("fetch arc1 --from @/empty --output-dir @/raw");
+    assert!(empty.contains("holds no training/*.json"), "{empty}");
+    fixture::small(&dir.path().join("d"), 1, 1);
+    assert!(error("show @/d --first 1000 --output @/x.png").contains("nothing to draw from 1000"));
+    assert!(error("show @/d --split dev --output @/x.png").contains("there is test, train"));
+}
