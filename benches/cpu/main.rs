@@ -1,7 +1,8 @@
 //! Speed of the CPU building blocks on the shapes that training uses.
 //!
-//! `cargo bench --bench cpu -- [gemm|simd] [THREADS]`: best of several runs after a warm-up.
+//! `cargo bench --bench cpu -- [gemm|attention|simd] [THREADS]`: best of several runs after a warm-up.
 
+mod attention;
 mod gemm;
 mod simd;
 
@@ -19,6 +20,9 @@ fn main() {
         println!("threads {}", rayon::current_num_threads());
         if wanted("gemm") {
             gemm::run();
+        }
+        if wanted("attention") {
+            attention::run();
         }
         if wanted("simd") {
             simd::run();

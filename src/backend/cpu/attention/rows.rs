@@ -117,14 +117,21 @@ pub(super) fn softmax_backward<E: Float>(
 /// `out` = rope(x), a row per token; rows of x are `stride` apart.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
+    let half = hd / 2;
     let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
     for ((x, out), (cos, sin)) in x.chunks(stride).zip(out.chunks_exact_mut(hd)).zip(tables) {
-        let (x1, x2) = x[..hd].split_at(hd / 2);
-        let (out1, out2) = out.split_at_mut(hd / 2);
-        let ((cos1, cos2), (sin1, sin2)) = (cos.split_at(hd / 2), sin.split_at(hd / 2));
-        for i in 0..x1.len().min(x2.len()).min(out1.len()).min(out2.len()) {
+        let (x1, x2) = x[..hd].split_at(half);
+        let (out1, out2) = out.split_at_mut(half);
+        // Slices cut to one length: no bound is left to check inside the loops.
+        let (x2, out2) = (&x2[..half], &mut out2[..half]);
+        let (cos1, cos2) = (&cos[..half], &cos[half..][..half]);
+        let (sin1, sin2) = (&sin[..half], &sin[half..][..half]);
+        for i in 0..half {
             let (x1, x2) = (x1[i].to_f32(), x2[i].to_f32());
             out1[i] = E::from_f32(x1 * cos1[i] - x2 * sin1[i]);
+        }
+        for i in 0..half {
+            let (x1, x2) = (x1[i].to_f32(), x2[i].to_f32());
             out2[i] = E::from_f32(x2 * cos2[i] + x1 * sin2[i]);
         }
     }
@@ -133,11 +140,14 @@ pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, ou
 /// The gradient of `rotate`, in place.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
+    let half = hd / 2;
     let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
     for (d, (cos, sin)) in d.chunks_exact_mut(hd).zip(tables) {
-        let (d1, d2) = d.split_at_mut(hd / 2);
-        let ((cos1, cos2), (sin1, sin2)) = (cos.split_at(hd / 2), sin.split_at(hd / 2));
-        for i in 0..d1.len().min(d2.len()) {
+        let (d1, d2) = d.split_at_mut(half);
+        let d2 = &mut d2[..half];
+        let (cos1, cos2) = (&cos[..half], &cos[half..][..half]);
+        let (sin1, sin2) = (&sin[..half], &sin[half..][..half]);
+        for i in 0..half {
             let (a, b) = (d1[i], d2[i]);
             d1[i] = a * cos1[i] + b * sin2[i];
             d2[i] = b * cos2[i] - a * sin1[i];

@@ -1,0 +1,55 @@
+//! Attention forward and backward with rotary tables. The rate counts the matrix products that
+//! exact attention needs: two forward, five backward.
+
+use hrm::backend::Mode;
+use hrm::backend::cpu::attention::{Dims, Rope, backward, forward};
+use hrm::dtype::{Float, bf16};
+
+use crate::best_ms;
+
+/// (batch, t, heads, head_dim)
+const SHAPES: &[(usize, usize, usize, usize)] = &[
+    (32, 82, 4, 32),
+    (32, 50, 4, 32),
+    (8, 82, 8, 64),
+    (2, 901, 4, 32),
+    (2, 901, 8, 64),
+    (2, 916, 8, 64),
+    (2, 900, 8, 32),
+    (32, 17, 4, 16),
+];
+
+pub fn run() {
+    println!("attention    batch    t heads  hd   fwd ms   bwd ms  fwd GFLOP/s  bwd GFLOP/s");
+    for &(batch, t, heads, head_dim) in SHAPES {
+        let d = Dims { batch, t, heads, head_dim };
+        one::<bf16>("bf16", d);
+        one::<f32>("f32", d);
+    }
+}
+
+fn one<E: Float>(name: &str, d: Dims) {
+    let values = |len: usize| -> Vec<E> {
+        (0..len).map(|i| E::from_f32((i * 7 % 13) as f32 / 6.5 - 0.8)).collect()
+    };
+    let tokens = d.batch * d.t;
+    let (qkv, dy) = (values(tokens * 3 * d.c()), values(tokens * d.c()));
+    let (mut y, mut dqkv) = (dy.clone(), qkv.clone());
+    let mut lse = vec![0.0; tokens * d.heads];
+    let table = vec![0.7; d.t * d.head_dim];
+    let rope = Some(Rope { cos: &table, sin: &table });
+    let forward_ms = best_ms(|| forward(d, &qkv, rope, &mut y, &mut lse));
+    let backward_ms = best_ms(|| {
+        backward(d, &qkv, rope, &y, &lse, &dy, Mode::Set, &mut dqkv);
+    });
+    let product_gflop = 2e-9 * (tokens * d.t * d.c()) as f64;
+    println!(
+        "{name:<12} {:>5} {:>4} {:>5} {:>3} {forward_ms:>8.3} {backward_ms:>8.3} {:>12.1} {:>12.1}",
+        d.batch,
+        d.t,
+        d.heads,
+        d.head_dim,
+        2e3 * product_gflop / forward_ms,
+        5e3 * product_gflop / backward_ms,
+    );
+}
