@@ -20,6 +20,7 @@ pub mod cli;
 pub mod data;
 pub mod dtype;
 pub mod error;
+pub mod eval;
 pub mod models;
 pub mod nn;
 pub mod ops;

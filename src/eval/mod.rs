@@ -1,0 +1,13 @@
+//! Evaluation: run a model over a split, score its answers beside those of the identity baseline,
+//! report in words, JSON and pictures. Sees models and data, never training.
+//!
+//! `select.rs` which examples, in which order · `run.rs` the model's answers · `score.rs` how right
+//! they are · `report.rs` the table and the files.
+
+pub mod run;
+pub mod score;
+pub mod select;
+
+pub use run::{Evaluation, Evaluator, evaluate};
+pub use score::{Answers, Scored, Scores, Share, Verdict, score};
+pub use select::select;

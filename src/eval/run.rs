@@ -1,0 +1,223 @@
+//! A model's answers to examples of a split, as the reference evaluates: every row runs all
+//! `halt_max_steps` segments and the last one counts. Deterministic; early halting is only recorded
+//! (the segment at which training's rule would have stopped), never acted on.
+
+use std::time::Instant;
+
+use crate::data::progress::Progress;
+use crate::data::{Batch, BatchOptions, DataSet};
+use crate::dtype::{DType, bf16};
+use crate::models::hrm::{Carry, Config, DeviceBatch, Hrm, Segment, Workspace};
+use crate::ops::act_halt::metric;
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// The device memory of an evaluation. A run that validates now and then makes it once.
+pub struct Evaluator {
+    carry: Carry,
+    batch: DeviceBatch,
+    space: Workspace,
+}
+
+/// Answers in the order in which the examples were given.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    pub split: String,
+    pub examples: Vec<u32>, // (N), into the split
+    pub seq_len: usize,
+    /// The likeliest token of each cell, (N, S).
+    pub tokens: Vec<u8>,
+    /// Logits of the last segment: halt, continue.
+    pub q: Vec<[f32; 2]>, // (N)
+    /// Segment (from 1) at which training's rule would have halted.
+    pub halt_steps: Vec<u32>, // (N)
+    /// Segments that were run for each example.
+    pub steps: u32,
+    /// Sums over the rows of the last segment, see [`metric`], as the official evaluation forms them.
+    pub sums: [f64; metric::LEN],
+    pub wall_s: f64,
+}
+
+/// Make the memory, run, drop it.
+pub fn evaluate(
+    model: &Hrm,
+    data: &DataSet,
+    split: &str,
+    examples: &[u32],
+    progress: Progress,
+) -> Result<Evaluation> {
+    Evaluator::new(model)?.run(model, data, split, examples, progress)
+}
+
+/// Refuses data that the model was not made for. `trained_on` is the digest of its training data.
+pub fn check_data(config: &Config, trained_on: Option<&str>, data: &DataSet) -> Result<()> {
+    let dir = data.dir().display();
+    let same = [
+        ("canvas cells", config.seq_len, data.seq_len()),
+        ("vocabulary", config.vocab_size, data.vocab_size()),
+    ];
+    for (what, model, found) in same {
+        if model != found {
+            return Err(Error::invalid(format!(
+                "{dir}: {what} {found}, but the model has {model}: it was trained on other data"
+            )));
+        }
+    }
+    if config.puzzle_emb_ndim == 0 {
+        return Ok(());
+    }
+    let (ids, found) = (config.num_puzzle_ids, data.num_puzzle_ids());
+    if ids != found {
+        return Err(Error::invalid(format!(
+            "{dir}: {found} puzzle ids, but the model has embeddings for {ids}: it was trained on \
+             other data"
+        )));
+    }
+    match trained_on {
+        Some(digest) if digest != data.digest() => Err(Error::invalid(format!(
+            "{dir}: digest {}, but the model was trained on data with digest {digest}; its puzzle \
+             embeddings belong to those puzzles. Build that data set again, or name its folder",
+            data.digest()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl Evaluator {
+    pub fn new(model: &Hrm) -> Result<Self> {
+        let config = &model.config;
+        Ok(Self {
+            carry: Carry::new(model)?,
+            batch: DeviceBatch::new(model.device(), config.batch_size, config.seq_len)?,
+            space: Workspace::new(model, config.batch_size)?,
+        })
+    }
+
+    /// `model` has the shape that this was made for; its weights may have changed.
+    pub fn run(
+        &self,
+        model: &Hrm,
+        data: &DataSet,
+        split: &str,
+        examples: &[u32],
+        progress: Progress,
+    ) -> Result<Evaluation> {
+        check_data(&model.config, None, data)?;
+        let shard = data.split(split)?;
+        let (rows, steps) = (model.config.batch_size, model.config.halt_max_steps as u32);
+        let mut out = Evaluation {
+            split: split.to_owned(),
+            examples: examples.to_vec(),
+            seq_len: model.config.seq_len,
+            tokens: Vec::with_capacity(examples.len() * model.config.seq_len),
+            q: Vec::with_capacity(examples.len()),
+            halt_steps: Vec::with_capacity(examples.len()),
+            steps,
+            sums: [0.0; metric::LEN],
+            wall_s: 0.0,
+        };
+        let start = Instant::now();
+        let bar = progress.bar(&format!("evaluating {split}"), examples.len() as u64);
+        for chunk in examples.chunks(rows) {
+            let batch = Batch::assemble(shard, chunk, rows, BatchOptions::default())?;
+            self.batch.upload(&batch.inputs, &batch.labels, &batch.puzzle_ids)?;
+            self.answer(model, chunk, &mut out)?;
+            bar.advance(chunk.len() as u64);
+        }
+        out.wall_s = start.elapsed().as_secs_f64();
+        Ok(out)
+    }
+
+    /// All segments of one uploaded batch, whose first rows are `examples`.
+    fn answer(&self, model: &Hrm, examples: &[u32], out: &mut Evaluation) -> Result<()> {
+        let n = examples.len();
+        self.carry.halt_all()?;
+        let mut halt_steps = vec![out.steps; n];
+        for step in 1..=out.steps {
+            let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
+            let q = host_f32(&segment.q)?;
+            for (halt_step, q) in halt_steps.iter_mut().zip(q.chunks_exact(2)) {
+                let go_on = if model.config.q_continue { q[1] } else { 0.0 };
+                if q[0] > go_on {
+                    *halt_step = step.min(*halt_step);
+                }
+            }
+            if step == out.steps {
+                self.read(model, examples, segment, &q, out)?;
+            }
+        }
+        out.halt_steps.append(&mut halt_steps);
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        model: &Hrm,
+        examples: &[u32],
+        segment: Segment,
+        q: &[f32],
+        out: &mut Evaluation,
+    ) -> Result<()> {
+        let [_, t, v] = segment.logits.dims("evaluation logits (B, T, V)")?;
+        let logits = host_f32(&segment.logits)?;
+        let rows = logits.chunks_exact(t * v).zip(q.chunks_exact(2));
+        for (&example, (logits, q)) in examples.iter().zip(rows) {
+            if !logits.iter().chain(q).all(|x| x.is_finite()) {
+                return Err(Error::invalid(format!(
+                    "evaluation: the model's output for example {example} of split {} is not \
+                     finite: its weights are damaged or training diverged; use an earlier \
+                     checkpoint",
+                    out.split
+                )));
+            }
+            let cells = logits[model.config.prefix() * v..].chunks_exact(v);
+            out.tokens.extend(cells.map(|cell| argmax(cell) as u8));
+            out.q.push([q[0], q[1]]);
+        }
+        let sums = self.space.metrics.download::<f32>()?;
+        out.sums.iter_mut().zip(sums).for_each(|(all, one)| *all += one as f64);
+        Ok(())
+    }
+}
+
+impl Evaluation {
+    /// The answer to the `i`-th example given, as a row of tokens.
+    pub fn row(&self, i: usize) -> &[u8] {
+        &self.tokens[i * self.seq_len..][..self.seq_len]
+    }
+
+    /// One of [`metric`] per example; 0 where there are none.
+    pub fn mean(&self, metric: usize) -> f64 {
+        self.sums[metric] / self.sums[metric::COUNT].max(1.0)
+    }
+
+    /// What validation watches: the cross-entropy per example. The Q loss is left out: its sum also
+    /// counts the rows that fill up the last batch.
+    pub fn loss(&self) -> f64 {
+        self.mean(metric::LM_LOSS)
+    }
+
+    /// Mean number of segments at which training's rule would have halted.
+    pub fn mean_halt_steps(&self) -> f64 {
+        let sum: u64 = self.halt_steps.iter().map(|&s| s as u64).sum();
+        sum as f64 / self.halt_steps.len().max(1) as f64
+    }
+}
+
+/// The first of the largest.
+fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, &value) in values.iter().enumerate() {
+        if value > values[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+fn host_f32(t: &Tensor) -> Result<Vec<f32>> {
+    match t.dtype() {
+        DType::Bf16 => Ok(t.read::<bf16>()?.iter().map(|x| x.to_f32()).collect()),
+        _ => t.download(),
+    }
+}

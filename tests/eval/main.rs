@@ -1,0 +1,5 @@
+//! Evaluation from the outside: crafted answers with known scores, the model runner, refusals.
+
+mod fixture;
+mod run;
+mod score;

@@ -1,0 +1,135 @@
+//! The runner with a small untrained model.
+
+use hrm::backend::Device;
+use hrm::data::DataSet;
+use hrm::data::progress::Progress;
+use hrm::dtype::DType;
+use hrm::eval::run::check_data;
+use hrm::eval::{self, Answers, Evaluator};
+use hrm::models::hrm::{Config, Hrm, Loss, PosEncodings, Recompute};
+use hrm::ops::act_halt::metric;
+
+use super::fixture::{CANVAS, arc, random_tasks};
+
+fn config(data: &DataSet, batch_size: usize) -> Config {
+    Config {
+        batch_size,
+        seq_len: CANVAS * CANVAS,
+        vocab_size: data.vocab_size(),
+        hidden_size: 32,
+        num_heads: 2,
+        h_layers: 1,
+        l_layers: 1,
+        h_cycles: 2,
+        l_cycles: 2,
+        expansion: 4.0,
+        puzzle_emb_ndim: 32,
+        num_puzzle_ids: data.num_puzzle_ids(),
+        pos_encodings: PosEncodings::Rope,
+        rope_theta: 10_000.0,
+        loss: Loss::Stablemax,
+        halt_max_steps: 3,
+        halt_exploration_prob: 0.1,
+        q_continue: true,
+        recompute: Recompute::None,
+    }
+}
+
+fn model(config: Config) -> Hrm {
+    Hrm::new(&Device::cpu(), config, DType::F32, 5).unwrap()
+}
+
+#[test]
+fn answers_do_not_depend_on_the_batch_and_repeat_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = arc(dir.path(), &random_tasks(1, 4));
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let two = model(config(&data, 2));
+    let evaluator = Evaluator::new(&two).unwrap();
+    let run = || evaluator.run(&two, &data, "test", &examples, Progress::Quiet).unwrap();
+    let (first, again) = (run(), run());
+    assert_eq!((&first.tokens, &first.q, first.sums), (&again.tokens, &again.q, again.sums));
+    // 14 examples in batches of 5: the last one is filled up with blank rows.
+    let five = model(config(&data, 5));
+    let other = eval::evaluate(&five, &data, "test", &examples, Progress::Quiet).unwrap();
+    assert_eq!(first.tokens, other.tokens);
+    assert_eq!(other.tokens.len(), examples.len() * other.seq_len);
+    assert_eq!(other.sums[metric::COUNT], examples.len() as f64);
+    assert!((first.loss() - other.loss()).abs() < 1e-4 * first.loss());
+}
+
+/// The device's own sums and the scorer look at the same answers by different code.
+#[test]
+fn official_sums_agree_with_the_scorer() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = arc(dir.path(), &random_tasks(2, 6));
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let model = model(config(&data, 4));
+    let out = eval::evaluate(&model, &data, "test", &examples, Progress::Quiet).unwrap();
+    let scored = eval::score(&data, "test", &examples, Answers::Rows(&out.tokens)).unwrap();
+    let difference = out.mean(metric::ACCURACY) - scored.scores.token_accuracy_not_pad;
+    assert!(difference.abs() < 1e-6, "{difference}");
+    assert_eq!(out.mean(metric::STEPS), 3.0);
+    assert_eq!(out.steps, 3);
+    // The Q head starts at zero weights: q_halt > q_continue never holds.
+    assert_eq!(out.mean_halt_steps(), 3.0);
+}
+
+#[test]
+fn a_model_that_wants_to_halt_is_recorded_and_still_runs_all_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = arc(dir.path(), &random_tasks(2, 2));
+    let model = model(config(&data, 2));
+    model
+        .params
+        .part(&model.params.master, "q_head.bias")
+        .unwrap()
+        .upload(&[1.0f32, -1.0])
+        .unwrap();
+    model.refresh().unwrap();
+    let out = eval::evaluate(&model, &data, "test", &[0, 1, 2], Progress::Quiet).unwrap();
+    assert_eq!(out.halt_steps, [1, 1, 1]);
+    assert_eq!(out.mean(metric::STEPS), 3.0);
+    assert_eq!(out.q, [[1.0, -1.0]; 3]);
+}
+
+#[test]
+fn an_answer_that_is_not_finite_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = arc(dir.path(), &random_tasks(1, 2));
+    for bad in [f32::NAN, f32::INFINITY] {
+        let model = model(config(&data, 2));
+        let head = model.params.part(&model.params.master, "lm_head.weight").unwrap();
+        head.write::<f32>().unwrap()[7] = bad;
+        model.refresh().unwrap();
+        let error = eval::evaluate(&model, &data, "test", &[1, 0], Progress::Quiet).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("output for example 1 of split test is not finite"), "{error}");
+    }
+}
+
+#[test]
+fn data_of_another_model_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = arc(dir.path(), &random_tasks(1, 2));
+    let mine = config(&data, 2);
+    let digest = data.digest();
+    check_data(&mine, Some(&digest), &data).unwrap();
+    check_data(&mine, None, &data).unwrap();
+    let refusal = |config: Config, digest: &str| {
+        check_data(&config, Some(digest), &data).unwrap_err().to_string()
+    };
+    let wide = refusal(Config { seq_len: 900, ..mine.clone() }, &digest);
+    assert!(wide.contains("canvas cells 25, but the model has 900"), "{wide}");
+    let words = refusal(Config { vocab_size: 11, ..mine.clone() }, &digest);
+    assert!(words.contains("vocabulary 12, but the model has 11"), "{words}");
+    let ids = refusal(Config { num_puzzle_ids: 9, ..mine.clone() }, &digest);
+    assert!(ids.contains("5 puzzle ids, but the model has embeddings for 9"), "{ids}");
+    let other = refusal(mine.clone(), "0123");
+    assert!(other.contains("trained on data with digest 0123"), "{other}");
+    // Without puzzle embeddings a model knows no puzzle: any data of its vocabulary and canvas will do.
+    check_data(&Config { puzzle_emb_ndim: 0, ..mine.clone() }, Some("0123"), &data).unwrap();
+    // The runner itself does not trust its caller.
+    let model = model(Config { num_puzzle_ids: 9, ..mine });
+    assert!(eval::evaluate(&model, &data, "test", &[0], Progress::Quiet).is_err());
+}
