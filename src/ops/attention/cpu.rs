@@ -1,31 +1,32 @@
-use super::{Dims, reference};
+use super::Dims;
 use crate::backend::Mode;
+use crate::backend::cpu::attention::{self, Rope};
 use crate::dtype::Float;
-fn w<E: Float>(x: &[E]) -> Vec<f32> {
-    x.iter().map(|x| x.to_f32()).collect()
+
+/// cos, sin (T, HD)
+type Tables<'a> = Option<(&'a [f32], &'a [f32])>;
+
+pub fn forward<E: Float>(d: Dims, qkv: &[E], tables: Tables, y: &mut [E], lse: &mut [f32]) {
+    attention::forward(dims(d), qkv, rope(tables), y, lse);
 }
-pub fn forward<E: Float>(
-    d: Dims,
-    x: &[E],
-    r: Option<(&[f32], &[f32])>,
-    y: &mut [E],
-    l: &mut [f32],
-) {
-    let mut o = w(y);
-    reference::forward(d, &w(x), r, &mut o, l);
-    y.iter_mut().zip(o).for_each(|(y, o)| *y = E::from_f32(o));
-}
+
+/// `saved`: qkv, y, lse.
 pub fn backward<E: Float>(
     d: Dims,
-    s: (&[E], &[E], &[f32]),
-    r: Option<(&[f32], &[f32])>,
+    saved: (&[E], &[E], &[f32]),
+    tables: Tables,
     dy: &[E],
-    dx: &mut [E],
-    m: Mode,
+    dqkv: &mut [E],
+    mode: Mode,
 ) {
-    let mut o = vec![0.0; dx.len()];
-    reference::backward(d, &w(s.0), r, &w(dy), &mut o);
-    dx.iter_mut()
-        .zip(o)
-        .for_each(|(y, o)| *y = E::from_f32(o + if m == Mode::Add { y.to_f32() } else { 0.0 }));
+    let (qkv, y, lse) = saved;
+    attention::backward(dims(d), qkv, rope(tables), y, lse, dy, mode, dqkv);
+}
+
+fn dims(d: Dims) -> attention::Dims {
+    attention::Dims { batch: d.b, t: d.t, heads: d.nh, head_dim: d.hd }
+}
+
+fn rope(tables: Tables<'_>) -> Option<Rope<'_>> {
+    tables.map(|(cos, sin)| Rope { cos, sin })
 }
