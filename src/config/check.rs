@@ -18,6 +18,8 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("train.log_every", t.log_every),
         ("train.keep", t.keep as u64),
         ("data.canvas", d.canvas as u64),
+        ("data.train_puzzles", d.train_puzzles as u64),
+        ("data.test_puzzles", d.test_puzzles as u64),
     ];
     for (key, value) in at_least_1 {
         require(value >= 1, key, value, "must be at least 1")?;
@@ -47,10 +49,10 @@ pub(super) fn check(config: &Config) -> Result<()> {
     for (key, value) in below_one {
         require((0.0..1.0).contains(&value), key, value, "must be at least 0 and below 1")?;
     }
-    if m.hidden_size % m.num_heads != 0 || (m.hidden_size / m.num_heads) % 2 != 0 {
+    if m.hidden_size % m.num_heads != 0 || (m.hidden_size / m.num_heads) % 4 != 0 {
         return Err(Error::invalid(format!(
-            "model.hidden_size={} must be an even multiple of model.num_heads={}: a head is \
-             hidden_size / num_heads wide and rotary positions pair its elements",
+            "model.hidden_size={} does not divide into model.num_heads={} heads whose width is a \
+             multiple of 4",
             m.hidden_size, m.num_heads
         )));
     }

@@ -76,27 +76,31 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    pub dataset: String,
+    pub dataset: Dataset,
     pub canvas: usize,
     pub num_aug: usize,
+    pub train_puzzles: usize,
+    pub test_puzzles: usize,
+    pub seed: u64,
     pub sampler: Sampler,
 }
 
-/// A choice between words: the words are the variants in snake case.
+/// A choice between words: the variants in the given case.
 macro_rules! words {
-    ($($name:ident { $($word:ident),+ })+) => {$(
+    ($($case:literal $name:ident { $($word:ident),+ })+) => {$(
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
+        #[serde(rename_all = $case)]
         pub enum $name { $($word),+ }
     )+};
 }
 
 words! {
-    Arch { Hrm }
-    PosEncodings { Rope, Learned }
-    Loss { Stablemax, Softmax }
-    Optimizer { AdamAtan2, Adamw }
-    Precision { Bf16, F32 }
-    Recompute { None, Layer }
-    Sampler { Groups, Shuffle }
+    "snake_case" Arch { Hrm }
+    "snake_case" PosEncodings { Rope, Learned }
+    "snake_case" Loss { Stablemax, Softmax }
+    "snake_case" Optimizer { AdamAtan2, Adamw }
+    "snake_case" Precision { Bf16, F32 }
+    "snake_case" Recompute { None, Layer }
+    "snake_case" Sampler { Groups, Shuffle }
+    "kebab-case" Dataset { Arc1, Arc2, Sudoku, SudokuExtreme, Maze, MazeHard }
 }

@@ -1,9 +1,10 @@
 //! Checkpoints: everything that a bit-exact continuation needs, in one self-checked file.
 //!
-//! `format.rs` the bytes · `reader.rs` checks and loads. A checkpoint appears under its name only when
+//! `format.rs` the bytes · `reader.rs` checks and loads · `folder.rs` names, newest, retention. A checkpoint appears under its name only when
 //! it is complete and on disk: kill or power loss at any moment leaves the previous ones untouched.
 //! Which tensors there are is the trainer's business; they come and go as (name, tensor).
 
+mod folder;
 mod format;
 mod reader;
 
@@ -13,9 +14,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
 
+use crate::data::Position;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -40,9 +43,8 @@ pub struct Meta {
 pub struct State {
     /// Optimizer steps made.
     pub step: u64,
-    /// Where the next batch comes from.
-    pub epoch: u64,
-    pub batch_in_epoch: u64,
+    /// The next batch to take.
+    pub position: Position,
     /// Rows trained on so far.
     pub samples: u64,
     pub seed: u64,
