@@ -17,6 +17,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod config;
 pub mod data;
 pub mod dtype;
 pub mod error;
@@ -28,6 +29,7 @@ pub mod rng;
 pub mod shape;
 pub mod tape;
 pub mod tensor;
+pub mod track;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,0 +1,79 @@
+//! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
+
+use super::{Arch, Config};
+use crate::{Error, Result};
+
+pub(super) fn check(config: &Config) -> Result<()> {
+    let Config { model: m, train: t, data: d, .. } = config;
+    let at_least_1 = [
+        ("model.hidden_size", m.hidden_size as u64),
+        ("model.num_heads", m.num_heads as u64),
+        ("model.h_layers", m.h_layers as u64),
+        ("model.l_layers", m.l_layers as u64),
+        ("model.h_cycles", m.h_cycles as u64),
+        ("model.l_cycles", m.l_cycles as u64),
+        ("model.halt_max_steps", m.halt_max_steps as u64),
+        ("train.batch_size", t.batch_size as u64),
+        ("train.grad_accum", t.grad_accum as u64),
+        ("train.log_every", t.log_every),
+        ("train.keep", t.keep as u64),
+        ("data.canvas", d.canvas as u64),
+        ("data.train_puzzles", d.train_puzzles as u64),
+        ("data.test_puzzles", d.test_puzzles as u64),
+    ];
+    for (key, value) in at_least_1 {
+        require(value >= 1, key, value, "must be at least 1")?;
+        require(value < 1 << 31, key, value, "is absurdly large")?;
+    }
+    let positive = [("train.lr", t.lr), ("model.expansion", m.expansion)];
+    for (key, value) in positive {
+        require(value > 0.0 && value.is_finite(), key, value, "must be positive")?;
+    }
+    let not_negative = [
+        ("train.puzzle_emb_lr", t.puzzle_emb_lr),
+        ("train.weight_decay", t.weight_decay),
+        ("train.puzzle_emb_weight_decay", t.puzzle_emb_weight_decay),
+        ("train.clip", t.clip),
+    ];
+    for (key, value) in not_negative {
+        require(value >= 0.0 && value.is_finite(), key, value, "must be 0 or more")?;
+    }
+    let shares = [
+        ("model.halt_exploration_prob", m.halt_exploration_prob),
+        ("train.lr_min_ratio", t.lr_min_ratio),
+    ];
+    for (key, value) in shares {
+        require((0.0..=1.0).contains(&value), key, value, "must be between 0 and 1")?;
+    }
+    let below_one = [("train.ema", t.ema), ("train.beta1", t.beta1), ("train.beta2", t.beta2)];
+    for (key, value) in below_one {
+        require((0.0..1.0).contains(&value), key, value, "must be at least 0 and below 1")?;
+    }
+    if m.hidden_size % m.num_heads != 0 || (m.hidden_size / m.num_heads) % 4 != 0 {
+        return Err(Error::invalid(format!(
+            "model.hidden_size={} does not divide into model.num_heads={} heads whose width is a \
+             multiple of 4",
+            m.hidden_size, m.num_heads
+        )));
+    }
+    if t.max_steps == 0 && t.epochs == 0 {
+        return Err(Error::invalid(
+            "train.max_steps and train.epochs are both 0: set one, for example train.epochs=10",
+        ));
+    }
+    match m.arch {
+        Arch::Hrm => {
+            require(m.dropout == 0.0, "model.dropout", m.dropout, "must be 0: hrm has no dropout")?;
+            let why = "must be 0: hrm halts by model.halt_max_steps";
+            require(m.max_cycles == 0, "model.max_cycles", m.max_cycles, why)?;
+        }
+    }
+    require(!t.write_pt, "train.write_pt", t.write_pt, "is not possible in this version")
+}
+
+fn require(holds: bool, key: &str, value: impl std::fmt::Display, what: &str) -> Result<()> {
+    match holds {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("{key}={value} {what}"))),
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run is configured by: one struct per section of the TOML, keys named as in the file.
+//!
+//! `presets/base.toml` holds every key with its meaning and default; [`load`] merges a preset, a
+//! file and `key=value` over it, [`check`] refuses values that cannot be meant. Nothing after
+//! [`Config::load`] sees text.
+
+mod check;
+mod load;
+mod preset;
+
+use serde::{Deserialize, Serialize};
+
+pub use load::{Diff, diff, flatten};
+pub use preset::{DEFAULT_PRESET, PRESETS};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub preset: String,
+    pub model: ModelConfig,
+    pub train: TrainConfig,
+    pub data: DataConfig,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    pub arch: Arch,
+    pub hidden_size: usize,
+    pub num_heads: usize,
+    pub h_layers: usize,
+    pub l_layers: usize,
+    pub h_cycles: usize,
+    pub l_cycles: usize,
+    pub expansion: f64,
+    pub puzzle_emb_ndim: usize,
+    pub pos_encodings: PosEncodings,
+    pub loss: Loss,
+    pub dropout: f64,
+    pub max_cycles: usize,
+    pub halt_max_steps: usize,
+    pub halt_exploration_prob: f64,
+    pub q_continue: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    pub batch_size: usize,
+    pub grad_accum: usize,
+    pub max_steps: u64,
+    pub epochs: u64,
+    pub lr: f64,
+    pub puzzle_emb_lr: f64,
+    pub weight_decay: f64,
+    pub puzzle_emb_weight_decay: f64,
+    pub warmup_steps: u64,
+    pub lr_min_ratio: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub clip: f64,
+    pub ema: f64,
+    pub optimizer: Optimizer,
+    pub precision: Precision,
+    pub recompute: Recompute,
+    pub seed: u64,
+    pub log_every: u64,
+    pub eval_every: u64,
+    pub eval_batches: u64,
+    pub checkpoint_every: u64,
+    pub keep: usize,
+    pub patience: u64,
+    pub write_pt: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    pub dataset: Dataset,
+    pub canvas: usize,
+    pub num_aug: usize,
+    pub train_puzzles: usize,
+    pub test_puzzles: usize,
+    pub seed: u64,
+    pub sampler: Sampler,
+}
+
+/// A choice between words: the variants in the given case.
+macro_rules! words {
+    ($($case:literal $name:ident { $($word:ident),+ })+) => {$(
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = $case)]
+        pub enum $name { $($word),+ }
+    )+};
+}
+
+words! {
+    "snake_case" Arch { Hrm }
+    "snake_case" PosEncodings { Rope, Learned }
+    "snake_case" Loss { Stablemax, Softmax }
+    "snake_case" Optimizer { AdamAtan2, Adamw }
+    "snake_case" Precision { Bf16, F32 }
+    "snake_case" Recompute { None, Layer }
+    "snake_case" Sampler { Groups, Shuffle }
+    "kebab-case" Dataset { Arc1, Arc2, Sudoku, SudokuExtreme, Maze, MazeHard }
+}

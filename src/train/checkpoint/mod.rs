@@ -1,0 +1,138 @@
+//! Checkpoints: everything that a bit-exact continuation needs, in one self-checked file.
+//!
+//! `format.rs` the bytes · `reader.rs` checks and loads · `folder.rs` names, newest, retention. A checkpoint appears under its name only when
+//! it is complete and on disk: kill or power loss at any moment leaves the previous ones untouched.
+//! Which tensors there are is the trainer's business; they come and go as (name, tensor).
+
+mod folder;
+mod format;
+mod reader;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use folder::Folder;
+pub use format::Entry;
+pub use reader::Reader;
+
+use crate::data::Position;
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+pub type Named = (String, Tensor);
+
+/// Temporary files carry this prefix until they are complete.
+pub const SAVING_PREFIX: &str = ".saving-";
+
+/// All that is saved besides tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Program and version that wrote the file.
+    pub program: String,
+    /// The run's plan as TOML.
+    pub plan: String,
+    pub state: State,
+}
+
+/// The counters of a run: with the tensors, all that the next step depends on. Random numbers are
+/// a function of (seed, step), so they have no state of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Optimizer steps made.
+    pub step: u64,
+    /// The next batch to take.
+    pub position: Position,
+    /// Rows trained on so far.
+    pub samples: u64,
+    pub seed: u64,
+    #[serde(with = "f64_bits")]
+    pub best_val_loss: f64,
+    pub best_step: u64,
+    /// Validations since the best one.
+    pub waited: u64,
+    pub data_digest: String,
+    /// Sums since the last line of metrics.jsonl.
+    #[serde(with = "f64_bits_vec")]
+    pub pending: Vec<f64>,
+}
+
+/// Write a checkpoint: temporary file in the same folder, fsync, rename, fsync of the folder.
+/// Returns its size in bytes.
+pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
+    let doing = "write the checkpoint (earlier ones are intact)";
+    let io = || Error::io(path, doing);
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let meta = serde_json::to_string(meta).map_err(|e| Error::invalid(format!("metadata: {e}")))?;
+    let mut start = 0;
+    let entries = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let bytes = tensor.bytes() as u64;
+            let hash = blake3::hash(&tensor.read_bytes()?);
+            start += bytes;
+            Ok(Entry {
+                name: name.clone(),
+                dtype: tensor.dtype(),
+                shape: *tensor.shape(),
+                start: start - bytes,
+                bytes,
+                hash,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let header = format::encode(&meta, &entries);
+    let mut file = temporary(dir).map_err(io())?;
+    file.write_all(&header).map_err(io())?;
+    for (_, tensor) in tensors {
+        file.write_all(&tensor.read_bytes()?).map_err(io())?;
+    }
+    file.as_file().sync_all().map_err(io())?;
+    file.persist(path).map_err(|e| io()(e.error))?;
+    File::open(dir).and_then(|d| d.sync_all()).map_err(io())?;
+    Ok(header.len() as u64 + start)
+}
+
+/// Deleted on drop unless it gets its name; readable by whoever the umask lets.
+fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(SAVING_PREFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = std::fs::Permissions::from_mode(0o666);
+        return builder.permissions(permissions).tempfile_in(dir);
+    }
+    #[cfg(not(unix))]
+    builder.tempfile_in(dir)
+}
+
+/// JSON cannot hold infinity, and not every parser returns the same last bit.
+mod f64_bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(x: &f64, s: S) -> Result<S::Ok, S::Error> {
+        x.to_bits().serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        Ok(f64::from_bits(u64::deserialize(d)?))
+    }
+}
+
+mod f64_bits_vec {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(x: &[f64], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(x.iter().map(|x| x.to_bits()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<u64>::deserialize(d)?.into_iter().map(f64::from_bits).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! What a person sees of a run: a progress bar on a terminal, plain lines otherwise; all lines also
+//! in `train.log`, with the seconds since the process started.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{Error, Result};
+
+/// Plain lines are at least this far apart.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    started: Instant,
+    last_line: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Log {
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let file = file.map_err(Error::io(path, "open for appending"))?;
+        let bar = std::io::stdout().is_terminal().then(ProgressBar::hidden);
+        Ok(Self { path: path.to_owned(), file, started: Instant::now(), last_line: None, bar })
+    }
+
+    /// Show the bar: `done` of `total` steps.
+    pub fn start(&mut self, done: u64, total: u64) {
+        if let Some(bar) = &self.bar {
+            let style = "{bar:24} {pos}/{len}  {msg}  ETA {eta}";
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
+            bar.set_length(total);
+            bar.set_draw_target(ProgressDrawTarget::stdout_with_hz(8));
+            bar.set_position(done);
+            bar.reset_eta();
+        }
+    }
+
+    /// A line that matters: always shown, always in the log.
+    pub fn say(&mut self, text: &str) -> Result<()> {
+        match &self.bar {
+            Some(bar) if !bar.is_hidden() => bar.println(text),
+            _ => println!("{text}"),
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let line = format!("{seconds:10.1}s  {text}\n");
+        let written = self.file.write_all(line.as_bytes());
+        written.map_err(Error::io(&self.path, "write the log"))
+    }
+
+    /// The bar on a terminal, otherwise a line if the last one is some seconds ago.
+    pub fn progress(&mut self, step: u64, message: &str, line: impl FnOnce() -> String) -> Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+            bar.set_message(message.to_owned());
+            return Ok(());
+        }
+        if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            self.last_line = Some(Instant::now());
+            return self.say(&line());
+        }
+        Ok(())
+    }
+
+    /// Before a last line that should stay.
+    pub fn finish(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a run does, validated: configuration, data, device, threads. Made once, printed, stored as
+//! `plan.toml` in the run folder and inside every checkpoint.
+
+use std::path::PathBuf;
+
+use toml::{Table, Value};
+
+use crate::config::{Config, Diff, diff, flatten};
+use crate::{Error, Result};
+
+/// Keys that do not change what is computed: a run goes on under the same plan without them.
+const COSMETIC: &[&str] = &[
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.write_pt",
+    "train.recompute",
+    "run.threads",
+];
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub config: Config,
+    /// The data set's folder, absolute.
+    pub data_dir: PathBuf,
+    /// `cpu`, `cuda:0`, ...
+    pub device: String,
+    pub threads: usize,
+}
+
+impl Plan {
+    pub fn table(&self) -> Result<Table> {
+        let mut table = Table::try_from(&self.config)
+            .map_err(|e| Error::invalid(format!("configuration: {e}")))?;
+        let run = [
+            ("data_dir", Value::String(self.data_dir.display().to_string())),
+            ("device", Value::String(self.device.clone())),
+            ("threads", Value::Integer(self.threads as i64)),
+        ];
+        let run: Table = run.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        table.insert("run".into(), Value::Table(run));
+        Ok(table)
+    }
+
+    pub fn to_toml(&self) -> Result<String> {
+        Ok(self.table()?.to_string())
+    }
+
+    /// What this plan computes differently from a stored one; empty: the same run.
+    pub fn differences(&self, stored: &str) -> Result<Vec<Diff>> {
+        let stored: Table =
+            stored.parse().map_err(|e| Error::invalid(format!("stored plan: {e}")))?;
+        let mut all = diff(&stored, &self.table()?);
+        all.retain(|d| !COSMETIC.contains(&d.key.as_str()));
+        Ok(all)
+    }
+
+    /// One line per section, wrapped: what is printed at the start.
+    pub fn summary(&self) -> Result<String> {
+        const WIDTH: usize = 100;
+        let mut text = String::new();
+        let mut section = String::new();
+        let mut column = WIDTH;
+        for (key, value) in flatten(&self.table()?) {
+            let (head, name) = key.split_once('.').unwrap_or(("", &key));
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let item = format!("  {name}={value}");
+            if head != section || column + item.len() > WIDTH {
+                let label = if head == section { "" } else { head };
+                text += &format!("{}{label:6}", if text.is_empty() { "" } else { "\n" });
+                (section, column) = (head.to_owned(), 6);
+            }
+            column += item.len();
+            text += &item;
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(overrides: &[&str]) -> Plan {
+        let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
+        let config = Config::load(None, None, &overrides).unwrap();
+        Plan { config, data_dir: "/data/x".into(), device: "cpu".into(), threads: 2 }
+    }
+
+    #[test]
+    fn same_run_ignores_what_changes_no_result() {
+        let stored = plan(&[]).to_toml().unwrap();
+        assert_eq!(plan(&["train.log_every=3", "train.keep=9"]).differences(&stored).unwrap(), []);
+        let other = Plan { threads: 1, ..plan(&["train.lr=0.5"]) };
+        let differences = other.differences(&stored).unwrap();
+        let lines: Vec<String> = differences.iter().map(Diff::to_string).collect();
+        assert_eq!(lines, ["train.lr: 0.001 -> 0.5"]);
+    }
+
+    #[test]
+    fn summary_names_every_key_within_the_width() {
+        let text = plan(&[]).summary().unwrap();
+        assert!(text.lines().all(|l| l.len() <= 100), "{text}");
+        for (key, _) in flatten(&plan(&[]).table().unwrap()) {
+            let name = key.rsplit('.').next().unwrap();
+            assert!(text.contains(&format!("  {name}=")), "{key} is missing:\n{text}");
+        }
+    }
+}

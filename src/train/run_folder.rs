@@ -1,0 +1,152 @@
+//! The folder of a run, and which one a plan goes to: the named one, the newest unfinished run of
+//! the same plan, or a new one. While a process trains in a folder it holds a lock that the system
+//! releases when the process ends, however it ends.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::Folder;
+use super::plan::Plan;
+use crate::{Error, Result};
+
+const PLAN: &str = "plan.toml";
+const LOCK: &str = "lock";
+pub const CHECKPOINTS: &str = "checkpoints";
+
+pub struct RunFolder {
+    dir: PathBuf,
+    pub checkpoints: Folder,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// `root` is where unnamed runs live. `fresh`: never continue; an old run in the named folder
+    /// is moved aside, not deleted.
+    pub fn choose(root: &Path, named: Option<&Path>, fresh: bool, plan: &Plan) -> Result<Self> {
+        match named {
+            Some(dir) if fresh => {
+                move_aside(dir)?;
+                Self::open(dir)
+            }
+            Some(dir) => Self::open(dir),
+            None => {
+                let preset = &plan.config.preset;
+                let runs = numbered(root, preset)?;
+                let unfinished = runs.iter().rev().filter(|_| !fresh).map(|(_, dir)| dir);
+                for dir in unfinished {
+                    if is_unfinished(dir, plan)? {
+                        return Self::open(dir);
+                    }
+                }
+                Self::create(root, preset, runs.last().map_or(1, |(n, _)| n + 1))
+            }
+        }
+    }
+
+    fn create(root: &Path, preset: &str, mut n: u64) -> Result<Self> {
+        fs::create_dir_all(root).map_err(Error::io(root, "create the folder of runs"))?;
+        loop {
+            let dir = root.join(format!("{preset}-{n}"));
+            match fs::create_dir(&dir) {
+                Ok(()) => return Self::open(&dir),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => n += 1,
+                Err(e) => return Err(Error::io(&dir, "create the run folder")(e)),
+            }
+        }
+    }
+
+    fn open(dir: &Path) -> Result<Self> {
+        let checkpoints = dir.join(CHECKPOINTS);
+        fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints, "create the run folder"))?;
+        let lock = lock(dir)?;
+        let checkpoints = Folder::new(checkpoints);
+        checkpoints.clean()?;
+        Ok(Self { dir: dir.to_owned(), checkpoints, _lock: lock })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn metrics(&self) -> PathBuf {
+        self.dir.join("metrics.jsonl")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("train.log")
+    }
+
+    pub fn store(&self, plan: &Plan) -> Result<()> {
+        let path = self.dir.join(PLAN);
+        let io = || Error::io(&path, "write the plan");
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(io())?;
+        file.write_all(plan.to_toml()?.as_bytes()).map_err(io())?;
+        file.as_file().sync_all().map_err(io())?;
+        file.persist(&path).map_err(|e| io()(e.error))?;
+        Ok(())
+    }
+}
+
+/// Unnamed runs of a preset, by number.
+fn numbered(root: &Path, preset: &str) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(Error::io(root, "list the runs")(e)),
+    };
+    let mut runs = vec![];
+    for entry in entries {
+        let path = entry.map_err(Error::io(root, "list the runs"))?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let number = name.strip_prefix(preset).and_then(|rest| rest.strip_prefix('-'));
+        if let Some(n) = number.and_then(|n| n.parse().ok()) {
+            runs.push((n, path));
+        }
+    }
+    runs.sort();
+    Ok(runs)
+}
+
+fn is_unfinished(dir: &Path, plan: &Plan) -> Result<bool> {
+    let Ok(stored) = fs::read_to_string(dir.join(PLAN)) else { return Ok(false) };
+    let same = plan.differences(&stored).is_ok_and(|d| d.is_empty());
+    Ok(same && !Folder::new(dir.join(CHECKPOINTS)).r#final().exists())
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK);
+    let io = || Error::io(&path, "lock the run folder");
+    let mut options = File::options();
+    let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io())?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            let _ = file.read_to_string(&mut owner);
+            return Err(Error::invalid(format!(
+                "{}: process {} is training here: wait for it, or start another run with --fresh \
+                 or --run-dir",
+                dir.display(),
+                owner.trim()
+            )));
+        }
+        Err(TryLockError::Error(e)) => return Err(io()(e)),
+    }
+    file.set_len(0).and_then(|_| file.rewind()).map_err(io())?;
+    writeln!(file, "{}", std::process::id()).map_err(io())?;
+    Ok(file)
+}
+
+/// `run` becomes `run.old-<n>`, if it is one.
+fn move_aside(dir: &Path) -> Result<()> {
+    if !dir.join(PLAN).exists() {
+        return Ok(());
+    }
+    drop(lock(dir)?);
+    let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or("run");
+    let free = |n: &u32| !dir.with_file_name(format!("{name}.old-{n}")).exists();
+    let n = (1..).find(free).unwrap_or(1);
+    let aside = dir.with_file_name(format!("{name}.old-{n}"));
+    fs::rename(dir, &aside).map_err(Error::io(dir, "move the old run aside"))
+}
