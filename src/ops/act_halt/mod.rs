@@ -15,6 +15,7 @@
 //! Reference: `HierarchicalReasoningModel_ACTV1.forward` and `ACTLossHead` of the official HRM.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, expect_same_shape, traffic};
 use crate::Result;

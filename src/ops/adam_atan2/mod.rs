@@ -7,6 +7,7 @@
 //! p, g, m, v the same number of f32 elements; t counts from 1. Nothing happens if the guard is down.
 
 mod cpu;
+pub mod reference;
 
 use super::{dispatch, traffic};
 use crate::Result;

@@ -7,6 +7,7 @@
 //! Reference: `torch.optim.AdamW` (eps 1e-8).
 
 mod cpu;
+pub mod reference;
 
 use super::{adam_atan2::Moments, dispatch, traffic};
 use crate::Result;

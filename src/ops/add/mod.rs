@@ -4,6 +4,7 @@
 //! Also home of [`pass`] and [`accumulate`], by which other rules hand on or add a gradient.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, expect_same_shape, traffic};
 use crate::Result;

@@ -1,4 +1,4 @@
-//! Plain loops over f32 or f64; see the contract in `mod.rs`.
+//! Plain loops; see the contract in `mod.rs`.
 
 use super::Dims;
 use crate::ops::real::Real;
@@ -19,7 +19,7 @@ fn head<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, b: usize, h: usize) -> [
                     out.extend((0..hd).map(|i| {
                         let half = hd / 2;
                         let other = if i < half { -x[i + half] } else { x[i - half] };
-                        x[i] * cos[t * hd + i] + other * sin[t * hd + i]
+                        (x[i] * cos[t * hd + i] + other * sin[t * hd + i]).store()
                     }));
                 }
                 _ => out.extend_from_slice(x),
@@ -43,6 +43,13 @@ fn probabilities<R: Real>(d: Dims, q: &[R], k: &[R], i: usize) -> (Vec<R>, R) {
     (s.iter().map(|&x| (x - max).exp() / sum).collect(), max + sum.ln())
 }
 
+/// sum_j p[j] v[j], (HD)
+fn output<R: Real>(p: &[R], v: &[R]) -> Vec<R> {
+    let hd = v.len() / p.len();
+    let column = |c| p.iter().enumerate().map(move |(j, p)| p.store() * v[j * hd + c]);
+    (0..hd).map(|c| column(c).sum::<R>().store()).collect()
+}
+
 pub fn forward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, y: &mut [R], lse: &mut [R]) {
     let Dims { b: batch, t: len, nh, hd } = d;
     for b in 0..batch {
@@ -51,10 +58,7 @@ pub fn forward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, y: &mut [R], lse:
             for i in 0..len {
                 let (p, l) = probabilities(d, &q, &k, i);
                 lse[(b * nh + h) * len + i] = l;
-                for c in 0..hd {
-                    y[((b * len + i) * nh + h) * hd + c] =
-                        (0..len).map(|j| p[j] * v[j * hd + c]).sum();
-                }
+                y[((b * len + i) * nh + h) * hd..][..hd].copy_from_slice(&output(&p, &v));
             }
         }
     }
@@ -72,14 +76,15 @@ pub fn backward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, dy: &[R], dqkv: 
             for i in 0..len {
                 let (p, _) = probabilities(d, &q, &k, i);
                 let dy = &dy[((b * len + i) * nh + h) * hd..][..hd];
-                let dp: Vec<R> = (0..len).map(|j| dot(dy, &v[j * hd..][..hd])).collect();
-                let mean: R = dot(&p, &dp);
+                let delta = dot(dy, &output(&p, &v));
                 for j in 0..len {
-                    let ds = p[j] * (dp[j] - mean) * scale;
+                    let dp = dot(dy, &v[j * hd..][..hd]);
+                    let ds = (p[j] * (dp - delta) * scale).store();
+                    let p = p[j].store();
                     for c in 0..hd {
                         dq[i * hd + c] += ds * k[j * hd + c];
                         dk[j * hd + c] += ds * q[i * hd + c];
-                        dv[j * hd + c] += p[j] * dy[c];
+                        dv[j * hd + c] += p * dy[c];
                     }
                 }
             }
@@ -91,7 +96,8 @@ pub fn backward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, dy: &[R], dqkv: 
                         dqkv[start + i] = match tables {
                             Some((cos, sin)) if part < 2 => unrotate(g, cos, sin, t, i),
                             _ => g[i],
-                        };
+                        }
+                        .store();
                     }
                 }
             }

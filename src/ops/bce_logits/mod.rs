@@ -8,6 +8,7 @@
 //! dq = (sigmoid(q) - t) * drows. Saved: q, targets.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, traffic};
 use crate::Result;

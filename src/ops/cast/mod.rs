@@ -2,6 +2,7 @@
 //! Refreshes the bf16 copy of the weights after an optimizer step.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, traffic};
 use crate::Result;

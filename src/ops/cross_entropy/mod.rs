@@ -13,6 +13,7 @@
 //! Reference: `stablemax_cross_entropy`, `softmax_cross_entropy`, `ACTLossHead` of the official HRM.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, refuse, traffic};
 use crate::Result;

@@ -2,6 +2,7 @@
 //! Nothing happens if the guard is down, so that a refused step leaves no trace.
 
 mod cpu;
+pub mod reference;
 
 use super::{dispatch, expect_same_shape, traffic};
 use crate::Result;

@@ -11,6 +11,7 @@
 //! Reference: `_input_embeddings` of the official HRM.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, refuse, traffic};
 use crate::Result;

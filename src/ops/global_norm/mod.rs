@@ -7,6 +7,7 @@
 //! Reference: `torch.nn.utils.clip_grad_norm_`.
 
 mod cpu;
+pub mod reference;
 
 use super::{dispatch, traffic};
 use crate::Result;

@@ -4,6 +4,7 @@
 //! Backward: dx = dy w, dw = dy^T x, db = column sums of dy; dw and db are f32. Saved: x, w.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch};
 use crate::Result;

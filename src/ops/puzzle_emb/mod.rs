@@ -5,6 +5,7 @@
 //! Ids outside the table are an error.
 
 mod cpu;
+pub mod reference;
 
 use super::{dispatch, refuse, traffic};
 use crate::Result;

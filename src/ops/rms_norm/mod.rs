@@ -6,6 +6,7 @@
 //! ds = rstd * (dy - y * mean_c(dy * y)), and ds is the gradient of both x and r.
 
 mod cpu;
+pub mod reference;
 
 use super::{add, by_float, dispatch, expect_same_shape, traffic};
 use crate::Result;

@@ -8,6 +8,7 @@
 //! Reference: `CastedSparseEmbeddingSignSGD_Distributed` of the official HRM.
 
 mod cpu;
+pub mod reference;
 
 use super::{dispatch, traffic};
 use crate::Result;

@@ -4,6 +4,7 @@
 //! Saved: gate_up. dg = dy * u * sig * (1 + g * (1 - sig)), du = dy * silu(g).
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, refuse, traffic};
 use crate::Result;

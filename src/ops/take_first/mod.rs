@@ -3,6 +3,7 @@
 //! x (B, T, C), y (B, C). Backward adds dy to position 0 of dx and nothing elsewhere.
 
 mod cpu;
+pub mod reference;
 
 use super::{by_float, dispatch, traffic};
 use crate::Result;
