@@ -6,7 +6,8 @@
 //! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
 //! error shape rng       <- data                  (data never sees a tensor or a device)
 //! models data           <- eval                  (never imports train)
-//! models data eval      <- train
+//! error                 <- config track
+//! models data eval config track <- train
 //! all                   <- cli <- main
 //! ```
 //!
@@ -33,3 +34,6 @@ pub mod track;
 pub mod train;
 
 pub use error::{Error, Result};
+
+/// Program and version, as written into files.
+pub const PROGRAM: &str = concat!("hrm ", env!("CARGO_PKG_VERSION"));

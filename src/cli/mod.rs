@@ -1,9 +1,37 @@
-//! The command line: raw flags in, a validated plan out, one module per subcommand.
+//! The command line: raw flags in (`args.rs`), a validated plan out (`plan.rs`), one module per
+//! subcommand. Errors go to stderr as `error: ...`; the exit code is 0 only on success.
+
+mod args;
+mod devices;
+mod digest;
+mod plan;
+mod train;
 
 pub mod data;
 
 use std::process::ExitCode;
 
+use clap::Parser;
+
+use crate::Error;
+use crate::train::signal::EXIT_INTERRUPTED;
+use args::{Cli, Command};
+
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(args),
+        Command::Digest(args) => digest::run(args),
+        Command::Devices(args) => devices::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Interrupted(what)) => {
+            eprintln!("{what}");
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -125,7 +125,9 @@ pub fn diff(old: &Table, new: &Table) -> Vec<Diff> {
 pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) -> String {
     let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
     names
-        .map(|name| (strsim::jaro_winkler(got, name).max(strsim::jaro_winkler(got, last(name))), name))
+        .map(|name| {
+            (strsim::jaro_winkler(got, name).max(strsim::jaro_winkler(got, last(name))), name)
+        })
         .filter(|(score, _)| *score > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"))
@@ -187,6 +189,9 @@ fn coerce(key: &str, like: &Value, value: Value) -> Result<Value> {
         (Value::Float(_), Value::Integer(n)) => Value::Float(n as f64),
         (_, value) => value,
     };
+    if value.as_integer().is_some_and(|n| n < 0) {
+        return Err(Error::invalid(format!("{key}={value} must not be negative")));
+    }
     if value.same_type(like) {
         return Ok(value);
     }

@@ -14,14 +14,15 @@ pub struct Jsonl {
 }
 
 impl Jsonl {
-    /// Go on after `step`: later lines, and a last line that a kill tore, are cut off, so that the
-    /// file ends up as if the run had never been interrupted.
-    pub fn open(path: &Path, step: u64) -> Result<Self> {
+    /// Go on with a file of which only the lines that `keep` holds for were meant: from the first
+    /// other line, or a last line that a kill tore, everything is cut off. So the file ends up as
+    /// if the run had never been interrupted.
+    pub fn open(path: &Path, keep: impl Fn(&Value) -> bool) -> Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path);
         let file = file.map_err(Error::io(path, "open for appending"))?;
-        let keep = bytes_up_to(&file, step).map_err(Error::io(path, "read"))?;
-        file.set_len(keep).map_err(Error::io(path, "cut lines after the checkpoint"))?;
+        let bytes = bytes_to_keep(&file, keep).map_err(Error::io(path, "read"))?;
+        file.set_len(bytes).map_err(Error::io(path, "cut lines after the checkpoint"))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
@@ -38,23 +39,21 @@ impl Jsonl {
     }
 }
 
-fn bytes_up_to(file: &File, step: u64) -> std::io::Result<u64> {
+fn bytes_to_keep(file: &File, keep: impl Fn(&Value) -> bool) -> std::io::Result<u64> {
     let mut reader = BufReader::new(file);
-    let mut keep = 0;
+    let mut bytes = 0;
     let mut line = vec![];
     loop {
         line.clear();
         let n = reader.read_until(b'\n', &mut line)? as u64;
         if line.last() != Some(&b'\n') {
-            return Ok(keep);
+            return Ok(bytes);
         }
         // A line that is no JSON was put there by someone else: leave it.
-        let value: Option<Value> = serde_json::from_slice(&line).ok();
-        let at = value.and_then(|v| v.get("step")?.as_u64());
-        if at.is_some_and(|at| at > step) {
-            return Ok(keep);
+        if serde_json::from_slice::<Value>(&line).is_ok_and(|value| !keep(&value)) {
+            return Ok(bytes);
         }
-        keep += n;
+        bytes += n;
     }
 }
 
@@ -66,18 +65,22 @@ mod tests {
         serde_json::json!({ "step": step, "lm_loss": 0.5 }).as_object().unwrap().clone()
     }
 
+    fn up_to(step: u64) -> impl Fn(&Value) -> bool {
+        move |line| line["step"].as_u64().is_some_and(|s| s <= step)
+    }
+
     #[test]
     fn resuming_cuts_later_and_torn_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let mut whole = Jsonl::open(&path, 0).unwrap();
+        let mut whole = Jsonl::open(&path, up_to(0)).unwrap();
         (1..=4).for_each(|step| whole.write(line(step)).unwrap());
         let uninterrupted = std::fs::read(&path).unwrap();
         let mut torn = uninterrupted.clone();
         torn.truncate(torn.len() - 3);
         for (bytes, step) in [(&uninterrupted, 2), (&torn, 3), (&torn, 9)] {
             std::fs::write(&path, bytes).unwrap();
-            let mut again = Jsonl::open(&path, step).unwrap();
+            let mut again = Jsonl::open(&path, up_to(step)).unwrap();
             (step.min(3) + 1..=4).for_each(|step| again.write(line(step)).unwrap());
             assert_eq!(std::fs::read(&path).unwrap(), uninterrupted);
         }
@@ -87,8 +90,8 @@ mod tests {
     fn starting_anew_empties_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        Jsonl::open(&path, 0).unwrap().write(line(1)).unwrap();
-        Jsonl::open(&path, 0).unwrap();
+        Jsonl::open(&path, up_to(0)).unwrap().write(line(1)).unwrap();
+        Jsonl::open(&path, up_to(0)).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
 }

@@ -33,7 +33,9 @@ impl Log {
     pub fn start(&mut self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
             let style = "{bar:24} {pos}/{len}  {msg}  ETA {eta}";
-            bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()),
+            );
             bar.set_length(total);
             bar.set_draw_target(ProgressDrawTarget::stdout_with_hz(8));
             bar.set_position(done);
@@ -54,7 +56,12 @@ impl Log {
     }
 
     /// The bar on a terminal, otherwise a line if the last one is some seconds ago.
-    pub fn progress(&mut self, step: u64, message: &str, line: impl FnOnce() -> String) -> Result<()> {
+    pub fn progress(
+        &mut self,
+        step: u64,
+        message: &str,
+        line: impl FnOnce() -> String,
+    ) -> Result<()> {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             bar.set_message(message.to_owned());

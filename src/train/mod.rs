@@ -1,7 +1,15 @@
 //! Training: optimizer steps over micro-batches, the loop around them, and what is kept on disk.
 
 pub mod checkpoint;
+pub mod log;
+pub mod metrics;
 pub mod optimizer;
+pub mod plan;
+pub mod resume;
+pub mod run;
+pub mod run_folder;
 pub mod schedule;
+pub mod setup;
 pub mod signal;
 pub mod trainer;
+pub mod validate;

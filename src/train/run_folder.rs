@@ -58,7 +58,8 @@ impl RunFolder {
 
     fn open(dir: &Path) -> Result<Self> {
         let checkpoints = dir.join(CHECKPOINTS);
-        fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints, "create the run folder"))?;
+        fs::create_dir_all(&checkpoints)
+            .map_err(Error::io(&checkpoints, "create the run folder"))?;
         let lock = lock(dir)?;
         let checkpoints = Folder::new(checkpoints);
         checkpoints.clean()?;
@@ -118,7 +119,8 @@ fn lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK);
     let io = || Error::io(&path, "lock the run folder");
     let mut options = File::options();
-    let mut file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io())?;
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).open(&path).map_err(io())?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

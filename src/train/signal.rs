@@ -19,7 +19,8 @@ pub fn install() -> Result<()> {
         }
         eprintln!("stopping: finishing this step and saving; once more to stop at once");
     };
-    let installed = INSTALLED.get_or_init(|| ctrlc::set_handler(handler).map_err(|e| e.to_string()));
+    let installed =
+        INSTALLED.get_or_init(|| ctrlc::set_handler(handler).map_err(|e| e.to_string()));
     installed.clone().map_err(|e| Error::invalid(format!("cannot handle signals: {e}")))
 }
 

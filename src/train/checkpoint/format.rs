@@ -130,7 +130,8 @@ fn entry(name: String, value: &Value, hashes: &Map<String, Value>) -> Result<Ent
     let parsed = (|| {
         let dtype = dtype_of(value.get("dtype")?.as_str()?)?;
         let dims = value.get("shape")?.as_array()?;
-        let dims = dims.iter().map(|d| usize::try_from(d.as_u64()?).ok()).collect::<Option<Vec<_>>>()?;
+        let dims =
+            dims.iter().map(|d| usize::try_from(d.as_u64()?).ok()).collect::<Option<Vec<_>>>()?;
         let mut bytes = dtype.size_bytes() as u64;
         for &d in &dims {
             bytes = bytes.checked_mul(d as u64)?;

@@ -53,6 +53,8 @@ pub struct State {
     pub best_step: u64,
     /// Validations since the best one.
     pub waited: u64,
+    /// Step of the last validation.
+    pub validated: u64,
     pub data_digest: String,
     /// Sums since the last line of metrics.jsonl.
     #[serde(with = "f64_bits_vec")]

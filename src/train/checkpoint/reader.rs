@@ -26,7 +26,8 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self> {
         let io = |doing| Error::io(path, doing);
         let corrupt = |d: Damage| Error::corrupt(path, format!("{}: {}", d.section, d.what));
-        let broken = |section: &str, what: String| corrupt(Damage { section: section.into(), what });
+        let broken =
+            |section: &str, what: String| corrupt(Damage { section: section.into(), what });
         let mut file = File::open(path).map_err(io("open the checkpoint"))?;
         let file_bytes = file.metadata().map_err(io("read the checkpoint"))?.len();
         let too_short = || broken("header", format!("file has {file_bytes} bytes (truncated?)"));
@@ -91,9 +92,8 @@ impl Reader {
     pub fn digest(&self) -> Result<blake3::Hash> {
         self.verify()?;
         let mut hasher = blake3::Hasher::new();
-        let state = serde_json::to_string(&self.meta.state).map_err(|e| {
-            Error::corrupt(&self.path, format!("metadata: {e}"))
-        })?;
+        let state = serde_json::to_string(&self.meta.state)
+            .map_err(|e| Error::corrupt(&self.path, format!("metadata: {e}")))?;
         hasher.update(state.as_bytes());
         for e in &self.entries {
             let line = format!("\n{} {} {} {}", e.name, e.dtype, e.shape, e.hash.to_hex());
@@ -134,7 +134,9 @@ impl Reader {
             }
         }
         let unknown = self.entries.iter().filter(|e| !tensors.iter().any(|(n, _)| *n == e.name));
-        lines.extend(unknown.map(|e| format!("tensor {}: {} {} -> absent", e.name, e.dtype, e.shape)));
+        lines.extend(
+            unknown.map(|e| format!("tensor {}: {} {} -> absent", e.name, e.dtype, e.shape)),
+        );
         lines
     }
 

@@ -20,6 +20,7 @@ fn meta() -> Meta {
             best_val_loss: f64::INFINITY,
             best_step: 0,
             waited: 2,
+            validated: 5,
             data_digest: "0".repeat(64),
             pending: vec![0.1, f64::NAN, -0.0],
         },
@@ -125,7 +126,9 @@ fn bit_flip_anywhere_is_refused_with_its_section() {
         match reader.entries().iter().find(inside) {
             Some(e) => assert!(error.contains(&format!("tensor {}: checksum", e.name)), "{error}"),
             None => assert!(
-                ["header: ", "metadata: ", "tensor ", "end of file: "].iter().any(|s| error.contains(s)),
+                ["header: ", "metadata: ", "tensor ", "end of file: "]
+                    .iter()
+                    .any(|s| error.contains(s)),
                 "byte {at}: {error}"
             ),
         }
@@ -215,7 +218,8 @@ fn well_signed_nonsense_is_refused() {
 fn foreign_safetensors_is_named_as_such() {
     let saved = Saved::new();
     let data = [0u8; 8];
-    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2], &data).unwrap();
+    let view =
+        safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2], &data).unwrap();
     let bytes = safetensors::serialize([("w", view)], None).unwrap();
     let error = saved.load(&bytes).unwrap_err().to_string();
     assert!(error.contains("no checkpoint of hrm"), "{error}");

@@ -1,0 +1,83 @@
+//! Raw flags to a validated [`Plan`], its data set and its device. Nothing after it sees a flag.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::args;
+use crate::backend::Device;
+use crate::config::Config;
+use crate::data::DataSet;
+use crate::train::plan::Plan;
+use crate::{Error, Result};
+
+pub struct Planned {
+    pub plan: Plan,
+    pub data: Arc<DataSet>,
+    pub device: Device,
+}
+
+pub fn plan(args: &args::Train) -> Result<Planned> {
+    let (preset, overrides) = split_settings(&args.settings)?;
+    let mut config = Config::load(preset, args.config.as_deref(), overrides)?;
+    let (device, device_name) = device(&args.device)?;
+    let threads = start_threads(args.threads)?;
+    let data = match &args.data {
+        Some(dir) => DataSet::open(dir)?,
+        None => {
+            return Err(Error::invalid("--data DIR is needed: a folder made by `hrm data build`"));
+        }
+    };
+    // The data set decides; a canvas that was asked for and is not there is an error.
+    let asked = overrides.iter().any(|o| o.starts_with("data.canvas="));
+    if asked && config.data.canvas != data.canvas() {
+        return Err(Error::invalid(format!(
+            "data.canvas={}, but the data set {} has canvas {}",
+            config.data.canvas,
+            data.dir().display(),
+            data.canvas()
+        )));
+    }
+    config.data.canvas = data.canvas();
+    let data_dir = absolute(data.dir())?;
+    let plan = Plan { config, data_dir, device: device_name, threads };
+    Ok(Planned { plan, data: Arc::new(data), device })
+}
+
+/// `[PRESET] [KEY=VALUE]...`
+fn split_settings(settings: &[String]) -> Result<(Option<&str>, &[String])> {
+    let (preset, overrides) = match settings.split_first() {
+        Some((first, rest)) if !first.contains('=') => (Some(first.as_str()), rest),
+        _ => (None, settings),
+    };
+    match overrides.iter().find(|o| !o.contains('=')) {
+        None => Ok((preset, overrides)),
+        Some(odd) => Err(Error::invalid(format!(
+            "{odd}: expected KEY=VALUE (a preset comes first), for example train.batch_size=32"
+        ))),
+    }
+}
+
+fn device(name: &str) -> Result<(Device, String)> {
+    match name {
+        "auto" | "cpu" => Ok((Device::cpu(), "cpu".into())),
+        _ if name == "cuda" || name.starts_with("cuda:") => Err(Error::Device {
+            device: name.into(),
+            what: "this build has no CUDA; use --device cpu".into(),
+        }),
+        _ => Err(Error::invalid(format!("--device {name}: expected auto, cpu, cuda or cuda:N"))),
+    }
+}
+
+/// The number of threads that work is spread over.
+fn start_threads(asked: Option<usize>) -> Result<usize> {
+    if asked == Some(0) {
+        return Err(Error::invalid("--threads 0: at least 1"));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0));
+    pool.build_global().map_err(|e| Error::invalid(format!("cannot start threads: {e}")))?;
+    Ok(rayon::current_num_threads())
+}
+
+fn absolute(dir: &Path) -> Result<std::path::PathBuf> {
+    dir.canonicalize().map_err(Error::io(dir, "resolve the path"))
+}

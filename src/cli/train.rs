@@ -1,0 +1,33 @@
+//! `hrm train`: plan, run folder, loop, closing lines.
+
+use std::path::Path;
+
+use super::args;
+use super::plan::{Planned, plan};
+use crate::Result;
+use crate::train::log::Log;
+use crate::train::run_folder::RunFolder;
+use crate::train::{run, setup, signal, trainer::Trainer};
+
+/// Where runs without a name live.
+const RUNS: &str = "runs";
+
+pub fn run(args: args::Train) -> Result<()> {
+    signal::install()?;
+    let Planned { plan, data, device } = plan(&args)?;
+    let named = args.run_dir.as_deref();
+    let folder = RunFolder::choose(Path::new(RUNS), named, args.fresh, &plan)?;
+    let mut log = Log::open(&folder.log())?;
+    log.say(&format!("hrm train: run folder {}", folder.dir().display()))?;
+    log.say(&plan.summary()?)?;
+    let model = setup::model(&plan.config, &data);
+    let (memory, _) = Trainer::plan(model, setup::options(&plan.config))?;
+    let mib = memory.peak_total_bytes() as f64 / (1 << 20) as f64;
+    log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
+    let outcome = run::run(&plan, &folder, data, &device, &mut log)?;
+    if outcome.best_val_loss.is_finite() {
+        let (step, loss) = (outcome.best_step, outcome.best_val_loss);
+        log.say(&format!("best validation loss {loss:.4} at step {step}"))?;
+    }
+    log.say(&format!("done: step {}, {}", outcome.step, outcome.checkpoint.display()))
+}

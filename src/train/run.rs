@@ -1,0 +1,376 @@
+//! The loop: batches in, steps, metrics, validation, checkpoints; ends at the planned length, when
+//! patience runs out, or on a signal.
+//!
+//! Invariant: what a checkpoint of step k holds is a function of the plan and k alone, whatever was
+//! interrupted, killed or saved before. Times appear in metrics, never in the state.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use super::checkpoint::{self, Meta, State};
+use super::log::Log;
+use super::metrics::Sums;
+use super::optimizer::Rates;
+use super::plan::Plan;
+use super::resume::resume;
+use super::run_folder::RunFolder;
+use super::schedule::Schedule;
+use super::trainer::{HostBatch, Trainer};
+use super::validate::Validator;
+use super::{setup, signal};
+use crate::backend::Device;
+use crate::data::{BatchOptions, DataSet, Loader, Position};
+use crate::ops::act_halt::metric;
+use crate::track::jsonl::Jsonl;
+use crate::{Error, Result};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub step: u64,
+    pub best_val_loss: f64,
+    pub best_step: u64,
+    /// The final checkpoint.
+    pub checkpoint: PathBuf,
+}
+
+pub fn run(
+    plan: &Plan,
+    folder: &RunFolder,
+    data: Arc<DataSet>,
+    device: &Device,
+    log: &mut Log,
+) -> Result<Outcome> {
+    let mut run = Run::new(plan, folder, data, device, log)?;
+    let outcome = run.train();
+    run.log.finish();
+    match outcome {
+        Err(Error::NonFinite { step, what }) => Err(Error::NonFinite {
+            step,
+            what: format!("{what}; nothing was saved after step {}. {}", run.saved, run.way_on()),
+        }),
+        other => other,
+    }
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    folder: &'a RunFolder,
+    log: &'a mut Log,
+    device: &'a Device,
+    trainer: Trainer,
+    loader: Loader,
+    validator: Option<Validator>,
+    metrics: Jsonl,
+    schedule: Schedule,
+    rows_per_pass: f64,
+    plan_text: String,
+    state: State,
+    /// Sums since the last line of metrics.
+    pending: Sums,
+    clock: Clock,
+    /// Step of the newest checkpoint of any name, and of the newest step checkpoint.
+    saved: u64,
+    step_saved: u64,
+}
+
+/// Time spent since the last line of metrics.
+#[derive(Clone, Copy, Default)]
+struct Clock {
+    steps: u64,
+    rows: usize,
+    total_ms: f64,
+    wait_ms: f64,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        plan: &'a Plan,
+        folder: &'a RunFolder,
+        data: Arc<DataSet>,
+        device: &'a Device,
+        log: &'a mut Log,
+    ) -> Result<Self> {
+        let config = &plan.config;
+        let (sampler, rows_per_pass) = setup::sampler(config, &data)?;
+        let mut trainer =
+            Trainer::new(device, setup::model(config, &data), setup::options(config))?;
+        let mut state = State {
+            step: 0,
+            position: Position::default(),
+            samples: 0,
+            seed: config.train.seed,
+            best_val_loss: f64::INFINITY,
+            best_step: 0,
+            waited: 0,
+            validated: 0,
+            data_digest: data.digest(),
+            pending: Sums::default().to_vec(),
+        };
+        let mut reports = vec![];
+        let newest = folder.checkpoints.newest(|line| reports.push(line))?;
+        for line in &reports {
+            log.say(&format!("warning: {line}"))?;
+        }
+        let mut step_saved = 0;
+        if let Some(reader) = newest {
+            let (loaded, changed) = resume(&reader, plan, &state.data_digest, &mut trainer)?;
+            state = loaded;
+            if reader.path() == folder.checkpoints.step(state.step) {
+                step_saved = state.step;
+            }
+            log.say(&format!("going on from step {}: {}", state.step, reader.path().display()))?;
+            for line in changed {
+                log.say(&format!("changed since that checkpoint: {line}"))?;
+            }
+        }
+        let pending = Sums::from_slice(&state.pending)
+            .ok_or_else(|| Error::invalid("the checkpoint's sums are of another version"))?;
+        folder.store(plan)?;
+        let has_test = data.split(super::validate::SPLIT).is_ok_and(|s| s.examples() > 0);
+        let validator = match has_test {
+            true => Some(Validator::new(&trainer, data.clone(), config.train.eval_batches)?),
+            false => {
+                log.say("the data has no test split: no validation, no best model")?;
+                None
+            }
+        };
+        let ahead = 2 * config.train.grad_accum;
+        let (options, from) = (BatchOptions::default(), state.position);
+        Ok(Self {
+            loader: Loader::train(data, setup::SPLIT, sampler, options, from, ahead)?,
+            metrics: Jsonl::open(&folder.metrics(), |line| was_written_by(&state, line))?,
+            schedule: setup::schedule(config, rows_per_pass),
+            plan_text: plan.to_toml()?,
+            saved: state.step,
+            step_saved,
+            clock: Clock::default(),
+            plan,
+            folder,
+            log,
+            device,
+            trainer,
+            validator,
+            rows_per_pass,
+            state,
+            pending,
+        })
+    }
+
+    fn train(&mut self) -> Result<Outcome> {
+        let total = self.schedule.total_steps;
+        self.log.start(self.state.step, total);
+        loop {
+            if self.validation_is_due() && !self.validate()? {
+                return self.interrupted();
+            }
+            let every = self.plan.config.train.checkpoint_every;
+            if every > 0 && self.state.step % every == 0 && self.state.step != self.step_saved {
+                self.save_step()?;
+            }
+            if self.is_over() {
+                return self.finish();
+            }
+            if signal::asked_to_stop() {
+                return self.interrupted();
+            }
+            self.step()?;
+            let step = self.state.step;
+            if step % self.plan.config.train.log_every == 0 || step == total {
+                self.write_metrics()?;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let patience = self.plan.config.train.patience;
+        self.state.step >= self.schedule.total_steps
+            || (patience > 0 && self.state.waited >= patience)
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let train = &self.plan.config.train;
+        let mut loaded = Vec::with_capacity(train.grad_accum);
+        for _ in 0..train.grad_accum {
+            let next = self.loader.next_batch()?;
+            loaded.push(next.ok_or_else(|| Error::invalid("the data loader ended early"))?);
+        }
+        let batches: Vec<HostBatch> = loaded
+            .iter()
+            .map(|l| HostBatch {
+                inputs: &l.batch.inputs,
+                labels: &l.batch.labels,
+                puzzle_ids: &l.batch.puzzle_ids,
+            })
+            .collect();
+        let report = self.trainer.step(&batches, self.rates(self.state.step + 1))?;
+        self.state.step = self.trainer.step;
+        self.state.samples += report.rows as u64;
+        self.state.position = loaded.last().map_or(self.state.position, |l| l.next);
+        self.pending.add(&report);
+        self.clock.steps += 1;
+        self.clock.rows += report.rows;
+        self.clock.wait_ms += loaded.iter().map(|l| l.wait_ms).sum::<f64>();
+        self.clock.total_ms += start.elapsed().as_secs_f64() * 1e3;
+        Ok(())
+    }
+
+    fn rates(&self, step: u64) -> Rates {
+        let train = &self.plan.config.train;
+        Rates {
+            lr: self.schedule.lr(train.lr, step as i64),
+            puzzle_emb_lr: self.schedule.lr(train.puzzle_emb_lr, step as i64),
+        }
+    }
+
+    fn line_head(&self) -> Map<String, Value> {
+        let epoch = (self.state.samples as f64 / self.rows_per_pass.max(1.0)) as u64;
+        let head = [("step", self.state.step), ("epoch", epoch), ("samples", self.state.samples)];
+        head.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+    }
+
+    fn write_metrics(&mut self) -> Result<()> {
+        let sums = std::mem::take(&mut self.pending);
+        let clock = std::mem::take(&mut self.clock);
+        let steps = clock.steps.max(1) as f64;
+        let (step, lr) = (self.state.step, self.rates(self.state.step).lr);
+        let step_ms = clock.total_ms / steps;
+        let samples_per_s = clock.rows as f64 / clock.total_ms.max(1e-9) * 1e3;
+        let mut line = self.line_head();
+        sums.write("", &mut line);
+        for (name, value) in [
+            ("grad_norm", json!(sums.grad_norm())),
+            ("lr", json!(lr)),
+            ("step_ms", json!(step_ms)),
+            ("data_wait_ms", json!(clock.wait_ms / steps)),
+            ("samples_per_s", json!(samples_per_s)),
+            ("mem_bytes", json!(self.device.usage().span_bytes)),
+        ] {
+            line.insert(name.into(), value);
+        }
+        self.metrics.write(line)?;
+        let exact = sums.of_halted(metric::EXACT_ACCURACY);
+        let act_steps = sums.of_halted(metric::STEPS);
+        let common = format!("lm {:.4}  exact {exact:.3}  act {act_steps:.2}", sums.lm_loss());
+        let total = self.schedule.total_steps;
+        let eta_s = total.saturating_sub(step) as f64 * step_ms / 1e3;
+        self.log.progress(step, &format!("{common}  {samples_per_s:.1} samples/s"), || {
+            format!(
+                "step {step:>6}/{total}  {common}  grad {:.2}  lr {lr:.1e}  step_ms {step_ms:.1}  \
+                 {samples_per_s:.1} samples/s  ETA {}",
+                sums.grad_norm(),
+                duration(eta_s)
+            )
+        })
+    }
+
+    fn validation_is_due(&self) -> bool {
+        let (step, every) = (self.state.step, self.plan.config.train.eval_every);
+        let at_end = step == self.schedule.total_steps;
+        self.validator.is_some()
+            && step != self.state.validated
+            && (at_end || (every > 0 && step % every == 0))
+    }
+
+    /// False: a signal came first.
+    fn validate(&mut self) -> Result<bool> {
+        let Some(validator) = &self.validator else { return Ok(true) };
+        let start = Instant::now();
+        let Some(sums) = validator.run(&self.trainer, signal::asked_to_stop)? else {
+            return Ok(false);
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let mut line = self.line_head();
+        sums.write("val_", &mut line);
+        // In evaluation there is no second Q target.
+        line.shift_remove("val_q_continue_loss");
+        line.insert("val_samples".into(), json!(sums.rows));
+        line.insert("val_samples_per_s".into(), json!(sums.rows / seconds));
+        self.metrics.write(line)?;
+        let (step, loss) = (self.state.step, sums.lm_loss());
+        self.log.say(&format!(
+            "validation step {step}  lm {loss:.4}  accuracy {:.4}  exact {:.4}  ({} examples, {})",
+            sums.of_halted(metric::ACCURACY),
+            sums.of_halted(metric::EXACT_ACCURACY),
+            sums.rows,
+            duration(seconds)
+        ))?;
+        self.state.validated = step;
+        if loss < self.state.best_val_loss {
+            (self.state.best_val_loss, self.state.best_step) = (loss, step);
+            self.state.waited = 0;
+            self.save(self.folder.checkpoints.best())?;
+            self.log.say(&format!("best model saved: step {step}, validation loss {loss:.4}"))?;
+        } else {
+            self.state.waited += 1;
+            let (waited, patience) = (self.state.waited, self.plan.config.train.patience);
+            if patience > 0 && waited >= patience {
+                self.log.say(&format!(
+                    "stopping early: {waited} validations without improvement since step {}",
+                    self.state.best_step
+                ))?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn save(&mut self, path: PathBuf) -> Result<()> {
+        self.metrics.sync()?;
+        self.state.pending = self.pending.to_vec();
+        let meta = Meta {
+            program: crate::PROGRAM.into(),
+            plan: self.plan_text.clone(),
+            state: self.state.clone(),
+        };
+        checkpoint::save(&path, &meta, &self.trainer.state()?)?;
+        self.saved = self.state.step;
+        Ok(())
+    }
+
+    fn save_step(&mut self) -> Result<()> {
+        self.save(self.folder.checkpoints.step(self.state.step))?;
+        self.step_saved = self.state.step;
+        self.folder.checkpoints.prune(self.plan.config.train.keep)
+    }
+
+    fn finish(&mut self) -> Result<Outcome> {
+        let checkpoint = self.folder.checkpoints.r#final();
+        self.save(checkpoint.clone())?;
+        let State { step, best_val_loss, best_step, .. } = self.state;
+        Ok(Outcome { step, best_val_loss, best_step, checkpoint })
+    }
+
+    fn interrupted<T>(&mut self) -> Result<T> {
+        self.save_step()?;
+        Err(Error::Interrupted(format!(
+            "interrupted; step {} is saved. {}",
+            self.state.step,
+            self.way_on()
+        )))
+    }
+
+    fn way_on(&self) -> String {
+        let (preset, dir) = (&self.plan.config.preset, self.folder.dir().display());
+        format!("To go on: hrm train {preset} --run-dir {dir} (and the same settings)")
+    }
+}
+
+/// Whether a line of metrics.jsonl precedes the checkpoint that holds `state`.
+fn was_written_by(state: &State, line: &Value) -> bool {
+    let is_validation = line.get("val_lm_loss").is_some();
+    let until = if is_validation { state.validated } else { state.step };
+    line["step"].as_u64().is_some_and(|step| step <= until)
+}
+
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+    }
+}

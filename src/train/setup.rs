@@ -1,0 +1,101 @@
+//! From a plan and an opened data set to what the trainer, the loader and the schedule take.
+
+use super::optimizer::{Rule, Settings};
+use super::schedule::Schedule;
+use super::trainer::Options;
+use crate::Result;
+use crate::config::{self, Config};
+use crate::data::{DataSet, Order, Sampler};
+use crate::dtype::DType;
+use crate::models::hrm;
+
+pub const SPLIT: &str = "train";
+const ROPE_THETA: f32 = 10_000.0;
+/// Data too small for this many batches is passed over several times per sampler epoch: the last,
+/// incomplete batch of an epoch is dropped.
+const BATCHES_PER_EPOCH: f64 = 16.0;
+
+pub fn model(config: &Config, data: &DataSet) -> hrm::Config {
+    let m = &config.model;
+    hrm::Config {
+        batch_size: config.train.batch_size,
+        seq_len: data.seq_len(),
+        vocab_size: data.vocab_size(),
+        hidden_size: m.hidden_size,
+        num_heads: m.num_heads,
+        h_layers: m.h_layers,
+        l_layers: m.l_layers,
+        h_cycles: m.h_cycles,
+        l_cycles: m.l_cycles,
+        expansion: m.expansion,
+        puzzle_emb_ndim: m.puzzle_emb_ndim,
+        num_puzzle_ids: data.num_puzzle_ids(),
+        pos_encodings: match m.pos_encodings {
+            config::PosEncodings::Rope => hrm::PosEncodings::Rope,
+            config::PosEncodings::Learned => hrm::PosEncodings::Learned,
+        },
+        rope_theta: ROPE_THETA,
+        loss: match m.loss {
+            config::Loss::Stablemax => hrm::Loss::Stablemax,
+            config::Loss::Softmax => hrm::Loss::Softmax,
+        },
+        halt_max_steps: m.halt_max_steps,
+        halt_exploration_prob: m.halt_exploration_prob,
+        q_continue: m.q_continue,
+        recompute: match config.train.recompute {
+            config::Recompute::None => hrm::Recompute::None,
+            config::Recompute::Layer => hrm::Recompute::Layer,
+        },
+    }
+}
+
+pub fn options(config: &Config) -> Options {
+    let t = &config.train;
+    Options {
+        dtype: match t.precision {
+            config::Precision::Bf16 => DType::Bf16,
+            config::Precision::F32 => DType::F32,
+        },
+        grad_accum: t.grad_accum,
+        optimizer: Settings {
+            rule: match t.optimizer {
+                config::Optimizer::AdamAtan2 => Rule::AdamAtan2,
+                config::Optimizer::Adamw => Rule::AdamW,
+            },
+            beta1: t.beta1,
+            beta2: t.beta2,
+            weight_decay: t.weight_decay,
+            puzzle_emb_weight_decay: t.puzzle_emb_weight_decay,
+            clip: t.clip,
+            ema: t.ema,
+        },
+        seed: t.seed,
+    }
+}
+
+/// The order of training data, and how many rows one pass over it yields.
+pub fn sampler(config: &Config, data: &DataSet) -> Result<(Sampler, f64)> {
+    let shard = data.split(SPLIT)?;
+    let (order, rows_per_pass) = match config.data.sampler {
+        config::Sampler::Groups => {
+            (Order::Groups, shard.groups() as f64 * data.mean_puzzle_examples(SPLIT)?)
+        }
+        config::Sampler::Shuffle => (Order::Shuffle, shard.examples() as f64),
+    };
+    let batch_rows = config.train.batch_size;
+    let passes = (BATCHES_PER_EPOCH * batch_rows as f64 / rows_per_pass.max(1.0)).ceil();
+    let passes = (passes as usize).max(1);
+    Ok((Sampler { passes, ..Sampler::new(order, config.train.seed, batch_rows) }, rows_per_pass))
+}
+
+pub fn schedule(config: &Config, rows_per_pass: f64) -> Schedule {
+    let t = &config.train;
+    let rows_per_step = (t.batch_size * t.grad_accum) as f64;
+    let steps_of = |epochs: u64| ((epochs as f64 * rows_per_pass / rows_per_step) as u64).max(1);
+    let total_steps = match (t.max_steps, t.epochs) {
+        (max_steps, 0) => max_steps,
+        (0, epochs) => steps_of(epochs),
+        (max_steps, epochs) => max_steps.min(steps_of(epochs)),
+    };
+    Schedule { warmup_steps: t.warmup_steps, total_steps, min_ratio: t.lr_min_ratio }
+}
