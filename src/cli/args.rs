@@ -14,6 +14,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Train(Train),
+    Data(super::data::DataArgs),
     Digest(Digest),
     Devices(Devices),
 }

@@ -5,6 +5,7 @@ mod args;
 mod devices;
 mod digest;
 mod plan;
+mod preset_data;
 mod train;
 
 pub mod data;
@@ -20,6 +21,7 @@ use args::{Cli, Command};
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(args),
+        Command::Data(args) => data::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),
     };

@@ -23,9 +23,7 @@ pub fn plan(args: &args::Train) -> Result<Planned> {
     let threads = start_threads(args.threads)?;
     let data = match &args.data {
         Some(dir) => DataSet::open(dir)?,
-        None => {
-            return Err(Error::invalid("--data DIR is needed: a folder made by `hrm data build`"));
-        }
+        None => super::preset_data::ensure(&config.data)?,
     };
     // The data set decides; a canvas that was asked for and is not there is an error.
     let asked = overrides.iter().any(|o| o.starts_with("data.canvas="));

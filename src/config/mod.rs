@@ -66,7 +66,7 @@ pub struct TrainConfig {
     pub seed: u64,
     pub log_every: u64,
     pub eval_every: u64,
-    pub eval_batches: u64,
+    pub eval_examples: u64,
     pub checkpoint_every: u64,
     pub keep: usize,
     pub patience: u64,

@@ -62,7 +62,7 @@ impl Plan {
         let mut section = String::new();
         let mut column = WIDTH;
         for (key, value) in flatten(&self.table()?) {
-            let (head, name) = key.split_once('.').unwrap_or(("", &key));
+            let (head, name) = key.split_once('.').unwrap_or(("plan", &key));
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let item = format!("  {name}={value}");
             if head != section || column + item.len() > WIDTH {

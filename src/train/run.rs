@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         folder.store(plan)?;
         let has_test = data.split(super::validate::SPLIT).is_ok_and(|s| s.examples() > 0);
         let validator = match has_test {
-            true => Some(Validator::new(&trainer, data.clone(), config.train.eval_batches)?),
+            true => Some(Validator::new(&trainer, data.clone(), config.train.eval_examples)?),
             false => {
                 log.say("the data has no test split: no validation, no best model")?;
                 None
@@ -288,7 +288,7 @@ impl<'a> Run<'a> {
         sums.write("val_", &mut line);
         // In evaluation there is no second Q target.
         line.shift_remove("val_q_continue_loss");
-        line.insert("val_samples".into(), json!(sums.rows));
+        line.insert("val_samples".into(), json!(sums.rows as u64));
         line.insert("val_samples_per_s".into(), json!(sums.rows / seconds));
         self.metrics.write(line)?;
         let (step, loss) = (self.state.step, sums.lm_loss());

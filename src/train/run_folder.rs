@@ -6,7 +6,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::Folder;
+use super::checkpoint::{Folder, temporary};
 use super::plan::Plan;
 use crate::{Error, Result};
 
@@ -81,7 +81,7 @@ impl RunFolder {
     pub fn store(&self, plan: &Plan) -> Result<()> {
         let path = self.dir.join(PLAN);
         let io = || Error::io(&path, "write the plan");
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir).map_err(io())?;
+        let mut file = temporary(&self.dir).map_err(io())?;
         file.write_all(plan.to_toml()?.as_bytes()).map_err(io())?;
         file.as_file().sync_all().map_err(io())?;
         file.persist(&path).map_err(|e| io()(e.error))?;

@@ -1,70 +1,50 @@
-//! Validation during training: the test split through the model as it is, no gradient. Always runs
-//! `halt_max_steps` segments per batch, as the official evaluation does.
+//! Validation during training: the test split through the model as it is, like `hrm eval`.
 
 use std::sync::Arc;
 
 use super::metrics::Sums;
 use super::trainer::{Report, Trainer};
-use crate::data::{BatchOptions, DataSet, Loader};
-use crate::models::hrm::{Carry, DeviceBatch, Workspace};
+use crate::data::DataSet;
+use crate::data::progress::Progress;
+use crate::eval::{Evaluator, select};
 use crate::{Error, Result};
 
 pub const SPLIT: &str = "test";
-const AHEAD: usize = 2;
 
-/// Buffers for one evaluation batch, allocated once.
+/// Memory for one evaluation batch, allocated once, and the examples to answer.
 pub struct Validator {
     data: Arc<DataSet>,
-    carry: Carry,
-    batch: DeviceBatch,
-    space: Workspace,
-    /// Batches per validation at most.
-    max_batches: usize,
+    evaluator: Evaluator,
+    examples: Vec<u32>,
 }
 
 impl Validator {
-    /// `max_batches` 0: the whole split.
-    pub fn new(trainer: &Trainer, data: Arc<DataSet>, max_batches: u64) -> Result<Self> {
-        let model = &trainer.model;
-        let (b, s) = (model.config.batch_size, model.config.seq_len);
-        Ok(Self {
-            data,
-            carry: Carry::new(model)?,
-            batch: DeviceBatch::new(model.device(), b, s)?,
-            space: Workspace::new(model, b)?,
-            max_batches: if max_batches == 0 { usize::MAX } else { max_batches as usize },
-        })
+    /// At most `max_examples` of the split, tasks as published first; 0: all of it.
+    pub fn new(trainer: &Trainer, data: Arc<DataSet>, max_examples: u64) -> Result<Self> {
+        let examples = select(&data, SPLIT, max_examples as usize)?;
+        Ok(Self { evaluator: Evaluator::new(&trainer.model)?, examples, data })
     }
 
-    /// Sums over the split; `stop` ends it early, and then there is no result.
+    /// Sums over the examples; `stop` ends it between batches, and then there is no result.
     pub fn run(&self, trainer: &Trainer, stop: impl Fn() -> bool) -> Result<Option<Sums>> {
-        let rows = trainer.model.config.batch_size;
-        let options = BatchOptions::default();
-        let loader = Loader::eval(self.data.clone(), SPLIT, rows, options, AHEAD)?;
         trainer.with_evaluation_weights(|model| {
             let mut all = Sums::default();
-            for loaded in loader.take(self.max_batches) {
+            for examples in self.examples.chunks(model.config.batch_size) {
                 if stop() {
                     return Ok(None);
                 }
-                let batch = loaded?.batch;
-                self.batch.upload(&batch.inputs, &batch.labels, &batch.puzzle_ids)?;
-                self.carry.halt_all()?;
-                for _ in 0..model.config.halt_max_steps {
-                    model.eval_segment(&self.carry, &self.batch, &self.space)?;
-                }
-                let mut report = Report { rows: batch.real_rows, ..Report::default() };
-                let sums = self.space.metrics.download::<f32>()?;
-                report.sums.iter_mut().zip(sums).for_each(|(all, one)| *all = one as f64);
-                all.add(&report);
+                let quiet = Progress::Quiet;
+                let answers = self.evaluator.run(model, &self.data, SPLIT, examples, quiet)?;
+                let (sums, rows) = (answers.sums, examples.len());
+                all.add(&Report { sums, rows, ..Report::default() });
             }
-            if !all.lm_loss().is_finite() {
-                return Err(Error::NonFinite {
+            match all.lm_loss().is_finite() {
+                true => Ok(Some(all)),
+                false => Err(Error::NonFinite {
                     step: trainer.step,
                     what: format!("validation loss is {}", all.lm_loss()),
-                });
+                }),
             }
-            Ok(Some(all))
         })
     }
 }

@@ -98,7 +98,7 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
 }
 
 /// Deleted on drop unless it gets its name; readable by whoever the umask lets.
-fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+pub(super) fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(SAVING_PREFIX);
     #[cfg(unix)]
