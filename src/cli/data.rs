@@ -15,7 +15,8 @@ use crate::data::build::{maze, sudoku};
 use crate::data::fetch::{self, MARKER, Source};
 use crate::data::manifest::Manifest;
 use crate::data::progress::Progress;
-use crate::data::{DataSet, Kind, npy, sheet, stats};
+use crate::data::sheet::Panel;
+use crate::data::{DataSet, Kind, Pair, npy, sheet, stats};
 use crate::{Error, Result};
 
 const RAW_DIR: &str = "data/raw";
@@ -185,7 +186,9 @@ fn show(args: ShowArgs, progress: Progress) -> Result<()> {
             args.first
         )));
     }
-    sheet::write(&args.output, &pairs, data.kind())?;
+    let tile = |p: &Pair| vec![Panel::plain(&p.input), Panel::plain(&p.output)];
+    let tiles: Vec<_> = pairs.iter().map(tile).collect();
+    sheet::write(&args.output, &tiles, data.kind())?;
     progress.note(&format!("{}: {} examples", args.output.display(), pairs.len()));
     Ok(())
 }

@@ -139,7 +139,7 @@ impl Manifest {
 }
 
 /// Temporary file, fsync, rename: the file is either not there or whole.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(dir, "create file"))?;
     file.write_all(bytes).map_err(Error::io(path, "write (disk full?)"))?;

@@ -1,8 +1,10 @@
 //! Pictures: grids in the usual ARC colours, boards with digits, as a contact sheet in one PNG.
+//! Cells that are marked (wrong in an answer) wear a double ring, black outside and white inside, which
+//! shows on every colour.
 
 use std::path::Path;
 
-use super::grid::{Grid, Pair};
+use super::grid::Grid;
 use super::manifest::write_atomically;
 use super::vocab::Kind;
 use crate::{Error, Result};
@@ -40,8 +42,29 @@ const DIGITS: [u16; 10] = [
     0b111_101_111_101_111,
     0b111_101_111_001_111,
 ];
-const CELL: usize = 10; // pixels of a cell, its line included
-const GAP: usize = 12;
+pub const CELL: usize = 10; // pixels of a cell, its line included
+pub const GAP: usize = 12; // pixels between tiles; half of it between the panels of a tile
+
+/// One grid of a tile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Panel {
+    pub grid: Grid,
+    /// Row by row; empty: no cell is marked.
+    pub marked: Vec<bool>,
+}
+
+impl Panel {
+    pub fn plain(grid: &Grid) -> Self {
+        Self { grid: grid.clone(), marked: vec![] }
+    }
+
+    /// `grid` with every cell marked that `truth` lacks or has otherwise.
+    pub fn judged(grid: &Grid, truth: &Grid) -> Self {
+        let right = |r, c| r < truth.h() && c < truth.w() && grid.at(r, c) == truth.at(r, c);
+        let cells = (0..grid.h()).flat_map(|r| (0..grid.w()).map(move |c| (r, c)));
+        Self { grid: grid.clone(), marked: cells.map(|(r, c)| !right(r, c)).collect() }
+    }
+}
 
 struct Image {
     w: usize,
@@ -62,15 +85,28 @@ impl Image {
         }
     }
 
-    fn grid(&mut self, top: usize, left: usize, grid: &Grid, kind: Kind) {
+    fn panel(&mut self, top: usize, left: usize, panel: &Panel, kind: Kind) {
+        let grid = &panel.grid;
         let (h, w) = (grid.h() * CELL + 1, grid.w() * CELL + 1);
         self.fill(top, left, h, w, LINE);
         for r in 0..grid.h() {
             for c in 0..grid.w() {
                 let (y, x) = (top + r * CELL + 1, left + c * CELL + 1);
                 self.cell(y, x, grid.at(r, c), kind);
+                if panel.marked.get(r * grid.w() + c) == Some(&true) {
+                    self.ring(y, x, CELL - 1, [0; 3]);
+                    self.ring(y + 1, x + 1, CELL - 3, WHITE);
+                }
             }
         }
+    }
+
+    /// The outline of a square.
+    fn ring(&mut self, top: usize, left: usize, side: usize, colour: Rgb) {
+        self.fill(top, left, 1, side, colour);
+        self.fill(top + side - 1, left, 1, side, colour);
+        self.fill(top, left, side, 1, colour);
+        self.fill(top, left + side - 1, side, 1, colour);
     }
 
     fn cell(&mut self, y: usize, x: usize, value: u8, kind: Kind) {
@@ -105,22 +141,24 @@ impl Image {
     }
 }
 
-/// Pairs (input left, output right) in as many columns as make the sheet about square.
-pub fn write(path: &Path, pairs: &[Pair], kind: Kind) -> Result<()> {
+/// Tiles of panels, left to right, in as many columns as make the sheet about square.
+pub fn write(path: &Path, tiles: &[Vec<Panel>], kind: Kind) -> Result<()> {
     let side = |f: fn(&Grid) -> usize| {
-        pairs.iter().flat_map(|p| [f(&p.input), f(&p.output)]).max().unwrap_or(1) * CELL + 1
+        tiles.iter().flatten().map(|p| f(&p.grid)).max().unwrap_or(1) * CELL + 1
     };
     let (grid_h, grid_w) = (side(Grid::h), side(Grid::w));
-    let (tile_h, tile_w) = (grid_h + GAP, 2 * grid_w + GAP / 2 + 2 * GAP);
-    let columns = (1..=pairs.len().max(1))
-        .find(|&c| c * tile_w >= pairs.len().div_ceil(c) * tile_h)
-        .unwrap_or(pairs.len().max(1));
-    let lines = pairs.len().div_ceil(columns);
+    let panels = tiles.iter().map(Vec::len).max().unwrap_or(1);
+    let (tile_h, tile_w) = (grid_h + GAP, panels * (grid_w + GAP / 2) - GAP / 2 + 2 * GAP);
+    let columns = (1..=tiles.len().max(1))
+        .find(|&c| c * tile_w >= tiles.len().div_ceil(c) * tile_h)
+        .unwrap_or(tiles.len().max(1));
+    let lines = tiles.len().div_ceil(columns);
     let mut image = Image::new(columns * tile_w, lines * tile_h + GAP);
-    for (i, pair) in pairs.iter().enumerate() {
+    for (i, tile) in tiles.iter().enumerate() {
         let (top, left) = (i / columns * tile_h + GAP, i % columns * tile_w + GAP);
-        image.grid(top, left, &pair.input, kind);
-        image.grid(top, left + grid_w + GAP / 2, &pair.output, kind);
+        for (k, panel) in tile.iter().enumerate() {
+            image.panel(top, left + k * (grid_w + GAP / 2), panel, kind);
+        }
     }
     image.write(path)
 }

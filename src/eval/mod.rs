@@ -4,10 +4,12 @@
 //! `select.rs` which examples, in which order · `run.rs` the model's answers · `score.rs` how right
 //! they are · `report.rs` the table and the files.
 
+pub mod report;
 pub mod run;
 pub mod score;
 pub mod select;
 
+pub use report::{Report, report};
 pub use run::{Evaluation, Evaluator, evaluate};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};
 pub use select::select;

@@ -38,7 +38,7 @@ pub struct Evaluation {
     pub wall_s: f64,
 }
 
-/// Make the memory, run, drop it.
+/// Make the memory, run to the end, drop it.
 pub fn evaluate(
     model: &Hrm,
     data: &DataSet,
@@ -46,7 +46,8 @@ pub fn evaluate(
     examples: &[u32],
     progress: Progress,
 ) -> Result<Evaluation> {
-    Evaluator::new(model)?.run(model, data, split, examples, progress)
+    let whole = Evaluator::new(model)?.run(model, data, split, examples, progress, || false)?;
+    whole.ok_or_else(|| Error::invalid("the evaluation ended early"))
 }
 
 /// Refuses data that the model was not made for. `trained_on` is the digest of its training data.
@@ -93,7 +94,8 @@ impl Evaluator {
         })
     }
 
-    /// `model` has the shape that this was made for; its weights may have changed.
+    /// `model` has the shape that this was made for; its weights may have changed. `stop` is asked
+    /// before each batch; it ends the evaluation without a result.
     pub fn run(
         &self,
         model: &Hrm,
@@ -101,7 +103,8 @@ impl Evaluator {
         split: &str,
         examples: &[u32],
         progress: Progress,
-    ) -> Result<Evaluation> {
+        stop: impl Fn() -> bool,
+    ) -> Result<Option<Evaluation>> {
         check_data(&model.config, None, data)?;
         let shard = data.split(split)?;
         let (rows, steps) = (model.config.batch_size, model.config.halt_max_steps as u32);
@@ -119,13 +122,16 @@ impl Evaluator {
         let start = Instant::now();
         let bar = progress.bar(&format!("evaluating {split}"), examples.len() as u64);
         for chunk in examples.chunks(rows) {
+            if stop() {
+                return Ok(None);
+            }
             let batch = Batch::assemble(shard, chunk, rows, BatchOptions::default())?;
             self.batch.upload(&batch.inputs, &batch.labels, &batch.puzzle_ids)?;
             self.answer(model, chunk, &mut out)?;
             bar.advance(chunk.len() as u64);
         }
         out.wall_s = start.elapsed().as_secs_f64();
-        Ok(out)
+        Ok(Some(out))
     }
 
     /// All segments of one uploaded batch, whose first rows are `examples`.

@@ -46,8 +46,11 @@ fn answers_do_not_depend_on_the_batch_and_repeat_bit_for_bit() {
     let examples = eval::select(&data, "test", 0).unwrap();
     let two = model(config(&data, 2));
     let evaluator = Evaluator::new(&two).unwrap();
-    let run = || evaluator.run(&two, &data, "test", &examples, Progress::Quiet).unwrap();
-    let (first, again) = (run(), run());
+    let run = |stop: bool| {
+        evaluator.run(&two, &data, "test", &examples, Progress::Quiet, || stop).unwrap()
+    };
+    let (first, again) = (run(false).unwrap(), run(false).unwrap());
+    assert!(run(true).is_none());
     assert_eq!((&first.tokens, &first.q, first.sums), (&again.tokens, &again.q, again.sums));
     // 14 examples in batches of 5: the last one is filled up with blank rows.
     let five = model(config(&data, 5));

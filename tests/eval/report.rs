@@ -1,0 +1,163 @@
+//! The table, the files and the pixels.
+
+use std::path::Path;
+
+use hrm::data::canvas::{self, Placement};
+use hrm::data::shard::Spec;
+use hrm::data::sheet::{ARC_COLOURS, CELL, GAP};
+use hrm::data::{DataSet, Grid, Kind, Pair};
+use hrm::eval::{self, Evaluation};
+use serde_json::Value;
+
+use super::fixture::{CANVAS, arc, boards, grid, pair};
+
+/// As if a model had answered the first examples of `test` with these rows.
+fn evaluation(data: &DataSet, rows: Vec<u8>) -> Evaluation {
+    let n = rows.len() / data.seq_len();
+    Evaluation {
+        split: "test".into(),
+        examples: eval::select(data, "test", n).unwrap(),
+        seq_len: data.seq_len(),
+        tokens: rows,
+        q: vec![[0.5, -0.5]; n],
+        halt_steps: (1..=n as u32).collect(),
+        steps: 4,
+        sums: [n as f64; 8],
+        wall_s: 3.0,
+    }
+}
+
+fn on_canvas(grid: &Grid) -> Vec<u8> {
+    let row = canvas::encode(grid, Placement::default(), CANVAS).unwrap();
+    row.into_iter().map(|t| t as u8).collect()
+}
+
+/// Two tasks; the first answered right, the second with one wrong cell and a row too many.
+fn answered(dir: &Path) -> (DataSet, Evaluation) {
+    let data =
+        arc(dir, &[vec![pair(&["12", "34"], &["21", "43"])], vec![pair(&["5", "6"], &["678"])]]);
+    let rows = [grid(&["21", "43"]), grid(&["698", "111"])].iter().flat_map(on_canvas).collect();
+    let evaluation = evaluation(&data, rows);
+    (data, evaluation)
+}
+
+#[test]
+fn table_and_files_say_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, evaluation) = answered(&dir.path().join("data"));
+    let report = eval::report(&data, &evaluation).unwrap();
+    let table = report.table();
+    for line in [
+        "2 of 4 examples, 2 tasks (2 pairs as published, 0 of their variants)",
+        "cell accuracy                        50.00 %            0.00 %",
+        "right shape                              1/2               1/2",
+        "exact grids                              1/2               0/2",
+        "pass@1, tasks as published               1/2               0/2",
+        "ACT steps: 4 run, 1.50 wanted; 1500.0 ms per example, 1.50 s per task",
+    ] {
+        assert!(table.contains(line), "{line:?} is not in\n{table}");
+    }
+    let out = dir.path().join("run/eval");
+    report.write(&out, &data, &evaluation).unwrap();
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(out.join("eval.json")).unwrap()).unwrap();
+    assert_eq!(json["model"]["cell_accuracy"], 0.5);
+    assert_eq!(json["model"]["pass_at_1"]["right"], 1);
+    assert_eq!(json["identity_baseline"]["exact"]["right"], 0);
+    assert_eq!(json["data_digest"], data.digest());
+    let text = std::fs::read_to_string(out.join("predictions.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[0]["puzzle"], &lines[0]["exact"]), (&"task0".into(), &true.into()));
+    assert_eq!(lines[1]["answer"], serde_json::json!(["698", "111"]));
+    assert_eq!(lines[1]["halt_step"], 2);
+}
+
+struct Picture {
+    w: usize,
+    pixels: Vec<u8>,
+}
+
+impl Picture {
+    fn read(path: &Path) -> Self {
+        let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+        let mut reader = png::Decoder::new(file).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
+        Self { w: info.width as usize, pixels }
+    }
+
+    /// Pixel (y, x) of cell (r, c) of a panel of the first tile; panels are `widest` cells wide.
+    fn cell(&self, panel: usize, widest: usize, at: (usize, usize), y: usize, x: usize) -> [u8; 3] {
+        let left = GAP + panel * (widest * CELL + 1 + GAP / 2);
+        let (y, x) = (GAP + at.0 * CELL + 1 + y, left + at.1 * CELL + 1 + x);
+        self.pixels[3 * (y * self.w + x)..][..3].try_into().unwrap()
+    }
+}
+
+#[test]
+fn pictures_show_input_expected_answer_and_mark_wrong_cells() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, evaluation) = answered(&dir.path().join("data"));
+    let report = eval::report(&data, &evaluation).unwrap();
+    report.write(dir.path(), &data, &evaluation).unwrap();
+    let middle = CELL / 2 - 1;
+    let wrong = Picture::read(&dir.path().join("wrong.png"));
+    let colour = |panel, r, c| wrong.cell(panel, 3, (r, c), middle, middle);
+    assert_eq!(colour(0, 1, 0), ARC_COLOURS[6]);
+    assert_eq!([colour(1, 0, 0), colour(1, 0, 2)], [ARC_COLOURS[6], ARC_COLOURS[8]]);
+    assert_eq!([colour(2, 0, 1), colour(2, 1, 2)], [ARC_COLOURS[9], ARC_COLOURS[1]]);
+    let ring = |r, c| [wrong.cell(2, 3, (r, c), 0, 4), wrong.cell(2, 3, (r, c), 1, 4)];
+    let marked = [[0; 3], [255; 3]];
+    assert_eq!(ring(0, 0), [ARC_COLOURS[6]; 2], "a right cell is not marked");
+    for at in [(0, 1), (1, 0), (1, 1), (1, 2)] {
+        assert_eq!(ring(at.0, at.1), marked, "{at:?}");
+    }
+    let right = Picture::read(&dir.path().join("right.png"));
+    assert_eq!(right.cell(2, 2, (0, 0), middle, middle), ARC_COLOURS[2]);
+    assert_eq!(right.cell(2, 2, (0, 0), 0, 0), ARC_COLOURS[2]);
+}
+
+#[test]
+fn an_old_picture_does_not_outlive_what_it_showed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, both) = answered(&dir.path().join("data"));
+    eval::report(&data, &both).unwrap().write(dir.path(), &data, &both).unwrap();
+    assert!(dir.path().join("wrong.png").exists());
+    let right = evaluation(&data, both.tokens[..data.seq_len()].to_vec());
+    eval::report(&data, &right).unwrap().write(dir.path(), &data, &right).unwrap();
+    assert!(dir.path().join("right.png").exists() && !dir.path().join("wrong.png").exists());
+}
+
+#[test]
+fn an_empty_answer_is_reported_and_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, _) = answered(&dir.path().join("data"));
+    let nothing = evaluation(&data, vec![0; data.seq_len()]);
+    let report = eval::report(&data, &nothing).unwrap();
+    report.write(dir.path(), &data, &nothing).unwrap();
+    assert_eq!(report.model.cell_accuracy, 0.0);
+    let text = std::fs::read_to_string(dir.path().join("predictions.jsonl")).unwrap();
+    assert!(text.contains(r#""answer":[]"#), "{text}");
+}
+
+#[test]
+fn boards_are_reported_without_arc_terms() {
+    let dir = tempfile::tempdir().unwrap();
+    let solved = grid(&["2534", "3452", "4225", "5343"]);
+    let puzzle = solved.map(|t| if t == 2 { 1 } else { t });
+    let pairs = [Pair { input: puzzle, output: solved.clone() }];
+    let data = boards(&dir.path().join("data"), Spec::of(Kind::Sudoku, 4), &pairs);
+    let evaluation = evaluation(&data, solved.cells().to_vec());
+    let report = eval::report(&data, &evaluation).unwrap();
+    report.write(dir.path(), &data, &evaluation).unwrap();
+    let table = report.table();
+    assert!(table.contains("1 of 1 boards\n") && !table.contains("pass@1"), "{table}");
+    assert!(
+        table.contains("cell accuracy                       100.00 %            0.00 %"),
+        "{table}"
+    );
+    let text = std::fs::read_to_string(dir.path().join("predictions.jsonl")).unwrap();
+    assert!(text.contains(r#""answer":["2534","3452","4225","5343"]"#), "{text}");
+}
