@@ -28,16 +28,11 @@ impl Validator {
     /// Sums over the examples; `stop` ends it between batches, and then there is no result.
     pub fn run(&self, trainer: &Trainer, stop: impl Fn() -> bool) -> Result<Option<Sums>> {
         trainer.with_evaluation_weights(|model| {
+            let (examples, quiet) = (&self.examples[..], Progress::Quiet);
+            let answers = self.evaluator.run(model, &self.data, SPLIT, examples, quiet, stop)?;
+            let Some(answers) = answers else { return Ok(None) };
             let mut all = Sums::default();
-            for examples in self.examples.chunks(model.config.batch_size) {
-                if stop() {
-                    return Ok(None);
-                }
-                let quiet = Progress::Quiet;
-                let answers = self.evaluator.run(model, &self.data, SPLIT, examples, quiet)?;
-                let (sums, rows) = (answers.sums, examples.len());
-                all.add(&Report { sums, rows, ..Report::default() });
-            }
+            all.add(&Report { sums: answers.sums, rows: examples.len(), ..Report::default() });
             match all.lm_loss().is_finite() {
                 true => Ok(Some(all)),
                 false => Err(Error::NonFinite {
