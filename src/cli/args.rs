@@ -14,6 +14,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Train(Train),
+    Eval(Eval),
     Data(super::data::DataArgs),
     Digest(Digest),
     Devices(Devices),
@@ -58,6 +59,46 @@ pub struct Train {
     /// TOML file with settings, between the preset's and the command line's
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Score a checkpoint beside the identity baseline (the answer that copies the input)
+///
+/// Runs every example through all ACT steps and prints token, cell and exact accuracy, ARC pass@1 on
+/// the tasks as published, ACT steps and time, each with what copying the input would score. Writes
+/// eval.json, predictions.jsonl and pictures of right and wrong answers (input, expected, answered;
+/// wrong cells are ringed).
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm eval runs/arc-small-1                    the best checkpoint on the run's own test split\n",
+    "  hrm eval runs/arc-small-1 --limit 200 --json tasks as published come first\n",
+    "  hrm eval best.safetensors --data data/my-arc --output scores",
+))]
+pub struct Eval {
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    #[arg(value_name = "RUN | CKPT")]
+    pub path: PathBuf,
+    /// Folder of a data set; default: the one that the run was trained on
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Split to evaluate
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Examples at most, tasks as published before their variants; 0: all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub limit: usize,
+    /// Where files go; default: eval/ in the run folder
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// CPU threads; default: all. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 /// Print one digest of a full training state

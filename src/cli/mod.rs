@@ -4,6 +4,7 @@
 mod args;
 mod devices;
 mod digest;
+mod eval;
 mod plan;
 mod preset_data;
 mod train;
@@ -21,6 +22,7 @@ use args::{Cli, Command};
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Data(args) => data::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),

@@ -42,7 +42,7 @@ pub fn plan(args: &args::Train) -> Result<Planned> {
 }
 
 /// `[PRESET] [KEY=VALUE]...`
-fn split_settings(settings: &[String]) -> Result<(Option<&str>, &[String])> {
+pub(super) fn split_settings(settings: &[String]) -> Result<(Option<&str>, &[String])> {
     let (preset, overrides) = match settings.split_first() {
         Some((first, rest)) if !first.contains('=') => (Some(first.as_str()), rest),
         _ => (None, settings),
@@ -55,7 +55,7 @@ fn split_settings(settings: &[String]) -> Result<(Option<&str>, &[String])> {
     }
 }
 
-fn device(name: &str) -> Result<(Device, String)> {
+pub(super) fn device(name: &str) -> Result<(Device, String)> {
     match name {
         "auto" | "cpu" => Ok((Device::cpu(), "cpu".into())),
         _ if name == "cuda" || name.starts_with("cuda:") => Err(Error::Device {
@@ -67,7 +67,7 @@ fn device(name: &str) -> Result<(Device, String)> {
 }
 
 /// The number of threads that work is spread over.
-fn start_threads(asked: Option<usize>) -> Result<usize> {
+pub(super) fn start_threads(asked: Option<usize>) -> Result<usize> {
     if asked == Some(0) {
         return Err(Error::invalid("--threads 0: at least 1"));
     }

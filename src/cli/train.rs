@@ -3,11 +3,16 @@
 use std::path::Path;
 
 use super::args;
+use super::eval::{self, Job};
 use super::plan::{Planned, plan};
 use crate::Result;
+use crate::train::checkpoint::Reader;
 use crate::train::log::Log;
 use crate::train::run_folder::RunFolder;
-use crate::train::{run, setup, signal, trainer::Trainer};
+use crate::train::{run, setup, signal, trainer::Trainer, validate};
+
+/// Examples that the closing evaluation answers at most; `hrm eval` answers all.
+const CLOSING_EXAMPLES: usize = 1_000;
 
 /// Where runs without a name live.
 const RUNS: &str = "runs";
@@ -24,10 +29,22 @@ pub fn run(args: args::Train) -> Result<()> {
     let (memory, _) = Trainer::plan(model, setup::options(&plan.config))?;
     let mib = memory.peak_total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
-    let outcome = run::run(&plan, &folder, data, &device, &mut log)?;
+    let outcome = run::run(&plan, &folder, data.clone(), &device, &mut log)?;
     if outcome.best_val_loss.is_finite() {
         let (step, loss) = (outcome.best_step, outcome.best_val_loss);
         log.say(&format!("best validation loss {loss:.4} at step {step}"))?;
+    }
+    if data.split(validate::SPLIT).is_ok_and(|s| s.examples() > 0) {
+        let best = folder.checkpoints.best();
+        let path = if best.exists() { &best } else { &outcome.checkpoint };
+        let reader = Reader::open(path)?;
+        let output = folder.dir().join(eval::FOLDER);
+        let (split, limit) = (validate::SPLIT, CLOSING_EXAMPLES);
+        let job = Job { data: &data, split, limit, output: &output };
+        let report = eval::checkpoint(&reader, &device, &job)?;
+        log.say(&format!("{}: step {}", path.display(), reader.meta.state.step))?;
+        log.say(report.table().trim_end())?;
+        log.say(&format!("pictures, predictions and eval.json: {}", output.display()))?;
     }
     log.say(&format!("done: step {}, {}", outcome.step, outcome.checkpoint.display()))
 }

@@ -46,6 +46,21 @@ impl Plan {
         Ok(self.table()?.to_string())
     }
 
+    /// The inverse of [`to_toml`](Self::to_toml).
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |what: String| Error::invalid(format!("stored plan: {what}"));
+        let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.to_string()))?;
+        let run = table.remove("run").unwrap_or(Value::Boolean(false));
+        let text = |key: &str| run.get(key).and_then(Value::as_str);
+        let missing = |key: &str| bad(format!("run.{key} is missing"));
+        let data_dir = text("data_dir").ok_or_else(|| missing("data_dir"))?.into();
+        let device = text("device").ok_or_else(|| missing("device"))?.to_owned();
+        let threads = run.get("threads").and_then(Value::as_integer);
+        let threads = threads.and_then(|n| n.try_into().ok()).ok_or_else(|| missing("threads"))?;
+        let config = table.try_into().map_err(|e| bad(e.to_string()))?;
+        Ok(Self { config, data_dir, device, threads })
+    }
+
     /// What this plan computes differently from a stored one; empty: the same run.
     pub fn differences(&self, stored: &str) -> Result<Vec<Diff>> {
         let stored: Table =
@@ -95,6 +110,13 @@ mod tests {
         let differences = other.differences(&stored).unwrap();
         let lines: Vec<String> = differences.iter().map(Diff::to_string).collect();
         assert_eq!(lines, ["train.lr: 0.001 -> 0.5"]);
+    }
+
+    #[test]
+    fn stored_plans_are_read_back() {
+        let plan = plan(&["train.lr=0.5"]);
+        assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
+        assert!(Plan::parse("preset = 3").is_err());
     }
 
     #[test]

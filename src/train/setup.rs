@@ -16,11 +16,20 @@ const ROPE_THETA: f32 = 10_000.0;
 const BATCHES_PER_EPOCH: f64 = 16.0;
 
 pub fn model(config: &Config, data: &DataSet) -> hrm::Config {
+    model_of(config, data.seq_len(), data.vocab_size(), data.num_puzzle_ids())
+}
+
+pub fn model_of(
+    config: &Config,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_ids: usize,
+) -> hrm::Config {
     let m = &config.model;
     hrm::Config {
         batch_size: config.train.batch_size,
-        seq_len: data.seq_len(),
-        vocab_size: data.vocab_size(),
+        seq_len,
+        vocab_size,
         hidden_size: m.hidden_size,
         num_heads: m.num_heads,
         h_layers: m.h_layers,
@@ -29,7 +38,7 @@ pub fn model(config: &Config, data: &DataSet) -> hrm::Config {
         l_cycles: m.l_cycles,
         expansion: m.expansion,
         puzzle_emb_ndim: m.puzzle_emb_ndim,
-        num_puzzle_ids: data.num_puzzle_ids(),
+        num_puzzle_ids,
         pos_encodings: match m.pos_encodings {
             config::PosEncodings::Rope => hrm::PosEncodings::Rope,
             config::PosEncodings::Learned => hrm::PosEncodings::Learned,

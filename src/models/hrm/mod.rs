@@ -9,7 +9,7 @@ mod act;
 mod carry;
 mod config;
 mod inner;
-mod names;
+pub mod names;
 
 pub use act::{Segment, Workspace};
 pub use carry::{Carry, DeviceBatch};

@@ -7,6 +7,7 @@
 mod folder;
 mod format;
 mod reader;
+mod weights;
 
 use std::fs::File;
 use std::io::Write;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
+pub use weights::{load_model, model_config};
 
 use crate::data::Position;
 use crate::tensor::Tensor;

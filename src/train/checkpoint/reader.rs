@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{self, Damage, Entry, LENGTH_BYTES, MAX_HEADER_BYTES};
 use super::{Meta, Named};
+use crate::shape::Shape;
 use crate::{Error, Result};
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -113,6 +114,21 @@ impl Reader {
             ));
         }
         self.verify()?;
+        self.load_part(tensors)
+    }
+
+    /// Fill `tensors`, which may be some of the file's only; each must be there, with its dtype and
+    /// shape. Only their own bytes are checked.
+    pub fn load_part(&self, tensors: &[Named]) -> Result<()> {
+        let known = |name: &str| tensors.iter().any(|(n, _)| n == name);
+        let file = self.entries.iter().filter(|e| known(&e.name));
+        let differences = differences(file, tensors);
+        if !differences.is_empty() {
+            return Err(Error::corrupt(
+                &self.path,
+                format!("does not fit this model:\n  {}", differences.join("\n  ")),
+            ));
+        }
         for (name, tensor) in tensors {
             let entry = self.entry(name).expect("differences() found it");
             let mut bytes = tensor.write_bytes()?;
@@ -124,20 +140,12 @@ impl Reader {
 
     /// What keeps `tensors` from being loaded, one line each.
     pub fn differences(&self, tensors: &[Named]) -> Vec<String> {
-        let mut lines = vec![];
-        for (name, tensor) in tensors {
-            let here = format!("{} {}", tensor.dtype(), tensor.shape());
-            match self.entry(name) {
-                Some(e) if e.dtype == tensor.dtype() && e.shape == *tensor.shape() => {}
-                Some(e) => lines.push(format!("tensor {name}: {} {} -> {here}", e.dtype, e.shape)),
-                None => lines.push(format!("tensor {name}: absent -> {here}")),
-            }
-        }
-        let unknown = self.entries.iter().filter(|e| !tensors.iter().any(|(n, _)| *n == e.name));
-        lines.extend(
-            unknown.map(|e| format!("tensor {}: {} {} -> absent", e.name, e.dtype, e.shape)),
-        );
-        lines
+        differences(self.entries.iter(), tensors)
+    }
+
+    /// Shape of a tensor of the file.
+    pub fn shape(&self, name: &str) -> Option<Shape> {
+        self.entry(name).map(|e| e.shape)
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
@@ -157,4 +165,20 @@ impl Reader {
         }
         Err(Error::corrupt(&self.path, format!("tensor {}: checksum differs", entry.name)))
     }
+}
+
+fn differences<'a>(file: impl Iterator<Item = &'a Entry>, tensors: &[Named]) -> Vec<String> {
+    let file: Vec<&Entry> = file.collect();
+    let mut lines = vec![];
+    for (name, tensor) in tensors {
+        let here = format!("{} {}", tensor.dtype(), tensor.shape());
+        match file.iter().find(|e| e.name == *name) {
+            Some(e) if e.dtype == tensor.dtype() && e.shape == *tensor.shape() => {}
+            Some(e) => lines.push(format!("tensor {name}: {} {} -> {here}", e.dtype, e.shape)),
+            None => lines.push(format!("tensor {name}: absent -> {here}")),
+        }
+    }
+    let unknown = file.iter().filter(|e| !tensors.iter().any(|(n, _)| *n == e.name));
+    lines.extend(unknown.map(|e| format!("tensor {}: {} {} -> absent", e.name, e.dtype, e.shape)));
+    lines
 }
