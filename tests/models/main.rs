@@ -5,3 +5,5 @@ mod common;
 
 mod hrm;
 mod hrm_optim;
+mod memory;
+mod optim_unit;

@@ -27,7 +27,8 @@ const CASES: &[Case] = &[
     case([1, 17, 1, 12], true),
     case([2, 17, 3, 8], false),
     case([1, 33, 2, 20], true),
-    case([2, 82, 2, 32], true), // a Sudoku with its prefix
+    case([2, 82, 3, 32], true),  // a Sudoku with its prefix
+    case([1, 301, 2, 16], true), // more than one block of keys
 ];
 
 impl Case {

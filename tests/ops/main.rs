@@ -3,14 +3,24 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod adam;
 mod check;
+mod tape;
 
+mod act_halt;
+mod adam_atan2;
+mod adamw;
 mod add;
 mod attention;
 mod bce_logits;
+mod cast;
 mod cross_entropy;
+mod ema;
 mod embedding;
+mod global_norm;
 mod matmul;
+mod puzzle_emb;
 mod rms_norm;
+mod sign_sgd_rows;
 mod swiglu;
 mod take_first;

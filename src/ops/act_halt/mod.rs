@@ -53,6 +53,7 @@ pub mod metric {
 /// dst[b] = src[b] where halted[b]; any dtype, first dimension B.
 pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
     expect_same_shape("act_halt src", dst, src)?;
+    check_slots(dst.shape().dims().first().copied().unwrap_or(1), None, halted)?;
     dispatch(dst.device(), traffic(2 * dst.bytes()), || {
         cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
         Ok(())
@@ -61,7 +62,8 @@ pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
 
 /// z[b,t] = init where halted[b]: z (B, T, C), init (C).
 pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
-    let [_, t, c] = z.dims("act_halt z (B, T, C)")?;
+    let [b, t, c] = z.dims("act_halt z (B, T, C)")?;
+    check_slots(b, None, halted)?;
     init.expect_dims("act_halt init (C)", &[c])?;
     init.expect_dtype("act_halt init", z.dtype())?;
     dispatch(z.device(), traffic(z.bytes()), || {
@@ -74,8 +76,8 @@ pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
 
 pub fn decide(q: &Tensor, how: Halting, steps: &Tensor, halted: &Tensor) -> Result<()> {
     let [b, _] = q.dims("act_halt q (B, 2)")?;
-    steps.expect_dims("act_halt steps (B)", &[b])?;
-    halted.expect_dims("act_halt halted (B)", &[b])?;
+    q.expect_dims("act_halt q (B, 2)", &[b, 2])?;
+    check_slots(b, Some(steps), halted)?;
     dispatch(q.device(), traffic(q.bytes()), || {
         by_float!(q.dtype(), "act_halt", E => {
             cpu::decide::<E>(&q.read()?, how, &mut steps.write()?, &mut halted.write()?);
@@ -94,8 +96,17 @@ pub fn targets(
     targets: &Tensor,
 ) -> Result<()> {
     let [b, _] = targets.dims("act_halt targets (B, 2)")?;
-    rows.expect_dims("act_halt rows (B, 4)", &[b, cross_entropy::ROW])?;
-    steps.expect_dims("act_halt steps (B)", &[b])?;
+    for (what, t, width) in [
+        ("act_halt targets (B, 2)", targets, 2),
+        ("act_halt rows (B, 4)", rows, cross_entropy::ROW),
+    ] {
+        t.expect_dims(what, &[b, width])?;
+        t.expect_dtype(what, DType::F32)?;
+    }
+    check_steps(b, steps)?;
+    if let Some(q) = next_q {
+        q.expect_dims("act_halt next_q (B, 2)", &[b, 2])?;
+    }
     dispatch(targets.device(), traffic(2 * targets.bytes()), || {
         let next_q = next_q.map(host_f32).transpose()?;
         let (rows, steps) = (rows.read()?, steps.read()?);
@@ -113,14 +124,34 @@ pub fn metrics(
     halted: &Tensor,
     metrics: &Tensor,
 ) -> Result<()> {
-    metrics.expect_dims("act_halt metrics (8)", &[metric::LEN])?;
-    q_rows.expect_dims("act_halt q_rows (B, 2)", q.shape().dims())?;
+    let [b, _] = q.dims("act_halt q (B, 2)")?;
+    q.expect_dims("act_halt q (B, 2)", &[b, 2])?;
+    for (what, t, dims) in [
+        ("act_halt metrics (8)", metrics, &[metric::LEN][..]),
+        ("act_halt rows (B, 4)", rows, &[b, cross_entropy::ROW]),
+        ("act_halt q_rows (B, 2)", q_rows, &[b, 2]),
+    ] {
+        t.expect_dims(what, dims)?;
+        t.expect_dtype(what, DType::F32)?;
+    }
+    check_slots(b, Some(steps), halted)?;
     dispatch(q.device(), traffic(rows.bytes() + q_rows.bytes()), || {
         let (rows, q, q_rows) = (rows.read()?, host_f32(q)?, q_rows.read()?);
         let (steps, halted) = (steps.read()?, halted.read()?);
         cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
         Ok(())
     })
+}
+
+fn check_slots(b: usize, steps: Option<&Tensor>, halted: &Tensor) -> Result<()> {
+    halted.expect_dims("act_halt halted (B)", &[b])?;
+    halted.expect_dtype("act_halt halted (B)", DType::U8)?;
+    steps.map_or(Ok(()), |steps| check_steps(b, steps))
+}
+
+fn check_steps(b: usize, steps: &Tensor) -> Result<()> {
+    steps.expect_dims("act_halt steps (B)", &[b])?;
+    steps.expect_dtype("act_halt steps (B)", DType::I32)
 }
 
 /// A small tensor's elements as f32.

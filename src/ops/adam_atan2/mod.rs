@@ -9,8 +9,9 @@
 mod cpu;
 pub mod reference;
 
-use super::{dispatch, traffic};
+use super::{dispatch, global_norm, traffic};
 use crate::Result;
+use crate::dtype::DType;
 use crate::tensor::Tensor;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,8 +59,9 @@ pub struct Moments {
 impl Moments {
     pub(super) fn check(&self, op: &str, p: &Tensor, g: &Tensor) -> Result<()> {
         let n = [p.elems()];
-        for (what, t) in [("g", g), ("m", &self.m), ("v", &self.v)] {
+        for (what, t) in [("p", p), ("g", g), ("m", &self.m), ("v", &self.v)] {
             t.reshape([t.elems()])?.expect_dims(&format!("{op} {what} (n)"), &n)?;
+            t.expect_dtype(&format!("{op} {what}"), DType::F32)?;
         }
         Ok(())
     }
@@ -68,6 +70,7 @@ impl Moments {
 /// One step over flat storage; `guard` is `global_norm`'s.
 pub fn step(p: &Tensor, g: &Tensor, moments: &Moments, guard: &Tensor, hyper: Hyper) -> Result<()> {
     moments.check("adam_atan2", p, g)?;
+    global_norm::check("adam_atan2", guard)?;
     dispatch(p.device(), traffic(7 * p.bytes()), || {
         let guard = guard.read::<f32>()?;
         if guard[2] == 0.0 {

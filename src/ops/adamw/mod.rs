@@ -9,7 +9,7 @@
 mod cpu;
 pub mod reference;
 
-use super::{adam_atan2::Moments, dispatch, traffic};
+use super::{adam_atan2::Moments, dispatch, global_norm, traffic};
 use crate::Result;
 use crate::tensor::Tensor;
 
@@ -20,6 +20,7 @@ pub use super::adam_atan2::Hyper;
 /// One step over flat storage; `guard` is `global_norm`'s.
 pub fn step(p: &Tensor, g: &Tensor, moments: &Moments, guard: &Tensor, hyper: Hyper) -> Result<()> {
     moments.check("adamw", p, g)?;
+    global_norm::check("adamw", guard)?;
     dispatch(p.device(), traffic(7 * p.bytes()), || {
         let guard = guard.read::<f32>()?;
         if guard[2] == 0.0 {

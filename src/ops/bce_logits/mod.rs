@@ -20,7 +20,9 @@ use crate::tensor::Tensor;
 pub const NO_TARGET: f32 = -1.0;
 
 pub fn forward(tape: &mut Tape, q: &Var, targets: &Tensor) -> Result<Var> {
-    targets.expect_dims("bce_logits targets (B, 2)", q.tensor.shape().dims())?;
+    let [b, _] = q.tensor.dims("bce_logits q (B, 2)")?;
+    q.tensor.expect_dims("bce_logits q (B, 2)", &[b, 2])?;
+    targets.expect_dims("bce_logits targets (B, 2)", &[b, 2])?;
     targets.expect_dtype("bce_logits targets", DType::F32)?;
     let rows = tape.alloc(DType::F32, *targets.shape())?;
     dispatch(tape.device(), traffic(3 * rows.bytes()), || {

@@ -11,14 +11,23 @@ pub mod reference;
 
 use super::{dispatch, traffic};
 use crate::Result;
+use crate::dtype::DType;
 use crate::tensor::Tensor;
 
 pub const GUARD: usize = 3;
 
 pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Result<()> {
-    guard.expect_dims("global_norm guard (3)", &[GUARD])?;
+    check("global_norm", guard)?;
+    g.expect_dtype("global_norm g", DType::F32)?;
+    losses.expect_dtype("global_norm losses", DType::F32)?;
     dispatch(g.device(), traffic(g.bytes()), || {
         cpu::guard(&g.read()?, &losses.read()?, max_norm, &mut guard.write()?);
         Ok(())
     })
+}
+
+/// Whether `op` was given a guard.
+pub(super) fn check(op: &str, guard: &Tensor) -> Result<()> {
+    guard.expect_dims(&format!("{op} guard (3)"), &[GUARD])?;
+    guard.expect_dtype(&format!("{op} guard (3)"), DType::F32)
 }

@@ -10,7 +10,7 @@
 mod cpu;
 pub mod reference;
 
-use super::{dispatch, traffic};
+use super::{dispatch, global_norm, traffic};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tensor::Tensor;
@@ -27,6 +27,9 @@ pub fn step(
     let [r] = ids.dims("sign_sgd_rows ids (R)")?;
     g.expect_dims("sign_sgd_rows g (R, D)", &[r, d])?;
     ids.expect_dtype("sign_sgd_rows ids", DType::I32)?;
+    g.expect_dtype("sign_sgd_rows g", DType::F32)?;
+    table.expect_dtype("sign_sgd_rows table", DType::F32)?;
+    global_norm::check("sign_sgd_rows", guard)?;
     dispatch(table.device(), traffic(3 * g.bytes()), || {
         if guard.read::<f32>()?[2] == 0.0 {
             return Ok(());

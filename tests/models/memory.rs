@@ -1,0 +1,110 @@
+//! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
+
+use hrm::backend::Device;
+use hrm::dtype::DType;
+use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::trainer::{HostBatch, Options, Trainer};
+
+fn config() -> Config {
+    Config {
+        batch_size: 3,
+        seq_len: 16,
+        vocab_size: 6,
+        hidden_size: 24,
+        num_heads: 2,
+        h_layers: 2,
+        l_layers: 1,
+        h_cycles: 2,
+        l_cycles: 2,
+        expansion: 4.0,
+        puzzle_emb_ndim: 30,
+        num_puzzle_ids: 5,
+        pos_encodings: PosEncodings::Rope,
+        rope_theta: 10_000.0,
+        loss: Loss::Stablemax,
+        halt_max_steps: 3,
+        halt_exploration_prob: 0.5,
+        q_continue: true,
+        recompute: Recompute::None,
+    }
+}
+
+fn options() -> Options {
+    Options {
+        dtype: DType::F32,
+        grad_accum: 1,
+        optimizer: Settings {
+            rule: Rule::AdamAtan2,
+            beta1: 0.9,
+            beta2: 0.95,
+            weight_decay: 0.1,
+            puzzle_emb_weight_decay: 0.1,
+            clip: 1.0,
+            ema: 0.0,
+        },
+        seed: 1,
+    }
+}
+
+fn cases() -> Vec<(&'static str, Config, Options)> {
+    let with_ema = Settings { ema: 0.99, rule: Rule::AdamW, ..options().optimizer };
+    vec![
+        ("plain", config(), options()),
+        ("bf16", config(), Options { dtype: DType::Bf16, ..options() }),
+        (
+            "recomputed layers, two micro-batches",
+            Config { recompute: Recompute::Layer, ..config() },
+            Options { grad_accum: 2, dtype: DType::Bf16, ..options() },
+        ),
+        (
+            "no puzzle embedding, learned positions, one network pass",
+            Config {
+                puzzle_emb_ndim: 0,
+                pos_encodings: PosEncodings::Learned,
+                q_continue: false,
+                ..config()
+            },
+            Options { optimizer: with_ema, ..options() },
+        ),
+    ]
+}
+
+fn step(trainer: &mut Trainer, seed: i32) {
+    let c = trainer.model.config.clone();
+    let cells = |k: i32, n: i32| -> Vec<i32> {
+        (0..c.batch_size * c.seq_len).map(|i| (i as i32 * k + seed) % n).collect()
+    };
+    let (inputs, labels) = (cells(7, c.vocab_size as i32), cells(5, c.vocab_size as i32));
+    let puzzle_ids: Vec<i32> = (0..c.batch_size as i32).collect();
+    let batch = HostBatch { inputs: &inputs, labels: &labels, puzzle_ids: &puzzle_ids };
+    let batches = vec![batch; trainer.options.grad_accum];
+    trainer.step(&batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3 }).unwrap();
+}
+
+#[test]
+fn plan_is_exactly_what_a_step_needs() {
+    for (name, config, options) in cases() {
+        let (plan, cost) = Trainer::plan(config.clone(), options).unwrap();
+        assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{name}");
+        let device = Device::cpu();
+        let mut trainer = Trainer::new(&device, config, options).unwrap();
+        step(&mut trainer, 1);
+        let run = device.usage();
+        assert_eq!(plan.peak_bytes, run.peak_bytes, "{name}: peak by purpose");
+        assert_eq!(plan.span_bytes, run.span_bytes, "{name}: span");
+        assert!(plan.peak_total_bytes() > plan.now_total_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn steady_training_allocates_nothing_new() {
+    for (name, config, options) in cases() {
+        let device = Device::cpu();
+        let mut trainer = Trainer::new(&device, config, options).unwrap();
+        (1..=2).for_each(|i| step(&mut trainer, i));
+        let after_two = device.usage();
+        (3..=7).for_each(|i| step(&mut trainer, i));
+        assert_eq!(device.usage(), after_two, "{name}");
+    }
+}

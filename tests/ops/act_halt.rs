@@ -1,0 +1,265 @@
+use hrm::backend::Device;
+use hrm::dtype::DType;
+use hrm::ops::act_halt::{self, Halting, metric, reference};
+use hrm::ops::bce_logits::NO_TARGET;
+use hrm::rng::{Purpose, Rng};
+use hrm::tensor::Tensor;
+
+use crate::check::{compare, ints, normal, numbers, reals, refuses, tensor};
+use crate::common::devices::devices;
+
+const TRAINING: Halting = Halting {
+    max_steps: 6,
+    training: true,
+    q_continue: true,
+    exploration_prob: 0.4,
+    seed: 11,
+    draw: 3,
+};
+
+fn flags(device: &Device, halted: &[u8]) -> Tensor {
+    let wide: Vec<f64> = halted.iter().map(|&h| h as f64).collect();
+    tensor(device, DType::U8, &[halted.len()], &wide)
+}
+
+/// Logits with what a broken step may leave in them, counters and flags of `b` slots.
+fn slots(b: usize, max_steps: i32) -> (Vec<f64>, Vec<i32>, Vec<u8>) {
+    let mut q = normal(2 * b, 2.0, 1);
+    if b > 4 {
+        (q[0], q[3], q[4], q[5]) = (f64::NAN, f64::NAN, f64::INFINITY, f64::NEG_INFINITY);
+    }
+    let mut rng = Rng::new(2, Purpose::Test, 0);
+    let steps = (0..b).map(|_| rng.below(max_steps as u32) as i32).collect();
+    let halted = (0..b).map(|_| rng.below(2) as u8).collect();
+    (q, steps, halted)
+}
+
+fn decide(
+    device: &Device,
+    dtype: DType,
+    q: &[f64],
+    how: Halting,
+    s: &[i32],
+    h: &[u8],
+) -> (Vec<i32>, Vec<u8>) {
+    let (steps, halted) = (ints(device, &[s.len()], s), flags(device, h));
+    let q = tensor(device, dtype, &[s.len(), 2], q);
+    act_halt::decide(&q, how, &steps, &halted).unwrap();
+    (steps.download().unwrap(), halted.download().unwrap())
+}
+
+#[test]
+fn decide_agrees_with_reference() {
+    for (name, device) in devices() {
+        for b in [1, 2, 33] {
+            for how in [
+                TRAINING,
+                Halting { q_continue: false, ..TRAINING },
+                Halting { exploration_prob: 0.0, ..TRAINING },
+                Halting { exploration_prob: 1.0, max_steps: 2, ..TRAINING },
+                Halting { max_steps: 1, ..TRAINING },
+                Halting { training: false, ..TRAINING },
+            ] {
+                for dtype in [DType::F32, DType::Bf16] {
+                    let (q, steps, halted) = slots(b, how.max_steps);
+                    let q = numbers(&tensor(&device, dtype, &[2 * b], &q));
+                    let got = decide(&device, dtype, &q, how, &steps, &halted);
+                    let (mut steps, mut halted) = (steps, halted);
+                    reference::decide::<f64>(&q, how, &mut steps, &mut halted);
+                    assert_eq!(got, (steps, halted), "{how:?} b {b} {dtype} on {name}");
+                }
+            }
+        }
+    }
+}
+
+/// The minimum is uniform on 2..=max with probability p, else none: of the slots that want to halt,
+/// those at step s may with probability 1 - p + p (s - 1) / (max - 1).
+#[test]
+fn exploration_is_uniform() {
+    const B: usize = 20_000;
+    for (_, device) in devices() {
+        let q: Vec<f64> = (0..B).flat_map(|_| [1.0, -1.0]).collect();
+        let p = TRAINING.exploration_prob as f64;
+        for s in 1..=TRAINING.max_steps {
+            let (steps, halted) =
+                decide(&device, DType::F32, &q, TRAINING, &vec![s - 1; B], &vec![0; B]);
+            assert!(steps.iter().all(|&n| n == s));
+            let share = halted.iter().filter(|&&h| h != 0).count() as f64 / B as f64;
+            let want = 1.0 - p + p * (s - 1) as f64 / (TRAINING.max_steps - 1) as f64;
+            let sigma = (want * (1.0 - want) / B as f64).sqrt();
+            assert!((share - want).abs() <= 4.0 * sigma, "step {s}: {share}, want {want}");
+        }
+    }
+}
+
+#[test]
+fn exploration_is_a_function_of_seed_and_draw() {
+    const B: usize = 200;
+    for (_, device) in devices() {
+        let q: Vec<f64> = (0..B).flat_map(|_| [1.0, -1.0]).collect();
+        let run = |how| decide(&device, DType::F32, &q, how, &[0; B], &[0; B]).1;
+        let first = run(TRAINING);
+        assert_eq!(first, run(TRAINING));
+        assert_ne!(first, run(Halting { draw: 4, ..TRAINING }));
+        assert_ne!(first, run(Halting { draw: TRAINING.draw + (1 << 32), ..TRAINING }));
+        assert_ne!(first, run(Halting { seed: 12, ..TRAINING }));
+    }
+}
+
+#[test]
+fn evaluation_never_halts_early() {
+    for (_, device) in devices() {
+        let how = Halting { training: false, ..TRAINING };
+        let (mut steps, mut halted) = (vec![5, 0], vec![1, 0]);
+        for s in 1..=how.max_steps {
+            let q = [9.0, -9.0, -9.0, 9.0];
+            (steps, halted) = decide(&device, DType::F32, &q, how, &steps, &halted);
+            assert_eq!(steps, [s, s]);
+            assert_eq!(halted, [(s == how.max_steps) as u8; 2], "step {s}");
+        }
+    }
+}
+
+#[test]
+fn with_one_step_every_slot_halts_at_once() {
+    for (_, device) in devices() {
+        for training in [true, false] {
+            let how = Halting { max_steps: 1, training, exploration_prob: 1.0, ..TRAINING };
+            let (steps, halted) =
+                decide(&device, DType::F32, &[-9.0, 9.0, -9.0, 9.0], how, &[1, 0], &[1, 0]);
+            assert_eq!((steps, halted), (vec![1, 1], vec![1, 1]));
+        }
+    }
+}
+
+/// Select, never multiply: the old content may be anything, and what is kept is kept bit for bit.
+#[test]
+fn reset_and_admit_do_not_let_old_content_leak() {
+    for (_, device) in devices() {
+        let halted = flags(&device, &[1, 0, 1]);
+        for dtype in [DType::F32, DType::Bf16] {
+            let old: Vec<f64> =
+                (0..3 * 2 * 5).map(|i| [f64::NAN, f64::INFINITY, -0.0, 1.5][i % 4]).collect();
+            let z = tensor(&device, dtype, &[3, 2, 5], &old);
+            let before = z.read_bytes().unwrap().to_vec();
+            let init = tensor(&device, dtype, &[5], &[0.5, -1.0, 2.0, 0.0, 3.0]);
+            act_halt::reset(&halted, &init, &z).unwrap();
+            let mut want = numbers(&tensor(&device, dtype, &[30], &old));
+            reference::reset(&[1, 0, 1], &numbers(&init), 2, &mut want);
+            let (got, slot) = (numbers(&z), 2 * 5);
+            assert_eq!(got[..slot], want[..slot]);
+            assert_eq!(got[2 * slot..], want[2 * slot..]);
+            assert!(got[..slot].iter().chain(&got[2 * slot..]).all(|x| x.is_finite()));
+            let bytes = slot * dtype.size_bytes();
+            assert_eq!(z.read_bytes().unwrap()[bytes..2 * bytes], before[bytes..2 * bytes]);
+        }
+        let (src, old) = (tensor(&device, DType::F32, &[3, 2], &[1.0; 6]), [f64::NAN; 6]);
+        let dst = tensor(&device, DType::F32, &[3, 2], &old);
+        act_halt::admit(&halted, &src, &dst).unwrap();
+        let got = numbers(&dst);
+        assert!(
+            got[..2] == [1.0; 2] && got[4..] == [1.0; 2] && got[2..4].iter().all(|x| x.is_nan())
+        );
+
+        let (src, mut want) = ([1, 2, 3, 4, 5, 6], [-1, -2, -3, -4, -5, -6]);
+        let dst = ints(&device, &[3, 2], &want);
+        act_halt::admit(&halted, &ints(&device, &[3, 2], &src), &dst).unwrap();
+        reference::admit(&[1, 0, 1], 2, &src, &mut want);
+        assert_eq!(dst.download::<i32>().unwrap(), want);
+    }
+}
+
+/// rows of `cross_entropy`: loss, valid, right, all right; some slots without labels.
+fn rows(b: usize) -> Vec<f64> {
+    let mut rng = Rng::new(4, Purpose::Test, 0);
+    (0..b)
+        .flat_map(|b| {
+            let valid = if b % 4 == 3 { 0 } else { 1 + rng.below(9) };
+            let right = if b % 3 == 0 { valid } else { rng.below(valid + 1) };
+            [rng.uniform() as f64, valid as f64, right as f64, (right == valid) as u32 as f64]
+        })
+        .collect()
+}
+
+#[test]
+fn targets_agree_with_reference() {
+    for (name, device) in devices() {
+        for b in [1, 17] {
+            let rows = rows(b);
+            let rows_dev = tensor(&device, DType::F32, &[b, 4], &rows);
+            let (_, steps, _) = slots(b, 3);
+            let steps_dev = ints(&device, &[b], &steps);
+            let out = tensor(&device, DType::F32, &[b, 2], &vec![f64::NAN; 2 * b]);
+            for dtype in [DType::F32, DType::Bf16] {
+                let next = tensor(&device, dtype, &[b, 2], &normal(2 * b, 3.0, 5));
+                act_halt::targets(&rows_dev, Some(&next), &steps_dev, 2, &out).unwrap();
+                let mut want = vec![0.0; 2 * b];
+                reference::targets::<f64>(&rows, Some(&numbers(&next)), &steps, 2, &mut want);
+                let at = format!("targets b {b} {dtype} on {name}");
+                compare(&at, &numbers(&out), &want, &want, DType::F32, 1e-6);
+            }
+            act_halt::targets(&rows_dev, None, &steps_dev, 2, &out).unwrap();
+            assert!(numbers(&out).chunks(2).all(|t| t[1] == NO_TARGET as f64));
+        }
+    }
+}
+
+#[test]
+fn metrics_agree_with_reference() {
+    for (name, device) in devices() {
+        for b in [1, 33] {
+            let (_, steps, mut halted) = slots(b, 6);
+            halted[0] = 1;
+            let (rows, q, q_rows) = (rows(b), normal(2 * b, 2.0, 6), normal(2 * b, 1.0, 7));
+            let of = |width: usize, x: &[f64]| tensor(&device, DType::F32, &[b, width], x);
+            let out = tensor(&device, DType::F32, &[metric::LEN], &[f64::NAN; metric::LEN]);
+            act_halt::metrics(
+                &of(4, &rows),
+                &of(2, &q),
+                &of(2, &q_rows),
+                &ints(&device, &[b], &steps),
+                &flags(&device, &halted),
+                &out,
+            )
+            .unwrap();
+            let mut want: Vec<f64> = reals(&[0.0; metric::LEN]);
+            reference::metrics::<f64>(&rows, &q, &q_rows, &steps, &halted, &mut want);
+            for (i, (got, want)) in numbers(&out).into_iter().zip(want).enumerate() {
+                let at = format!("metric {i} of {b} slots on {name}");
+                compare(&at, &[got], &[want], &[want], DType::F32, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn mismatches_are_refused() {
+    for (_, device) in devices() {
+        let f32s = |shape: &[usize]| {
+            tensor(&device, DType::F32, shape, &vec![0.0; shape.iter().product()])
+        };
+        let (halted, steps) = (flags(&device, &[0; 3]), ints(&device, &[3], &[0; 3]));
+        let two = flags(&device, &[0; 2]);
+        let admit = act_halt::admit(&two, &f32s(&[3, 4]), &f32s(&[3, 4]));
+        refuses("admit", admit, &["act_halt", "halted (B)", "(2)", "(3)"]);
+        let admit = act_halt::admit(&halted, &f32s(&[3, 5]), &f32s(&[3, 4]));
+        refuses("admit", admit, &["act_halt", "src", "(3, 5)", "(3, 4)"]);
+        let reset = act_halt::reset(&two, &f32s(&[4]), &f32s(&[3, 2, 4]));
+        refuses("reset", reset, &["act_halt", "halted (B)", "(2)", "(3)"]);
+        let reset = act_halt::reset(&halted, &f32s(&[5]), &f32s(&[3, 2, 4]));
+        refuses("reset", reset, &["act_halt", "init (C)", "(5)", "(4)"]);
+        let decide = act_halt::decide(&f32s(&[3, 3]), TRAINING, &steps, &halted);
+        refuses("decide", decide, &["act_halt", "q (B, 2)", "(3, 3)"]);
+        let decide = act_halt::decide(&f32s(&[3, 2]), TRAINING, &f32s(&[3]), &halted);
+        refuses("decide", decide, &["act_halt", "steps (B)", "f32", "i32"]);
+        let next = Some(f32s(&[2, 2]));
+        let targets = act_halt::targets(&f32s(&[3, 4]), next.as_ref(), &steps, 2, &f32s(&[3, 2]));
+        refuses("targets", targets, &["act_halt", "next_q (B, 2)", "(2, 2)", "(3, 2)"]);
+        let (q, out) = (f32s(&[3, 2]), f32s(&[metric::LEN]));
+        let metrics = act_halt::metrics(&f32s(&[2, 4]), &q, &q, &steps, &halted, &out);
+        refuses("metrics", metrics, &["act_halt", "rows (B, 4)", "(2, 4)", "(3, 4)"]);
+        let metrics = act_halt::metrics(&f32s(&[3, 4]), &q, &q, &steps, &two, &out);
+        refuses("metrics", metrics, &["act_halt", "halted (B)", "(2)", "(3)"]);
+    }
+}

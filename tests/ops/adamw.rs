@@ -1,0 +1,1 @@
+crate::adam::adam_tests!(adamw);
