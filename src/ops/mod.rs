@@ -19,6 +19,7 @@ pub mod rms_norm;
 pub mod sign_sgd_rows;
 pub mod swiglu;
 pub mod take_first;
+pub mod workloads;
 
 use crate::backend::{Cost, Device, DeviceKind};
 use crate::{Error, Result};

@@ -1,4 +1,7 @@
+use std::sync::LazyLock;
+
 use hrm::Result;
+use hrm::backend::Device;
 use hrm::dtype::DType;
 use hrm::nn::rope;
 use hrm::ops::attention::{self, Dims, reference};
@@ -9,6 +12,8 @@ use crate::check::{Input, Op, input, numbers, op_tests, reals, refuses, tensor};
 use crate::common::devices::devices;
 
 const THETA: f32 = 10_000.0;
+/// A device's first region is 64 MiB: one for all the tables.
+static HOST: LazyLock<Device> = LazyLock::new(Device::cpu);
 
 struct Case {
     b: usize,
@@ -38,9 +43,8 @@ impl Case {
     }
 
     fn tables(&self) -> Option<[Vec<f64>; 2]> {
-        let host = hrm::backend::Device::cpu();
         self.rope.then(|| {
-            let rope = rope::tables(&host, self.t, self.hd, THETA).unwrap();
+            let rope = rope::tables(&HOST, self.t, self.hd, THETA).unwrap();
             [numbers(&rope.cos), numbers(&rope.sin)]
         })
     }

@@ -1,0 +1,175 @@
+//! The call of each op at a workload. Dimension letters are the crate's.
+
+use hrm::Result;
+use hrm::backend::{Device, Purpose};
+use hrm::dtype::{DType, Float, bf16};
+use hrm::nn::{block, rope};
+use hrm::ops::act_halt::Halting;
+use hrm::ops::adam_atan2::{Hyper, Moments};
+use hrm::ops::cross_entropy::Kind;
+use hrm::ops::workloads::Workload;
+use hrm::ops::{self, attention, matmul};
+use hrm::tensor::Tensor;
+
+use crate::Work;
+
+/// Rows of the puzzle table.
+const NP: usize = 1000;
+const HYPER: Hyper = Hyper { lr: 1e-4, weight_decay: 0.1, beta1: 0.9, beta2: 0.95, t: 10 };
+
+/// Numbers between -0.5 and 0.5; integers from 0 to 5.
+pub fn filled(device: &Device, dtype: DType, dims: &[usize]) -> Result<Tensor> {
+    let t = Tensor::uninit(device, dtype, dims, Purpose::Activations)?;
+    let values = (0..t.elems()).map(|i| (i * 7 % 13) as f32 / 13.0 - 0.5);
+    match dtype {
+        DType::F32 => t.upload(&values.collect::<Vec<f32>>())?,
+        DType::Bf16 => t.upload(&values.map(<bf16 as Float>::from_f32).collect::<Vec<_>>())?,
+        DType::I32 => t.upload(&(0..t.elems()).map(|i| (i * 7 % 6) as i32).collect::<Vec<_>>())?,
+        DType::U8 => t.upload(&(0..t.elems()).map(|i| (i % 2) as u8).collect::<Vec<_>>())?,
+    }
+    Ok(t)
+}
+
+/// norm, clip factor, ok: updates are made.
+fn guard_up(device: &Device) -> Result<Tensor> {
+    Tensor::from_slice(device, &[1.0_f32; 3], [3], Purpose::Workspace)
+}
+
+/// Parameters of one block, flat.
+fn block_elems(w: &Workload) -> usize {
+    block::specs("", w.c, 4.0).iter().map(|s| s.shape.elems()).sum()
+}
+
+pub fn add(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = || filled(device, dtype, &[w.b, w.t, w.c]);
+    let run = |tape: &mut _, x: &[_]| ops::add::forward(tape, &[&x[0], &x[1], &x[2]]);
+    Ok(Work::Taped(vec![x()?, x()?, x()?], Box::new(run)))
+}
+
+/// The widest product: gate and up.
+pub fn matmul(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let weight = filled(device, dtype, &[2 * w.f, w.c])?;
+    let run = |tape: &mut _, x: &[_]| matmul::linear(tape, &x[0], &x[1], None);
+    Ok(Work::Taped(vec![x, weight], Box::new(run)))
+}
+
+pub fn rms_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = || filled(device, dtype, &[w.b, w.t, w.c]);
+    let run =
+        |tape: &mut _, x: &[_]| ops::rms_norm::forward(tape, &x[0], &x[1], block::RMS_NORM_EPS);
+    Ok(Work::Taped(vec![x()?, x()?], Box::new(run)))
+}
+
+pub fn swiglu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.t, 2 * w.f])?;
+    Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::swiglu::forward(tape, &x[0]))))
+}
+
+pub fn attention(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.t, 3 * w.c])?;
+    let (tables, heads) = (rope::tables(device, w.t, w.c / w.nh, 10_000.0)?, w.nh);
+    let run = move |tape: &mut _, x: &[_]| attention::forward(tape, &x[0], heads, Some(&tables));
+    Ok(Work::Taped(vec![x], Box::new(run)))
+}
+
+pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let tokens = filled(device, DType::I32, &[w.b, w.t - 1])?;
+    let table = filled(device, dtype, &[w.v, w.c])?;
+    let puzzle = filled(device, DType::F32, &[w.b, w.c])?;
+    let run = move |tape: &mut _, x: &[_]| {
+        ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), None, 1.0)
+    };
+    Ok(Work::Taped(vec![table, puzzle], Box::new(run)))
+}
+
+pub fn take_first(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::take_first::forward(tape, &x[0]))))
+}
+
+pub fn cross_entropy(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let logits = filled(device, dtype, &[w.b, w.t, w.v])?;
+    let labels = filled(device, DType::I32, &[w.b, w.t - 1])?;
+    let run = move |tape: &mut _, x: &[_]| {
+        ops::cross_entropy::forward(tape, Kind::Stablemax, &x[0], &labels)
+    };
+    Ok(Work::Taped(vec![logits], Box::new(run)))
+}
+
+pub fn bce_logits(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let (q, targets) = (filled(device, dtype, &[w.b, 2])?, filled(device, DType::F32, &[w.b, 2])?);
+    let run = move |tape: &mut _, x: &[_]| ops::bce_logits::forward(tape, &x[0], &targets);
+    Ok(Work::Taped(vec![q], Box::new(run)))
+}
+
+pub fn puzzle_emb(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let table = filled(device, DType::F32, &[NP, w.c])?;
+    let ids = filled(device, DType::I32, &[w.b])?;
+    let rows = filled(device, DType::F32, &[w.b, w.c])?;
+    Ok(Work::Plain(Box::new(move || ops::puzzle_emb::gather(&table, &ids, &rows))))
+}
+
+/// Reset of a carry and the decision.
+pub fn act_halt(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let (halted, steps) = (filled(device, DType::U8, &[w.b])?, filled(device, DType::I32, &[w.b])?);
+    let (z, init) = (filled(device, dtype, &[w.b, w.t, w.c])?, filled(device, dtype, &[w.c])?);
+    let q = filled(device, dtype, &[w.b, 2])?;
+    let how = Halting {
+        max_steps: 16,
+        training: true,
+        q_continue: true,
+        exploration_prob: 0.1,
+        seed: 1,
+        draw: 1,
+    };
+    Ok(Work::Plain(Box::new(move || {
+        ops::act_halt::reset(&halted, &init, &z)?;
+        ops::act_halt::decide(&q, how, &steps, &halted)
+    })))
+}
+
+pub fn global_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let g = filled(device, DType::F32, &[block_elems(w)])?;
+    let (losses, guard) = (filled(device, DType::F32, &[8])?, guard_up(device)?);
+    Ok(Work::Plain(Box::new(move || ops::global_norm::guard(&g, &losses, 1.0, &guard))))
+}
+
+type Update = fn(&Tensor, &Tensor, &Moments, &Tensor, Hyper) -> Result<()>;
+
+fn update(w: &Workload, device: &Device, step: Update) -> Result<Work> {
+    let flat = || filled(device, DType::F32, &[block_elems(w)]);
+    let (p, g, guard) = (flat()?, flat()?, guard_up(device)?);
+    let v = flat()?;
+    v.zero()?;
+    let moments = Moments { m: flat()?, v };
+    Ok(Work::Plain(Box::new(move || step(&p, &g, &moments, &guard, HYPER))))
+}
+
+pub fn adam_atan2(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    update(w, device, ops::adam_atan2::step)
+}
+
+pub fn adamw(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    update(w, device, ops::adamw::step)
+}
+
+pub fn sign_sgd_rows(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let table = filled(device, DType::F32, &[NP, w.c])?;
+    let (ids, g) = (filled(device, DType::I32, &[w.b])?, filled(device, DType::F32, &[w.b, w.c])?);
+    let guard = guard_up(device)?;
+    let run = move || ops::sign_sgd_rows::step(&table, &ids, &g, &guard, 1e-2, 0.1);
+    Ok(Work::Plain(Box::new(run)))
+}
+
+pub fn ema(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let flat = || filled(device, DType::F32, &[block_elems(w)]);
+    let (average, p, guard) = (flat()?, flat()?, guard_up(device)?);
+    Ok(Work::Plain(Box::new(move || ops::ema::step(&average, &p, &guard, 0.999))))
+}
+
+pub fn cast(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let n = [block_elems(w)];
+    let (x, y) = (filled(device, DType::F32, &n)?, filled(device, dtype, &n)?);
+    Ok(Work::Plain(Box::new(move || ops::cast::from_f32(&x, &y))))
+}

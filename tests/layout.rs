@@ -1,0 +1,220 @@
+//! The shape of the repository as a test: what may import what, where `unsafe` may stand, and the
+//! places that every op has. Text is read line by line; comments do not count.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const BASE: &[&str] = &["error", "dtype", "shape", "rng"];
+
+/// A module and what it may use besides [`BASE`] and itself. `data` is held to less, see below.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("dtype", &[]),
+    ("shape", &[]),
+    ("rng", &[]),
+    ("config", &[]),
+    ("track", &[]),
+    ("backend", &[]),
+    ("tensor", &["backend"]),
+    ("tape", &["backend", "tensor"]),
+    ("ops", &["backend", "tensor", "tape"]),
+    ("nn", &["backend", "tensor", "tape", "ops"]),
+    ("models", &["backend", "tensor", "tape", "ops", "nn"]),
+    ("data", &[]),
+    ("eval", &["backend", "tensor", "tape", "ops", "nn", "models", "data"]),
+    (
+        "train",
+        &["backend", "tensor", "tape", "ops", "nn", "models", "data", "eval", "config", "track"],
+    ),
+    (
+        "cli",
+        &[
+            "backend", "tensor", "tape", "ops", "nn", "models", "data", "eval", "config", "track",
+            "train",
+        ],
+    ),
+];
+
+/// Data never sees a tensor or a device, so it has no use for element types either.
+const NOT_FOR_DATA: &str = "dtype";
+
+const UNSAFE_ALLOWED: &[&str] =
+    &["src/backend/cpu/", "src/backend/cuda/", "src/tensor.rs", "src/data/shard/reader.rs"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Rust files under `dir`, as paths from the root with `/`.
+fn rust_files(dir: &str) -> Vec<String> {
+    let mut found = vec![];
+    for entry in fs::read_dir(root().join(dir)).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let path = format!("{dir}/{}", entry.file_name().to_str().expect("a UTF-8 name"));
+        if entry.path().is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The text without comments.
+fn code(path: &str) -> String {
+    let text = fs::read_to_string(root().join(path)).expect("a readable file");
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+}
+
+fn ident(text: &str) -> &str {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    &text[..end]
+}
+
+/// First names after each `root` path: `crate::a::b`, `crate::{a::b, c}`.
+fn names_after<'a>(code: &'a str, root: &str) -> Vec<&'a str> {
+    let mut names = vec![];
+    for (at, _) in code.match_indices(root) {
+        let rest = &code[at + root.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            names.push(ident(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (0, true);
+        for (i, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => start = true,
+                c if start && depth == 0 && !c.is_whitespace() => {
+                    names.push(ident(&group[i..]));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// Top-level modules that a file uses. `super` as often as the file is deep reaches the root too.
+fn imports(path: &str, code: &str) -> Vec<String> {
+    let inside =
+        path.trim_start_matches("src/").trim_end_matches("/mod.rs").trim_end_matches(".rs");
+    let depth = inside.split('/').count();
+    let mut names = names_after(code, "crate::");
+    let by_super = "super::".repeat(depth);
+    // Deeper chains come from inline modules: they stay inside.
+    names.extend(names_after(code, &by_super));
+    let is_module = |name: &&str| MAY_IMPORT.iter().any(|(module, _)| module == name);
+    names.into_iter().filter(is_module).map(str::to_owned).collect()
+}
+
+fn module_of(path: &str) -> &str {
+    ident(path.trim_start_matches("src/"))
+}
+
+fn forbidden(path: &str, code: &str) -> Vec<String> {
+    let module = module_of(path);
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+        return vec![format!("{path}: module `{module}` is not in the import rule")];
+    };
+    let mut wrong: Vec<String> = imports(path, code)
+        .into_iter()
+        .filter(|name| {
+            let base = BASE.contains(&&name[..]) && !(module == "data" && name == NOT_FOR_DATA);
+            name != module && !base && !allowed.contains(&&name[..])
+        })
+        .map(|name| format!("{path}: `{module}` may not use `{name}`"))
+        .collect();
+    wrong.dedup();
+    wrong
+}
+
+#[test]
+fn modules_import_only_what_lies_below() {
+    let wrong: Vec<String> = rust_files("src")
+        .iter()
+        .filter(|path| !["src/lib.rs", "src/main.rs"].contains(&&path[..]))
+        .flat_map(|path| forbidden(path, &code(path)))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_import_rule_sees_every_way_to_import() {
+    let wrong = |path: &str, code: &str| forbidden(path, code).len();
+    assert_eq!(wrong("src/tape/mod.rs", "use crate::ops::add;"), 1);
+    assert_eq!(wrong("src/tape/mod.rs", "use crate::{tensor::Tensor, ops::{add, cast}};"), 1);
+    assert_eq!(wrong("src/data/grid.rs", "fn f(x: crate::tensor::Tensor) {}"), 1);
+    assert_eq!(wrong("src/data/grid.rs", "use crate::dtype::DType;"), 1);
+    assert_eq!(wrong("src/tape/grads.rs", "use super::super::nn::block;"), 1);
+    assert_eq!(wrong("src/eval/mod.rs", "use crate::train::log;"), 1);
+    assert_eq!(wrong("src/unknown.rs", ""), 1);
+    assert_eq!(wrong("src/ops/add/mod.rs", "use super::dispatch;\nuse crate::tape::Tape;"), 0);
+    assert_eq!(wrong("src/train/log.rs", "use crate::{Error, models::hrm, data};"), 0);
+}
+
+fn uses_unsafe(code: &str) -> bool {
+    code.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == "unsafe")
+        || code.contains("allow(unsafe_code)")
+}
+
+#[test]
+fn unsafe_stands_only_where_it_may() {
+    assert!(uses_unsafe("let x = unsafe { f() };") && !uses_unsafe("deny(unsafe_code)"));
+    let mut files: Vec<String> =
+        ["src", "tests", "benches"].iter().flat_map(|d| rust_files(d)).collect();
+    files.retain(|path| path != "tests/layout.rs");
+    let wrong: Vec<&String> = files
+        .iter()
+        .filter(|path| !UNSAFE_ALLOWED.iter().any(|allowed| path.starts_with(allowed)))
+        .filter(|path| uses_unsafe(&code(path)))
+        .collect();
+    assert!(wrong.is_empty(), "unsafe code outside {UNSAFE_ALLOWED:?}: {wrong:?}");
+}
+
+#[test]
+fn every_op_has_all_its_places() {
+    let mut missing = vec![];
+    let mut ops = vec![];
+    for entry in fs::read_dir(root().join("src/ops")).expect("src/ops") {
+        let entry = entry.expect("an entry");
+        if entry.path().is_dir() {
+            ops.push(entry.file_name().to_str().expect("a UTF-8 name").to_owned());
+        }
+    }
+    assert!(ops.len() > 10, "ops were found: {ops:?}");
+    let holds = |file: &str, text: &str| code(file).contains(text);
+    for op in &ops {
+        for file in [
+            format!("src/ops/{op}/mod.rs"),
+            format!("src/ops/{op}/reference.rs"),
+            format!("src/ops/{op}/cpu.rs"),
+            format!("tests/ops/{op}.rs"),
+        ] {
+            if !Path::new(&root().join(&file)).exists() {
+                missing.push(format!("{op}: no file {file}"));
+            }
+        }
+        for (file, text) in [
+            ("src/ops/mod.rs", format!("pub mod {op};")),
+            ("tests/ops/main.rs", format!("mod {op};")),
+            ("benches/ops/main.rs", format!("\"{op}\"")),
+        ] {
+            if !holds(file, &text) {
+                missing.push(format!("{op}: {file} lacks `{text}`"));
+            }
+        }
+        let contract = format!("src/ops/{op}/mod.rs");
+        for text in ["\nmod cpu;", "\npub mod reference;"] {
+            if root().join(&contract).exists() && !holds(&contract, text) {
+                missing.push(format!("{op}: {contract} lacks `{}`", text.trim()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
