@@ -121,16 +121,22 @@ pub fn diff(old: &Table, new: &Table) -> Vec<Diff> {
         .collect()
 }
 
-/// `; did you mean NAME?`, or nothing if no name is near.
+/// `; did you mean NAME?`, or nothing if no name is near. Sections count little: who misspells a
+/// key, or leaves its section out, means the key.
 pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
+    let near = |name: &str| {
+        let ((section_a, a), (section_b, b)) = (split_key(got), split_key(name));
+        strsim::jaro_winkler(a, b) + if section_a == section_b { 0.01 } else { 0.0 }
+    };
     names
-        .map(|name| {
-            (strsim::jaro_winkler(got, name).max(strsim::jaro_winkler(got, last(name))), name)
-        })
-        .filter(|(score, _)| *score > 0.75)
+        .map(|name| (near(name), name))
+        .filter(|(score, _)| *score > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"))
+}
+
+fn split_key(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
 }
 
 fn preset_text(name: &str) -> Result<&'static str> {

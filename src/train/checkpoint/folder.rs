@@ -44,8 +44,9 @@ impl Folder {
                 Err(e) => damaged.push(e),
             }
         }
-        // At equal steps the state is the same; the plain step checkpoint is as good as any.
-        readers.sort_by_key(|r| (r.meta.state.step, step_of(r.path()).is_some()));
+        // A run interrupted in a validation saved its step without the result, and saves it again.
+        let rank = |r: &Reader| (r.meta.state.step, r.meta.state.validated);
+        readers.sort_by_key(|r| (rank(r), step_of(r.path()).is_some()));
         let mut newest = None;
         while let Some(reader) = readers.pop() {
             match reader.verify() {

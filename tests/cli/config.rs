@@ -1,0 +1,132 @@
+//! What the configuration refuses, and how it says so.
+
+use crate::lab::{Lab, expect_error, expect_success, stderr, stdout};
+
+#[test]
+fn unknown_key_names_the_nearest_and_lists_all() {
+    let lab = Lab::empty();
+    for (given, meant) in [
+        ("train.batchsize=3", "did you mean train.batch_size?"),
+        ("hidden_size=3", "did you mean model.hidden_size?"),
+        ("model.halt_max_step=3", "did you mean model.halt_max_steps?"),
+        ("data.samplr=groups", "did you mean data.sampler?"),
+    ] {
+        let error = expect_error(&lab.hrm(&["train", given]));
+        assert!(error.contains(meant), "{given}: {error}");
+    }
+    let error = expect_error(&lab.hrm(&["train", "train.qqqqqq=3"]));
+    assert!(!error.contains("did you mean"), "{error}");
+    // The names that scripts use.
+    for key in "model.hidden_size model.num_heads model.h_layers model.l_layers model.h_cycles \
+                model.l_cycles model.expansion model.puzzle_emb_ndim model.pos_encodings model.loss \
+                model.dropout model.max_cycles model.halt_max_steps model.halt_exploration_prob \
+                model.q_continue train.batch_size train.grad_accum train.max_steps train.epochs \
+                train.lr train.puzzle_emb_lr train.weight_decay train.puzzle_emb_weight_decay \
+                train.warmup_steps train.lr_min_ratio train.clip train.ema train.optimizer \
+                train.recompute train.log_every train.eval_every train.checkpoint_every train.keep \
+                train.patience train.seed train.precision train.write_pt data.canvas data.num_aug \
+                data.sampler"
+        .split_whitespace()
+    {
+        assert!(error.contains(&format!(" {key},")) || error.ends_with(&format!(" {key}\n")), "{key}");
+    }
+}
+
+#[test]
+fn unknown_preset_names_the_nearest_and_lists_all() {
+    let error = expect_error(&Lab::empty().hrm(&["train", "sudoku-mimi"]));
+    assert!(error.contains("did you mean sudoku-mini?"), "{error}");
+    for preset in
+        ["arc-small", "arc1", "arc2", "arc-legion", "sudoku-extreme", "maze-hard", "sudoku-mini"]
+    {
+        assert!(error.contains(preset), "{preset} is not in {error}");
+    }
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_by_name() {
+    let lab = Lab::empty();
+    for (given, says) in [
+        ("model.hidden_size=100", "does not divide"),
+        ("model.num_heads=64", "multiple of 4"),
+        ("model.halt_max_steps=0", "must be at least 1"),
+        ("model.h_layers=0", "must be at least 1"),
+        ("model.hidden_size=-128", "must not be negative"),
+        ("model.hidden_size=99999999999", "absurdly large"),
+        ("model.expansion=0", "must be positive"),
+        ("model.halt_exploration_prob=1.5", "must be between 0 and 1"),
+        ("model.halt_exploration_prob=nan", "must be between 0 and 1"),
+        ("model.dropout=0.1", "hrm has no dropout"),
+        ("model.max_cycles=8", "halt_max_steps"),
+        ("model.loss=hinge", "expected `stablemax` or `softmax`"),
+        ("model.pos_encodings=none", "expected `rope` or `learned`"),
+        ("model.q_continue=maybe", "expected true or false"),
+        ("train.batch_size=0", "must be at least 1"),
+        ("train.batch_size=many", "expected a whole number"),
+        ("train.batch_size=1.5", "expected a whole number"),
+        ("train.grad_accum=0", "must be at least 1"),
+        ("train.lr=0", "must be positive"),
+        ("train.lr=-1e-4", "must be positive"),
+        ("train.lr=inf", "must be positive"),
+        ("train.lr_min_ratio=2", "must be between 0 and 1"),
+        ("train.ema=1", "below 1"),
+        ("train.clip=-1", "must be 0 or more"),
+        ("train.max_steps=0", "set one"),
+        ("train.optimizer=sgd", "expected `adam_atan2` or `adamw`"),
+        ("train.precision=f16", "expected `bf16` or `f32`"),
+        ("data.sampler=random", "expected `groups` or `shuffle`"),
+    ] {
+        let error = expect_error(&lab.hrm(&["train", given]));
+        assert!(error.contains(says), "{given}: {error}");
+        let key = given.split_once('=').unwrap().0;
+        assert!(error.contains(key) || key == "model.num_heads", "{given}: {error}");
+    }
+    assert!(!lab.path("runs").exists(), "nothing is made for a refused configuration");
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_has_an_example() {
+    let lab = Lab::empty();
+    for args in [&["train", "--no-such-flag"][..], &["no-such-command"], &[]] {
+        assert_eq!(lab.hrm(args).status.code(), Some(2), "{args:?}");
+    }
+    for command in ["train", "digest", "devices"] {
+        let output = lab.hrm(&[command, "--help"]);
+        expect_success(&output);
+        assert!(stdout(&output).contains(&format!("hrm {command} ")), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn file_lies_between_preset_and_command_line() {
+    let lab = Lab::new();
+    let file = "preset = \"sudoku-mini\"\n[train]\nmax_steps = 7\nlr = 1\nbatch_size = 2\n";
+    std::fs::write(lab.path("my.toml"), file).unwrap();
+    let output = lab.train(&["--config", "my.toml", "train.max_steps=1", "--run-dir", "r"]);
+    expect_success(&output);
+    let plan = std::fs::read_to_string(lab.path("r/plan.toml")).unwrap();
+    for line in ["max_steps = 1", "lr = 1.0", "batch_size = 4", "preset = \"sudoku-mini\""] {
+        assert!(plan.lines().any(|l| l == line), "{line} is not in\n{plan}");
+    }
+    std::fs::write(lab.path("my.toml"), "[train]\nbatchsize = 3\n").unwrap();
+    let error = expect_error(&lab.hrm(&["train", "--config", "my.toml"]));
+    assert!(error.contains("did you mean train.batch_size?"), "{error}");
+    std::fs::write(lab.path("my.toml"), "[train\n").unwrap();
+    let error = expect_error(&lab.hrm(&["train", "--config", "my.toml"]));
+    assert!(error.contains("my.toml"), "{error}");
+    let error = expect_error(&lab.hrm(&["train", "--config", "none.toml"]));
+    assert!(error.contains("none.toml"), "{error}");
+}
+
+#[test]
+fn data_that_does_not_fit_the_request_is_refused() {
+    let lab = Lab::new();
+    let error = expect_error(&lab.train(&["data.canvas=9"]));
+    assert!(error.contains("has canvas 4"), "{error}");
+    let error = expect_error(&lab.hrm(&["train", "--data", "nowhere"]));
+    assert!(error.contains("nowhere"), "{error}");
+    let error = expect_error(&lab.train(&["--device", "cuda"]));
+    assert!(error.contains("cuda"), "{error}");
+    let output = lab.train(&["--threads", "0"]);
+    assert!(!output.status.success(), "{}", stderr(&output));
+}

@@ -1,0 +1,8 @@
+//! The binary in a fresh folder: configuration, runs, resuming, damage, signals, full disks.
+
+mod config;
+mod damage;
+mod lab;
+mod places;
+mod resume;
+mod runs;

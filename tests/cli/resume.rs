@@ -1,0 +1,146 @@
+//! A run that is killed, interrupted or threaded differently ends in the same bits.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use hrm::rng::{Purpose, Rng};
+
+use crate::lab::{Lab, expect_error, expect_success, stderr};
+
+const PLAN: &[&str] = &[
+    "train.max_steps=24",
+    "train.checkpoint_every=1",
+    "train.eval_every=5",
+    "train.keep=2",
+    "train.grad_accum=2",
+];
+
+fn with(more: &[&'static str]) -> Vec<&'static str> {
+    [PLAN, more].concat()
+}
+
+/// Kill -9 after random delays, most of them while a checkpoint is being written (one per step),
+/// until a process gets through.
+fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
+    let lab = Lab::new();
+    expect_success(&lab.train(&[&with(settings)[..], &["--run-dir", "whole"]].concat()));
+    let mut rng = Rng::new(11, Purpose::Test, settings.len() as u64);
+    let (mut kills, mut torn) = (0, 0);
+    loop {
+        let mut child =
+            lab.start_training(&[&with(settings)[..], &["--run-dir", "killed"]].concat());
+        let delay_ms = 20 + rng.below(300) as u64 + 10 * kills;
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{}", stderr(&child.wait_with_output().unwrap()));
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        if lab.path("killed/checkpoints").exists() {
+            let names = lab.checkpoints("killed");
+            torn += names.iter().filter(|n| n.starts_with(".saving-")).count();
+        }
+        assert!(kills < 300, "no progress");
+    }
+    println!("{kills} kills, {torn} half-written checkpoints left behind");
+    assert!(kills >= 3, "{kills} kills: the delays are too long");
+    assert_eq!(lab.digest("killed"), lab.digest("whole"));
+    assert_eq!(lab.metrics("killed"), lab.metrics("whole"));
+    assert_eq!(lab.checkpoints("killed"), lab.checkpoints("whole"));
+    let best = "checkpoints/hrm_arc_best.safetensors";
+    assert_eq!(lab.digest(&format!("killed/{best}")), lab.digest(&format!("whole/{best}")));
+}
+
+#[test]
+fn kill_9_f32() {
+    killed_run_ends_like_the_uninterrupted_one(&["train.precision=f32", "train.optimizer=adamw"]);
+}
+
+#[test]
+fn kill_9_bf16() {
+    killed_run_ends_like_the_uninterrupted_one(&[
+        "train.precision=bf16",
+        "data.sampler=groups",
+        "train.log_every=3",
+    ]);
+}
+
+#[test]
+fn one_thread_and_two_give_the_same_bits() {
+    let lab = Lab::new();
+    for precision in ["train.precision=f32", "train.precision=bf16"] {
+        for (dir, threads) in [("one", "1"), ("two", "2")] {
+            let mut command = lab.command(&["train", "sudoku-mini", "--data", "data"]);
+            command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision]);
+            let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=16"];
+            command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);
+            expect_success(&command.output().unwrap());
+        }
+        assert_eq!(lab.digest("one"), lab.digest("two"), "{precision}");
+    }
+}
+
+#[test]
+fn saving_and_logging_do_not_change_the_result() {
+    let lab = Lab::new();
+    let often = ["train.checkpoint_every=1", "train.log_every=1", "--run-dir", "often"];
+    let seldom = ["train.checkpoint_every=0", "train.log_every=100", "--run-dir", "seldom"];
+    for settings in [often, seldom] {
+        let common = ["train.max_steps=9", "train.eval_every=3"];
+        expect_success(&lab.train(&[&common[..], &settings[..]].concat()));
+    }
+    assert_eq!(lab.checkpoints("seldom"), ["best", "final"]);
+    assert_eq!(lab.digest("often"), lab.digest("seldom"));
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn sigterm_and_sigint_save_say_how_to_go_on_and_exit_with_130() {
+    let lab = Lab::new();
+    let plan = ["train.max_steps=60", "train.checkpoint_every=0", "train.eval_every=7"];
+    expect_success(&lab.train(&[&plan[..], &["--run-dir", "whole"]].concat()));
+    let mut interrupted = 0;
+    for round in 0..100 {
+        let child = lab.start_training(&plan);
+        // Not before the handler is there: the run folder appears after it.
+        while !lab.path("runs/sudoku-mini-1/metrics.jsonl").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(60 + 40 * (round % 5)));
+        signal(&child, if round % 2 == 0 { "-TERM" } else { "-INT" });
+        let output = child.wait_with_output().unwrap();
+        if output.status.success() {
+            break;
+        }
+        interrupted += 1;
+        let err = stderr(&output);
+        assert_eq!(output.status.code(), Some(130), "{err}");
+        assert!(err.contains("is saved") && err.contains("--run-dir runs/sudoku-mini-1"), "{err}");
+    }
+    assert!(interrupted >= 1);
+    assert_eq!(lab.digest("runs/sudoku-mini-1"), lab.digest("whole"));
+    assert_eq!(lab.metrics("runs/sudoku-mini-1"), lab.metrics("whole"));
+}
+
+#[test]
+fn second_process_in_one_folder_is_refused() {
+    let lab = Lab::new();
+    let long = ["train.max_steps=100000", "train.eval_every=0", "--run-dir", "r"];
+    let mut child = lab.start_training(&long);
+    while !lab.path("r/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let error = expect_error(&lab.train(&long));
+    assert!(error.contains(&format!("process {} is training here", child.id())), "{error}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The lock of a killed process does not block.
+    let after = lab.train(&["train.max_steps=1", "--run-dir", "r", "--fresh"]);
+    expect_success(&after);
+}

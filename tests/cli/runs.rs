@@ -1,0 +1,147 @@
+//! Run folders: what is in them, which one a command goes to, how a run ends.
+
+use std::collections::BTreeSet;
+
+use crate::lab::{Lab, expect_error, expect_success, stdout};
+
+#[test]
+fn run_folder_holds_plan_log_metrics_and_checkpoints() {
+    let lab = Lab::new();
+    let every =
+        ["train.max_steps=8", "train.checkpoint_every=2", "train.eval_every=4", "train.keep=2"];
+    let output = lab.train(&every);
+    expect_success(&output);
+    let run = "runs/sudoku-mini-1";
+    assert_eq!(lab.checkpoints(run), ["best", "final", "step_6", "step_8"]);
+    let log = std::fs::read_to_string(lab.path(run).join("train.log")).unwrap();
+    assert!(log.contains("best model saved: step 4, validation loss"), "{log}");
+    assert!(stdout(&output).contains("batch_size=4"), "the plan is printed");
+    let metrics = lab.metrics(run);
+    let lines: Vec<(u64, bool)> = metrics
+        .iter()
+        .map(|l| (l["step"].as_u64().unwrap(), l.get("val_lm_loss").is_some()))
+        .collect();
+    let (train, val) = (false, true);
+    assert_eq!(lines, [(2, train), (4, train), (4, val), (6, train), (8, train), (8, val)]);
+    let text = std::fs::read_to_string(lab.path(run).join("metrics.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let names: BTreeSet<&str> = first.as_object().unwrap().keys().map(String::as_str).collect();
+    for name in "step epoch samples lm_loss q_halt_loss q_continue_loss accuracy exact_accuracy \
+                 act_steps grad_norm lr step_ms data_wait_ms samples_per_s mem_bytes"
+        .split_whitespace()
+    {
+        assert!(names.contains(name), "{name} is missing in {first}");
+    }
+    assert_eq!(first["samples"], 8);
+    // Warm-up: step 2 of 3.
+    assert!((first["lr"].as_f64().unwrap() - 1e-3 * 2.0 / 3.0).abs() < 1e-12, "{first}");
+    assert_eq!(metrics[3]["epoch"].as_u64(), Some(0));
+}
+
+#[test]
+fn finished_run_is_left_alone_and_the_next_gets_a_new_number() {
+    let lab = Lab::new();
+    let short = ["train.max_steps=2"];
+    expect_success(&lab.train(&short));
+    expect_success(&lab.train(&short));
+    assert_eq!(lab.digest("runs/sudoku-mini-1"), lab.digest("runs/sudoku-mini-2"));
+    expect_success(&lab.train(&["train.max_steps=2", "train.seed=5"]));
+    assert_ne!(lab.digest("runs/sudoku-mini-1"), lab.digest("runs/sudoku-mini-3"));
+}
+
+#[test]
+fn unfinished_run_of_the_same_plan_goes_on_whatever_is_logged() {
+    let lab = Lab::new();
+    let plan = ["train.max_steps=6", "train.checkpoint_every=2"];
+    expect_success(&lab.train(&plan));
+    let whole = lab.digest("runs/sudoku-mini-1");
+    let checkpoints = lab.path("runs/sudoku-mini-1/checkpoints");
+    for name in ["final", "best", "step_6"] {
+        std::fs::remove_file(checkpoints.join(format!("hrm_arc_{name}.safetensors"))).unwrap();
+    }
+    let other = lab.train(&["train.max_steps=6", "train.checkpoint_every=2", "train.lr=0.5"]);
+    expect_success(&other);
+    assert!(lab.path("runs/sudoku-mini-2").exists(), "another plan is another run");
+    let again = lab.train(&["train.max_steps=6", "train.checkpoint_every=3", "train.log_every=1"]);
+    expect_success(&again);
+    assert!(stdout(&again).contains("going on from step 4"), "{}", stdout(&again));
+    assert_eq!(lab.digest("runs/sudoku-mini-1"), whole);
+    assert!(!lab.path("runs/sudoku-mini-3").exists());
+}
+
+#[test]
+fn named_folder_goes_on_further_and_fresh_moves_it_aside() {
+    let lab = Lab::new();
+    let constant = |steps: &'static str| vec![steps, "train.checkpoint_every=2", "--run-dir", "r"];
+    expect_success(&lab.train(&constant("train.max_steps=4")));
+    let four = lab.digest("r");
+    let further = lab.train(&constant("train.max_steps=6"));
+    expect_success(&further);
+    assert!(stdout(&further).contains("changed since that checkpoint: train.max_steps: 4 -> 6"));
+    let six = lab.digest("r");
+    expect_success(&lab.train(&[&constant("train.max_steps=4")[..], &["--fresh"]].concat()));
+    assert_eq!(lab.digest("r"), four);
+    assert_eq!(lab.digest("r.old-1"), six);
+}
+
+#[test]
+fn epochs_set_the_length() {
+    let lab = Lab::new();
+    // 40 boards and 2 variants of each, 4 rows per step.
+    let output = lab.train(&["train.epochs=1", "train.log_every=10", "--run-dir", "r"]);
+    expect_success(&output);
+    let last = lab.metrics("r").pop().unwrap();
+    assert_eq!(last["step"].as_u64(), Some(30), "{last}");
+    assert_eq!(last["epoch"].as_u64(), Some(1), "{last}");
+}
+
+#[test]
+fn patience_stops_early_and_that_run_is_finished() {
+    let lab = Lab::new();
+    let hopeless = [
+        "train.max_steps=50",
+        "train.lr=1e-12",
+        "train.puzzle_emb_lr=0",
+        "--run-dir",
+        "r",
+        "train.weight_decay=0",
+        "train.puzzle_emb_weight_decay=0",
+        "train.eval_every=1",
+        "train.patience=2",
+    ];
+    let output = lab.train(&hopeless);
+    expect_success(&output);
+    assert!(stdout(&output).contains("stopping early"), "{}", stdout(&output));
+    let last = lab.metrics("r").pop().unwrap();
+    assert!(last["step"].as_u64().unwrap() < 50, "{last}");
+    let digest = lab.digest("r");
+    expect_success(&lab.train(&hopeless));
+    assert_eq!(lab.digest("r"), digest, "training on does nothing");
+}
+
+#[test]
+fn divergence_stops_before_anything_bad_is_saved() {
+    let lab = Lab::new();
+    let wild = [
+        "train.max_steps=30",
+        "train.lr=1e38",
+        "train.warmup_steps=0",
+        "train.optimizer=adamw",
+        "train.checkpoint_every=1",
+        "train.ema=0",
+        "--run-dir",
+        "r",
+    ];
+    let error = expect_error(&lab.train(&wild));
+    assert!(error.contains("step ") && error.contains("nothing was saved after step"), "{error}");
+    assert!(error.contains("--run-dir r"), "{error}");
+    assert!(!lab.checkpoints("r").contains(&"final".to_owned()));
+}
+
+#[test]
+fn digest_of_a_folder_without_checkpoints_is_an_error() {
+    let lab = Lab::empty();
+    std::fs::create_dir(lab.path("r")).unwrap();
+    expect_error(&lab.hrm(&["digest", "r"]));
+    expect_error(&lab.hrm(&["digest", "none.safetensors"]));
+}
