@@ -18,8 +18,9 @@ const CLOSING_EXAMPLES: usize = 1_000;
 const RUNS: &str = "runs";
 
 pub fn run(args: args::Train) -> Result<()> {
-    signal::install()?;
     let Planned { plan, data, device } = plan(&args)?;
+    // From here on there is something to save; before, a signal just ends the process.
+    signal::install()?;
     let named = args.run_dir.as_deref();
     let folder = RunFolder::choose(Path::new(RUNS), named, args.fresh, &plan)?;
     let mut log = Log::open(&folder.log())?;

@@ -253,9 +253,9 @@ impl<'a> Run<'a> {
             line.insert(name.into(), value);
         }
         self.metrics.write(line)?;
-        let exact = sums.of_halted(metric::EXACT_ACCURACY);
-        let act_steps = sums.of_halted(metric::STEPS);
-        let common = format!("lm {:.4}  exact {exact:.3}  act {act_steps:.2}", sums.lm_loss());
+        let exact = or_dash(sums.of_halted(metric::EXACT_ACCURACY));
+        let act_steps = or_dash(sums.of_halted(metric::STEPS));
+        let common = format!("lm {:.4}  exact {exact}  act {act_steps}", sums.lm_loss());
         let total = self.schedule.total_steps;
         let eta_s = total.saturating_sub(step) as f64 * step_ms / 1e3;
         self.log.progress(step, &format!("{common}  {samples_per_s:.1} samples/s"), || {
@@ -340,6 +340,8 @@ impl<'a> Run<'a> {
     fn finish(&mut self) -> Result<Outcome> {
         let checkpoint = self.folder.checkpoints.r#final();
         self.save(checkpoint.clone())?;
+        // A kill between saving and pruning leaves one too many.
+        self.folder.checkpoints.prune(self.plan.config.train.keep)?;
         let State { step, best_val_loss, best_step, .. } = self.state;
         Ok(Outcome { step, best_val_loss, best_step, checkpoint })
     }
@@ -364,6 +366,11 @@ fn was_written_by(state: &State, line: &Value) -> bool {
     let is_validation = line.get("val_lm_loss").is_some();
     let until = if is_validation { state.validated } else { state.step };
     line["step"].as_u64().is_some_and(|step| step <= until)
+}
+
+/// No row halted in these steps: there is nothing to say about them.
+fn or_dash(x: f64) -> String {
+    if x.is_nan() { "-".into() } else { format!("{x:.3}") }
 }
 
 fn duration(seconds: f64) -> String {

@@ -63,6 +63,7 @@ impl RunFolder {
         let lock = lock(dir)?;
         let checkpoints = Folder::new(checkpoints);
         checkpoints.clean()?;
+        Folder::new(dir).clean()?;
         Ok(Self { dir: dir.to_owned(), checkpoints, _lock: lock })
     }
 

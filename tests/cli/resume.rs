@@ -19,8 +19,8 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
     [PLAN, more].concat()
 }
 
-/// Kill -9 after random delays, most of them while a checkpoint is being written (one per step),
-/// until a process gets through.
+/// Kill -9 after random delays and, every third time, while a checkpoint is being written, until a
+/// process gets through.
 fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
     let lab = Lab::new();
     expect_success(&lab.train(&[&with(settings)[..], &["--run-dir", "whole"]].concat()));
@@ -29,8 +29,11 @@ fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
     loop {
         let mut child =
             lab.start_training(&[&with(settings)[..], &["--run-dir", "killed"]].concat());
-        let delay_ms = 20 + rng.below(300) as u64 + 10 * kills;
-        std::thread::sleep(Duration::from_millis(delay_ms));
+        if kills % 3 == 2 {
+            wait_for_saving(&lab, "killed", &mut child);
+        } else {
+            std::thread::sleep(Duration::from_millis(20 + rng.below(300) as u64 + 10 * kills));
+        }
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{}", stderr(&child.wait_with_output().unwrap()));
             break;
@@ -45,12 +48,21 @@ fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
         assert!(kills < 300, "no progress");
     }
     println!("{kills} kills, {torn} half-written checkpoints left behind");
-    assert!(kills >= 3, "{kills} kills: the delays are too long");
+    assert!(kills >= 3 && torn >= 1, "{kills} kills, {torn} while saving: too few");
     assert_eq!(lab.digest("killed"), lab.digest("whole"));
     assert_eq!(lab.metrics("killed"), lab.metrics("whole"));
     assert_eq!(lab.checkpoints("killed"), lab.checkpoints("whole"));
     let best = "checkpoints/hrm_arc_best.safetensors";
     assert_eq!(lab.digest(&format!("killed/{best}")), lab.digest(&format!("whole/{best}")));
+}
+
+/// Until a half-written checkpoint is there, or the process has ended.
+fn wait_for_saving(lab: &Lab, run: &str, child: &mut Child) {
+    let saving = || {
+        let there = lab.path(run).join("checkpoints").exists();
+        there && lab.checkpoints(run).iter().any(|name| name.starts_with(".saving-"))
+    };
+    while !saving() && child.try_wait().unwrap().is_none() {}
 }
 
 #[test]
@@ -83,16 +95,27 @@ fn one_thread_and_two_give_the_same_bits() {
 }
 
 #[test]
-fn saving_and_logging_do_not_change_the_result() {
+fn saving_logging_and_recomputing_do_not_change_the_result() {
     let lab = Lab::new();
     let often = ["train.checkpoint_every=1", "train.log_every=1", "--run-dir", "often"];
     let seldom = ["train.checkpoint_every=0", "train.log_every=100", "--run-dir", "seldom"];
-    for settings in [often, seldom] {
+    let again = ["train.recompute=layer", "train.log_every=4", "--run-dir", "again"];
+    for settings in [often, seldom, again] {
         let common = ["train.max_steps=9", "train.eval_every=3"];
         expect_success(&lab.train(&[&common[..], &settings[..]].concat()));
     }
     assert_eq!(lab.checkpoints("seldom"), ["best", "final"]);
     assert_eq!(lab.digest("often"), lab.digest("seldom"));
+    assert_eq!(lab.digest("often"), lab.digest("again"));
+}
+
+/// The process holds the run folder; its signal handler was there before.
+fn wait_for_lock(lab: &Lab, run: &str, child: &Child) {
+    let lock = lab.path(run).join("lock");
+    let owner = || std::fs::read_to_string(&lock).unwrap_or_default();
+    while owner().trim() != child.id().to_string() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn signal(child: &Child, name: &str) {
@@ -108,11 +131,8 @@ fn sigterm_and_sigint_save_say_how_to_go_on_and_exit_with_130() {
     let mut interrupted = 0;
     for round in 0..100 {
         let child = lab.start_training(&plan);
-        // Not before the handler is there: the run folder appears after it.
-        while !lab.path("runs/sudoku-mini-1/metrics.jsonl").exists() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(60 + 40 * (round % 5)));
+        wait_for_lock(&lab, "runs/sudoku-mini-1", &child);
+        std::thread::sleep(Duration::from_millis(40 * (round % 6)));
         signal(&child, if round % 2 == 0 { "-TERM" } else { "-INT" });
         let output = child.wait_with_output().unwrap();
         if output.status.success() {
@@ -129,13 +149,36 @@ fn sigterm_and_sigint_save_say_how_to_go_on_and_exit_with_130() {
 }
 
 #[test]
+fn second_signal_stops_at_once() {
+    let lab = Lab::new();
+    // One step takes much longer than the test waits.
+    let slow = [
+        "train.batch_size=256",
+        "model.hidden_size=128",
+        "model.h_cycles=400",
+        "model.l_cycles=10",
+    ];
+    let mut child = lab.start_training(&[&slow[..], &["--run-dir", "r"]].concat());
+    while !lab.path("r/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "the first signal lets the step finish");
+    signal(&child, "-INT");
+    let start = std::time::Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(lab.checkpoints("r"), [""; 0]);
+}
+
+#[test]
 fn second_process_in_one_folder_is_refused() {
     let lab = Lab::new();
     let long = ["train.max_steps=100000", "train.eval_every=0", "--run-dir", "r"];
     let mut child = lab.start_training(&long);
-    while !lab.path("r/metrics.jsonl").exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for_lock(&lab, "r", &child);
     let error = expect_error(&lab.train(&long));
     assert!(error.contains(&format!("process {} is training here", child.id())), "{error}");
     child.kill().unwrap();

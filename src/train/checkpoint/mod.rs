@@ -70,6 +70,9 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
     let io = || Error::io(path, doing);
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let meta = serde_json::to_string(meta).map_err(|e| Error::invalid(format!("metadata: {e}")))?;
+    // Wide elements first: every tensor is aligned, which PyTorch's reader insists on.
+    let mut tensors: Vec<&Named> = tensors.iter().collect();
+    tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().size_bytes()));
     let mut start = 0;
     let entries = tensors
         .iter()
@@ -90,7 +93,7 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
     let header = format::encode(&meta, &entries);
     let mut file = temporary(dir).map_err(io())?;
     file.write_all(&header).map_err(io())?;
-    for (_, tensor) in tensors {
+    for (_, tensor) in &tensors {
         file.write_all(&tensor.read_bytes()?).map_err(io())?;
     }
     file.as_file().sync_all().map_err(io())?;

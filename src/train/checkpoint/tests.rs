@@ -90,6 +90,8 @@ fn round_trip_restores_every_bit_and_leaves_no_temporary_file() {
     let reader = Reader::open(&saved.dir.path().join("good.safetensors")).unwrap();
     let fresh = tensors(&saved.device, false);
     reader.load(&fresh).unwrap();
+    let aligned = |e: &Entry| e.start % e.dtype.size_bytes() as u64 == 0;
+    assert!(saved.data_start() % 8 == 0 && reader.entries().iter().all(aligned));
     assert_eq!(bytes_of(&fresh), bytes_of(&tensors(&saved.device, true)));
     let (got, want) = (&reader.meta, meta());
     assert_eq!(format!("{got:?}"), format!("{want:?}"), "NaN compares by its text");
