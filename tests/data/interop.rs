@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use hrm::cli::data::{DataArgs, run};
+use hrm::data::build::arc::ArcOptions;
+use hrm::data::build::sudoku::SudokuOptions;
+use hrm::data::ensure::{BuildSpec, ensure};
+use hrm::data::fetch::{self, Source};
 use hrm::data::progress::Progress;
 use hrm::data::{DataSet, Kind, npy};
 
@@ -161,4 +165,31 @@ fn wrong_commands_say_what_to_do() {
     fixture::small(&dir.path().join("d"), 1, 1);
     assert!(error("show @/d --first 1000 --output @/x.png").contains("nothing to draw from 1000"));
     assert!(error("show @/d --split dev --output @/x.png").contains("there is test, train"));
+}
+
+#[test]
+fn missing_data_is_built_once_and_damage_is_not_built_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw = dir.path().join("raw");
+    let source = dir.path().join("source/training");
+    fs::create_dir_all(&source).unwrap();
+    let pair = r#"{"input":[[1,2]],"output":[[2,1]]}"#;
+    fs::write(source.join("x.json"), format!(r#"{{"train":[{pair}],"test":[{pair}]}}"#)).unwrap();
+    let from = dir.path().join("source");
+    fetch::fetch(Source::Arc1, from.to_str(), &raw, Progress::Quiet).unwrap();
+    let options = ArcOptions { num_aug: 3, canvas: 4, ..ArcOptions::default() };
+    let arc = BuildSpec::Arc { source: Source::Arc1, options };
+    let sudoku = SudokuOptions { size: 4, train: 5, test: 2, ..SudokuOptions::default() };
+    for spec in [arc, BuildSpec::Sudoku { options: sudoku }] {
+        let ensure = || ensure(dir.path(), &spec, Progress::Quiet);
+        let first = ensure().unwrap();
+        let made = |d: &DataSet| fs::metadata(d.dir().join("dataset.json")).unwrap().modified();
+        assert_eq!(made(&first).unwrap(), made(&ensure().unwrap()).unwrap());
+        assert!(first.dir().ends_with(spec.folder_name()));
+        fs::write(first.dir().join("dataset.json"), "{").unwrap();
+        let error = ensure().err().expect("refused").to_string();
+        assert!(error.contains("not a data set manifest"), "{error}");
+        fs::remove_file(first.dir().join("dataset.json")).unwrap();
+        assert!(ensure().err().expect("refused").to_string().contains("remove it"));
+    }
 }

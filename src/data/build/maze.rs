@@ -49,9 +49,9 @@ pub struct CsvOptions {
     pub seed: u64,
 }
 
-const ROUND: u64 = 256;
+const ROUND: u64 = 64;
 /// So many attempts without a new maze: the request counts as impossible.
-const STALLED: u64 = 40 * ROUND;
+const STALLED: u64 = 160 * ROUND;
 
 /// No test maze is a turned or mirrored training maze.
 pub fn generate(output_dir: &Path, options: &MazeOptions, progress: Progress) -> Result<Manifest> {

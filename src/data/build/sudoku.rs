@@ -58,9 +58,9 @@ pub struct CsvOptions {
     pub seed: u64,
 }
 
-const ROUND: u64 = 256;
+const ROUND: u64 = 64;
 /// So many attempts without a new board: the request counts as impossible.
-const STALLED: u64 = 40 * ROUND;
+const STALLED: u64 = 160 * ROUND;
 
 pub fn generate(
     output_dir: &Path,

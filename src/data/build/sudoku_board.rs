@@ -1,6 +1,8 @@
 //! Boards of 4x4, 6x6 and 9x9 Sudoku: solving, generating, and the symmetries that keep a board
 //! valid (digits relabelled, rows and columns within bands, bands, transposition of square boxes).
 
+use std::sync::OnceLock;
+
 use crate::rng::Rng;
 
 /// Digits row by row, 0 is empty.
@@ -89,34 +91,48 @@ impl Shape {
     /// the smallest board that any symmetry makes of it.
     ///
     /// Relabelling makes the first row 1, 2, ..., n; so it is enough to try every row as the
-    /// first with every arrangement of the columns, and to sort what is left.
+    /// first with every arrangement of the columns, and to sort what is left. The second row is
+    /// the smallest of the first one's band, and decides most comparisons.
     pub fn canonical(&self, solution: &[u8]) -> Board {
-        let columns = arrangements(self.n, self.box_w);
-        let mut best: Option<Board> = None;
-        let mut board = vec![0; self.n * self.n];
+        let n = self.n;
+        let mut best = vec![u8::MAX; n * n];
+        let mut board = vec![0; n * n];
         let flips: &[bool] = if self.box_h == self.box_w { &[false, true] } else { &[false] };
         for &flip in flips {
-            let at =
-                |r: usize, c: usize| solution[if flip { c * self.n + r } else { r * self.n + c }];
-            for first in 0..self.n {
-                for order in &columns {
-                    let mut label = [0; 10];
-                    for (k, &c) in order.iter().enumerate() {
-                        label[at(first, c) as usize] = k as u8 + 1;
-                    }
-                    for r in 0..self.n {
-                        for (k, &c) in order.iter().enumerate() {
-                            board[r * self.n + k] = label[at(r, c) as usize];
-                        }
-                    }
-                    self.sort_lines(&mut board);
-                    if best.as_ref().is_none_or(|b| board < *b) {
-                        best = Some(board.clone());
-                    }
+            let source: Board = match flip {
+                true => (0..n * n).map(|i| solution[i % n * n + i / n]).collect(),
+                false => solution.to_vec(),
+            };
+            for (first, order) in
+                (0..n).flat_map(|r| self.column_orders().iter().map(move |o| (r, o)))
+            {
+                let mut label = [0; 10];
+                for (k, &c) in order[..n].iter().enumerate() {
+                    label[source[first * n + c as usize] as usize] = k as u8 + 1;
+                }
+                let seen = |r: usize, k: usize| label[source[r * n + order[k] as usize] as usize];
+                let band = first / self.box_h * self.box_h;
+                let others = (band..band + self.box_h).filter(|&r| r != first);
+                let second = others.min_by_key(|&r| seen(r, 0)).unwrap_or(first);
+                if (0..n).map(|k| seen(second, k)).gt(best[n..2 * n].iter().copied()) {
+                    continue;
+                }
+                for (i, cell) in board.iter_mut().enumerate() {
+                    *cell = seen(i / n, i % n);
+                }
+                self.sort_lines(&mut board);
+                if board < best {
+                    best.copy_from_slice(&board);
                 }
             }
         }
-        best.unwrap_or_default()
+        best
+    }
+
+    /// All orders of the columns that keep stacks together.
+    fn column_orders(&self) -> &'static [[u8; 9]] {
+        static ORDERS: [OnceLock<Vec<[u8; 9]>>; 10] = [const { OnceLock::new() }; 10];
+        ORDERS[self.n].get_or_init(|| arrangements(self.n, self.box_w))
     }
 
     /// Rows within bands, then bands, in ascending order.
@@ -146,24 +162,24 @@ impl Shape {
 }
 
 /// All orders of n lines that keep bands of `band` lines together.
-fn arrangements(n: usize, band: usize) -> Vec<Vec<usize>> {
-    let mut orders = vec![vec![]];
+fn arrangements(n: usize, band: usize) -> Vec<[u8; 9]> {
+    let inner = permutations(band);
+    let mut orders = vec![];
     for bands in permutations(n / band) {
-        let mut partial = vec![vec![]];
-        for b in bands {
-            let inner = permutations(band);
-            partial = partial
-                .into_iter()
-                .flat_map(|head: Vec<usize>| {
-                    inner.iter().map(move |p| {
-                        head.iter().copied().chain(p.iter().map(|i| b * band + i)).collect()
-                    })
-                })
-                .collect();
+        let mut partial: Vec<[u8; 9]> = vec![[0; 9]];
+        for (place, b) in bands.into_iter().enumerate() {
+            let extend = |head: &[u8; 9], p: &[usize]| {
+                let mut order = *head;
+                for (k, line) in p.iter().enumerate() {
+                    order[place * band + k] = (b * band + line) as u8;
+                }
+                order
+            };
+            partial =
+                partial.iter().flat_map(|head| inner.iter().map(|p| extend(head, p))).collect();
         }
         orders.extend(partial);
     }
-    orders.retain(|o| o.len() == n);
     orders
 }
 
