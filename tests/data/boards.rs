@@ -125,11 +125,11 @@ fn shortest(maze: &Grid) -> usize {
         let near = |i: usize| {
             (i >= n && before[i - n])
                 || (i + n < n * n && before[i + n])
-                || (i % n > 0 && before[i - 1])
+                || (!i.is_multiple_of(n) && before[i - 1])
                 || (i % n < n - 1 && before[i + 1])
         };
-        for i in 0..n * n {
-            reached[i] |= maze.cells()[i] != 1 && near(i);
+        for (i, cell) in reached.iter_mut().enumerate() {
+            *cell |= maze.cells()[i] != 1 && near(i);
         }
         if reached[maze.cells().iter().position(|&t| t == 4).unwrap()] {
             return steps;
