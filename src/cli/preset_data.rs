@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::config::{DataConfig, Dataset};
+use crate::config::{self, DataConfig, Dataset};
 use crate::data::DataSet;
-use crate::data::build::arc::ArcOptions;
+use crate::data::build::arc::{self, ArcOptions};
 use crate::data::build::maze::MazeOptions;
 use crate::data::build::sudoku::SudokuOptions;
 use crate::data::ensure::{self, BuildSpec};
@@ -20,14 +20,18 @@ pub fn ensure(config: &DataConfig) -> Result<DataSet> {
 
 fn spec(config: &DataConfig) -> Result<BuildSpec> {
     let &DataConfig { canvas, num_aug, train_puzzles, test_puzzles, seed, .. } = config;
-    let arc = |source| BuildSpec::Arc {
+    let holdout = match config.holdout {
+        config::Holdout::Official => arc::Holdout::Official,
+        config::Holdout::TestPairs => arc::Holdout::TestPairs,
+    };
+    let arc1_or_2 = |source| BuildSpec::Arc {
         source,
-        options: ArcOptions { canvas, num_aug, seed, ..ArcOptions::default() },
+        options: ArcOptions { canvas, num_aug, seed, holdout, ..ArcOptions::default() },
     };
     let (size, train, test) = (canvas, train_puzzles, test_puzzles);
     Ok(match config.dataset {
-        Dataset::Arc1 => arc(Source::Arc1),
-        Dataset::Arc2 => arc(Source::Arc2),
+        Dataset::Arc1 => arc1_or_2(Source::Arc1),
+        Dataset::Arc2 => arc1_or_2(Source::Arc2),
         Dataset::Sudoku => BuildSpec::Sudoku {
             options: SudokuOptions { size, train, test, num_aug, seed, ..SudokuOptions::default() },
         },

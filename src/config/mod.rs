@@ -81,6 +81,7 @@ pub struct DataConfig {
     pub num_aug: usize,
     pub train_puzzles: usize,
     pub test_puzzles: usize,
+    pub holdout: Holdout,
     pub seed: u64,
     pub sampler: Sampler,
 }
@@ -97,6 +98,7 @@ macro_rules! words {
 words! {
     "snake_case" Arch { Hrm }
     "snake_case" PosEncodings { Rope, Learned }
+    "kebab-case" Holdout { Official, TestPairs }
     "snake_case" Loss { Stablemax, Softmax }
     "snake_case" Optimizer { AdamAtan2, Adamw }
     "snake_case" Precision { Bf16, F32 }
