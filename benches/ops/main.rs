@@ -45,6 +45,10 @@ const OPS: &[(&str, Build)] = &[
     ("cast", table::cast),
 ];
 
+/// Ops that know one dtype only: timed once.
+const F32_ONLY: &[&str] =
+    &["puzzle_emb", "global_norm", "adam_atan2", "adamw", "sign_sgd_rows", "ema"];
+
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let known = |arg: &str| {
@@ -68,7 +72,8 @@ fn main() -> Result<()> {
         println!("workload   op             dtype pass         ms     GB/s  GFLOP/s");
         for workload in &chosen {
             for (op, build) in OPS.iter().filter(|(op, _)| every_op || asked(op)) {
-                for dtype in [DType::F32, DType::Bf16] {
+                let dtypes = if F32_ONLY.contains(op) { 1 } else { 2 };
+                for dtype in [DType::F32, DType::Bf16].into_iter().take(dtypes) {
                     one(workload, op, *build, dtype)?;
                 }
             }

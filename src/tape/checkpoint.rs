@@ -18,9 +18,11 @@ pub fn checkpoint(
     tape.output("checkpoint", out.tensor, inputs, |y| Box::new(Recompute { y, f: Box::new(f) }))
 }
 
+type Block = Box<dyn Fn(&mut Tape) -> Result<Var>>;
+
 struct Recompute {
     y: VarId,
-    f: Box<dyn Fn(&mut Tape) -> Result<Var>>,
+    f: Block,
 }
 
 impl Rule for Recompute {

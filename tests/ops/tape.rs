@@ -29,52 +29,42 @@ fn mlp(tape: &mut Tape, x: &Var, [up, down]: [&Var; 2]) -> Result<Var> {
 enum Keep {
     All,
     Inputs,
-    /// A checkpoint inside a checkpoint.
+    /// Checkpoints inside a checkpoint.
     Nested,
 }
 
-/// Gradients of x, up, down after two blocks that share their weights, and a third use of x.
+/// Two blocks that share their weights.
+fn two_blocks(tape: &mut Tape, x: &Var, w: [&Var; 2], keep: Keep) -> Result<Var> {
+    let block = |tape: &mut Tape, x: &Var, keep: Keep| match keep {
+        Keep::All => mlp(tape, x, w),
+        _ => {
+            let [x_again, up, down] = [x, w[0], w[1]].map(Var::clone);
+            checkpoint(tape, &[x, w[0], w[1]], move |tape| mlp(tape, &x_again, [&up, &down]))
+        }
+    };
+    if keep == Keep::Nested {
+        let [x_again, up, down] = [x, w[0], w[1]].map(Var::clone);
+        return checkpoint(tape, &[x, w[0], w[1]], move |tape| {
+            two_blocks(tape, &x_again, [&up, &down], Keep::Inputs)
+        });
+    }
+    let h = block(tape, x, keep)?;
+    block(tape, &h, keep)
+}
+
+/// Gradients of x, up and down; x is used a third time and the blocks' output twice.
 fn gradients(device: &Device, dtype: DType, keep: Keep, mode: Mode) -> Vec<Vec<u8>> {
     let mut tape = Tape::new(device);
     let values = |shape: &[usize], seed| {
         tensor(device, dtype, shape, &normal(shape.iter().product(), 1.0, seed))
     };
-    let bind = |tape: &mut Tape, shape: [usize; 2], seed| {
-        let gradient = f32s(device, &shape, 50 + seed);
-        (tape.bind(values(&shape, seed), gradient.clone(), mode), gradient)
-    };
     let x = tape.leaf(values(&[N, C], 1));
-    let (up, dup) = bind(&mut tape, [2 * C, C], 2);
-    let (down, ddown) = bind(&mut tape, [C, C], 3);
-    let two = |tape: &mut Tape, x: &Var, keep: Keep| -> Result<Var> {
-        let mut h = x.clone();
-        for _ in 0..2 {
-            let (input, up, down) = (h.clone(), up.clone(), down.clone());
-            h = match keep {
-                Keep::All => mlp(tape, &h, [&up, &down])?,
-                _ => checkpoint(tape, &[&h, &up.clone(), &down.clone()], move |tape| {
-                    mlp(tape, &input, [&up, &down])
-                })?,
-            };
-        }
-        Ok(h)
-    };
-    let h = match keep {
-        Keep::Nested => {
-            // `two` borrows; a checkpoint needs its own.
-            let (x, up, down) = (x.clone(), up.clone(), down.clone());
-            checkpoint(&mut tape, &[&x.clone(), &up.clone(), &down.clone()], move |tape| {
-                let (input, u, d) = (x.clone(), up.clone(), down.clone());
-                let h = checkpoint(tape, &[&x, &up, &down], move |t| mlp(t, &input, [&u, &d]))?;
-                mlp(tape, &h, [&up, &down])
-            })
-        }
-        keep => two(&mut tape, &x, keep),
-    }
-    .unwrap();
+    let (dup, ddown) = (f32s(device, &[2 * C, C], 52), f32s(device, &[C, C], 53));
+    let up = tape.bind(values(&[2 * C, C], 2), dup.clone(), mode);
+    let down = tape.bind(values(&[C, C], 3), ddown.clone(), mode);
+    let h = two_blocks(&mut tape, &x, [&up, &down], keep).unwrap();
     let y = add::forward(&mut tape, &[&h, &x, &h]).unwrap();
-    let dy = values(&[N, C], 9);
-    let grads = tape.backward(&[(&y, dy)]).unwrap();
+    let grads = tape.backward(&[(&y, values(&[N, C], 9))]).unwrap();
     let all = [grads.get(x.id).unwrap(), &dup, &ddown];
     all.iter().map(|t| t.read_bytes().unwrap().to_vec()).collect()
 }

@@ -49,7 +49,7 @@ pub struct Rope {
 pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) -> Result<Var> {
     let x = &qkv.tensor;
     let [b, t, c3] = x.dims("attention qkv (B, T, 3*NH*HD)")?;
-    if heads == 0 || c3 % (3 * heads) != 0 || (c3 / (3 * heads)) % 4 != 0 {
+    if heads == 0 || c3 % (3 * heads) != 0 || !(c3 / (3 * heads)).is_multiple_of(4) {
         return Err(refuse(
             "attention",
             format!(

@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 pub fn forward(tape: &mut Tape, gate_up: &Var) -> Result<Var> {
     let x = &gate_up.tensor;
     let c = x.shape().last();
-    if c % 2 != 0 {
+    if !c.is_multiple_of(2) {
         return Err(refuse(
             "swiglu",
             format!("gate_up is {}, its last dimension is odd", x.shape()),
