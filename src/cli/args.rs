@@ -16,6 +16,8 @@ pub enum Command {
     Train(Train),
     Eval(Eval),
     Data(super::data::DataArgs),
+    Plan(PlanArgs),
+    Bench(Bench),
     Digest(Digest),
     Devices(Devices),
 }
@@ -99,6 +101,71 @@ pub struct Eval {
     /// CPU threads; default: all. The result does not depend on it
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+}
+
+/// Say what a run will need before it runs: memory by purpose, parameters, the largest batch
+///
+/// Memory is exact for everything that the engine allocates (the program itself and scratch of its
+/// threads come on top). The step time is a lower bound, printed with the measurement behind it.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm plan arc-small\n",
+    "  hrm plan arc1 train.precision=f32 --data data/my-arc --vram 16GiB",
+))]
+pub struct PlanArgs {
+    /// Preset (default: arc-small), then settings such as train.batch_size=64
+    #[arg(value_name = "PRESET | KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Folder of a built data set; default: what the preset has built under data/
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Memory that the run may take; default: what is available here
+    #[arg(long, value_name = "SIZE", value_parser = super::plan_command::parse_bytes)]
+    pub vram: Option<usize>,
+    /// CPU threads of the speed measurement; default: all
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// TOML file with settings, between the preset's and the command line's
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Time the whole training step in f32 and bf16, beside PyTorch where it is installed
+///
+/// Three shapes of the official model. Each variant runs in a process of its own; the median step and
+/// the peak of resident memory are reported, and how many times faster than the best PyTorch variant
+/// it is. Leave the machine alone meanwhile.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm bench                        all shapes, with PyTorch (minutes: it compiles)\n",
+    "  hrm bench --quick --no-python    three steps of each\n",
+    "  hrm bench --shape b32-s81-h128 --json\n",
+    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128.",
+))]
+pub struct Bench {
+    /// Shapes, separated by commas; default: all
+    #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
+    pub shape: Vec<String>,
+    /// 3 steps instead of 9, and of PyTorch the eager variants only
+    #[arg(long)]
+    pub quick: bool,
+    /// Leave PyTorch out
+    #[arg(long)]
+    pub no_python: bool,
+    /// CPU threads; default: all
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// One variant in this process
+    #[arg(long, value_name = "SHAPE/DTYPE", hide = true)]
+    pub one: Option<String>,
 }
 
 /// Print one digest of a full training state

@@ -2,10 +2,13 @@
 //! subcommand. Errors go to stderr as `error: ...`; the exit code is 0 only on success.
 
 mod args;
+mod bench;
 mod devices;
 mod digest;
 mod eval;
+mod machine;
 mod plan;
+mod plan_command;
 mod preset_data;
 mod train;
 
@@ -24,6 +27,8 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Data(args) => data::run(args),
+        Command::Plan(args) => plan_command::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),
     };

@@ -18,6 +18,12 @@ pub fn ensure(config: &DataConfig) -> Result<DataSet> {
     ensure::ensure(Path::new(DATA), &spec(config)?, Progress::Shown)
 }
 
+/// The data set if it was built before. Builds nothing.
+pub fn built(config: &DataConfig) -> Result<Option<DataSet>> {
+    let dir = Path::new(DATA).join(spec(config)?.folder_name());
+    dir.exists().then(|| DataSet::open(&dir)).transpose()
+}
+
 fn spec(config: &DataConfig) -> Result<BuildSpec> {
     let &DataConfig { canvas, num_aug, train_puzzles, test_puzzles, seed, .. } = config;
     let holdout = match config.holdout {

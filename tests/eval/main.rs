@@ -1,5 +1,6 @@
 //! Evaluation from the outside: crafted answers with known scores, the model runner, refusals.
 
+mod cli;
 mod fixture;
 mod report;
 mod run;

@@ -1,0 +1,287 @@
+//! `hrm bench`: the whole training step (forward, Q target, backward, optimizer) at fixed shapes, ours
+//! beside PyTorch's. Every variant runs in a process of its own, so that its memory is its own.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::plan::start_threads;
+use super::{args, machine};
+use crate::backend::Device;
+use crate::dtype::DType;
+use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use crate::rng::{Purpose, Rng};
+use crate::train::optimizer::{Rates, Rule, Settings};
+use crate::train::trainer::{HostBatch, Options, Trainer};
+use crate::{Error, Result};
+
+const VOCAB: usize = 12;
+const PUZZLE_IDS: usize = 1_000;
+const WARM_UP_STEPS: usize = 3;
+const PYTHON: &str = "target/venv/bin/python";
+const BASELINE: &str = "tools/baseline/hrm.py";
+
+/// The same names and sizes as in the PyTorch baseline.
+struct Shape {
+    name: &'static str,
+    batch_size: usize,
+    seq_len: usize,
+    hidden_size: usize,
+    num_heads: usize,
+    layers: usize,
+    halt_max_steps: usize,
+}
+
+const SHAPES: [Shape; 3] = [
+    shape("b32-s81-h128", [32, 81, 128, 4, 2, 16]),
+    shape("b8-s81-h512", [8, 81, 512, 8, 4, 16]),
+    shape("b2-s900-h128", [2, 900, 128, 4, 2, 8]),
+];
+
+const fn shape(name: &'static str, sizes: [usize; 6]) -> Shape {
+    let [batch_size, seq_len, hidden_size, num_heads, layers, halt_max_steps] = sizes;
+    Shape { name, batch_size, seq_len, hidden_size, num_heads, layers, halt_max_steps }
+}
+
+/// One line of the table; the names are those of the baseline's JSON.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Timing {
+    shape: String,
+    variant: String,
+    step_ms: f64,
+    fastest_ms: f64,
+    peak_bytes: usize,
+}
+
+pub fn run(args: args::Bench) -> Result<()> {
+    if let Some(variant) = &args.one {
+        start_threads(args.threads)?;
+        let timing = time(variant, steps(&args))?;
+        println!("{}", json!(timing));
+        return Ok(());
+    }
+    let known = || SHAPES.iter().map(|s| s.name);
+    let names: Vec<String> = match args.shape.is_empty() {
+        true => known().map(str::to_owned).collect(),
+        false => args.shape.clone(),
+    };
+    if let Some(unknown) = names.iter().find(|n| !known().any(|k| k == n.as_str())) {
+        let known: Vec<&str> = known().collect();
+        return Err(Error::invalid(format!("--shape {unknown}: choose from {}", known.join(", "))));
+    }
+    let mut timings = vec![];
+    for name in &names {
+        for dtype in ["f32", "bf16"] {
+            eprintln!("timing {name} {dtype}");
+            timings.push(in_own_process(&format!("{name}/{dtype}"), &args)?);
+        }
+    }
+    let torch = if args.no_python { Err("--no-python".into()) } else { pytorch(&names, &args) };
+    let reason = match torch {
+        Ok(lines) => {
+            timings.extend(lines);
+            None
+        }
+        Err(reason) => Some(reason),
+    };
+    let lines: Vec<_> = names.iter().flat_map(|name| rated(name, &timings)).collect();
+    if args.json {
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(t, ratio)| {
+                let mut line = json!(t);
+                line["speed_vs_best_pytorch"] = json!(ratio);
+                line
+            })
+            .collect();
+        let (cpu, threads) = (machine::cpu_model(), threads(&args));
+        let (steps, warm_up) = (steps(&args), WARM_UP_STEPS);
+        println!(
+            "{}",
+            json!({ "cpu": cpu, "threads": threads, "steps": steps, "warm_up_steps": warm_up,
+                    "pytorch_left_out": reason, "results": lines })
+        );
+        return Ok(());
+    }
+    println!(
+        "{}, {} threads, median of {} steps after {WARM_UP_STEPS}",
+        machine::cpu_model(),
+        threads(&args),
+        steps(&args)
+    );
+    let head = ("shape", "variant", "median_ms", "fastest_ms", "peak_MiB");
+    println!("{:<14}{:<22}{:>10}{:>12}{:>10}   speed", head.0, head.1, head.2, head.3, head.4);
+    for (t, ratio) in lines {
+        let ratio = ratio.map_or(String::new(), |r| format!("{r:.2} x best PyTorch"));
+        let mib = t.peak_bytes as f64 / (1 << 20) as f64;
+        let (median, fastest) = (t.step_ms, t.fastest_ms);
+        println!(
+            "{:<14}{:<22}{median:>10.1}{fastest:>12.1}{mib:>10.0}   {ratio}",
+            t.shape, t.variant
+        );
+    }
+    if let Some(reason) = reason {
+        println!("PyTorch was not timed: {reason}");
+    }
+    Ok(())
+}
+
+/// The timings of one shape, ours with their speed relative to the fastest of PyTorch's.
+fn rated<'a>(name: &str, timings: &'a [Timing]) -> Vec<(&'a Timing, Option<f64>)> {
+    let here = || timings.iter().filter(|t| t.shape == name);
+    let torch = here().filter(|t| !is_ours(t)).map(|t| t.step_ms).min_by(f64::total_cmp);
+    here().map(|t| (t, torch.filter(|_| is_ours(t)).map(|best| best / t.step_ms))).collect()
+}
+
+fn is_ours(timing: &Timing) -> bool {
+    timing.variant.starts_with("hrm")
+}
+
+fn steps(args: &args::Bench) -> usize {
+    if args.quick { 3 } else { 9 }
+}
+
+fn threads(args: &args::Bench) -> usize {
+    let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    args.threads.unwrap_or_else(all)
+}
+
+fn in_own_process(variant: &str, args: &args::Bench) -> Result<Timing> {
+    let failed = |what: String| Error::invalid(format!("hrm bench --one {variant}: {what}"));
+    let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
+    let mut command = Command::new(program);
+    command.args(["bench", "--one", variant, "--threads", &threads(args).to_string()]);
+    if args.quick {
+        command.arg("--quick");
+    }
+    let output = command.stderr(Stdio::inherit()).output().map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|e| failed(format!("its output: {e}")))
+}
+
+/// All PyTorch variants of these shapes; `Err` says why there are none.
+fn pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> {
+    for (path, hint) in [(PYTHON, "tools/test makes it"), (BASELINE, "run in the repository")] {
+        if !Path::new(path).exists() {
+            return Err(format!("{path} is not here ({hint})"));
+        }
+    }
+    let (threads, steps) = (threads(args).to_string(), steps(args).to_string());
+    let mut command = Command::new(PYTHON);
+    command.args([BASELINE, "--bench", "--json", "--shapes", &names.join(",")]);
+    command.args(["--steps", &steps, "--threads", &threads]);
+    if args.quick {
+        command.args(["--variants", "eager-f32,eager-bf16"]);
+    }
+    eprintln!(
+        "timing PyTorch{}",
+        if args.quick { ", eager only" } else { "; it compiles for minutes" }
+    );
+    let output = command.stderr(Stdio::inherit()).output().map_err(|e| format!("{PYTHON}: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("{BASELINE} failed ({})", output.status));
+    }
+    let mut timings: Vec<Timing> =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("{BASELINE}: {e}"))?;
+    timings.iter_mut().for_each(|t| t.variant = format!("PyTorch {}", t.variant));
+    Ok(timings)
+}
+
+/// `SHAPE/f32` or `SHAPE/bf16` in this process.
+fn time(variant: &str, steps: usize) -> Result<Timing> {
+    let unknown = || Error::invalid(format!("--one {variant}: expected SHAPE/f32 or SHAPE/bf16"));
+    let (name, dtype_name) = variant.split_once('/').ok_or_else(unknown)?;
+    let shape = SHAPES.iter().find(|s| s.name == name).ok_or_else(unknown)?;
+    let dtype = match dtype_name {
+        "f32" => DType::F32,
+        "bf16" => DType::Bf16,
+        _ => return Err(unknown()),
+    };
+    let mut trainer = Trainer::new(&Device::cpu(), config(shape), options(dtype))?;
+    let (rows, cells) = (shape.batch_size, shape.batch_size * shape.seq_len);
+    let mut rng = Rng::new(0, Purpose::Test, 0);
+    let mut tokens = |n: usize, below: usize| -> Vec<i32> {
+        (0..n).map(|_| rng.below(below as u32) as i32).collect()
+    };
+    let (inputs, labels) = (tokens(cells, VOCAB), tokens(cells, VOCAB));
+    let puzzle_ids: Vec<i32> = tokens(rows, PUZZLE_IDS - 1).iter().map(|id| id + 1).collect();
+    let batch = HostBatch { inputs: &inputs, labels: &labels, puzzle_ids: &puzzle_ids };
+    let mut step_ms = vec![];
+    for step in 0..WARM_UP_STEPS + steps {
+        let start = Instant::now();
+        trainer.step(&[batch], Rates { lr: 1e-4, puzzle_emb_lr: 1e-2 })?;
+        if step >= WARM_UP_STEPS {
+            step_ms.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    step_ms.sort_by(f64::total_cmp);
+    Ok(Timing {
+        shape: name.to_owned(),
+        variant: format!("hrm {dtype_name}"),
+        step_ms: step_ms[step_ms.len() / 2],
+        fastest_ms: step_ms[0],
+        peak_bytes: machine::peak_resident_bytes().unwrap_or(0),
+    })
+}
+
+fn config(shape: &Shape) -> Config {
+    Config {
+        batch_size: shape.batch_size,
+        seq_len: shape.seq_len,
+        vocab_size: VOCAB,
+        hidden_size: shape.hidden_size,
+        num_heads: shape.num_heads,
+        h_layers: shape.layers,
+        l_layers: shape.layers,
+        h_cycles: 2,
+        l_cycles: 2,
+        expansion: 4.0,
+        puzzle_emb_ndim: shape.hidden_size,
+        num_puzzle_ids: PUZZLE_IDS,
+        pos_encodings: PosEncodings::Rope,
+        rope_theta: 10_000.0,
+        loss: Loss::Stablemax,
+        halt_max_steps: shape.halt_max_steps,
+        halt_exploration_prob: 0.0,
+        q_continue: true,
+        recompute: Recompute::None,
+    }
+}
+
+fn options(dtype: DType) -> Options {
+    let optimizer = Settings {
+        rule: Rule::AdamW,
+        beta1: 0.9,
+        beta2: 0.95,
+        weight_decay: 0.1,
+        puzzle_emb_weight_decay: 0.1,
+        clip: 0.0,
+        ema: 0.0,
+    };
+    Options { dtype, grad_accum: 1, optimizer, seed: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_compare_with_the_fastest_of_pytorch() {
+        let line = |variant: &str, step_ms| Timing {
+            shape: "s".into(),
+            variant: variant.into(),
+            step_ms,
+            fastest_ms: step_ms,
+            peak_bytes: 0,
+        };
+        let all = [line("hrm bf16", 10.0), line("PyTorch eager", 40.0), line("PyTorch x", 20.0)];
+        let ratios: Vec<_> = rated("s", &all).into_iter().map(|(_, ratio)| ratio).collect();
+        assert_eq!(ratios, [Some(2.0), None, None]);
+        assert_eq!(rated("s", &all[..1])[0].1, None);
+        assert!(rated("other", &all).is_empty());
+    }
+}

@@ -1,0 +1,118 @@
+//! The commands, as a user runs them.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use super::fixture::{arc, random_tasks};
+
+fn hrm(dir: &Path, args: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hrm"));
+    command.current_dir(dir).args(args).output().unwrap()
+}
+
+/// stdout of a command that must succeed.
+fn stdout(dir: &Path, args: &[&str]) -> String {
+    let output = hrm(dir, args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn refusal(dir: &Path, args: &[&str]) -> String {
+    let output = hrm(dir, args);
+    assert!(!output.status.success(), "{args:?} succeeded");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const SMALL: [&str; 8] = [
+    "model.hidden_size=32",
+    "model.num_heads=2",
+    "model.h_layers=1",
+    "model.l_layers=1",
+    "model.puzzle_emb_ndim=32",
+    "model.halt_max_steps=2",
+    "train.batch_size=4",
+    "train.max_steps=2",
+];
+
+#[test]
+fn train_ends_with_a_report_and_eval_repeats_it() {
+    let dir = tempfile::tempdir().unwrap();
+    arc(&dir.path().join("data"), &random_tasks(1, 3));
+    // Fewer puzzles, so other puzzle ids; and other tasks under as many ids.
+    arc(&dir.path().join("fewer"), &random_tasks(1, 2));
+    arc(&dir.path().join("other"), &random_tasks(2, 3));
+    let train =
+        [&["train", "arc-small", "--data", "data", "--run-dir", "run"][..], &SMALL].concat();
+    let trained = stdout(dir.path(), &train);
+    let log = std::fs::read_to_string(dir.path().join("run/train.log")).unwrap();
+    for text in [&trained, &log] {
+        assert!(text.contains("copy of the input") && text.contains("tasks solved"), "{text}");
+    }
+    let read = |path: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(dir.path().join(path)).unwrap()).unwrap()
+    };
+    let closing = read("run/eval/eval.json");
+    assert_eq!(closing["examples"], 12);
+
+    let json = stdout(dir.path(), &["eval", "run", "--json", "--output", "again"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    for key in ["model", "identity_baseline", "official", "act_steps", "data_digest"] {
+        assert_eq!(json[key], closing[key], "{key}");
+    }
+    assert_eq!(json, read("again/eval.json"));
+    assert!(json["identity_baseline"]["cell_accuracy"].is_f64());
+    let answers = std::fs::read_to_string(dir.path().join("again/predictions.jsonl")).unwrap();
+    assert_eq!(answers.lines().count(), 12);
+
+    let checkpoint = "run/checkpoints/hrm_arc_final.safetensors";
+    let table = stdout(dir.path(), &["eval", checkpoint, "--split", "train", "--limit", "5"]);
+    assert!(table.contains("split train of") && table.contains("5 of 12 examples"), "{table}");
+
+    let fewer = refusal(dir.path(), &["eval", "run", "--data", "fewer"]);
+    assert!(fewer.contains("5 puzzle ids, but the model has embeddings for 7"), "{fewer}");
+    let other = refusal(dir.path(), &["eval", "run", "--data", "other"]);
+    assert!(other.contains("was trained on data with digest"), "{other}");
+    let split = refusal(dir.path(), &["eval", "run", "--split", "dev"]);
+    assert!(split.contains("no split \"dev\"; there is test, train"), "{split}");
+    let empty = refusal(dir.path(), &["eval", "fewer"]);
+    assert!(empty.contains("there is no checkpoint in this folder"), "{empty}");
+}
+
+#[test]
+fn plan_adds_up_and_says_where_its_time_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    arc(&dir.path().join("data"), &random_tasks(1, 3));
+    let settings = [&["plan", "--data", "data", "--vram", "64MiB"][..], &SMALL].concat();
+    let settings: Vec<&str> = settings.iter().map(|s| &**s).collect();
+    let json = stdout(dir.path(), &[&settings[..], &["--json"]].concat());
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    let memory = plan["memory_bytes"].as_object().unwrap();
+    let sum: u64 = memory.values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(plan["total_bytes"], sum);
+    assert_eq!(plan["puzzle_embedding_parameters"], 7 * 32);
+    assert!(plan["largest_batch"].as_u64().unwrap() > 4);
+    assert!(plan["step_s_basis"].as_str().unwrap().contains("measured now"));
+    let table = stdout(dir.path(), &settings);
+    assert!(table.contains("weights") && table.contains("at least"), "{table}");
+    let error = refusal(dir.path(), &["plan", "arc-small"]);
+    assert!(error.contains("not built yet"), "{error}");
+}
+
+#[test]
+fn devices_name_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let json: Value = serde_json::from_str(&stdout(dir.path(), &["devices", "--json"])).unwrap();
+    assert_eq!(json["devices"][0]["name"], "cpu");
+    assert!(json["missing"][0].as_str().unwrap().starts_with("cuda"));
+    assert!(stdout(dir.path(), &["devices"]).contains("missing  cuda"));
+}
+
+#[test]
+fn bench_refuses_an_unknown_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = refusal(dir.path(), &["bench", "--shape", "b1"]);
+    assert!(error.contains("choose from b32-s81-h128, b8-s81-h512, b2-s900-h128"), "{error}");
+}
