@@ -7,65 +7,40 @@ pub mod par;
 pub mod scratch;
 pub mod simd;
 
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
-use super::arena::ALIGN_BYTES;
+use memmap2::{MmapOptions, MmapRaw};
+
 use crate::{Error, Result};
 
-/// The arena's regions as host allocations, zeroed by the operating system on first touch.
+/// The arena's regions as anonymous mappings: zero, and not in memory before they are touched.
 #[derive(Default)]
 pub(super) struct Memory {
-    regions: Mutex<Vec<Arc<Region>>>,
-}
-
-struct Region {
-    start: NonNull<u8>,
-    layout: std::alloc::Layout,
-}
-
-// SAFETY: a region is plain memory; who may touch which bytes is decided by `Buffer`'s borrow
-// count, which is atomic.
-unsafe impl Send for Region {}
-// SAFETY: as above.
-unsafe impl Sync for Region {}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `Memory::add` with this layout; ranges hold an `Arc` of the region.
-        unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) }
-    }
+    regions: Mutex<Vec<Arc<MmapRaw>>>,
 }
 
 impl Memory {
     pub(super) fn add(&self, region: usize, bytes: usize) -> Result<()> {
-        let too_much = || Error::Device {
+        let map = MmapOptions::new().len(bytes.max(1)).map_anon().map_err(|e| Error::Device {
             device: "cpu".into(),
-            what: format!(
-                "out of memory: {bytes} bytes asked for (`hrm plan` shows what a run needs)"
-            ),
-        };
-        let layout = std::alloc::Layout::from_size_align(bytes.max(ALIGN_BYTES), ALIGN_BYTES)
-            .map_err(|_| too_much())?;
-        // SAFETY: the layout has a non-zero size.
-        let start =
-            NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or_else(too_much)?;
+            what: format!("{bytes} bytes asked for: {e} (`hrm plan` shows what a run needs)"),
+        })?;
         let mut regions = super::lock(&self.regions);
         assert_eq!(regions.len(), region, "regions are added in order");
-        regions.push(Arc::new(Region { start, layout }));
+        regions.push(Arc::new(map.into()));
         Ok(())
     }
 
     pub(super) fn range(&self, region: usize, offset: usize, bytes: usize) -> Result<Range> {
         let region = super::lock(&self.regions)[region].clone();
-        assert!(offset + bytes <= region.layout.size(), "arena place outside its region");
+        assert!(offset + bytes <= region.len(), "arena place outside its region");
         Ok(Range { region, offset, bytes })
     }
 }
 
 /// Bytes of a region that one live `Buffer` owns.
 pub struct Range {
-    region: Arc<Region>,
+    region: Arc<MmapRaw>,
     offset: usize,
     bytes: usize,
 }
@@ -77,9 +52,9 @@ impl Range {
     /// No exclusive reference to these bytes may exist while the result lives.
     pub(crate) unsafe fn slice(&self, at: usize, len: usize) -> &[u8] {
         assert!(at + len <= self.bytes, "view outside its buffer");
-        // SAFETY: inside the region by the assertion here and the one in `Memory::range`; zeroed
-        // at allocation, so initialised; the caller vouches for aliasing.
-        unsafe { std::slice::from_raw_parts(self.region.start.as_ptr().add(self.offset + at), len) }
+        // SAFETY: inside the region by the assertion here and the one in `Memory::range`; a new
+        // mapping is zero, so initialised; the caller vouches for aliasing.
+        unsafe { std::slice::from_raw_parts(self.region.as_mut_ptr().add(self.offset + at), len) }
     }
 
     /// As [`Range::slice`], exclusively.
@@ -91,7 +66,7 @@ impl Range {
         assert!(at + len <= self.bytes, "view outside its buffer");
         // SAFETY: as in `slice`.
         unsafe {
-            std::slice::from_raw_parts_mut(self.region.start.as_ptr().add(self.offset + at), len)
+            std::slice::from_raw_parts_mut(self.region.as_mut_ptr().add(self.offset + at), len)
         }
     }
 }

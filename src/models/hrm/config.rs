@@ -77,7 +77,7 @@ impl Config {
         if let Some((name, _)) = positive.iter().find(|(_, n)| *n == 0) {
             return Err(Error::invalid(format!("model.{name} is 0; it must be at least 1")));
         }
-        if self.hidden_size % self.num_heads != 0 || self.head_dim() % 4 != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_heads) || !self.head_dim().is_multiple_of(4) {
             return Err(Error::invalid(format!(
                 "model.hidden_size={} over model.num_heads={} gives heads of width {}; the width \
                  must be a whole multiple of 4",
