@@ -21,8 +21,21 @@ const MIB: f64 = (1 << 20) as f64;
 const PROBE_ROWS: usize = 4096;
 const LARGEST_BATCH: usize = 1 << 20;
 
-/// Bytes by purpose, in the order of [`Purpose::ALL`].
-type Bytes = [usize; Purpose::ALL.len()];
+/// What a run takes at its peak.
+struct Needed {
+    /// By purpose, in the order of [`Purpose::ALL`].
+    bytes: [usize; Purpose::ALL.len()],
+    /// Holes between tensors that cannot be used at the peak.
+    gaps_bytes: usize,
+    /// Of matrix products in one step.
+    matmul_flops: f64,
+}
+
+impl Needed {
+    fn total_bytes(&self) -> usize {
+        self.bytes.iter().sum::<usize>() + self.gaps_bytes
+    }
+}
 
 pub fn run(args: args::PlanArgs) -> Result<()> {
     start_threads(args.threads)?;
@@ -39,8 +52,11 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     };
     config.data.canvas = data.canvas();
     let (shape, options) = (setup::model(&config, &data), setup::options(&config));
-    let (bytes, matmul_flops) = needed(&shape, options)?;
-    let total: usize = bytes.iter().sum();
+    let needed = needed(&shape, options)?;
+    let (total, matmul_flops) = (needed.total_bytes(), needed.matmul_flops);
+    let names = Purpose::ALL.iter().map(|p| p.name());
+    let memory: Vec<(&str, usize)> =
+        names.zip(needed.bytes).chain([("gaps", needed.gaps_bytes)]).collect();
     let model = Hrm::new(&Device::shape_only(), shape.clone(), options.dtype, options.seed)?;
     let (dense, puzzle) = (model.params.elems(), model.trainable_elems() - model.params.elems());
 
@@ -63,9 +79,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         options.dtype
     );
     if args.json {
-        let names = Purpose::ALL.iter().map(|p| p.name());
         let memory: serde_json::Map<_, _> =
-            names.zip(bytes).map(|(name, n)| (name.to_owned(), json!(n))).collect();
+            memory.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect();
         let plan = json!({
             "parameters": dense,
             "puzzle_embedding_parameters": puzzle,
@@ -96,15 +111,10 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         shape.positions(),
         matmul_flops / 1e9
     );
-    for (purpose, n) in Purpose::ALL.iter().zip(bytes) {
-        let _ = writeln!(text, "memory       {:<12}{:>10.1} MiB", purpose.name(), n as f64 / MIB);
+    for (name, n) in memory {
+        let _ = writeln!(text, "memory       {name:<12}{:>10.1} MiB", n as f64 / MIB);
     }
-    let _ = writeln!(
-        text,
-        "memory       {:<12}{:>10.1} MiB, exact for tensors",
-        "total",
-        total as f64 / MIB
-    );
+    let _ = writeln!(text, "memory       total       {:>10.1} MiB", total as f64 / MIB);
     let fits = match largest {
         Some(n) => format!("train.batch_size={n}"),
         None => "not even train.batch_size=1".into(),
@@ -116,23 +126,26 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     Ok(())
 }
 
-/// Peak bytes of a run by purpose, validation's buffers included, and the flops of one step.
-fn needed(shape: &hrm::Config, options: Options) -> Result<(Bytes, f64)> {
+/// A step on the device without memory, and the buffers that validation keeps besides.
+fn needed(shape: &hrm::Config, options: Options) -> Result<Needed> {
     let (usage, cost) = Trainer::plan(shape.clone(), options)?;
     let device = Device::shape_only();
     let model = Hrm::new(&device, shape.clone(), options.dtype, options.seed)?;
     let before = device.usage().now_bytes;
     let _evaluator = Evaluator::new(&model)?;
     let after = device.usage().now_bytes;
-    let bytes = std::array::from_fn(|i| usage.peak_bytes[i] + after[i] - before[i]);
-    Ok((bytes, cost.matmul_flops))
+    Ok(Needed {
+        bytes: std::array::from_fn(|i| usage.peak_bytes[i] + after[i] - before[i]),
+        gaps_bytes: usage.span_bytes - usage.peak_total_bytes(),
+        matmul_flops: cost.matmul_flops,
+    })
 }
 
 /// The largest `train.batch_size` whose peak fits in `room` bytes.
 fn largest_batch(shape: &hrm::Config, options: Options, room: usize) -> Result<Option<usize>> {
     let fits = |batch_size: usize| -> Result<bool> {
         let shape = hrm::Config { batch_size, ..shape.clone() };
-        Ok(needed(&shape, options)?.0.iter().sum::<usize>() <= room)
+        Ok(needed(&shape, options)?.total_bytes() <= room)
     };
     if !fits(1)? {
         return Ok(None);
@@ -151,7 +164,7 @@ fn largest_batch(shape: &hrm::Config, options: Options, room: usize) -> Result<O
 /// 1,234,567
 fn grouped(n: usize) -> String {
     let digits = n.to_string();
-    let comma = |i: usize| i > 0 && (digits.len() - i) % 3 == 0;
+    let comma = |i: usize| i > 0 && (digits.len() - i).is_multiple_of(3);
     let spread = digits.chars().enumerate().map(|(i, c)| (comma(i), c));
     spread.flat_map(|(comma, c)| comma.then_some(',').into_iter().chain([c])).collect()
 }
@@ -196,7 +209,7 @@ mod tests {
         let room = 100 << 20;
         let total = |batch_size| {
             let shape = hrm::Config { batch_size, ..shape.clone() };
-            needed(&shape, options).unwrap().0.iter().sum::<usize>()
+            needed(&shape, options).unwrap().total_bytes()
         };
         let largest = largest_batch(&shape, options, room).unwrap().unwrap();
         assert!(total(largest) <= room && total(largest + 1) > room, "{largest}");
