@@ -214,13 +214,11 @@ fn head_forward<E: Float>(
             for ((lse, max), total) in lse.iter_mut().zip(&*max).zip(&*total) {
                 *lse = (max + total.log2()) * std::f32::consts::LN_2;
             }
-            for ((t, sums), total) in queries.zip(sums.chunks_exact(hd)).zip(&*total) {
+            let factor = |i: usize| 1.0 / total[i];
+            rows::store(sums, hd, factor, Mode::Set, |i| {
                 // SAFETY: as above.
-                let y = unsafe { y.piece(head.y_start() + t * d.c(), hd) };
-                for (y, sum) in y.iter_mut().zip(sums) {
-                    *y = E::from_f32(sum / total);
-                }
-            }
+                unsafe { y.piece(head.y_start() + (queries.start + i) * d.c(), hd) }
+            });
         });
     });
 }

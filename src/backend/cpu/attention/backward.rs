@@ -44,20 +44,20 @@ pub fn backward<E: Float>(
                 rows::rotate_back(hd, rope, dk);
             }
             for (part, d) in [(Part::Q, dq), (Part::K, dk), (Part::V, dv)] {
-                for (t, d) in d.chunks_exact(hd).enumerate() {
-                    let from = head.qkv_start(part) + t * 3 * dims.c();
-                    // SAFETY: rows of this head, which no other task touches.
-                    store(d, mode, unsafe { dqkv.piece(from, hd) });
-                }
+                let start = head.qkv_start(part);
+                rows::store(
+                    d,
+                    hd,
+                    |_| 1.0,
+                    mode,
+                    |i| {
+                        // SAFETY: rows of this head, which no other task touches.
+                        unsafe { dqkv.piece(start + i * 3 * dims.c(), hd) }
+                    },
+                );
             }
         });
     });
-}
-
-fn store<E: Float>(d: &[f32], mode: Mode, to: &mut [E]) {
-    for (to, d) in to.iter_mut().zip(d) {
-        *to = E::from_f32(if mode == Mode::Add { to.to_f32() + d } else { *d });
-    }
 }
 
 fn head_backward<E: Float>(

@@ -7,16 +7,19 @@ use multiversion::multiversion;
 
 use super::Rope;
 use crate::backend::Mode;
+use crate::backend::cpu::simd;
 use crate::dtype::Float;
 
 pub(super) const LANES: usize = 16;
 
-/// 2^x to about one unit of the last place, 0 below 2^-126. For x up to 127.
+/// 2^x to about one unit of the last place, at least 2^-126. For x up to 127.
 #[inline(always)]
 fn exp2(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which then is the low bits of the sum.
     const SHIFT: f32 = 12_582_912.0;
-    let shifted = x.max(-126.0) + SHIFT;
+    // Not `max`, which would lose a NaN.
+    let x = if x < -126.0 { -126.0 } else { x };
+    let shifted = x + SHIFT;
     let r = x - (shifted - SHIFT);
     let p = 1.535_336_2e-4f32;
     let p = p.mul_add(r, 1.339_887_5e-3);
@@ -26,8 +29,30 @@ fn exp2(x: f32) -> f32 {
     let p = p.mul_add(r, 6.931_472e-1);
     let p = p.mul_add(r, 1.0);
     // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
-    let y = p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    if x < -126.0 { 0.0 } else { y }
+    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
+}
+
+/// As `E::from_f32`, but spends nothing on a NaN with all bits set.
+#[inline(always)]
+fn round<E: Float>(x: f32) -> E {
+    if size_of::<E>() == 2 {
+        let bits = x.to_bits();
+        let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) >> 16;
+        bytemuck::cast(rounded as u16)
+    } else {
+        E::from_f32(x)
+    }
+}
+
+/// Sixteen lanes combined two by two.
+#[inline(always)]
+fn tree(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
+    for width in [8, 4, 2, 1] {
+        for i in 0..width {
+            lanes[i] = combine(lanes[i], lanes[i + width]);
+        }
+    }
+    lanes[0]
 }
 
 /// One block of keys into the running softmax of some queries: `weights` = e^(score - maximum),
@@ -43,6 +68,7 @@ pub(super) fn softmax<E: Float>(
     sums: &mut [f32],
     weights: &mut [E],
 ) {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
     let hd = sums.len() / max.len();
     let rows = s.chunks_exact(width).zip(weights.chunks_exact_mut(width));
     let state = max.iter_mut().zip(total).zip(sums.chunks_exact_mut(hd));
@@ -51,20 +77,20 @@ pub(super) fn softmax<E: Float>(
         let mut lanes = [before; LANES];
         for s in s.as_chunks::<LANES>().0 {
             for (lane, &s) in lanes.iter_mut().zip(s) {
-                *lane = if s > *lane { s } else { *lane };
+                *lane = larger(*lane, s);
             }
         }
-        *max = lanes.iter().fold(before, |a, &b| if b > a { b } else { a });
+        *max = tree(lanes, larger);
         let mut lanes = [0.0; LANES];
         let blocks = s.as_chunks::<LANES>().0.iter().zip(weights.as_chunks_mut::<LANES>().0);
         for (s, weights) in blocks {
             for ((lane, &s), weight) in lanes.iter_mut().zip(s).zip(weights) {
                 let p = exp2(s - *max);
                 *lane += p;
-                *weight = E::from_f32(p);
+                *weight = round(p);
             }
         }
-        let sum = tree(lanes);
+        let sum = tree(lanes, |a, b| a + b);
         if mode == Mode::Set {
             *total = sum;
         } else {
@@ -73,16 +99,6 @@ pub(super) fn softmax<E: Float>(
             sums.iter_mut().for_each(|x| *x *= shrink);
         }
     }
-}
-
-#[inline(always)]
-fn tree(mut lanes: [f32; LANES]) -> f32 {
-    for width in [8, 4, 2, 1] {
-        for i in 0..width {
-            lanes[i] += lanes[i + width];
-        }
-    }
-    lanes[0]
 }
 
 /// Weights and their gradient, a row per key, a column per query:
@@ -107,8 +123,8 @@ pub(super) fn softmax_backward<E: Float>(
         for (((s, dp), (p, ds)), (lse, delta)) in scores.zip(outputs).zip(lse.iter().zip(delta)) {
             for i in 0..LANES {
                 let weight = exp2(s[i] - lse[i]);
-                p[i] = E::from_f32(weight);
-                ds[i] = E::from_f32(weight * (dp[i] - delta[i]) * scale);
+                p[i] = round(weight);
+                ds[i] = round(weight * (dp[i] - delta[i]) * scale);
             }
         }
     }
@@ -117,6 +133,17 @@ pub(super) fn softmax_backward<E: Float>(
 /// `out` = rope(x), a row per token; rows of x are `stride` apart.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
+    // Widths known to the compiler become straight vector code.
+    match hd {
+        16 => rotate_rows(x, stride, 16, rope, out),
+        32 => rotate_rows(x, stride, 32, rope, out),
+        64 => rotate_rows(x, stride, 64, rope, out),
+        _ => rotate_rows(x, stride, hd, rope, out),
+    }
+}
+
+#[inline(always)]
+fn rotate_rows<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
     let half = hd / 2;
     let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
     for ((x, out), (cos, sin)) in x.chunks(stride).zip(out.chunks_exact_mut(hd)).zip(tables) {
@@ -128,11 +155,8 @@ pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, ou
         let (sin1, sin2) = (&sin[..half], &sin[half..][..half]);
         for i in 0..half {
             let (x1, x2) = (x1[i].to_f32(), x2[i].to_f32());
-            out1[i] = E::from_f32(x1 * cos1[i] - x2 * sin1[i]);
-        }
-        for i in 0..half {
-            let (x1, x2) = (x1[i].to_f32(), x2[i].to_f32());
-            out2[i] = E::from_f32(x2 * cos2[i] + x1 * sin2[i]);
+            out1[i] = round(x1 * cos1[i] - x2 * sin1[i]);
+            out2[i] = round(x2 * cos2[i] + x1 * sin2[i]);
         }
     }
 }
@@ -159,7 +183,25 @@ pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn dots<E: Float>(y: &[E], dy: &[E], stride: usize, hd: usize, delta: &mut [f32]) {
     for ((y, dy), delta) in y.chunks(stride).zip(dy.chunks(stride)).zip(delta) {
-        *delta = crate::backend::cpu::simd::dot(&y[..hd], &dy[..hd]);
+        *delta = simd::dot(&y[..hd], &dy[..hd]);
+    }
+}
+
+/// Rows of x, each times its factor, into `out(row)`, set or added.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub(super) fn store<'a, E: Float>(
+    x: &[f32],
+    hd: usize,
+    factor: impl Fn(usize) -> f32,
+    mode: Mode,
+    out: impl Fn(usize) -> &'a mut [E],
+) {
+    for (row, x) in x.chunks_exact(hd).enumerate() {
+        let (factor, out) = (factor(row), out(row).iter_mut().zip(x));
+        match mode {
+            Mode::Set => out.for_each(|(o, x)| *o = E::from_f32(x * factor)),
+            Mode::Add => out.for_each(|(o, x)| *o = E::from_f32(o.to_f32() + x * factor)),
+        }
     }
 }
 
@@ -170,10 +212,11 @@ mod tests {
         for i in 0..40_000 {
             let x = -140.0 + i as f32 * 0.006_3;
             let (got, want) = (super::exp2(x) as f64, (x as f64).exp2());
-            let close = if x < -126.0 { got == 0.0 } else { (got / want - 1.0).abs() < 1.3e-7 };
+            let close = (got / want.max(f64::exp2(-126.0)) - 1.0).abs() < 1.3e-7;
             assert!(close, "2^{x}: {got:e} {want:e}");
         }
-        assert_eq!((super::exp2(0.0), super::exp2(f32::NEG_INFINITY)), (1.0, 0.0));
+        assert_eq!(super::exp2(0.0), 1.0);
+        assert_eq!(super::exp2(f32::NEG_INFINITY), f32::MIN_POSITIVE);
         assert!(super::exp2(f32::NAN).is_nan());
     }
 }

@@ -188,6 +188,19 @@ struct Tile<'a, E, C> {
     cols: usize,
 }
 
+/// The block for each `$i` below `$n`, written out: the accumulators stay in registers only where
+/// every index is a constant.
+macro_rules! each {
+    ($i:ident < V, $block:block) => { each!($i < V, $block, 0 1) };
+    ($i:ident < R, $block:block) => { each!($i < R, $block, 0 1 2 3 4 5 6 7 8 9 10 11 12 13) };
+    ($i:ident < $n:ident, $block:block, $($literal:literal)+) => {$(
+        if $literal < $n {
+            let $i: usize = $literal;
+            $block
+        }
+    )+};
+}
+
 macro_rules! by_height {
     ($self:ident, $rows:ident, $vectors:literal: $($r:literal)+) => {
         match $rows {
@@ -221,31 +234,29 @@ impl<E: Float, C: Float> Tile<'_, E, C> {
             unsafe {
                 let b_v: [__m512i; V] =
                     std::array::from_fn(|v| _mm512_loadu_si512(b.add(v * LANES).cast()));
-                for (r, sums) in sums.iter_mut().enumerate() {
+                each!(r < R, {
                     let a_r = a.add(r * self.a_row_bytes).cast::<i32>().read_unaligned();
                     let a_r = _mm512_set1_epi32(a_r);
-                    for (sum, b) in sums.iter_mut().zip(b_v) {
-                        *sum = mul_add::<E>(*sum, a_r, b);
-                    }
-                }
+                    each!(v < V, { sums[r][v] = mul_add::<E>(sums[r][v], a_r, b_v[v]) });
+                });
                 a = a.add(self.a_unit_bytes);
                 b = b.add(V * LANES);
             }
         }
         if self.half_unit {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the last bf16 of the row; the packed unit has zeros beside it.
-                unsafe {
+            // SAFETY: the last bf16 of each row; the packed unit has zeros beside it.
+            unsafe {
+                each!(r < R, {
                     let a_r = a.add(r * self.a_row_bytes).cast::<u16>().read_unaligned();
                     let a_r = _mm512_set1_epi32(a_r as i32);
-                    for (v, sum) in sums.iter_mut().enumerate() {
+                    each!(v < V, {
                         let b_v = _mm512_loadu_si512(b.add(v * LANES).cast());
-                        *sum = mul_add::<E>(*sum, a_r, b_v);
-                    }
-                }
+                        sums[r][v] = mul_add::<E>(sums[r][v], a_r, b_v);
+                    });
+                });
             }
         }
-        for v in 0..V {
+        each!(v < V, {
             let mask = lanes(self.cols - v * LANES);
             let alpha = _mm512_set1_ps(self.alpha);
             let bias = match self.bias {
@@ -253,18 +264,18 @@ impl<E: Float, C: Float> Tile<'_, E, C> {
                 Some(bias) => unsafe { load(bias.as_ptr().add(v * LANES), mask) },
                 None => _mm512_setzero_ps(),
             };
-            for (r, sums) in sums.iter().enumerate() {
-                // SAFETY: row r and the masked columns are inside C.
-                unsafe {
+            // SAFETY: the rows and the masked columns are inside C.
+            unsafe {
+                each!(r < R, {
                     let c = self.c.at(r, v * LANES);
-                    let mut sum = _mm512_fmadd_ps(sums[v], alpha, bias);
+                    let mut sum = _mm512_fmadd_ps(sums[r][v], alpha, bias);
                     if self.mode == Mode::Add {
                         sum = _mm512_add_ps(load(c, mask), sum);
                     }
                     store(c, mask, sum);
-                }
+                });
             }
-        }
+        });
     }
 }
 
@@ -296,6 +307,9 @@ unsafe fn load<E: Float>(from: *const E, mask: __mmask16) -> __m512 {
     }
 }
 
+/// All lanes: an unmasked access is much faster.
+const ALL: __mmask16 = !0;
+
 /// # Safety
 /// The masked lanes at `to` are writable.
 #[inline]
@@ -305,9 +319,15 @@ unsafe fn store<E: Float>(to: *mut E, mask: __mmask16, x: __m512) {
     unsafe {
         if is_bf16::<E>() {
             let halves = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x));
-            _mm256_mask_storeu_epi16(to.cast(), mask, halves);
+            match mask {
+                ALL => _mm256_storeu_si256(to.cast(), halves),
+                _ => _mm256_mask_storeu_epi16(to.cast(), mask, halves),
+            }
         } else {
-            _mm512_mask_storeu_ps(to.cast(), mask, x);
+            match mask {
+                ALL => _mm512_storeu_ps(to.cast(), x),
+                _ => _mm512_mask_storeu_ps(to.cast(), mask, x),
+            }
         }
     }
 }
