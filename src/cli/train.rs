@@ -5,11 +5,11 @@ use std::path::Path;
 use super::args;
 use super::eval::{self, Job};
 use super::plan::{Planned, plan};
-use crate::Result;
 use crate::train::checkpoint::Reader;
 use crate::train::log::Log;
 use crate::train::run_folder::RunFolder;
 use crate::train::{run, setup, signal, trainer::Trainer, validate};
+use crate::{Error, Result};
 
 /// Examples that the closing evaluation answers at most; `hrm eval` answers all.
 const CLOSING_EXAMPLES: usize = 1_000;
@@ -31,6 +31,13 @@ pub fn run(args: args::Train) -> Result<()> {
     let mib = memory.peak_total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
     let outcome = run::run(&plan, &folder, data.clone(), &device, &mut log)?;
+    if signal::asked_to_stop() {
+        let dir = folder.dir().display();
+        return Err(Error::Interrupted(format!(
+            "interrupted; training is complete and saved. To see its result: hrm eval {dir}"
+        )));
+    }
+    signal::stop_at_once_from_now_on();
     if outcome.best_val_loss.is_finite() {
         let (step, loss) = (outcome.best_step, outcome.best_val_loss);
         log.say(&format!("best validation loss {loss:.4} at step {step}"))?;

@@ -24,6 +24,11 @@ pub fn install() -> Result<()> {
     installed.clone().map_err(|e| Error::invalid(format!("cannot handle signals: {e}")))
 }
 
+/// Nothing is left to save: the next signal ends the process.
+pub fn stop_at_once_from_now_on() {
+    ASKED.store(true, Ordering::SeqCst);
+}
+
 /// Whether to stop after the step at hand.
 pub fn asked_to_stop() -> bool {
     ASKED.load(Ordering::SeqCst)
