@@ -49,7 +49,9 @@ pub(super) fn check(config: &Config) -> Result<()> {
     for (key, value) in below_one {
         require((0.0..1.0).contains(&value), key, value, "must be at least 0 and below 1")?;
     }
-    if m.hidden_size % m.num_heads != 0 || (m.hidden_size / m.num_heads) % 4 != 0 {
+    if !m.hidden_size.is_multiple_of(m.num_heads)
+        || !(m.hidden_size / m.num_heads).is_multiple_of(4)
+    {
         return Err(Error::invalid(format!(
             "model.hidden_size={} does not divide into model.num_heads={} heads whose width is a \
              multiple of 4",

@@ -12,6 +12,8 @@ use crate::{Error, Result};
 
 /// Plain lines are at least this far apart.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// After this long without one, a step is worth a line: it must not look hung.
+const SILENCE: Duration = Duration::from_secs(15);
 
 pub struct Log {
     path: PathBuf,
@@ -53,6 +55,19 @@ impl Log {
         let line = format!("{seconds:10.1}s  {text}\n");
         let written = self.file.write_all(line.as_bytes());
         written.map_err(Error::io(&self.path, "write the log"))
+    }
+
+    /// A step is done and there is nothing to report about it.
+    pub fn tick(&mut self, step: u64, total: u64) -> Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+            return Ok(());
+        }
+        if self.last_line.unwrap_or(self.started).elapsed() >= SILENCE {
+            self.last_line = Some(Instant::now());
+            return self.say(&format!("step {step:>6}/{total}"));
+        }
+        Ok(())
     }
 
     /// The bar on a terminal, otherwise a line if the last one is some seconds ago.

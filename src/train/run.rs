@@ -4,11 +4,15 @@
 //! Invariant: what a checkpoint of step k holds is a function of the plan and k alone, whatever was
 //! interrupted, killed or saved before. Times appear in metrics, never in the state.
 
+mod report;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+
+use report::Clock;
 
 use super::checkpoint::{self, Meta, State};
 use super::log::Log;
@@ -23,7 +27,6 @@ use super::validate::Validator;
 use super::{setup, signal};
 use crate::backend::Device;
 use crate::data::{BatchOptions, DataSet, Loader, Position};
-use crate::ops::act_halt::metric;
 use crate::track::jsonl::Jsonl;
 use crate::{Error, Result};
 
@@ -75,15 +78,6 @@ struct Run<'a> {
     /// Step of the newest checkpoint of any name, and of the newest step checkpoint.
     saved: u64,
     step_saved: u64,
-}
-
-/// Time spent since the last line of metrics.
-#[derive(Clone, Copy, Default)]
-struct Clock {
-    steps: u64,
-    rows: usize,
-    total_ms: f64,
-    wait_ms: f64,
 }
 
 impl<'a> Run<'a> {
@@ -168,7 +162,10 @@ impl<'a> Run<'a> {
                 return self.interrupted();
             }
             let every = self.plan.config.train.checkpoint_every;
-            if every > 0 && self.state.step % every == 0 && self.state.step != self.step_saved {
+            if every > 0
+                && self.state.step.is_multiple_of(every)
+                && self.state.step != self.step_saved
+            {
                 self.save_step()?;
             }
             if self.is_over() {
@@ -179,9 +176,10 @@ impl<'a> Run<'a> {
             }
             self.step()?;
             let step = self.state.step;
-            if step % self.plan.config.train.log_every == 0 || step == total {
+            if step.is_multiple_of(self.plan.config.train.log_every) || step == total {
                 self.write_metrics()?;
             }
+            self.log.tick(step, total)?;
         }
     }
 
@@ -227,53 +225,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn line_head(&self) -> Map<String, Value> {
-        let epoch = (self.state.samples as f64 / self.rows_per_pass.max(1.0)) as u64;
-        let head = [("step", self.state.step), ("epoch", epoch), ("samples", self.state.samples)];
-        head.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
-    }
-
-    fn write_metrics(&mut self) -> Result<()> {
-        let sums = std::mem::take(&mut self.pending);
-        let clock = std::mem::take(&mut self.clock);
-        let steps = clock.steps.max(1) as f64;
-        let (step, lr) = (self.state.step, self.rates(self.state.step).lr);
-        let step_ms = clock.total_ms / steps;
-        let samples_per_s = clock.rows as f64 / clock.total_ms.max(1e-9) * 1e3;
-        let mut line = self.line_head();
-        sums.write("", &mut line);
-        for (name, value) in [
-            ("grad_norm", json!(sums.grad_norm())),
-            ("lr", json!(lr)),
-            ("step_ms", json!(step_ms)),
-            ("data_wait_ms", json!(clock.wait_ms / steps)),
-            ("samples_per_s", json!(samples_per_s)),
-            ("mem_bytes", json!(self.device.usage().span_bytes)),
-        ] {
-            line.insert(name.into(), value);
-        }
-        self.metrics.write(line)?;
-        let exact = or_dash(sums.of_halted(metric::EXACT_ACCURACY));
-        let act_steps = or_dash(sums.of_halted(metric::STEPS));
-        let common = format!("lm {:.4}  exact {exact}  act {act_steps}", sums.lm_loss());
-        let total = self.schedule.total_steps;
-        let eta_s = total.saturating_sub(step) as f64 * step_ms / 1e3;
-        self.log.progress(step, &format!("{common}  {samples_per_s:.1} samples/s"), || {
-            format!(
-                "step {step:>6}/{total}  {common}  grad {:.2}  lr {lr:.1e}  step_ms {step_ms:.1}  \
-                 {samples_per_s:.1} samples/s  ETA {}",
-                sums.grad_norm(),
-                duration(eta_s)
-            )
-        })
-    }
-
     fn validation_is_due(&self) -> bool {
         let (step, every) = (self.state.step, self.plan.config.train.eval_every);
         let at_end = step == self.schedule.total_steps;
         self.validator.is_some()
             && step != self.state.validated
-            && (at_end || (every > 0 && step % every == 0))
+            && (at_end || (every > 0 && step.is_multiple_of(every)))
     }
 
     /// False: a signal came first.
@@ -283,22 +240,8 @@ impl<'a> Run<'a> {
         let Some(sums) = validator.run(&self.trainer, signal::asked_to_stop)? else {
             return Ok(false);
         };
-        let seconds = start.elapsed().as_secs_f64();
-        let mut line = self.line_head();
-        sums.write("val_", &mut line);
-        // In evaluation there is no second Q target.
-        line.shift_remove("val_q_continue_loss");
-        line.insert("val_samples".into(), json!(sums.rows as u64));
-        line.insert("val_samples_per_s".into(), json!(sums.rows / seconds));
-        self.metrics.write(line)?;
+        self.report_validation(&sums, start.elapsed().as_secs_f64())?;
         let (step, loss) = (self.state.step, sums.lm_loss());
-        self.log.say(&format!(
-            "validation step {step}  lm {loss:.4}  accuracy {:.4}  exact {:.4}  ({} examples, {})",
-            sums.of_halted(metric::ACCURACY),
-            sums.of_halted(metric::EXACT_ACCURACY),
-            sums.rows,
-            duration(seconds)
-        ))?;
         self.state.validated = step;
         if loss < self.state.best_val_loss {
             (self.state.best_val_loss, self.state.best_step) = (loss, step);
@@ -366,18 +309,4 @@ fn was_written_by(state: &State, line: &Value) -> bool {
     let is_validation = line.get("val_lm_loss").is_some();
     let until = if is_validation { state.validated } else { state.step };
     line["step"].as_u64().is_some_and(|step| step <= until)
-}
-
-/// No row halted in these steps: there is nothing to say about them.
-fn or_dash(x: f64) -> String {
-    if x.is_nan() { "-".into() } else { format!("{x:.3}") }
-}
-
-fn duration(seconds: f64) -> String {
-    let s = seconds.round() as u64;
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
-    }
 }

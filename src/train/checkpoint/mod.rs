@@ -107,12 +107,10 @@ pub(super) fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> 
     let mut builder = tempfile::Builder::new();
     builder.prefix(SAVING_PREFIX);
     #[cfg(unix)]
-    {
+    let builder = {
         use std::os::unix::fs::PermissionsExt;
-        let permissions = std::fs::Permissions::from_mode(0o666);
-        return builder.permissions(permissions).tempfile_in(dir);
-    }
-    #[cfg(not(unix))]
+        builder.permissions(std::fs::Permissions::from_mode(0o666))
+    };
     builder.tempfile_in(dir)
 }
 
