@@ -74,8 +74,10 @@ pub fn run(args: args::Bench) -> Result<()> {
     let mut timings = vec![];
     for name in &names {
         for dtype in ["f32", "bf16"] {
-            eprintln!("timing {name} {dtype}");
-            timings.push(in_own_process(&format!("{name}/{dtype}"), &args)?);
+            eprint!("{name} hrm {dtype} ... ");
+            let timing = in_own_process(&format!("{name}/{dtype}"), &args)?;
+            eprintln!("{:.1} ms", timing.step_ms);
+            timings.push(timing);
         }
     }
     let torch = if args.no_python { Err("--no-python".into()) } else { pytorch(&names, &args) };
