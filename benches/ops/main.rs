@@ -15,10 +15,12 @@ use hrm::ops::workloads::{self, Workload};
 use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
 
+type Forward = Box<dyn Fn(&mut Tape, &[Var]) -> Result<Var>>;
+
 /// An op's inputs and its call.
 pub enum Work {
     /// Differentiable: inputs, then forward.
-    Taped(Vec<Tensor>, Box<dyn Fn(&mut Tape, &[Var]) -> Result<Var>>),
+    Taped(Vec<Tensor>, Forward),
     /// A function over given tensors.
     Plain(Box<dyn Fn() -> Result<()>>),
 }
