@@ -1,14 +1,14 @@
 //! A run that is killed, interrupted or threaded differently ends in the same bits.
 
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hrm::rng::{Purpose, Rng};
 
 use crate::lab::{Lab, expect_error, expect_success, stderr};
 
 const PLAN: &[&str] = &[
-    "train.max_steps=24",
+    "train.max_steps=60",
     "train.checkpoint_every=1",
     "train.eval_every=5",
     "train.keep=2",
@@ -19,41 +19,63 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
     [PLAN, more].concat()
 }
 
-/// Kill -9 after random delays and, every third time, while a checkpoint is being written, until a
-/// process gets through.
+/// Runs that are killed with -9 at random moments, and while a checkpoint is being written, until a
+/// process gets through; as many runs as it takes to have met both often enough.
 fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
     let lab = Lab::new();
+    let start = Instant::now();
     expect_success(&lab.train(&[&with(settings)[..], &["--run-dir", "whole"]].concat()));
+    let whole_ms = start.elapsed().as_millis() as u64;
     let mut rng = Rng::new(11, Purpose::Test, settings.len() as u64);
     let (mut kills, mut torn) = (0, 0);
-    loop {
-        let mut child =
-            lab.start_training(&[&with(settings)[..], &["--run-dir", "killed"]].concat());
-        if kills % 3 == 2 {
-            wait_for_saving(&lab, "killed", &mut child);
+    for run in ["killed-0", "killed-1", "killed-2", "killed-3", "killed-4", "killed-5"] {
+        kill_until_one_gets_through(&lab, run, settings, whole_ms, &mut rng, &mut kills, &mut torn);
+        assert_eq!(lab.digest(run), lab.digest("whole"));
+        assert_eq!(lab.metrics(run), lab.metrics("whole"));
+        assert_eq!(lab.checkpoints(run), lab.checkpoints("whole"));
+        let best = "checkpoints/hrm_arc_best.safetensors";
+        assert_eq!(lab.digest(&format!("{run}/{best}")), lab.digest(&format!("whole/{best}")));
+        if kills >= 12 && torn >= 3 {
+            break;
+        }
+    }
+    println!("{kills} kills, {torn} half-written checkpoints left behind");
+    assert!(kills >= 12 && torn >= 3, "{kills} kills, {torn} while saving: too few");
+}
+
+/// Every second process is killed while it saves, the others after a random share of the time that
+/// the uninterrupted run took.
+fn kill_until_one_gets_through(
+    lab: &Lab,
+    run: &'static str,
+    settings: &[&'static str],
+    whole_ms: u64,
+    rng: &mut Rng,
+    kills: &mut u64,
+    torn: &mut usize,
+) {
+    for round in 0.. {
+        assert!(round < 300, "no progress");
+        let mut child = lab.start_training(&[&with(settings)[..], &["--run-dir", run]].concat());
+        if round % 2 == 1 {
+            wait_for_saving(lab, run, &mut child);
         } else {
-            std::thread::sleep(Duration::from_millis(20 + rng.below(300) as u64 + 10 * kills));
+            let most_ms = whole_ms as u32 / 2 + 1;
+            let delay_ms = rng.below(most_ms) as u64 + round * whole_ms / 50;
+            std::thread::sleep(Duration::from_millis(delay_ms));
         }
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{}", stderr(&child.wait_with_output().unwrap()));
-            break;
+            return;
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        kills += 1;
-        if lab.path("killed/checkpoints").exists() {
-            let names = lab.checkpoints("killed");
-            torn += names.iter().filter(|n| n.starts_with(".saving-")).count();
+        *kills += 1;
+        if lab.path(run).join("checkpoints").exists() {
+            let names = lab.checkpoints(run);
+            *torn += names.iter().filter(|n| n.starts_with(".saving-")).count();
         }
-        assert!(kills < 300, "no progress");
     }
-    println!("{kills} kills, {torn} half-written checkpoints left behind");
-    assert!(kills >= 3 && torn >= 1, "{kills} kills, {torn} while saving: too few");
-    assert_eq!(lab.digest("killed"), lab.digest("whole"));
-    assert_eq!(lab.metrics("killed"), lab.metrics("whole"));
-    assert_eq!(lab.checkpoints("killed"), lab.checkpoints("whole"));
-    let best = "checkpoints/hrm_arc_best.safetensors";
-    assert_eq!(lab.digest(&format!("killed/{best}")), lab.digest(&format!("whole/{best}")));
 }
 
 /// Until a half-written checkpoint is there, or the process has ended.
