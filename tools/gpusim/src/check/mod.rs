@@ -1,0 +1,1 @@
+//! Who touched which word when, and whether a barrier lies between.

@@ -1,0 +1,34 @@
+//! Runs a kernel: blocks one after another in an order drawn from the seed, warps from barrier to barrier.
+
+mod launch;
+
+pub use launch::{LaunchConfig, LaunchError, check_launch, run};
+
+use crate::report::{CountersByKernel, Findings};
+
+/// What outlives a launch: the seed, the findings, the counters.
+pub struct Session {
+    /// Varies the order of blocks and warps.
+    pub seed: u64,
+    /// Warp instructions a launch may execute before it counts as an endless loop.
+    pub instruction_budget: u64,
+    /// Follow readers and writers of memory words. Off doubles the speed and finds no races.
+    pub races: bool,
+    pub findings: Findings,
+    pub counters: CountersByKernel,
+    /// Launches so far; part of the seed of each launch's order.
+    pub launches: u64,
+}
+
+impl Session {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            instruction_budget: 20_000_000_000,
+            races: true,
+            findings: Findings::default(),
+            counters: CountersByKernel::new(),
+            launches: 0,
+        }
+    }
+}
