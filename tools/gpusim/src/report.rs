@@ -40,6 +40,14 @@ pub enum Kind {
     Launch,
     /// A host-side use of the API that is an error or undefined.
     Host,
+    /// Two operations of different streams touch the same bytes without an order between them.
+    StreamRace,
+    /// Pinned host memory that changed while a copy from it was pending.
+    HostReuse,
+    /// Valid for a real driver perhaps, but not modelled here, and therefore refused.
+    NotModelled,
+    /// Still allocated when the process ended.
+    Leak,
 }
 
 /// One defect, where it is, and whom it concerns. Fields that do not apply are `None`.

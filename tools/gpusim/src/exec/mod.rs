@@ -5,6 +5,16 @@ mod launch;
 pub use launch::{LaunchConfig, LaunchError, check_launch, run};
 
 use crate::report::{CountersByKernel, Findings};
+use std::ops::Range;
+
+/// Global memory that the last launch touched: merged, sorted ranges, exact to the byte or a little less fine
+/// where that would be endless. The driver holds them against what other streams touch.
+#[derive(Debug, Default)]
+pub struct Touched {
+    pub reads: Vec<Range<u64>>,
+    /// Plain stores and atomics.
+    pub writes: Vec<Range<u64>>,
+}
 
 /// What outlives a launch: the seed, the findings, the counters.
 pub struct Session {
@@ -18,6 +28,8 @@ pub struct Session {
     pub counters: CountersByKernel,
     /// Launches so far; part of the seed of each launch's order.
     pub launches: u64,
+    /// Replaced by each launch.
+    pub touched: Touched,
 }
 
 impl Session {
@@ -29,6 +41,7 @@ impl Session {
             findings: Findings::default(),
             counters: CountersByKernel::new(),
             launches: 0,
+            touched: Touched::default(),
         }
     }
 }
