@@ -40,6 +40,13 @@ __device__ __forceinline__ void cp_async_16(void* to, const void* from, bool val
                  : "memory");
 }
 
+// The same for one 4-byte element: no alignment to ask for, any element order in shared memory.
+__device__ __forceinline__ void cp_async_4(void* to, const void* from, bool valid) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(to)),
+                 "l"(from), "r"(valid ? 4 : 0)
+                 : "memory");
+}
+
 __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 // Waits until at most N of this thread's newest groups are still in flight. Other threads' copies
