@@ -1,0 +1,115 @@
+// attention forward on tensor cores, bf16, HD 16, 32, 64: contract in src/ops/attention/mod.rs.
+#include "common/attention.cuh"
+
+// One tile of keys into the running softmax of 16 queries. Scores are in base 2: s * scale2.
+template <int HD, bool TAIL>
+__device__ __forceinline__ void attend(const u32 (&q)[HD / 16][4], u32 k, u32 v, u32 keys,
+                                       float scale2, float (&max)[2], float (&sum)[2],
+                                       float (&y)[HD / 8][4]) {
+    const float NONE = __uint_as_float(0xff800000u); // -infinity
+    float s[TILE / 8][4] = {};
+#pragma unroll
+    for (u32 j = 0; j < TILE; j += STEP)
+        if (!TAIL || j < keys) mma_rows<HD>(s[j / 8], s[j / 8 + 1], q, k, j);
+    float new_max[2] = {max[0], max[1]};
+#pragma unroll
+    for (int n = 0; n < TILE / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            if (TAIL && 8 * n + threadIdx.x % 4 * 2 + e % 2 >= keys) s[n][e] = NONE;
+            new_max[e / 2] = fmaxf(new_max[e / 2], s[n][e]);
+        }
+    float shift[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        new_max[r] = quad_max(new_max[r]);
+        shift[r] = new_max[r] * scale2;
+        const float shrink = exp2_fast(max[r] * scale2 - shift[r]);
+        max[r] = new_max[r];
+        sum[r] *= shrink;
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) {
+            y[n][2 * r] *= shrink;
+            y[n][2 * r + 1] *= shrink;
+        }
+    }
+#pragma unroll
+    for (u32 j = 0; j < TILE; j += STEP) {
+        if (TAIL && j >= keys) break;
+        u32 p[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float* s2 = &s[j / 8 + i / 2][i % 2 * 2];
+            const float p0 = exp2_fast(s2[0] * scale2 - shift[i % 2]);
+            const float p1 = exp2_fast(s2[1] * scale2 - shift[i % 2]);
+            sum[i % 2] += p0 + p1;
+            p[i] = pack_bf16(p0, p1);
+        }
+        mma_columns<HD>(y, p, v, j);
+    }
+}
+
+template <int HD>
+__device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restrict__ lse,
+                                        const bf16* __restrict__ qkv,
+                                        const float* __restrict__ cos,
+                                        const float* __restrict__ sin, u32 t, u32 nh,
+                                        float scale2) {
+    __shared__ alignas(128) uint4 tiles[2][2][TILE * HD / 8]; // stage; k, v
+    constexpr u32 SIZE = TILE * HD * 2;
+    const Head head = {t, nh, HD};
+    const u32 stride = head.stride();
+    const u32 len = t, first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * STEP;
+    const bf16 *k = qkv + head.part(1), *v = qkv + head.part(2);
+    const u32 shared = shared_address(tiles);
+    const auto tile = [&](u32 j, u32 which) { return shared + (j / TILE % 2 * 2 + which) * SIZE; };
+    const auto copy = [&](u32 j) {
+        copy_tiles<HD>(tile(j, 0), {k + j * stride, stride}, tile(j, 1), {v + j * stride, stride},
+                       len - j);
+    };
+    copy(0);
+
+    u32 q[HD / 16][4];
+    const u32 rows = first < len ? len - first : 0;
+    load_fragment<HD>(q, qkv + head.part(0) + first * stride, stride, rows);
+    if (cos) rotate_fragment<HD>(q, cos + first * HD, sin + first * HD, rows);
+    float y[HD / 8][4] = {}, sum[2] = {};
+    float max[2] = {__uint_as_float(0xff800000u), __uint_as_float(0xff800000u)};
+    for (u32 j = 0; j < len; j += TILE) {
+        cp_async_wait<0>();
+        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, len - j);
+        __syncthreads(); // tile j is complete, and nobody reads the other stage any more
+        if (j + TILE < len) copy(j + TILE);
+        if (rows == 0) continue;
+        const u32 kj = tile(j, 0) + lane_for_rows<HD>(), vj = tile(j, 1) + lane_for_columns<HD>();
+        if (j + TILE <= len)
+            attend<HD, false>(q, kj, vj, TILE, scale2, max, sum, y);
+        else
+            attend<HD, true>(q, kj, vj, len - j, scale2, max, sum, y);
+    }
+    if (rows == 0) return;
+
+    const u32 lane = threadIdx.x % 32;
+    float factor[2];
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        sum[r] = quad_sum(sum[r]);
+        factor[r] = 1.0f / sum[r];
+        const u32 row = first + lane / 4 + 8 * r;
+        if (lane % 4 == 0 && row < len)
+            lse[head.lse() + row] = (max[r] * scale2 + __log2f(sum[r])) * 0.693147180559945f;
+    }
+    bf16* to = y_out + head.y() + static_cast<size_t>(first) * nh * HD;
+    store_fragment<HD>(to, nh * HD, rows, y, factor, false);
+}
+
+#define FORWARD(HD)                                                                                 \
+    extern "C" __global__ void __launch_bounds__(256, 2) attention_fwd_hd##HD##_bf16(               \
+        bf16* y, float* lse, const bf16* qkv, const float* cos, const float* sin, u32 t, u32 nh,    \
+        float scale2) {                                                                             \
+        forward<HD>(y, lse, qkv, cos, sin, t, nh, scale2);                                          \
+    }
+
+FORWARD(16)
+FORWARD(32)
+FORWARD(64)

@@ -1,0 +1,249 @@
+// Parts of the tensor-core attention kernels: a tile of rows in shared memory, RoPE, fragments.
+//
+// A tile is TILE rows of HD bf16. The 16-byte chunks of a row are permuted by the row's place in its
+// group of eight, so that ldmatrix (8 rows, one chunk) and the copies below meet every bank once.
+//
+// RoPE pairs column i with i + HD/2. A thread copies both chunks of a pair and later rotates what it
+// copied itself, in place: between the copy and the rotation no barrier is needed. In fragments both
+// columns of a pair are held by one thread too. cos and sin are (T, HD), halves alike; only the first
+// half is read.
+#pragma once
+#include "common/mma.cuh"
+
+enum : u32 {
+    TILE = 64, // rows of a tile
+    STEP = 16, // rows of a fragment: what one warp owns, and the grain of the tail
+};
+
+// Sizes and places of one call; grid (blocks of rows, NH, B).
+struct Head {
+    u32 t, nh, hd;
+    __device__ __forceinline__ u32 stride() const { return 3 * nh * hd; }
+    __device__ __forceinline__ size_t part(u32 which) const {
+        return static_cast<size_t>(blockIdx.z) * t * stride() + (which * nh + blockIdx.y) * hd;
+    }
+    __device__ __forceinline__ size_t y() const {
+        return (static_cast<size_t>(blockIdx.z) * t * nh + blockIdx.y) * hd;
+    }
+    __device__ __forceinline__ size_t lse() const {
+        return (static_cast<size_t>(blockIdx.z) * nh + blockIdx.y) * t;
+    }
+};
+
+__device__ __forceinline__ float exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// Sum over the four lanes that hold one row of a fragment.
+__device__ __forceinline__ float quad_sum(float x) {
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+__device__ __forceinline__ float quad_max(float x) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+__device__ __forceinline__ float low(u32 pair) { return __uint_as_float(pair << 16); }
+__device__ __forceinline__ float high(u32 pair) { return __uint_as_float(pair & 0xffff0000u); }
+
+// Two columns of the first half and their partners, rotated and rounded.
+__device__ __forceinline__ void rotate(u32& x1, u32& x2, float2 c, float2 s) {
+    const float a0 = low(x1), a1 = high(x1), b0 = low(x2), b1 = high(x2);
+    x1 = pack_bf16(a0 * c.x - b0 * s.x, a1 * c.y - b1 * s.y);
+    x2 = pack_bf16(b0 * c.x + a0 * s.x, b1 * c.y + a1 * s.y);
+}
+
+// ---- tiles ----------------------------------------------------------------------------------------
+
+// Bytes from the start of a tile. `row` may be any row with the same place among eight.
+template <int HD> __device__ __forceinline__ u32 chunk_offset(u32 row, u32 chunk) {
+    constexpr u32 CHUNKS = HD / 8;
+    return (chunk ^ (row / (8 / CHUNKS)) % CHUNKS) * 16;
+}
+
+__device__ __forceinline__ u32 rows_in_steps(u32 rows) {
+    return rows < TILE ? (rows + STEP - 1) / STEP * STEP : u32(TILE);
+}
+
+// Calls f(row, column, offset) for this thread's share of `rows` rows and the chunks of the first
+// half; the partner chunk is at offset ^ HD. Eight lanes have eight rows and one chunk.
+template <int HD, typename F> __device__ __forceinline__ void for_pairs(u32 rows, F f) {
+    constexpr u32 PAIRS = HD / 16;
+    const u32 first = threadIdx.x / (8 * PAIRS) * 8 + threadIdx.x % 8;
+    const u32 chunk = threadIdx.x / 8 % PAIRS, offset = chunk_offset<HD>(first, chunk);
+    for (u32 row = first; row < rows_in_steps(rows); row += blockDim.x / PAIRS)
+        f(row, chunk * 8, row * (HD * 2) + offset);
+}
+
+struct Rows {
+    const bf16* at;
+    u32 stride;
+};
+
+// Starts copying the first `rows` rows of a and b, and zeros up to a whole step.
+template <int HD>
+__device__ __forceinline__ void copy_tiles(u32 to_a, Rows a, u32 to_b, Rows b, u32 rows) {
+    for_pairs<HD>(rows, [&](u32 row, u32 column, u32 offset) {
+        const bool valid = row < rows;
+        const bf16* from_a = a.at + (valid ? row * a.stride + column : 0);
+        const bf16* from_b = b.at + (valid ? row * b.stride + column : 0);
+        cp_async_16(to_a + offset, from_a, valid);
+        cp_async_16(to_a + (offset ^ HD), from_a + HD / 2, valid);
+        cp_async_16(to_b + offset, from_b, valid);
+        cp_async_16(to_b + (offset ^ HD), from_b + HD / 2, valid);
+    });
+    cp_async_commit();
+}
+
+// After this thread's copies arrived. cos, sin: at the first row.
+template <int HD>
+__device__ __forceinline__ void rotate_tile(void* tile, const float* __restrict__ cos,
+                                            const float* __restrict__ sin, u32 rows) {
+    for_pairs<HD>(rows, [&](u32 row, u32 column, u32 offset) {
+        if (row >= rows) return;
+        uint4* at1 = reinterpret_cast<uint4*>(static_cast<u8*>(tile) + offset);
+        uint4* at2 = reinterpret_cast<uint4*>(static_cast<u8*>(tile) + (offset ^ HD));
+        const float4* c4 = reinterpret_cast<const float4*>(cos + row * HD + column);
+        const float4* s4 = reinterpret_cast<const float4*>(sin + row * HD + column);
+        const float4 c[2] = {c4[0], c4[1]}, s[2] = {s4[0], s4[1]};
+        uint4 x1 = *at1, x2 = *at2;
+        rotate(x1.x, x2.x, make_float2(c[0].x, c[0].y), make_float2(s[0].x, s[0].y));
+        rotate(x1.y, x2.y, make_float2(c[0].z, c[0].w), make_float2(s[0].z, s[0].w));
+        rotate(x1.z, x2.z, make_float2(c[1].x, c[1].y), make_float2(s[1].x, s[1].y));
+        rotate(x1.w, x2.w, make_float2(c[1].z, c[1].w), make_float2(s[1].z, s[1].w));
+        *at1 = x1;
+        *at2 = x2;
+    });
+}
+
+// Where this lane points ldmatrix in the first 16 rows of a tile: as columns of B (rows of the tile
+// are its columns), or transposed (rows of the tile are the summed index). Later chunks of the row
+// are an xor away.
+template <int HD> __device__ __forceinline__ u32 lane_for_rows() {
+    const u32 lane = threadIdx.x % 32, row = lane % 8 + lane / 16 * 8;
+    return row * (HD * 2) + chunk_offset<HD>(row, lane / 8 % 2);
+}
+
+template <int HD> __device__ __forceinline__ u32 lane_for_columns() {
+    const u32 lane = threadIdx.x % 32, row = lane % 16;
+    return row * (HD * 2) + chunk_offset<HD>(row, lane / 16);
+}
+
+// c0, c1 += a b^T for the 16 rows of b from row `first` of a tile: rows 0..7 are the columns of c0,
+// rows 8..15 those of c1. `at` = tile + lane_for_rows().
+template <int HD>
+__device__ __forceinline__ void mma_rows(float (&c0)[4], float (&c1)[4], const u32 (&a)[HD / 16][4],
+                                         u32 at, u32 first) {
+#pragma unroll
+    for (int k = 0; k < HD / 16; k++) {
+        u32 b[4];
+        ldmatrix_x4(b, (at ^ k * 32) + first * (HD * 2));
+        mma_16816(c0, a[k], b[0], b[1]);
+        mma_16816(c1, a[k], b[2], b[3]);
+    }
+}
+
+// c += a b, the same 16 rows being the summed index. `at` = tile + lane_for_columns().
+template <int HD>
+__device__ __forceinline__ void mma_columns(float (&c)[HD / 8][4], const u32 (&a)[4], u32 at,
+                                            u32 first) {
+#pragma unroll
+    for (int n = 0; n < HD / 16; n++) {
+        u32 b[4];
+        ldmatrix_x4_trans(b, (at ^ n * 32) + first * (HD * 2));
+        mma_16816(c[2 * n], a, b[0], b[1]);
+        mma_16816(c[2 * n + 1], a, b[2], b[3]);
+    }
+}
+
+// ---- fragments ------------------------------------------------------------------------------------
+// Rows g and g + 8 (r = 0, 1), columns 8 n + 2 q and the next; g = lane / 4, q = lane % 4.
+
+template <int HD> __device__ __forceinline__ u32& pair_at(u32 (&a)[HD / 16][4], int n, int r) {
+    return a[n / 2][n % 2 * 2 + r];
+}
+
+// 16 rows of x as an A operand; zeros from row `rows` on.
+template <int HD>
+__device__ __forceinline__ void load_fragment(u32 (&a)[HD / 16][4], const bf16* __restrict__ x,
+                                              u32 stride, u32 rows) {
+    const u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const u32 row = lane / 4 + 8 * r;
+        const u32* at = reinterpret_cast<const u32*>(x + row * stride + lane % 4 * 2);
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) pair_at<HD>(a, n, r) = row < rows ? at[4 * n] : 0;
+    }
+}
+
+template <int HD>
+__device__ __forceinline__ void rotate_fragment(u32 (&a)[HD / 16][4], const float* __restrict__ cos,
+                                                const float* __restrict__ sin, u32 rows) {
+    const u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const u32 row = lane / 4 + 8 * r;
+        if (row >= rows) continue;
+#pragma unroll
+        for (int n = 0; n < HD / 16; n++) {
+            const u32 at = row * HD + 8 * n + lane % 4 * 2;
+            rotate(pair_at<HD>(a, n, r), pair_at<HD>(a, n + HD / 16, r),
+                   *reinterpret_cast<const float2*>(cos + at),
+                   *reinterpret_cast<const float2*>(sin + at));
+        }
+    }
+}
+
+// The transpose of the rotation, on sums.
+template <int HD>
+__device__ __forceinline__ void unrotate_fragment(float (&d)[HD / 8][4],
+                                                  const float* __restrict__ cos,
+                                                  const float* __restrict__ sin, u32 rows) {
+    const u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const u32 row = lane / 4 + 8 * r;
+        if (row >= rows) continue;
+#pragma unroll
+        for (int n = 0; n < HD / 16; n++) {
+            const u32 at = row * HD + 8 * n + lane % 4 * 2;
+            const float2 c = *reinterpret_cast<const float2*>(cos + at);
+            const float2 s = *reinterpret_cast<const float2*>(sin + at);
+            float *d1 = &d[n][2 * r], *d2 = &d[n + HD / 16][2 * r];
+            const float a0 = d1[0], a1 = d1[1];
+            d1[0] = a0 * c.x + d2[0] * s.x;
+            d1[1] = a1 * c.y + d2[1] * s.y;
+            d2[0] = d2[0] * c.x - a0 * s.x;
+            d2[1] = d2[1] * c.y - a1 * s.y;
+        }
+    }
+}
+
+// Rows below `rows`, each times its factor, set or added.
+template <int HD>
+__device__ __forceinline__ void store_fragment(bf16* __restrict__ to, u32 stride, u32 rows,
+                                               const float (&x)[HD / 8][4], const float (&factor)[2],
+                                               bool add) {
+    const u32 lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        const u32 row = lane / 4 + 8 * r;
+        if (row >= rows) continue;
+        u32* at = reinterpret_cast<u32*>(to + row * stride + lane % 4 * 2);
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) {
+            float x0 = x[n][2 * r] * factor[r], x1 = x[n][2 * r + 1] * factor[r];
+            if (add) {
+                const u32 old = at[4 * n];
+                x0 += low(old);
+                x1 += high(old);
+            }
+            at[4 * n] = pack_bf16(x0, x1);
+        }
+    }
+}
