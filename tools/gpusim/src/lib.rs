@@ -6,6 +6,7 @@
 //! It says nothing about speed, and models no weak memory between blocks.
 
 pub mod check;
+pub mod driver;
 pub mod exec;
 pub mod memory;
 pub mod ptx;

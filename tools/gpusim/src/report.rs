@@ -142,6 +142,11 @@ impl Findings {
         self.list.is_empty()
     }
 
+    /// Findings with their repeats.
+    pub fn total(&self) -> u64 {
+        self.repeats.iter().sum::<u64>() + self.dropped
+    }
+
     /// Findings beyond the most that are kept.
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -120,6 +120,11 @@ impl Buffers {
         inside.then_some((start, buffer.bytes))
     }
 
+    pub fn all_live(&self) -> Vec<(u64, u64, String)> {
+        let live = self.by_start.iter().filter(|(_, buffer)| buffer.state == State::Live);
+        live.map(|(start, buffer)| (*start, buffer.bytes, buffer.name.clone())).collect()
+    }
+
     pub fn set_name(&mut self, address: u64, name: &str) {
         if let Some((_, buffer)) = self.by_start.range_mut(..=address).next_back() {
             match buffer.parts.as_mut().and_then(|p| p.get_mut(&address)) {

@@ -94,6 +94,11 @@ impl DeviceMemory {
         self.buffers.live(address)
     }
 
+    /// Start, size and name of every live allocation.
+    pub fn live_buffers(&self) -> Vec<(u64, u64, String)> {
+        self.buffers.all_live()
+    }
+
     /// The buffer at, or nearest below, an address, in words for a report.
     pub fn locate(&self, address: u64) -> Location {
         self.buffers.locate(address)

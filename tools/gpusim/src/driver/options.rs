@@ -1,0 +1,37 @@
+//! What the environment says.
+
+use std::path::PathBuf;
+
+/// 24 GiB, the size of the card that `device` describes.
+const MEMORY_BYTES: u64 = 24 << 30;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `GPUSIM_SEED`: the order of streams, blocks and warps.
+    pub seed: u64,
+    /// `GPUSIM_STRICT`, on unless 0: a finding fails the call that met it, and the process.
+    pub strict: bool,
+    /// `GPUSIM_REPORT`: where the JSON report goes.
+    pub report: Option<PathBuf>,
+    /// `GPUSIM_LEAKS`: report what is still allocated at process end.
+    pub leaks: bool,
+    /// `GPUSIM_MEMORY`: bytes of the card.
+    pub memory_bytes: u64,
+}
+
+impl Options {
+    pub fn from_environment() -> Result<Self, String> {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let number = |name: &str, default: u64| match text(name) {
+            None => Ok(default),
+            Some(value) => value.parse().map_err(|_| format!("{name}={value} is not a number")),
+        };
+        Ok(Self {
+            seed: number("GPUSIM_SEED", 0)?,
+            strict: number("GPUSIM_STRICT", 1)? != 0,
+            report: text("GPUSIM_REPORT").map(PathBuf::from),
+            leaks: number("GPUSIM_LEAKS", 0)? != 0,
+            memory_bytes: number("GPUSIM_MEMORY", MEMORY_BYTES)?,
+        })
+    }
+}
