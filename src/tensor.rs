@@ -3,13 +3,17 @@
 //! Host access is checked while the program runs: a buffer has many readers or one writer.
 #![allow(unsafe_code)]
 
+mod transfer;
+
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::backend::{Buffer, Device, Purpose};
+use crate::backend::{Arg, Buffer, Device, DeviceKind, Purpose};
 use crate::dtype::{DType, Element};
 use crate::shape::Shape;
 use crate::{Error, Result};
+
+pub use transfer::{Readback, Upload};
 
 /// Cheap to clone: clones name the same memory.
 #[derive(Clone)]
@@ -126,19 +130,27 @@ impl Tensor {
         Ok(Self { start_bytes, shape, ..self.clone() })
     }
 
+    /// The same bytes as elements of another dtype of the same size.
+    pub fn as_dtype(&self, dtype: DType) -> Result<Self> {
+        match dtype.size_bytes() == self.dtype.size_bytes() {
+            true => Ok(Self { dtype, ..self.clone() }),
+            false => Err(self.misfit("as_dtype", dtype.to_string())),
+        }
+    }
+
     /// Whether this handle is the only one on its memory, so that writing in place is unseen.
     pub fn is_unique(&self) -> bool {
         Arc::strong_count(&self.buffer) == 1
     }
 
-    /// Host elements for reading. An error if the dtype differs, the tensor has no host memory,
-    /// or its buffer is being written.
+    /// Elements on the host: the memory itself on a CPU, a copy that waits for the device on CUDA. An
+    /// error if the dtype differs, the tensor has no memory, or its buffer is being written.
     pub fn read<E: Element>(&self) -> Result<Read<'_, E>> {
         self.expect_dtype("read x", E::DTYPE)?;
         self.read_as()
     }
 
-    /// Host elements for writing, exclusively.
+    /// Host elements for writing, exclusively. CPU only; see [`upload`](Self::upload).
     pub fn write<E: Element>(&self) -> Result<Write<'_, E>> {
         self.expect_dtype("write x", E::DTYPE)?;
         self.write_as()
@@ -148,11 +160,18 @@ impl Tensor {
     pub fn swap_content(&self, other: &Tensor) -> Result<()> {
         other.expect_dtype("swap x", self.dtype)?;
         other.expect_dims("swap x", self.shape.dims())?;
-        if self.device().is_shape_only() {
-            return Ok(());
+        match self.device().kind() {
+            _ if self.device().is_shape_only() => Ok(()),
+            DeviceKind::Cpu => {
+                self.write_bytes()?.swap_with_slice(&mut other.write_bytes()?);
+                Ok(())
+            }
+            DeviceKind::Cuda => {
+                let held = self.download_bytes()?;
+                self.copy_from(other)?;
+                other.upload_bytes(&held)
+            }
         }
-        self.write_bytes()?.swap_with_slice(&mut other.write_bytes()?);
-        Ok(())
     }
 
     /// Raw little-endian bytes, whatever the dtype: for checkpoints and digests.
@@ -164,14 +183,47 @@ impl Tensor {
         self.write_as()
     }
 
+    /// Overwrite with raw little-endian bytes, on any device.
+    pub fn upload_bytes(&self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() != self.bytes() {
+            return Err(self.misfit("upload", format!("{} bytes", bytes.len())));
+        }
+        match self.device().as_cuda() {
+            _ if self.device().is_shape_only() => Ok(()),
+            Some(cuda) => cuda.upload(self.address()?, bytes),
+            None => {
+                self.write_bytes()?.copy_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn download_bytes(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.bytes()];
+        if let Some(cuda) = self.device().as_cuda() {
+            cuda.download(self.address()?, &mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Where the first element is on a CUDA device.
+    pub(crate) fn address(&self) -> Result<u64> {
+        Ok(self.buffer.address()? + self.start_bytes as u64)
+    }
+
     fn read_as<E: Element>(&self) -> Result<Read<'_, E>> {
+        if let Some(cuda) = self.device().as_cuda() {
+            let mut copy = vec![E::zeroed(); self.bytes() / size_of::<E>()];
+            cuda.download(self.address()?, bytemuck::cast_slice_mut(&mut copy))?;
+            return Ok(Read(View::Copy(copy)));
+        }
         let range = self.buffer.range()?;
         if !self.buffer.start_read() {
             return Err(self.busy("read while it is being written"));
         }
         // SAFETY: `start_read` succeeded, so no writer exists until `Read` is dropped.
         let bytes = unsafe { range.slice(self.start_bytes, self.bytes()) };
-        Ok(Read { slice: bytemuck::cast_slice(bytes), buffer: &self.buffer })
+        Ok(Read(View::Memory { slice: bytemuck::cast_slice(bytes), buffer: &self.buffer }))
     }
 
     fn write_as<E: Element>(&self) -> Result<Write<'_, E>> {
@@ -186,7 +238,7 @@ impl Tensor {
 
     fn busy(&self, what: &str) -> Error {
         Error::Device {
-            device: self.device().name().into(),
+            device: self.device().name(),
             what: format!("tensor {} {what}", self.shape),
         }
     }
@@ -195,18 +247,18 @@ impl Tensor {
     pub fn upload<E: Element>(&self, values: &[E]) -> Result<()> {
         self.expect_dtype("upload x", E::DTYPE)?;
         if values.len() != self.elems() {
-            return Err(Error::Tensor {
-                op: "upload".into(),
-                tensor: "x".into(),
-                got: format!("{} values", values.len()),
-                want: format!("{} for {}", self.elems(), self.shape),
-            });
+            return Err(self.misfit("upload", format!("{} values", values.len())));
         }
-        if self.device().is_shape_only() {
-            return Ok(());
+        self.upload_bytes(bytemuck::cast_slice(values))
+    }
+
+    fn misfit(&self, op: &str, got: String) -> Error {
+        Error::Tensor {
+            op: op.into(),
+            tensor: "x".into(),
+            got,
+            want: format!("{} elements of {} for {}", self.elems(), self.dtype, self.shape),
         }
-        self.write::<E>()?.copy_from_slice(values);
-        Ok(())
     }
 
     /// Device to host.
@@ -216,11 +268,14 @@ impl Tensor {
 
     /// All bytes zero: 0 in every dtype.
     pub fn zero(&self) -> Result<()> {
-        if self.device().is_shape_only() {
-            return Ok(());
+        match self.device().as_cuda() {
+            _ if self.device().is_shape_only() => Ok(()),
+            Some(cuda) => cuda.zero(self.address()?, self.bytes()),
+            None => {
+                self.write_bytes()?.fill(0);
+                Ok(())
+            }
         }
-        self.write_bytes()?.fill(0);
-        Ok(())
     }
 
     /// Same dtype and element count, another tensor's content.
@@ -229,29 +284,53 @@ impl Tensor {
         if source.elems() != self.elems() {
             source.expect_dims("copy x", self.shape.dims())?;
         }
-        if self.device().is_shape_only() {
-            return Ok(());
+        match self.device().as_cuda() {
+            _ if self.device().is_shape_only() => Ok(()),
+            Some(cuda) => cuda.copy(self.address()?, source.address()?, self.bytes()),
+            None => {
+                self.write_bytes()?.copy_from_slice(&source.read_bytes()?);
+                Ok(())
+            }
         }
-        self.write_bytes()?.copy_from_slice(&source.read_bytes()?);
-        Ok(())
     }
 }
 
-pub struct Read<'a, E> {
-    slice: &'a [E],
-    buffer: &'a Buffer,
+/// Elements for reading; see [`Tensor::read`].
+pub struct Read<'a, E>(View<'a, E>);
+
+enum View<'a, E> {
+    Memory { slice: &'a [E], buffer: &'a Buffer },
+    Copy(Vec<E>),
 }
 
 impl<E> Deref for Read<'_, E> {
     type Target = [E];
     fn deref(&self) -> &[E] {
-        self.slice
+        match &self.0 {
+            View::Memory { slice, .. } => slice,
+            View::Copy(elements) => elements,
+        }
     }
 }
 
 impl<E> Drop for Read<'_, E> {
     fn drop(&mut self) {
-        self.buffer.end_read();
+        if let View::Memory { buffer, .. } = &self.0 {
+            buffer.end_read();
+        }
+    }
+}
+
+impl<'a> From<&'a Tensor> for Arg<'a> {
+    fn from(t: &'a Tensor) -> Self {
+        Arg::Memory(&t.buffer, t.start_bytes)
+    }
+}
+
+/// `None` is a null pointer.
+impl<'a> From<Option<&'a Tensor>> for Arg<'a> {
+    fn from(t: Option<&'a Tensor>) -> Self {
+        t.map_or(Arg::Null, Arg::from)
     }
 }
 

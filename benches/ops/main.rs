@@ -9,7 +9,7 @@ mod table;
 use std::time::{Duration, Instant};
 
 use hrm::Result;
-use hrm::backend::{Cost, Device};
+use hrm::backend::{Cost, Device, DeviceKind};
 use hrm::dtype::DType;
 use hrm::ops::workloads::{self, Workload};
 use hrm::tape::{Tape, Var};
@@ -85,16 +85,16 @@ fn main() -> Result<()> {
 }
 
 fn one(workload: &Workload, op: &str, build: Build, dtype: DType) -> Result<()> {
-    let (shape, cpu) = (Device::shape_only(), Device::cpu());
+    let (shape, cpu) = (Device::shape_only(DeviceKind::Cpu), Device::cpu());
     let (counted, work) = (build(workload, &shape, dtype)?, build(workload, &cpu, dtype)?);
-    shape.take_cost();
+    shape.take_work();
     let passes = match &work {
         Work::Taped(..) => &["fwd", "bwd"][..],
         Work::Plain(_) => &["run"],
     };
     for pass in passes {
         timed(&counted, pass)?;
-        let cost = shape.take_cost();
+        let cost = shape.take_work().total;
         report(workload.name, op, dtype, pass, best(&work, pass)?, cost);
     }
     Ok(())
@@ -122,7 +122,7 @@ fn timed(work: &Work, pass: &str) -> Result<Duration> {
     let vars: Vec<Var> = inputs.iter().map(|t| tape.leaf(t.clone())).collect();
     let y = forward(&mut tape, &vars)?;
     let dy = table::filled(device, y.tensor.dtype(), y.tensor.shape().dims())?;
-    device.take_cost();
+    device.take_work();
     let start = Instant::now();
     tape.backward(&[(&y, dy)])?;
     Ok(start.elapsed())

@@ -4,7 +4,7 @@ use hrm::Result;
 use hrm::backend::{Device, Purpose};
 use hrm::dtype::{DType, Float, bf16};
 use hrm::nn::{block, rope};
-use hrm::ops::act_halt::Halting;
+use hrm::ops::act_halt::{Draw, Halting};
 use hrm::ops::adam_atan2::{Hyper, Moments};
 use hrm::ops::cross_entropy::Kind;
 use hrm::ops::workloads::Workload;
@@ -115,17 +115,12 @@ pub fn act_halt(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let (halted, steps) = (filled(device, DType::U8, &[w.b])?, filled(device, DType::I32, &[w.b])?);
     let (z, init) = (filled(device, dtype, &[w.b, w.t, w.c])?, filled(device, dtype, &[w.c])?);
     let q = filled(device, dtype, &[w.b, 2])?;
-    let how = Halting {
-        max_steps: 16,
-        training: true,
-        q_continue: true,
-        exploration_prob: 0.1,
-        seed: 1,
-        draw: 1,
-    };
+    let how = Halting { max_steps: 16, training: true, q_continue: true, exploration_prob: 0.1 };
+    let draw =
+        Tensor::from_slice(device, &Draw { seed: 1, number: 1 }.words(), [4], Purpose::Workspace)?;
     Ok(Work::Plain(Box::new(move || {
         ops::act_halt::reset(&halted, &init, &z)?;
-        ops::act_halt::decide(&q, how, &steps, &halted)
+        ops::act_halt::decide(&q, how, Some(&draw), &steps, &halted)
     })))
 }
 
@@ -135,7 +130,7 @@ pub fn global_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     Ok(Work::Plain(Box::new(move || ops::global_norm::guard(&g, &losses, 1.0, &guard))))
 }
 
-type Update = fn(&Tensor, &Tensor, &Moments, &Tensor, Hyper) -> Result<()>;
+type Update = fn(&Tensor, &Tensor, &Moments, &Tensor, &Tensor) -> Result<()>;
 
 fn update(w: &Workload, device: &Device, step: Update) -> Result<Work> {
     let flat = || filled(device, DType::F32, &[block_elems(w)]);
@@ -143,7 +138,8 @@ fn update(w: &Workload, device: &Device, step: Update) -> Result<Work> {
     let v = flat()?;
     v.zero()?;
     let moments = Moments { m: flat()?, v };
-    Ok(Work::Plain(Box::new(move || step(&p, &g, &moments, &guard, HYPER))))
+    let factors = HYPER.on(device)?;
+    Ok(Work::Plain(Box::new(move || step(&p, &g, &moments, &guard, &factors))))
 }
 
 pub fn adam_atan2(w: &Workload, device: &Device, _: DType) -> Result<Work> {
@@ -158,7 +154,9 @@ pub fn sign_sgd_rows(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     let table = filled(device, DType::F32, &[NP, w.c])?;
     let (ids, g) = (filled(device, DType::I32, &[w.b])?, filled(device, DType::F32, &[w.b, w.c])?);
     let guard = guard_up(device)?;
-    let run = move || ops::sign_sgd_rows::step(&table, &ids, &g, &guard, 1e-2, 0.1);
+    let factors = ops::sign_sgd_rows::factors(1e-2, 0.1);
+    let factors = Tensor::from_slice(device, &factors, [factors.len()], Purpose::Workspace)?;
+    let run = move || ops::sign_sgd_rows::step(&table, &ids, &g, &guard, &factors);
     Ok(Work::Plain(Box::new(run)))
 }
 

@@ -66,10 +66,24 @@ pub(super) struct Place {
     purpose: Purpose,
 }
 
+impl Place {
+    /// A number of its own, to be combined by exclusive or (the mixer of SplitMix64).
+    fn mark(&self) -> u64 {
+        [self.region, self.offset, self.bytes].iter().fold(0x9E37_79B9_7F4A_7C15, |mark, &n| {
+            let x = mark ^ n as u64;
+            let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            x ^ (x >> 31)
+        })
+    }
+}
+
 #[derive(Default)]
 pub struct Arena {
     regions: Vec<Region>,
     usage: Usage,
+    /// Changes with the set of places in use; see [`Arena::live`].
+    live: u64,
 }
 
 #[derive(Default)]
@@ -110,12 +124,20 @@ impl Arena {
         if self.usage.now_total_bytes() > self.usage.peak_total_bytes() {
             self.usage.peak_bytes = self.usage.now_bytes;
         }
-        Some(Place { region, offset, bytes, purpose })
+        let place = Place { region, offset, bytes, purpose };
+        self.live ^= place.mark();
+        Some(place)
     }
 
     pub(super) fn free(&mut self, place: &Place) {
         self.usage.now_bytes[place.purpose as usize] -= place.bytes;
+        self.live ^= place.mark();
         self.regions[place.region].insert(place.offset, place.bytes);
+    }
+
+    /// Equal when the same places are in use: then the same requests get the same places.
+    pub fn live(&self) -> u64 {
+        self.live
     }
 
     pub fn usage(&self) -> Usage {
@@ -204,7 +226,7 @@ mod tests {
             }
         }
         live.iter().for_each(|p| a.free(p));
-        assert_eq!(a.usage().now_total_bytes(), 0);
+        assert_eq!((a.usage().now_total_bytes(), a.live()), (0, 0));
         assert!(a.alloc(1 << 20, Purpose::Workspace).is_some(), "all holes merged back");
     }
 }

@@ -1,15 +1,25 @@
 //! Devices and the memory that tensors live in.
 //!
 //! A device owns one [`Arena`]. The shape-only device runs the same arena with no memory behind
-//! it: executing a model there yields the exact bytes, by purpose, that the real run will need.
+//! it: executing a model there yields the exact bytes, by purpose, that the real run will need, and
+//! the kernels that it would launch.
 
 mod arena;
+mod buffer;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda_absent.rs"]
+pub mod cuda;
+mod kernel;
 
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use arena::{Arena, Purpose, Usage};
+pub use buffer::Buffer;
+pub use kernel::{Arg, Kernel, Launch, Param, by_dtype};
+pub(crate) use kernel::{kernel, kernel_pair};
 
 use crate::{Error, Result};
 
@@ -18,22 +28,24 @@ use crate::{Error, Result};
 pub struct Device(Arc<Inner>);
 
 struct Inner {
-    kind: Kind,
+    backend: Backend,
     arena: Mutex<Arena>,
-    cost: Mutex<Cost>,
+    work: Mutex<Work>,
 }
 
-enum Kind {
-    /// Runs nothing: shapes, memory and cost only.
-    Shape,
+enum Backend {
+    /// Runs nothing: shapes, memory and work of the device it stands for.
+    Shape(DeviceKind),
     Cpu(cpu::Memory),
+    // Boxed: a device is moved about while it is made.
+    Cuda(Box<cuda::Cuda>),
 }
 
 /// Which implementation an op must run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeviceKind {
-    Shape,
     Cpu,
+    Cuda,
 }
 
 /// Whether a kernel overwrites its output or adds to it.
@@ -54,34 +66,69 @@ pub struct Cost {
     pub launches: f64,
 }
 
+/// All that the shape-only device saw.
+#[derive(Clone, Default, Debug)]
+pub struct Work {
+    pub total: Cost,
+    /// Kernels of a shape-only CUDA device, in order.
+    pub launched: Vec<Launched>,
+}
+
+/// One kernel launch: what a prediction needs of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Launched {
+    pub kernel: &'static str,
+    pub grid: [usize; 3],
+    pub block: [usize; 3],
+    /// Dynamic shared memory of a block.
+    pub shared_bytes: usize,
+    pub cost: Cost,
+}
+
 impl Device {
     pub fn cpu() -> Self {
-        Self::new(Kind::Cpu(cpu::Memory::default()))
+        Self::new(Backend::Cpu(cpu::Memory::default()))
     }
 
-    pub fn shape_only() -> Self {
-        Self::new(Kind::Shape)
+    /// An error says what is missing: the build's feature, the driver, or the card.
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::open(ordinal)?))))
     }
 
-    fn new(kind: Kind) -> Self {
-        Self(Arc::new(Inner { kind, arena: Mutex::default(), cost: Mutex::default() }))
+    /// Stands for a device of this kind without having one.
+    pub fn shape_only(kind: DeviceKind) -> Self {
+        Self::new(Backend::Shape(kind))
+    }
+
+    fn new(backend: Backend) -> Self {
+        Self(Arc::new(Inner { backend, arena: Mutex::default(), work: Mutex::default() }))
     }
 
     pub fn kind(&self) -> DeviceKind {
-        match self.0.kind {
-            Kind::Shape => DeviceKind::Shape,
-            Kind::Cpu(_) => DeviceKind::Cpu,
+        match &self.0.backend {
+            Backend::Shape(kind) => *kind,
+            Backend::Cpu(_) => DeviceKind::Cpu,
+            Backend::Cuda(_) => DeviceKind::Cuda,
         }
     }
 
     pub fn is_shape_only(&self) -> bool {
-        self.kind() == DeviceKind::Shape
+        matches!(self.0.backend, Backend::Shape(_))
     }
 
-    pub fn name(&self) -> &'static str {
-        match self.kind() {
-            DeviceKind::Shape => "shape-only",
-            DeviceKind::Cpu => "cpu",
+    pub fn name(&self) -> String {
+        match &self.0.backend {
+            Backend::Shape(_) => "shape-only".into(),
+            Backend::Cpu(_) => "cpu".into(),
+            Backend::Cuda(cuda) => cuda.name(),
+        }
+    }
+
+    /// The backend behind a CUDA device.
+    pub fn as_cuda(&self) -> Option<&cuda::Cuda> {
+        match &self.0.backend {
+            Backend::Cuda(cuda) => Some(cuda),
+            _ => None,
         }
     }
 
@@ -93,21 +140,65 @@ impl Device {
     /// Take one region of `bytes` up front, so that a planned run allocates nothing later.
     pub fn reserve(&self, bytes: usize) -> Result<()> {
         let region = self.arena().add_region(bytes);
-        match &self.0.kind {
-            Kind::Shape => Ok(()),
-            Kind::Cpu(memory) => memory.add(region, bytes),
+        match &self.0.backend {
+            Backend::Shape(_) => Ok(()),
+            Backend::Cpu(memory) => memory.add(region, bytes),
+            Backend::Cuda(cuda) => cuda.add_region(region, bytes),
         }
     }
 
+    /// Wait until all work is done.
+    pub fn synchronize(&self) -> Result<()> {
+        self.as_cuda().map_or(Ok(()), |cuda| cuda.synchronize())
+    }
+
+    /// Run a CUDA kernel, or count it where nothing runs.
+    pub fn launch(&self, launch: &Launch) -> Result<()> {
+        match &self.0.backend {
+            Backend::Cuda(cuda) => cuda.launch(launch),
+            Backend::Shape(DeviceKind::Cuda) => {
+                launch.check()?;
+                let Launch { kernel, grid, block, shared_bytes, cost, .. } = *launch;
+                self.count(cost);
+                let launched = Launched { kernel: kernel.name, grid, block, shared_bytes, cost };
+                lock(&self.0.work).launched.push(launched);
+                Ok(())
+            }
+            _ => Err(Error::Device {
+                device: self.name(),
+                what: format!("asked to run the CUDA kernel {}", launch.kernel.name),
+            }),
+        }
+    }
+
+    /// Record `step` as a graph; nothing of it runs. Only on a CUDA device; no allocation may grow
+    /// the arena meanwhile, and nothing may wait for the device.
+    pub fn capture(&self, step: impl FnOnce() -> Result<()>) -> Result<Graph> {
+        let cuda = self.as_cuda().ok_or_else(|| Error::Device {
+            device: self.name(),
+            what: "cannot capture a step".into(),
+        })?;
+        cuda.begin_capture()?;
+        let recorded = step();
+        let graph = cuda.end_capture();
+        recorded?;
+        Ok(Graph { graph: graph?, live: self.live(), device: self.clone() })
+    }
+
+    /// Equal when the same places of the arena are in use.
+    pub fn live(&self) -> u64 {
+        self.arena().live()
+    }
+
     pub fn count(&self, cost: Cost) {
-        let mut sum = lock(&self.0.cost);
+        let sum = &mut lock(&self.0.work).total;
         sum.matmul_flops += cost.matmul_flops;
         sum.bytes += cost.bytes;
         sum.launches += cost.launches;
     }
 
-    pub fn take_cost(&self) -> Cost {
-        std::mem::take(&mut *lock(&self.0.cost))
+    pub fn take_work(&self) -> Work {
+        std::mem::take(&mut *lock(&self.0.work))
     }
 
     pub(crate) fn alloc(&self, bytes: usize, purpose: Purpose) -> Result<Arc<Buffer>> {
@@ -118,22 +209,20 @@ impl Device {
             None => {
                 self.reserve(arena::growth_bytes(bytes))?;
                 self.arena().alloc(bytes, purpose).ok_or_else(|| Error::Device {
-                    device: self.name().into(),
+                    device: self.name(),
                     what: format!("no room for {bytes} bytes after growing"),
                 })?
             }
         };
-        let memory = match &self.0.kind {
-            Kind::Shape => None,
-            Kind::Cpu(memory) => Some(memory.range(place.region, place.offset, bytes)?),
+        let (region, offset) = (place.region, place.offset);
+        let memory = match &self.0.backend {
+            Backend::Shape(_) => buffer::Memory::None,
+            Backend::Cpu(memory) => buffer::Memory::Host(memory.range(region, offset, bytes)?),
+            Backend::Cuda(cuda) => {
+                buffer::Memory::Cuda(cuda.open_buffer(region, offset, bytes, purpose.name()))
+            }
         };
-        Ok(Arc::new(Buffer {
-            device: self.clone(),
-            place,
-            bytes,
-            memory,
-            borrows: AtomicIsize::new(0),
-        }))
+        Ok(Arc::new(Buffer::new(self.clone(), place, bytes, memory)))
     }
 
     fn arena(&self) -> MutexGuard<'_, Arena> {
@@ -147,62 +236,34 @@ impl PartialEq for Device {
     }
 }
 
+/// A recorded step; see [`Device::capture`].
+pub struct Graph {
+    graph: cuda::Graph,
+    device: Device,
+    /// [`Device::live`] when it was recorded.
+    live: u64,
+}
+
+impl Graph {
+    /// Whether the memory that the step works in is still nobody else's.
+    pub fn is_current(&self) -> bool {
+        self.live == self.device.live()
+    }
+
+    /// Queue the step again, on the same memory: see [`is_current`](Self::is_current).
+    pub fn replay(&self) -> Result<()> {
+        self.device.as_cuda().map_or(Ok(()), |cuda| cuda.replay(&self.graph))
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        if let Some(cuda) = self.device.as_cuda() {
+            cuda.forget(&self.graph);
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// A range of a device's arena; returned to it on drop.
-pub struct Buffer {
-    device: Device,
-    place: arena::Place,
-    bytes: usize,
-    memory: Option<cpu::Range>,
-    /// -1 while written, otherwise the number of readers: the check behind every host slice.
-    borrows: AtomicIsize,
-}
-
-impl Buffer {
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Where the buffer starts, as (region, byte offset): equal for equal allocation sequences.
-    pub fn place(&self) -> (usize, usize) {
-        (self.place.region, self.place.offset)
-    }
-
-    pub(crate) fn range(&self) -> Result<&cpu::Range> {
-        self.memory.as_ref().ok_or_else(|| Error::Device {
-            device: self.device.name().into(),
-            what: "a tensor without memory was read or written".into(),
-        })
-    }
-
-    pub(crate) fn start_read(&self) -> bool {
-        self.borrows
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| (n >= 0).then_some(n + 1))
-            .is_ok()
-    }
-
-    pub(crate) fn start_write(&self) -> bool {
-        self.borrows.compare_exchange(0, -1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
-    pub(crate) fn end_read(&self) {
-        self.borrows.fetch_sub(1, Ordering::Release);
-    }
-
-    pub(crate) fn end_write(&self) {
-        self.borrows.store(0, Ordering::Release);
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.device.arena().free(&self.place);
-    }
 }

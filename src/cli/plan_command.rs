@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::plan::{split_settings, start_threads};
 use super::{args, machine, preset_data};
-use crate::backend::{Device, Purpose};
+use crate::backend::{Device, DeviceKind, Purpose};
 use crate::config::Config;
 use crate::data::DataSet;
 use crate::eval::Evaluator;
@@ -57,7 +57,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     let names = Purpose::ALL.iter().map(|p| p.name());
     let memory: Vec<(&str, usize)> =
         names.zip(needed.bytes).chain([("gaps", needed.gaps_bytes)]).collect();
-    let model = Hrm::new(&Device::shape_only(), shape.clone(), options.dtype, options.seed)?;
+    let model =
+        Hrm::new(&Device::shape_only(DeviceKind::Cpu), shape.clone(), options.dtype, options.seed)?;
     let (dense, puzzle) = (model.params.elems(), model.trainable_elems() - model.params.elems());
 
     let (room, room_is) = match args.vram {
@@ -128,8 +129,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
 
 /// A step on the device without memory, and the buffers that validation keeps besides.
 fn needed(shape: &hrm::Config, options: Options) -> Result<Needed> {
-    let (usage, cost) = Trainer::plan(shape.clone(), options)?;
-    let device = Device::shape_only();
+    let (usage, work) = Trainer::plan(DeviceKind::Cpu, shape.clone(), options)?;
+    let device = Device::shape_only(DeviceKind::Cpu);
     let model = Hrm::new(&device, shape.clone(), options.dtype, options.seed)?;
     let before = device.usage().now_bytes;
     let _evaluator = Evaluator::new(&model)?;
@@ -137,7 +138,7 @@ fn needed(shape: &hrm::Config, options: Options) -> Result<Needed> {
     Ok(Needed {
         bytes: std::array::from_fn(|i| usage.peak_bytes[i] + after[i] - before[i]),
         gaps_bytes: usage.span_bytes - usage.peak_total_bytes(),
-        matmul_flops: cost.matmul_flops,
+        matmul_flops: work.total.matmul_flops,
     })
 }
 

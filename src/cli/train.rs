@@ -27,7 +27,7 @@ pub fn run(args: args::Train) -> Result<()> {
     log.say(&format!("hrm train: run folder {}", folder.dir().display()))?;
     log.say(&plan.summary()?)?;
     let model = setup::model(&plan.config, &data);
-    let (memory, _) = Trainer::plan(model, setup::options(&plan.config))?;
+    let (memory, _) = Trainer::plan(device.kind(), model, setup::options(&plan.config))?;
     let mib = memory.peak_total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
     let outcome = run::run(&plan, &folder, data.clone(), &device, &mut log)?;

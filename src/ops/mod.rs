@@ -52,15 +52,27 @@ macro_rules! by_float {
 }
 pub(crate) use by_float;
 
-/// Count the work on a shape-only device, or run it.
-fn dispatch(device: &Device, cost: Cost, cpu: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Run an op where its memory is. Without memory there is only work to count: `cost` for a CPU;
+/// CUDA launches carry their own.
+fn dispatch(
+    device: &Device,
+    cost: Cost,
+    cpu: impl FnOnce() -> Result<()>,
+    cuda: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     match device.kind() {
-        DeviceKind::Shape => {
+        DeviceKind::Cuda => cuda(),
+        DeviceKind::Cpu if device.is_shape_only() => {
             device.count(cost);
             Ok(())
         }
         DeviceKind::Cpu => cpu(),
     }
+}
+
+/// For ops that CUDA does not run.
+fn no_kernel(op: &str) -> Result<()> {
+    Err(refuse(op, "has no CUDA kernel; use --device cpu".into()))
 }
 
 /// Cost of an op bound by memory traffic.

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::nn::params::Params;
-use crate::ops::adam_atan2::{Hyper, Moments};
+use crate::ops::adam_atan2::{FACTORS, Hyper, Moments};
 use crate::ops::{adam_atan2, adamw, ema, global_norm, sign_sgd_rows};
 use crate::tensor::Tensor;
 
@@ -34,7 +34,13 @@ pub struct Optimizer {
     /// Averaged weights, laid out like the master.
     pub ema: Option<Tensor>,
     /// norm, clip factor, ok; see `global_norm`.
-    guard: Tensor,
+    guard: Tensor, // (3) f32
+}
+
+/// What an update reads from device memory: `adam_atan2::Factors` and those of `sign_sgd_rows`.
+pub struct StepFactors {
+    pub dense: Tensor,  // (5) f32
+    pub puzzle: Tensor, // (2) f32
 }
 
 /// Learning rates of one step.
@@ -52,7 +58,13 @@ pub struct PuzzleGradient<'a> {
 }
 
 impl Optimizer {
-    pub fn new(device: &Device, params: &Params, settings: Settings) -> Result<Self> {
+    /// `guard` (3) f32 is where each update leaves its norm, clip factor and whether it was made.
+    pub fn new(
+        device: &Device,
+        params: &Params,
+        settings: Settings,
+        guard: Tensor,
+    ) -> Result<Self> {
         let n = params.master.elems();
         let zeros = |n| Tensor::zeros(device, DType::F32, [n], Purpose::Optimizer);
         let ema = match settings.ema > 0.0 {
@@ -64,41 +76,39 @@ impl Optimizer {
             false => None,
         };
         let moments = Moments { m: zeros(n)?, v: zeros(n)? };
-        Ok(Self { settings, moments, ema, guard: zeros(global_norm::GUARD)? })
+        Ok(Self { settings, moments, ema, guard })
     }
 
-    /// Update number `t` (from 1). A non-finite gradient or loss leaves everything as it was, and
-    /// [`norm`](Self::norm) tells.
+    /// What update number `t` (from 1) reads as its [`StepFactors`].
+    pub fn factors(&self, rates: Rates, t: u64) -> ([f32; FACTORS], [f32; sign_sgd_rows::FACTORS]) {
+        let s = &self.settings;
+        let hyper =
+            Hyper { lr: rates.lr, weight_decay: s.weight_decay, beta1: s.beta1, beta2: s.beta2, t };
+        let puzzle = sign_sgd_rows::factors(rates.puzzle_emb_lr, s.puzzle_emb_weight_decay);
+        (hyper.factors().to_array(), puzzle)
+    }
+
+    /// One update. A non-finite gradient or loss leaves everything as it was, and the guard tells.
     pub fn step(
         &self,
         params: &Params,
         puzzle: Option<PuzzleGradient>,
         losses: &Tensor,
-        rates: Rates,
-        t: u64,
+        factors: &StepFactors,
     ) -> Result<()> {
         let s = &self.settings;
         global_norm::guard(&params.grad, losses, s.clip as f32, &self.guard)?;
-        let hyper =
-            Hyper { lr: rates.lr, weight_decay: s.weight_decay, beta1: s.beta1, beta2: s.beta2, t };
         let update = match s.rule {
             Rule::AdamAtan2 => adam_atan2::step,
             Rule::AdamW => adamw::step,
         };
-        update(&params.master, &params.grad, &self.moments, &self.guard, hyper)?;
+        update(&params.master, &params.grad, &self.moments, &self.guard, &factors.dense)?;
         if let Some(PuzzleGradient { table, ids, rows }) = puzzle {
-            let decay = s.puzzle_emb_weight_decay;
-            sign_sgd_rows::step(table, ids, rows, &self.guard, rates.puzzle_emb_lr, decay)?;
+            sign_sgd_rows::step(table, ids, rows, &self.guard, &factors.puzzle)?;
         }
         if let Some(average) = &self.ema {
             ema::step(average, &params.master, &self.guard, s.ema)?;
         }
         params.refresh()
-    }
-
-    /// Gradient norm before clipping of the last step, and whether the update was made.
-    pub fn norm(&self) -> Result<(f32, bool)> {
-        let guard = self.guard.download::<f32>()?;
-        Ok((guard[0], guard[2] != 0.0))
     }
 }

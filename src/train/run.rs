@@ -6,6 +6,7 @@
 
 mod report;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +26,7 @@ use super::schedule::Schedule;
 use super::trainer::{HostBatch, Trainer};
 use super::validate::Validator;
 use super::{setup, signal};
-use crate::backend::Device;
+use crate::backend::{Device, DeviceKind};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::track::jsonl::Jsonl;
 use crate::{Error, Result};
@@ -74,7 +75,11 @@ struct Run<'a> {
     state: State,
     /// Sums since the last line of metrics.
     pending: Sums,
+    /// Where the data goes on after each step in flight.
+    positions: VecDeque<Position>,
     clock: Clock,
+    /// When the last step ended, or when the one in flight was queued.
+    lap: Instant,
     /// Step of the newest checkpoint of any name, and of the newest step checkpoint.
     saved: u64,
     step_saved: u64,
@@ -142,6 +147,7 @@ impl<'a> Run<'a> {
             saved: state.step,
             step_saved,
             clock: Clock::default(),
+            lap: Instant::now(),
             plan,
             folder,
             log,
@@ -151,6 +157,7 @@ impl<'a> Run<'a> {
             rows_per_pass,
             state,
             pending,
+            positions: VecDeque::new(),
         })
     }
 
@@ -172,14 +179,11 @@ impl<'a> Run<'a> {
                 return self.finish();
             }
             if signal::asked_to_stop() {
+                self.collect(0)?;
                 return self.interrupted();
             }
             self.step()?;
-            let step = self.state.step;
-            if step.is_multiple_of(self.plan.config.train.log_every) || step == total {
-                self.write_metrics()?;
-            }
-            self.log.tick(step, total)?;
+            self.log.tick(self.state.step, total)?;
         }
     }
 
@@ -189,8 +193,12 @@ impl<'a> Run<'a> {
             || (patience > 0 && self.state.waited >= patience)
     }
 
+    /// Queue a step and book those that are done. One may still be running when this returns, unless
+    /// validation, a checkpoint or the end comes after it.
     fn step(&mut self) -> Result<()> {
-        let start = Instant::now();
+        if self.trainer.in_flight() == 0 {
+            self.lap = Instant::now();
+        }
         let train = &self.plan.config.train;
         let mut loaded = Vec::with_capacity(train.grad_accum);
         for _ in 0..train.grad_accum {
@@ -205,15 +213,36 @@ impl<'a> Run<'a> {
                 puzzle_ids: &l.batch.puzzle_ids,
             })
             .collect();
-        let report = self.trainer.step(&batches, self.rates(self.state.step + 1))?;
-        self.state.step = self.trainer.step;
-        self.state.samples += report.rows as u64;
-        self.state.position = loaded.last().map_or(self.state.position, |l| l.next);
-        self.pending.add(&report);
-        self.clock.steps += 1;
-        self.clock.rows += report.rows;
+        let step = self.state.step + self.trainer.in_flight() as u64 + 1;
+        self.trainer.submit(&batches, self.rates(step))?;
+        self.positions.extend(loaded.last().map(|l| l.next));
         self.clock.wait_ms += loaded.iter().map(|l| l.wait_ms).sum::<f64>();
-        self.clock.total_ms += start.elapsed().as_secs_f64() * 1e3;
+        let train = &self.plan.config.train;
+        let at = |every: u64| every > 0 && step.is_multiple_of(every);
+        let due =
+            step == self.schedule.total_steps || at(train.eval_every) || at(train.checkpoint_every);
+        let may_run = if due || self.device.kind() == DeviceKind::Cpu { 0 } else { 1 };
+        self.collect(may_run)
+    }
+
+    /// Book finished steps until at most `may_run` are in flight.
+    fn collect(&mut self, may_run: usize) -> Result<()> {
+        while self.trainer.in_flight() > may_run {
+            let Some(report) = self.trainer.finish()? else { break };
+            let step = self.trainer.step;
+            self.state.step = step;
+            self.state.samples += report.rows as u64;
+            self.state.position = self.positions.pop_front().unwrap_or(self.state.position);
+            self.pending.add(&report);
+            self.clock.steps += 1;
+            self.clock.rows += report.rows;
+            let lap = std::mem::replace(&mut self.lap, Instant::now());
+            self.clock.total_ms += (self.lap - lap).as_secs_f64() * 1e3;
+            let every = self.plan.config.train.log_every;
+            if step.is_multiple_of(every) || step == self.schedule.total_steps {
+                self.write_metrics()?;
+            }
+        }
         Ok(())
     }
 

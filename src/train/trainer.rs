@@ -3,14 +3,19 @@
 //! Owns everything that a step changes; [`Trainer::state`] lists it all, so that what is saved and
 //! what is digested cannot drift apart. Reads no file and writes none.
 
+use std::collections::VecDeque;
+
 use super::optimizer::{Optimizer, PuzzleGradient, Rates, Settings};
-use crate::backend::{Device, Purpose, Usage};
+use super::recorder::{Next, Recorder};
+use super::step_input::{self, StepInput};
+use crate::backend::{Device, DeviceKind, Purpose, Usage, Work};
 use crate::dtype::DType;
-use crate::models::hrm::{self, Carry, DeviceBatch, Hrm, Workspace};
-use crate::ops::act_halt::metric;
+use crate::models::hrm::{self, Carry, Hrm, Workspace};
+use crate::ops::act_halt::{Draw, metric};
 use crate::ops::adam_atan2::Moments;
+use crate::ops::global_norm;
 use crate::tape::{Mode, Tape};
-use crate::tensor::Tensor;
+use crate::tensor::{Readback, Tensor};
 use crate::{Error, Result};
 
 /// How a run trains, besides the model's own shape.
@@ -44,21 +49,19 @@ pub struct Trainer {
     pub model: Hrm,
     pub options: Options,
     optimizer: Optimizer,
-    lanes: Vec<Lane>,
+    /// One for each micro-batch: what it keeps between steps.
+    carries: Vec<Carry>,
+    input: StepInput,
     space: Workspace,
     puzzle: Option<Puzzle>,
-    /// Metrics of all micro-batches, (accum * 8): what the guard looks at.
-    losses: Tensor,
+    results: Results,
+    recorder: Recorder,
     /// Q logits (B, 2) of the last micro-batch.
     last_q: Option<Tensor>,
-    /// Optimizer updates made.
+    /// Optimizer updates made and reported.
     pub step: u64,
-}
-
-/// What one micro-batch keeps between steps.
-struct Lane {
-    carry: Carry,
-    batch: DeviceBatch,
+    /// Steps submitted and not finished, oldest first: their batches, to replay one that fails.
+    in_flight: VecDeque<Vec<OwnedBatch>>,
 }
 
 /// Ids and gradients of the puzzle rows of all micro-batches of a step.
@@ -67,20 +70,40 @@ struct Puzzle {
     rows: Tensor, // (accum * B, D)
 }
 
+/// What the host wants to know of a step, side by side so that it is one copy.
+struct Results {
+    /// Metrics of all micro-batches, (accum * 8): what the guard looks at.
+    losses: Tensor,
+    readback: Readback,
+}
+
+struct OwnedBatch {
+    inputs: Vec<i32>,
+    labels: Vec<i32>,
+    puzzle_ids: Vec<i32>,
+}
+
+impl OwnedBatch {
+    fn of(batch: &HostBatch) -> Self {
+        let HostBatch { inputs, labels, puzzle_ids } = *batch;
+        Self { inputs: inputs.into(), labels: labels.into(), puzzle_ids: puzzle_ids.into() }
+    }
+
+    fn borrow(&self) -> HostBatch<'_> {
+        HostBatch { inputs: &self.inputs, labels: &self.labels, puzzle_ids: &self.puzzle_ids }
+    }
+}
+
 impl Trainer {
     pub fn new(device: &Device, config: hrm::Config, options: Options) -> Result<Self> {
         let model = Hrm::new(device, config, options.dtype, options.seed)?;
         let c = &model.config;
-        let (b, s, accum) = (c.batch_size, c.seq_len, options.grad_accum);
+        let accum = options.grad_accum;
         if accum == 0 {
             return Err(Error::invalid("train.grad_accum is 0; it must be at least 1"));
         }
-        let lanes = (0..accum)
-            .map(|_| {
-                Ok(Lane { carry: Carry::new(&model)?, batch: DeviceBatch::new(device, b, s)? })
-            })
-            .collect::<Result<_>>()?;
-        let rows = accum * b;
+        let carries = (0..accum).map(|_| Carry::new(&model)).collect::<Result<_>>()?;
+        let rows = accum * c.batch_size;
         let workspace =
             |dtype, shape: &[usize]| Tensor::zeros(device, dtype, shape, Purpose::Workspace);
         let puzzle = match c.puzzle_emb_ndim {
@@ -90,27 +113,35 @@ impl Trainer {
                 rows: workspace(DType::F32, &[rows, d])?,
             }),
         };
+        let losses = accum * metric::LEN;
+        let results = workspace(DType::F32, &[losses + global_norm::GUARD])?;
+        let guard = results.view(losses, [global_norm::GUARD])?;
         Ok(Self {
-            optimizer: Optimizer::new(device, &model.params, options.optimizer)?,
+            optimizer: Optimizer::new(device, &model.params, options.optimizer, guard)?,
+            input: StepInput::new(device, c, accum)?,
             space: Workspace::new(&model, rows)?,
-            losses: workspace(DType::F32, &[accum * metric::LEN])?,
+            results: Results {
+                losses: results.view(0, [losses])?,
+                readback: Readback::new(results)?,
+            },
             model,
             options,
-            lanes,
+            carries,
             puzzle,
+            recorder: Recorder::default(),
             last_q: None,
             step: 0,
+            in_flight: VecDeque::new(),
         })
     }
 
-    /// Exact memory of a run: the same code on the shape-only device.
-    pub fn plan(config: hrm::Config, options: Options) -> Result<(Usage, crate::backend::Cost)> {
-        let device = Device::shape_only();
+    /// Exact memory and work of a run: the same code on a device without memory.
+    pub fn plan(kind: DeviceKind, config: hrm::Config, options: Options) -> Result<(Usage, Work)> {
+        let device = Device::shape_only(kind);
         let mut trainer = Trainer::new(&device, config, options)?;
-        device.take_cost();
-        trainer.run_lanes(None, Tape::new)?;
-        trainer.update(Rates { lr: 0.0, puzzle_emb_lr: 0.0 })?;
-        Ok((device.usage(), device.take_cost()))
+        device.take_work();
+        trainer.run(Tape::new)?;
+        Ok((device.usage(), device.take_work()))
     }
 
     /// Rows of an optimizer step.
@@ -121,25 +152,51 @@ impl Trainer {
     /// One optimizer step; `batches` holds one batch per micro-batch. A non-finite loss or gradient
     /// is an error and leaves weights, moments and step count as they were.
     pub fn step(&mut self, batches: &[HostBatch], rates: Rates) -> Result<Report> {
-        if batches.len() != self.lanes.len() {
-            return Err(Error::invalid(format!(
-                "a step needs {} micro-batches, got {}",
-                self.lanes.len(),
-                batches.len()
-            )));
+        self.submit(batches, rates)?;
+        let report = self.finish()?;
+        report.ok_or_else(|| Error::invalid("step() while steps are in flight"))
+    }
+
+    /// Queue one optimizer step. On CUDA it may still be running afterwards, and at most two may be
+    /// in flight; [`finish`](Self::finish) collects them in order.
+    pub fn submit(&mut self, batches: &[HostBatch], rates: Rates) -> Result<()> {
+        step_input::check(&self.model.config, batches, self.options.grad_accum)?;
+        let number = self.step + self.in_flight.len() as u64;
+        self.send(number, batches, rates)?;
+        let device = self.model.device().clone();
+        match self.recorder.next(&device) {
+            Next::Run => self.run(Tape::new)?,
+            Next::Record => {
+                let graph = device.capture(|| self.run(Tape::new))?;
+                self.recorder.replay(graph)?;
+            }
+            Next::Replayed(result) => result?,
         }
-        self.run_lanes(Some(batches), Tape::new)?;
-        self.update(rates)?;
-        let (grad_norm, updated) = self.optimizer.norm()?;
-        if !updated {
-            return Err(self.non_finite(batches));
+        self.recorder.ran(&device);
+        self.in_flight.push_back(batches.iter().map(OwnedBatch::of).collect());
+        self.results.readback.start()
+    }
+
+    /// Steps submitted and not finished.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The report of the oldest step in flight, waiting for it; `None` if there is none.
+    pub fn finish(&mut self) -> Result<Option<Report>> {
+        let Some(results) = self.results.readback.collect::<f32>()? else { return Ok(None) };
+        let batches = self.in_flight.pop_front().expect("a batch for each readback");
+        let (losses, guard) = results.split_at(self.results.losses.elems());
+        if guard[2] == 0.0 {
+            return Err(self.non_finite(&batches));
         }
         self.step += 1;
-        let mut report = Report { rows: self.global_batch(), grad_norm, ..Report::default() };
-        for sums in self.losses.download::<f32>()?.chunks_exact(metric::LEN) {
+        let mut report =
+            Report { rows: self.global_batch(), grad_norm: guard[0], ..Report::default() };
+        for sums in losses.chunks_exact(metric::LEN) {
             report.sums.iter_mut().zip(sums).for_each(|(all, one)| *all += *one as f64);
         }
-        Ok(report)
+        Ok(Some(report))
     }
 
     /// Everything that a bit-exact continuation needs besides [`step`](Self::step), by name: the
@@ -156,8 +213,8 @@ impl Trainer {
                 all.push((format!("{role}.{name}"), params.part(flat, name)?));
             }
         }
-        for (i, lane) in self.lanes.iter().enumerate() {
-            let tensors = lane.carry.tensors();
+        for (i, carry) in self.carries.iter().enumerate() {
+            let tensors = carry.tensors();
             all.extend(tensors.map(|(name, t)| (format!("carry.{i}.{name}"), t.clone())));
         }
         Ok(all)
@@ -180,7 +237,7 @@ impl Trainer {
 
     /// What micro-batch `i` carries on.
     pub fn carry(&self, i: usize) -> &Carry {
-        &self.lanes[i].carry
+        &self.carries[i]
     }
 
     pub fn moments(&self) -> &Moments {
@@ -197,49 +254,56 @@ impl Trainer {
         self.puzzle.as_ref().map(|p| (&p.ids, &p.rows))
     }
 
-    fn run_lanes(
-        &mut self,
-        batches: Option<&[HostBatch]>,
-        tape: impl Fn(&Device) -> Tape,
-    ) -> Result<()> {
+    /// Queue the input of the step after `number` updates.
+    fn send(&mut self, number: u64, batches: &[HostBatch], rates: Rates) -> Result<()> {
+        let (seed, lanes) = (self.options.seed, self.carries.len() as u64);
+        let draws: Vec<Draw> =
+            (0..lanes).map(|i| Draw { seed, number: number * lanes + i }).collect();
+        self.input.send(batches, &draws, self.optimizer.factors(rates, number + 1))
+    }
+
+    /// A step on the input that is there: micro-batches, then the update. Nothing in it depends on
+    /// values of the host, so that it can be recorded.
+    fn run(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
+        self.run_lanes(tape)?;
+        let puzzle =
+            self.puzzle.as_ref().zip(self.model.puzzle_table.as_ref()).map(|(puzzle, table)| {
+                PuzzleGradient { table, ids: &puzzle.ids, rows: &puzzle.rows }
+            });
+        let (params, losses) = (&self.model.params, &self.results.losses);
+        self.optimizer.step(params, puzzle, losses, &self.input.factors)
+    }
+
+    fn run_lanes(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
         let b = self.model.config.batch_size;
         self.last_q = None;
-        for (i, lane) in self.lanes.iter().enumerate() {
-            if let Some(batches) = batches {
-                let HostBatch { inputs, labels, puzzle_ids } = batches[i];
-                lane.batch.upload(inputs, labels, puzzle_ids)?;
-            }
-            let draw = self.step * self.lanes.len() as u64 + i as u64;
-            let halting = self.model.train_halting(self.options.seed, draw);
+        for (i, (carry, input)) in self.carries.iter().zip(&self.input.lanes).enumerate() {
+            let (halting, draw) = (self.model.train_halting(), &input.draw);
             let mode = if i == 0 { Mode::Set } else { Mode::Add };
-            let tape = tape(self.model.device());
-            let (carry, batch) = (&lane.carry, &lane.batch);
-            let out = self.model.train_segment(tape, carry, batch, &self.space, halting, mode)?;
+            let (tape, space) = (tape(self.model.device()), &self.space);
+            let out =
+                self.model.train_segment(tape, carry, &input.batch, space, halting, draw, mode)?;
             self.last_q = Some(out.q);
-            let sums = self.losses.view(i * metric::LEN, [metric::LEN])?;
+            let sums = self.results.losses.view(i * metric::LEN, [metric::LEN])?;
             sums.copy_from(&self.space.metrics)?;
             if let (Some(puzzle), Some((_, d_rows))) = (&self.puzzle, &self.space.puzzle_rows) {
                 let d = d_rows.shape().last();
-                puzzle.ids.view(i * b, [b])?.copy_from(&lane.carry.current.puzzle_ids)?;
+                puzzle.ids.view(i * b, [b])?.copy_from(&carry.current.puzzle_ids)?;
                 puzzle.rows.view(i * b * d, [b, d])?.copy_from(d_rows)?;
             }
         }
         Ok(())
     }
 
-    fn update(&self, rates: Rates) -> Result<()> {
-        let puzzle =
-            self.puzzle.as_ref().zip(self.model.puzzle_table.as_ref()).map(|(puzzle, table)| {
-                PuzzleGradient { table, ids: &puzzle.ids, rows: &puzzle.rows }
-            });
-        self.optimizer.step(&self.model.params, puzzle, &self.losses, rates, self.step + 1)
-    }
-
     /// Replay the failed step with every op's output checked, to name the first bad one. The carry
     /// has moved on, so the replay may also come out clean.
-    fn non_finite(&mut self, batches: &[HostBatch]) -> Error {
-        let what = match self.run_lanes(Some(batches), |device| Tape::new(device).checking_finite())
-        {
+    fn non_finite(&mut self, batches: &[OwnedBatch]) -> Error {
+        let batches: Vec<HostBatch> = batches.iter().map(OwnedBatch::borrow).collect();
+        let rates = Rates { lr: 0.0, puzzle_emb_lr: 0.0 }; // no update is made
+        let replayed = self
+            .send(self.step, &batches, rates)
+            .and_then(|()| self.run_lanes(|device| Tape::new(device).checking_finite()));
+        let what = match replayed {
             Err(e) => e.to_string(),
             Ok(()) => "loss or gradient is not finite".into(),
         };

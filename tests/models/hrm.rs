@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use hrm::backend::Device;
+use hrm::backend::{Device, Purpose};
 use hrm::dtype::DType;
 use hrm::models::hrm::{Carry, Config, DeviceBatch, Hrm, Loss, PosEncodings, Recompute, Workspace};
-use hrm::ops::act_halt::metric;
+use hrm::ops::act_halt::{Draw, metric};
 use hrm::ops::embedding;
 use hrm::tape::{Mode, Tape, Var};
+use hrm::tensor::Tensor;
 use serde_json::Value;
 
 use crate::common::compare::widen;
@@ -125,8 +126,11 @@ fn run(name: &str, recompute: Recompute) {
             sink.borrow_mut().insert(format!("debug/{path}/call{call}"), values);
             *call += 1;
         }));
-        let halting = model.train_halting(0, step);
-        let out = model.train_segment(tape, &carry, &batch, &space, halting, Mode::Set).unwrap();
+        let halting = model.train_halting();
+        let draw = Draw { seed: 0, number: step }.words();
+        let draw = Tensor::from_slice(&device, &draw, [draw.len()], Purpose::Workspace).unwrap();
+        let out =
+            model.train_segment(tape, &carry, &batch, &space, halting, &draw, Mode::Set).unwrap();
         let q_targets = space.q_targets.download::<f32>().unwrap();
         let q_continue: Vec<f32> = q_targets.chunks(2).map(|t| t[1]).collect();
         golden.check_f32(&format!("{at}/out/target_q_continue"), &q_continue, TOLERANCE);

@@ -1,6 +1,6 @@
 //! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
 
-use hrm::backend::Device;
+use hrm::backend::{Device, DeviceKind};
 use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::train::optimizer::{Rates, Rule, Settings};
@@ -85,7 +85,8 @@ fn step(trainer: &mut Trainer, seed: i32) {
 #[test]
 fn plan_is_exactly_what_a_step_needs() {
     for (name, config, options) in cases() {
-        let (plan, cost) = Trainer::plan(config.clone(), options).unwrap();
+        let (plan, work) = Trainer::plan(DeviceKind::Cpu, config.clone(), options).unwrap();
+        let cost = work.total;
         assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{name}");
         let device = Device::cpu();
         let mut trainer = Trainer::new(&device, config, options).unwrap();

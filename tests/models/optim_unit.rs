@@ -84,7 +84,7 @@ fn follow(golden: &Golden, run: &str, max_norm: f32, not_matched: Option<&str>) 
     for t in 1..=steps(golden) {
         let g = flat.gradient(golden, t);
         global_norm::guard(&g, &upload(&device, &[0.0]), max_norm, &guard).unwrap();
-        update(&flat.p, &g, &flat.moments, &guard, hyper(golden, t)).unwrap();
+        update(&flat.p, &g, &flat.moments, &guard, &hyper(golden, t).on(&device).unwrap()).unwrap();
         let at = format!("{run}/step{t}/");
         let names = golden.names(&at);
         assert!(!names.is_empty(), "{}: no {at}*", golden.name);
@@ -123,7 +123,8 @@ fn follow_sparse(golden: &Golden) {
         let ids = Tensor::from_slice(&device, &ids, [ids.len()], Purpose::Workspace).unwrap();
         assert_eq!(ids.dtype(), DType::I32);
         // The rate and the decay that the golden's `rules.sparse` states.
-        sign_sgd_rows::step(&table, &ids, &g, &guard, 0.01 * t as f64, 0.1).unwrap();
+        let factors = upload(&device, &sign_sgd_rows::factors(0.01 * t as f64, 0.1));
+        sign_sgd_rows::step(&table, &ids, &g, &guard, &factors).unwrap();
         check(golden, &read("weights"), &widen(&table.download().unwrap()));
     }
 }

@@ -1,6 +1,6 @@
 use hrm::backend::Device;
 use hrm::dtype::DType;
-use hrm::ops::act_halt::{self, Halting, metric, reference};
+use hrm::ops::act_halt::{self, Draw, Halting, metric, reference};
 use hrm::ops::bce_logits::NO_TARGET;
 use hrm::rng::{Purpose, Rng};
 use hrm::tensor::Tensor;
@@ -8,14 +8,9 @@ use hrm::tensor::Tensor;
 use crate::check::{compare, ints, normal, numbers, reals, refuses, tensor};
 use crate::common::devices::devices;
 
-const TRAINING: Halting = Halting {
-    max_steps: 6,
-    training: true,
-    q_continue: true,
-    exploration_prob: 0.4,
-    seed: 11,
-    draw: 3,
-};
+const TRAINING: Halting =
+    Halting { max_steps: 6, training: true, q_continue: true, exploration_prob: 0.4 };
+const DRAW: Draw = Draw { seed: 11, number: 3 };
 
 fn flags(device: &Device, halted: &[u8]) -> Tensor {
     let wide: Vec<f64> = halted.iter().map(|&h| h as f64).collect();
@@ -39,12 +34,14 @@ fn decide(
     dtype: DType,
     q: &[f64],
     how: Halting,
+    draw: Draw,
     s: &[i32],
     h: &[u8],
 ) -> (Vec<i32>, Vec<u8>) {
     let (steps, halted) = (ints(device, &[s.len()], s), flags(device, h));
     let q = tensor(device, dtype, &[s.len(), 2], q);
-    act_halt::decide(&q, how, &steps, &halted).unwrap();
+    let draw = ints(device, &[Draw::WORDS], &draw.words());
+    act_halt::decide(&q, how, Some(&draw), &steps, &halted).unwrap();
     (steps.download().unwrap(), halted.download().unwrap())
 }
 
@@ -63,9 +60,9 @@ fn decide_agrees_with_reference() {
                 for dtype in [DType::F32, DType::Bf16] {
                     let (q, steps, halted) = slots(b, how.max_steps);
                     let q = numbers(&tensor(&device, dtype, &[2 * b], &q));
-                    let got = decide(&device, dtype, &q, how, &steps, &halted);
+                    let got = decide(&device, dtype, &q, how, DRAW, &steps, &halted);
                     let (mut steps, mut halted) = (steps, halted);
-                    reference::decide::<f64>(&q, how, &mut steps, &mut halted);
+                    reference::decide::<f64>(&q, how, DRAW, &mut steps, &mut halted);
                     assert_eq!(got, (steps, halted), "{how:?} b {b} {dtype} on {name}");
                 }
             }
@@ -83,7 +80,7 @@ fn exploration_is_uniform() {
         let p = TRAINING.exploration_prob as f64;
         for s in 1..=TRAINING.max_steps {
             let (steps, halted) =
-                decide(&device, DType::F32, &q, TRAINING, &vec![s - 1; B], &vec![0; B]);
+                decide(&device, DType::F32, &q, TRAINING, DRAW, &vec![s - 1; B], &vec![0; B]);
             assert!(steps.iter().all(|&n| n == s));
             let share = halted.iter().filter(|&&h| h != 0).count() as f64 / B as f64;
             let want = 1.0 - p + p * (s - 1) as f64 / (TRAINING.max_steps - 1) as f64;
@@ -98,12 +95,12 @@ fn exploration_is_a_function_of_seed_and_draw() {
     const B: usize = 200;
     for (_, device) in devices() {
         let q: Vec<f64> = (0..B).flat_map(|_| [1.0, -1.0]).collect();
-        let run = |how| decide(&device, DType::F32, &q, how, &[0; B], &[0; B]).1;
-        let first = run(TRAINING);
-        assert_eq!(first, run(TRAINING));
-        assert_ne!(first, run(Halting { draw: 4, ..TRAINING }));
-        assert_ne!(first, run(Halting { draw: TRAINING.draw + (1 << 32), ..TRAINING }));
-        assert_ne!(first, run(Halting { seed: 12, ..TRAINING }));
+        let run = |draw| decide(&device, DType::F32, &q, TRAINING, draw, &[0; B], &[0; B]).1;
+        let first = run(DRAW);
+        assert_eq!(first, run(DRAW));
+        assert_ne!(first, run(Draw { number: 4, ..DRAW }));
+        assert_ne!(first, run(Draw { number: DRAW.number + (1 << 32), ..DRAW }));
+        assert_ne!(first, run(Draw { seed: 12, ..DRAW }));
     }
 }
 
@@ -114,7 +111,7 @@ fn evaluation_never_halts_early() {
         let (mut steps, mut halted) = (vec![5, 0], vec![1, 0]);
         for s in 1..=how.max_steps {
             let q = [9.0, -9.0, -9.0, 9.0];
-            (steps, halted) = decide(&device, DType::F32, &q, how, &steps, &halted);
+            (steps, halted) = decide(&device, DType::F32, &q, how, DRAW, &steps, &halted);
             assert_eq!(steps, [s, s]);
             assert_eq!(halted, [(s == how.max_steps) as u8; 2], "step {s}");
         }
@@ -127,7 +124,7 @@ fn with_one_step_every_slot_halts_at_once() {
         for training in [true, false] {
             let how = Halting { max_steps: 1, training, exploration_prob: 1.0, ..TRAINING };
             let (steps, halted) =
-                decide(&device, DType::F32, &[-9.0, 9.0, -9.0, 9.0], how, &[1, 0], &[1, 0]);
+                decide(&device, DType::F32, &[-9.0, 9.0, -9.0, 9.0], how, DRAW, &[1, 0], &[1, 0]);
             assert_eq!((steps, halted), (vec![1, 1], vec![1, 1]));
         }
     }
@@ -249,10 +246,12 @@ fn mismatches_are_refused() {
         refuses("reset", reset, &["act_halt", "halted (B)", "(2)", "(3)"]);
         let reset = act_halt::reset(&halted, &f32s(&[5]), &f32s(&[3, 2, 4]));
         refuses("reset", reset, &["act_halt", "init (C)", "(5)", "(4)"]);
-        let decide = act_halt::decide(&f32s(&[3, 3]), TRAINING, &steps, &halted);
+        let decide = act_halt::decide(&f32s(&[3, 3]), TRAINING, None, &steps, &halted);
         refuses("decide", decide, &["act_halt", "q (B, 2)", "(3, 3)"]);
-        let decide = act_halt::decide(&f32s(&[3, 2]), TRAINING, &f32s(&[3]), &halted);
+        let decide = act_halt::decide(&f32s(&[3, 2]), TRAINING, None, &f32s(&[3]), &halted);
         refuses("decide", decide, &["act_halt", "steps (B)", "f32", "i32"]);
+        let decide = act_halt::decide(&f32s(&[3, 2]), TRAINING, None, &steps, &halted);
+        refuses("decide", decide, &["act_halt", "draw"]);
         let next = Some(f32s(&[2, 2]));
         let targets = act_halt::targets(&f32s(&[3, 4]), next.as_ref(), &steps, 2, &f32s(&[3, 2]));
         refuses("targets", targets, &["act_halt", "next_q (B, 2)", "(2, 2)", "(3, 2)"]);

@@ -9,7 +9,7 @@ use hrm::tensor::Tensor;
 use crate::check::{compare, normal, numbers, refuses, tensor};
 use crate::common::devices::devices;
 
-type Step = fn(&Tensor, &Tensor, &Moments, &Tensor, Hyper) -> Result<()>;
+type Step = fn(&Tensor, &Tensor, &Moments, &Tensor, &Tensor) -> Result<()>;
 type Reference = fn(&mut [f64], &[f64], &mut [f64], &mut [f64], [f64; 3], Hyper);
 
 /// More than two tasks, and an odd rest.
@@ -56,7 +56,7 @@ pub fn agrees(step: Step, reference: Reference) {
         for t in 1..=4 {
             let g = gradient(t);
             let g_dev = tensor(&device, DType::F32, &[ELEMS], &g);
-            step(&got.p, &g_dev, &got.moments, &guard, hyper(t)).unwrap();
+            step(&got.p, &g_dev, &got.moments, &guard, &hyper(t).on(&device).unwrap()).unwrap();
             reference(&mut p, &g, &mut m, &mut v, UP, hyper(t));
         }
         for ((what, got), want) in got.all().iter().zip([&p, &m, &v]) {
@@ -71,7 +71,7 @@ pub fn does_nothing_when_the_guard_is_down(step: Step) {
         let before = s.all();
         let g = tensor(&device, DType::F32, &[ELEMS], &vec![f64::NAN; ELEMS]);
         let guard = tensor(&device, DType::F32, &[3], &DOWN);
-        step(&s.p, &g, &s.moments, &guard, hyper(1)).unwrap();
+        step(&s.p, &g, &s.moments, &guard, &hyper(1).on(&device).unwrap()).unwrap();
         assert_eq!(before, s.all());
     }
 }
@@ -84,7 +84,7 @@ pub fn repeats(step: Step) {
                 let s = state(&device);
                 let g = tensor(&device, DType::F32, &[ELEMS], &gradient(1));
                 let guard = tensor(&device, DType::F32, &[3], &UP);
-                step(&s.p, &g, &s.moments, &guard, hyper(3)).unwrap();
+                step(&s.p, &g, &s.moments, &guard, &hyper(3).on(&device).unwrap()).unwrap();
                 s.all()
             })
         };
@@ -97,7 +97,7 @@ pub fn refuses_mismatches(op: &str, step: Step) {
         let f32s = |n: usize| tensor(&device, DType::F32, &[n], &vec![0.0; n]);
         let half = |n: usize| tensor(&device, DType::Bf16, &[n], &vec![0.0; n]);
         let run = |g: Tensor, m: Tensor, guard: Tensor| {
-            step(&f32s(6), &g, &Moments { m, v: f32s(6) }, &guard, hyper(1))
+            step(&f32s(6), &g, &Moments { m, v: f32s(6) }, &guard, &hyper(1).on(&device)?)
         };
         refuses("g", run(f32s(5), f32s(6), f32s(3)), &[op, "g (n)", "(5)", "(6)"]);
         refuses("m", run(f32s(6), f32s(7), f32s(3)), &[op, "m (n)", "(7)", "(6)"]);

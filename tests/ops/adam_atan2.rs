@@ -14,6 +14,6 @@ fn without_gradient_only_decay_acts() {
     let (p, moments) = (of(2.0), Moments { m: of(0.0), v: of(0.0) });
     let guard = tensor(&device, DType::F32, &[3], &[0.0, 1.0, 1.0]);
     let hyper = Hyper { lr: 0.5, weight_decay: 0.5, beta1: 0.9, beta2: 0.95, t: 1 };
-    step(&p, &of(0.0), &moments, &guard, hyper).unwrap();
+    step(&p, &of(0.0), &moments, &guard, &hyper.on(&device).unwrap()).unwrap();
     assert_eq!(p.download::<f32>().unwrap(), [1.5]);
 }

@@ -1,5 +1,6 @@
+use hrm::backend::Device;
 use hrm::dtype::DType;
-use hrm::ops::sign_sgd_rows::{reference, step};
+use hrm::ops::sign_sgd_rows::{FACTORS, factors, reference, step};
 use hrm::tensor::Tensor;
 
 use crate::check::{compare, ints, normal, numbers, refuses, tensor};
@@ -7,6 +8,11 @@ use crate::common::devices::devices;
 
 const UP: [f64; 3] = [1.0, 1.0, 1.0];
 const DOWN: [f64; 3] = [f64::INFINITY, 1.0, 0.0];
+
+fn rates(device: &Device, lr: f64, decay: f64) -> Tensor {
+    let values = factors(lr, decay).map(f64::from);
+    tensor(device, DType::F32, &[FACTORS], &values)
+}
 
 /// Rows of the table, width, touched ids: repeated, first and last row, one alone.
 const CASES: &[(usize, usize, &[i32])] =
@@ -25,7 +31,7 @@ fn touched_rows_agree_with_reference_and_others_stay() {
                 tensor(&device, DType::F32, &[ids.len(), d], &g),
             );
             let guard = tensor(&device, DType::F32, &[3], &UP);
-            step(&t, &ids_dev, &g_dev, &guard, 0.01, 0.1).unwrap();
+            step(&t, &ids_dev, &g_dev, &guard, &rates(&device, 0.01, 0.1)).unwrap();
             let mut want = table.clone();
             reference::step::<f64>(&mut want, ids, &g, UP, 0.01, 0.1);
             let got = numbers(&t);
@@ -45,7 +51,7 @@ fn gradients_that_cancel_leave_only_decay() {
         let table = tensor(&device, DType::F32, &[2, 2], &[4.0, -8.0, 1.0, 1.0]);
         let g = tensor(&device, DType::F32, &[2, 2], &[0.3, 1.0, -0.3, -1.0]);
         let guard = tensor(&device, DType::F32, &[3], &UP);
-        step(&table, &ints(&device, &[2], &[0, 0]), &g, &guard, 0.5, 0.5).unwrap();
+        step(&table, &ints(&device, &[2], &[0, 0]), &g, &guard, &rates(&device, 0.5, 0.5)).unwrap();
         assert_eq!(table.download::<f32>().unwrap(), [3.0, -6.0, 1.0, 1.0]);
     }
 }
@@ -56,7 +62,7 @@ fn step_is_refused_when_the_guard_is_down() {
         let table = tensor(&device, DType::F32, &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
         let g = tensor(&device, DType::F32, &[1, 2], &[f64::NAN, 1.0]);
         let guard = tensor(&device, DType::F32, &[3], &DOWN);
-        step(&table, &ints(&device, &[1], &[1]), &g, &guard, 0.5, 0.5).unwrap();
+        step(&table, &ints(&device, &[1], &[1]), &g, &guard, &rates(&device, 0.5, 0.5)).unwrap();
         assert_eq!(table.download::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
     }
 }
@@ -68,7 +74,9 @@ fn mismatches_are_refused() {
             tensor(&device, DType::F32, shape, &vec![0.0; shape.iter().product()])
         };
         let (table, ids, guard) = (f32s(&[4, 3]), ints(&device, &[2], &[0, 1]), f32s(&[3]));
-        let run = |ids: &Tensor, g: &Tensor, guard: &Tensor| step(&table, ids, g, guard, 0.1, 0.1);
+        let run = |ids: &Tensor, g: &Tensor, guard: &Tensor| {
+            step(&table, ids, g, guard, &rates(&device, 0.1, 0.1))
+        };
         let short = run(&ids, &f32s(&[1, 3]), &guard);
         refuses("g", short, &["sign_sgd_rows", "g (R, D)", "(1, 3)", "(2, 3)"]);
         let floats = run(&f32s(&[2]), &f32s(&[2, 3]), &guard);

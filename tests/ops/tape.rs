@@ -1,7 +1,7 @@
 //! The tape itself: who gets which gradient, what is kept, and that recomputing changes no bit.
 
 use hrm::Result;
-use hrm::backend::{Device, Mode, Purpose};
+use hrm::backend::{Device, DeviceKind, Mode, Purpose};
 use hrm::dtype::DType;
 use hrm::ops::{add, matmul, rms_norm, swiglu};
 use hrm::tape::{Grads, Tape, Var, checkpoint};
@@ -104,7 +104,8 @@ fn activation_bytes(device: &Device) -> usize {
 
 #[test]
 fn without_gradient_nothing_is_recorded_and_nothing_kept() {
-    for device in devices().into_iter().map(|(_, d)| d).chain([Device::shape_only()]) {
+    for device in devices().into_iter().map(|(_, d)| d).chain([Device::shape_only(DeviceKind::Cpu)])
+    {
         let up = f32s(&device, &[2 * C, C], 2);
         let down = f32s(&device, &[C, C], 3);
         let x = f32s(&device, &[N, C], 1);

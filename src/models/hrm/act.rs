@@ -60,7 +60,8 @@ impl Workspace {
 
 impl Hrm {
     /// A training segment: forward, losses, backward. Gradients go to `params.grad` (overwritten or
-    /// added to, by `mode`) and to the workspace's puzzle rows; the carry moves on.
+    /// added to, by `mode`) and to the workspace's puzzle rows; the carry moves on. `draw` (4) i32 are
+    /// the words of an [`act_halt::Draw`].
     pub fn train_segment(
         &self,
         tape: Tape,
@@ -68,6 +69,7 @@ impl Hrm {
         batch: &DeviceBatch,
         space: &Workspace,
         halting: Halting,
+        draw: &Tensor,
         mode: Mode,
     ) -> Result<Segment> {
         let mut tape = tape;
@@ -79,7 +81,7 @@ impl Hrm {
         let heads = self.heads(&mut tape, &w, &state.z_h)?;
         let kind = self.config.loss_kind();
         let rows = cross_entropy::forward(&mut tape, kind, &heads.logits, &carry.current.labels)?;
-        act_halt::decide(&heads.q.tensor, halting, &carry.steps, &carry.halted)?;
+        act_halt::decide(&heads.q.tensor, halting, Some(draw), &carry.steps, &carry.halted)?;
 
         let next_q = match self.config.q_continue {
             true => Some(self.next_q(&mut tape, &w, &state, &e)?),
@@ -113,27 +115,25 @@ impl Hrm {
         let heads = self.heads(&mut tape, &w, &state.z_h)?;
         let kind = self.config.loss_kind();
         let rows = cross_entropy::forward(&mut tape, kind, &heads.logits, &carry.current.labels)?;
-        act_halt::decide(&heads.q.tensor, self.eval_halting(), &carry.steps, &carry.halted)?;
+        act_halt::decide(&heads.q.tensor, self.eval_halting(), None, &carry.steps, &carry.halted)?;
         self.q_targets(&rows.tensor, None, carry, space)?;
         let q_rows = bce_logits::forward(&mut tape, &heads.q, &space.q_targets)?;
         self.finish(carry, &state, &heads.q.tensor, &rows.tensor, &q_rows.tensor, space)?;
         Ok(Segment { logits: heads.logits.tensor, q: heads.q.tensor })
     }
 
-    /// Training's way to halt, for decision number `draw`.
-    pub fn train_halting(&self, seed: u64, draw: u64) -> Halting {
+    /// Training's way to halt.
+    pub fn train_halting(&self) -> Halting {
         Halting {
             max_steps: self.config.halt_max_steps as i32,
             training: true,
             q_continue: self.config.q_continue,
             exploration_prob: self.config.halt_exploration_prob as f32,
-            seed,
-            draw,
         }
     }
 
     fn eval_halting(&self) -> Halting {
-        Halting { training: false, ..self.train_halting(0, 0) }
+        Halting { training: false, ..self.train_halting() }
     }
 
     fn admit(&self, carry: &Carry, batch: &DeviceBatch) -> Result<()> {

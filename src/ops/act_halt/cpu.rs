@@ -1,6 +1,6 @@
 use rayon::prelude::*;
 
-use super::{Halting, metric};
+use super::{Draw, Halting, metric};
 use crate::dtype::Float;
 use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
@@ -20,7 +20,13 @@ pub fn reset<E: Float>(halted: &[u8], init: &[E], t: usize, z: &mut [E]) {
     });
 }
 
-pub fn decide<E: Float>(q: &[E], how: Halting, steps: &mut [i32], halted: &mut [u8]) {
+pub fn decide<E: Float>(
+    q: &[E],
+    how: Halting,
+    draw: Option<Draw>,
+    steps: &mut [i32],
+    halted: &mut [u8],
+) {
     let slots = q.chunks_exact(2).zip(steps).zip(halted);
     for (row, ((q, steps), halted)) in slots.enumerate() {
         *steps = if *halted != 0 { 1 } else { *steps + 1 };
@@ -28,15 +34,16 @@ pub fn decide<E: Float>(q: &[E], how: Halting, steps: &mut [i32], halted: &mut [
         if how.training && how.max_steps > 1 {
             let other = if how.q_continue { q[1].to_f32() } else { 0.0 };
             halt |= q[0].to_f32() > other;
-            halt &= *steps >= min_steps(how, row);
+            halt &= *steps >= draw.map_or(0, |draw| min_steps(how, draw, row));
         }
         *halted = halt as u8;
     }
 }
 
-fn min_steps(how: Halting, row: usize) -> i32 {
-    let counter = [row as u32, Purpose::Halting as u32, how.draw as u32, (how.draw >> 32) as u32];
-    let words = philox(how.seed, counter);
+fn min_steps(how: Halting, draw: Draw, row: usize) -> i32 {
+    let counter =
+        [row as u32, Purpose::Halting as u32, draw.number as u32, (draw.number >> 32) as u32];
+    let words = philox(draw.seed, counter);
     if unit_f32(words[0]) < how.exploration_prob {
         2 + (words[1] % (how.max_steps as u32 - 1)) as i32
     } else {

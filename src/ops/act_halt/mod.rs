@@ -11,13 +11,13 @@
 //!   targets   [answer right, sigmoid(last ? nq_halt : max(nq_halt, nq_continue))]
 //!   metrics   sums over slots that halted in this step and have valid labels
 //!
-//! The exploration draw of row b is Philox(seed, [b, Halting, draw]); words 0 and 1.
+//! The exploration draw of row b is Philox(seed, [b, Halting, number]); words 0 and 1.
 //! Reference: `HierarchicalReasoningModel_ACTV1.forward` and `ACTLossHead` of the official HRM.
 
 mod cpu;
 pub mod reference;
 
-use super::{by_float, dispatch, expect_same_shape, traffic};
+use super::{by_float, dispatch, expect_same_shape, refuse, traffic};
 use crate::Result;
 use crate::dtype::{DType, bf16};
 use crate::ops::cross_entropy;
@@ -32,9 +32,30 @@ pub struct Halting {
     /// Whether the Q head's second output takes part.
     pub q_continue: bool,
     pub exploration_prob: f32,
+}
+
+/// Where the exploration of one decision gets its random numbers. It changes with every step, so
+/// [`decide`] reads it from device memory: seed and number, low word first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
     pub seed: u64,
     /// Number of this decision in the run: the RNG's counter.
-    pub draw: u64,
+    pub number: u64,
+}
+
+impl Draw {
+    pub const WORDS: usize = 4;
+
+    pub fn words(self) -> [i32; Self::WORDS] {
+        let Draw { seed, number } = self;
+        [seed, seed >> 32, number, number >> 32].map(|word| word as u32 as i32)
+    }
+
+    fn read(words: &Tensor) -> Result<Self> {
+        let words = words.read::<i32>()?;
+        let pair = |i: usize| words[i] as u32 as u64 | (words[i + 1] as u32 as u64) << 32;
+        Ok(Self { seed: pair(0), number: pair(2) })
+    }
 }
 
 /// Entries of the metrics vector, all sums over rows.
@@ -54,10 +75,15 @@ pub mod metric {
 pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
     expect_same_shape("act_halt src", dst, src)?;
     check_slots(dst.shape().dims().first().copied().unwrap_or(1), None, halted)?;
-    dispatch(dst.device(), traffic(2 * dst.bytes()), || {
-        cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
-        Ok(())
-    })
+    dispatch(
+        dst.device(),
+        traffic(2 * dst.bytes()),
+        || {
+            cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
+            Ok(())
+        },
+        || super::no_kernel("act_halt"),
+    )
 }
 
 /// z[b,t] = init where halted[b]: z (B, T, C), init (C).
@@ -66,24 +92,49 @@ pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
     check_slots(b, None, halted)?;
     init.expect_dims("act_halt init (C)", &[c])?;
     init.expect_dtype("act_halt init", z.dtype())?;
-    dispatch(z.device(), traffic(z.bytes()), || {
-        by_float!(z.dtype(), "act_halt", E => {
-            cpu::reset::<E>(&halted.read()?, &init.read()?, t, &mut z.write()?);
-            Ok(())
-        })
-    })
+    dispatch(
+        z.device(),
+        traffic(z.bytes()),
+        || {
+            by_float!(z.dtype(), "act_halt", E => {
+                cpu::reset::<E>(&halted.read()?, &init.read()?, t, &mut z.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("act_halt"),
+    )
 }
 
-pub fn decide(q: &Tensor, how: Halting, steps: &Tensor, halted: &Tensor) -> Result<()> {
+/// `draw` (4) i32 holds [`Draw::words`]; it is read only in training.
+pub fn decide(
+    q: &Tensor,
+    how: Halting,
+    draw: Option<&Tensor>,
+    steps: &Tensor,
+    halted: &Tensor,
+) -> Result<()> {
     let [b, _] = q.dims("act_halt q (B, 2)")?;
     q.expect_dims("act_halt q (B, 2)", &[b, 2])?;
     check_slots(b, Some(steps), halted)?;
-    dispatch(q.device(), traffic(q.bytes()), || {
-        by_float!(q.dtype(), "act_halt", E => {
-            cpu::decide::<E>(&q.read()?, how, &mut steps.write()?, &mut halted.write()?);
-            Ok(())
-        })
-    })
+    match draw {
+        Some(draw) => {
+            draw.expect_dims("act_halt draw (4)", &[Draw::WORDS])?;
+            draw.expect_dtype("act_halt draw (4)", DType::I32)?;
+        }
+        None if how.training => return Err(refuse("act_halt", "training needs a draw".into())),
+        None => {}
+    }
+    dispatch(
+        q.device(),
+        traffic(q.bytes()),
+        || {
+            by_float!(q.dtype(), "act_halt", E => {
+                cpu::decide::<E>(&q.read()?, how, draw.map(Draw::read).transpose()?, &mut steps.write()?, &mut halted.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("act_halt"),
+    )
 }
 
 /// targets (B, 2) for `bce_logits`. `rows` are `cross_entropy`'s; without `next_q` (B, 2) the second
@@ -107,12 +158,17 @@ pub fn targets(
     if let Some(q) = next_q {
         q.expect_dims("act_halt next_q (B, 2)", &[b, 2])?;
     }
-    dispatch(targets.device(), traffic(2 * targets.bytes()), || {
-        let next_q = next_q.map(host_f32).transpose()?;
-        let (rows, steps) = (rows.read()?, steps.read()?);
-        cpu::targets(&rows, next_q.as_deref(), &steps, max_steps, &mut targets.write()?);
-        Ok(())
-    })
+    dispatch(
+        targets.device(),
+        traffic(2 * targets.bytes()),
+        || {
+            let next_q = next_q.map(host_f32).transpose()?;
+            let (rows, steps) = (rows.read()?, steps.read()?);
+            cpu::targets(&rows, next_q.as_deref(), &steps, max_steps, &mut targets.write()?);
+            Ok(())
+        },
+        || super::no_kernel("act_halt"),
+    )
 }
 
 /// metrics (8) f32, see [`metric`]; overwritten.
@@ -135,12 +191,17 @@ pub fn metrics(
         t.expect_dtype(what, DType::F32)?;
     }
     check_slots(b, Some(steps), halted)?;
-    dispatch(q.device(), traffic(rows.bytes() + q_rows.bytes()), || {
-        let (rows, q, q_rows) = (rows.read()?, host_f32(q)?, q_rows.read()?);
-        let (steps, halted) = (steps.read()?, halted.read()?);
-        cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
-        Ok(())
-    })
+    dispatch(
+        q.device(),
+        traffic(rows.bytes() + q_rows.bytes()),
+        || {
+            let (rows, q, q_rows) = (rows.read()?, host_f32(q)?, q_rows.read()?);
+            let (steps, halted) = (steps.read()?, halted.read()?);
+            cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
+            Ok(())
+        },
+        || super::no_kernel("act_halt"),
+    )
 }
 
 fn check_slots(b: usize, steps: Option<&Tensor>, halted: &Tensor) -> Result<()> {

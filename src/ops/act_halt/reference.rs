@@ -1,6 +1,6 @@
 //! Plain loops; see the contract in `mod.rs`. One slot at a time.
 
-use super::{Halting, metric};
+use super::{Draw, Halting, metric};
 use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
 use crate::ops::real::Real;
@@ -23,21 +23,21 @@ pub fn reset<T: Copy>(halted: &[u8], init: &[T], t: usize, z: &mut [T]) {
     }
 }
 
-pub fn decide<R: Real>(q: &[R], how: Halting, steps: &mut [i32], halted: &mut [u8]) {
+pub fn decide<R: Real>(q: &[R], how: Halting, draw: Draw, steps: &mut [i32], halted: &mut [u8]) {
     for b in 0..steps.len() {
         steps[b] = if halted[b] != 0 { 0 } else { steps[b] } + 1;
         let last = steps[b] >= how.max_steps;
         let against = if how.q_continue { q[2 * b + 1] } else { R::default() };
         halted[b] = match how.training && how.max_steps > 1 {
             false => last,
-            true => (last || q[2 * b] > against) && steps[b] >= min_steps(how, b),
+            true => (last || q[2 * b] > against) && steps[b] >= min_steps(how, draw, b),
         } as u8;
     }
 }
 
-fn min_steps(how: Halting, b: usize) -> i32 {
-    let draw = [how.draw as u32, (how.draw >> 32) as u32];
-    let words = philox(how.seed, [b as u32, Purpose::Halting as u32, draw[0], draw[1]]);
+fn min_steps(how: Halting, draw: Draw, b: usize) -> i32 {
+    let number = [draw.number as u32, (draw.number >> 32) as u32];
+    let words = philox(draw.seed, [b as u32, Purpose::Halting as u32, number[0], number[1]]);
     let explores = unit_f32(words[0]) < how.exploration_prob;
     if explores { 2 + (words[1] % (how.max_steps - 1) as u32) as i32 } else { 0 }
 }

@@ -11,6 +11,7 @@ pub mod reference;
 
 use super::{dispatch, global_norm, traffic};
 use crate::Result;
+use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 
@@ -24,8 +25,11 @@ pub struct Hyper {
     pub t: u64,
 }
 
-/// What a kernel needs of [`Hyper`], computed in f64 and rounded once.
-#[derive(Clone, Copy, Debug)]
+/// What a kernel needs of [`Hyper`], computed in f64 and rounded once. It changes with every step, so a
+/// step reads it from device memory, as f32 in this order: a captured step is replayed with other
+/// factors, not with other arguments.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
 pub struct Factors {
     pub decay: f32,
     pub beta1: f32,
@@ -36,7 +40,25 @@ pub struct Factors {
     pub v_scale: f32,
 }
 
+/// Number of [`Factors`].
+pub const FACTORS: usize = 5;
+
+impl Factors {
+    pub fn to_array(self) -> [f32; FACTORS] {
+        bytemuck::cast(self)
+    }
+
+    pub(super) fn read(factors: &Tensor) -> Result<Self> {
+        Ok(*bytemuck::from_bytes(bytemuck::cast_slice(&factors.read::<f32>()?)))
+    }
+}
+
 impl Hyper {
+    /// The factors as a tensor of their own; a training step keeps them in its input instead.
+    pub fn on(&self, device: &Device) -> Result<Tensor> {
+        Tensor::from_slice(device, &self.factors().to_array(), [FACTORS], Purpose::Workspace)
+    }
+
     pub fn factors(&self) -> Factors {
         let t = self.t as f64;
         Factors {
@@ -67,17 +89,42 @@ impl Moments {
     }
 }
 
-/// One step over flat storage; `guard` is `global_norm`'s.
-pub fn step(p: &Tensor, g: &Tensor, moments: &Moments, guard: &Tensor, hyper: Hyper) -> Result<()> {
+/// Whether `op` was given factors.
+pub(super) fn check_factors(op: &str, factors: &Tensor) -> Result<()> {
+    factors.expect_dims(&format!("{op} factors (5)"), &[FACTORS])?;
+    factors.expect_dtype(&format!("{op} factors (5)"), DType::F32)
+}
+
+/// One step over flat storage; `guard` is `global_norm`'s, `factors` (5) f32 are [`Factors`].
+pub fn step(
+    p: &Tensor,
+    g: &Tensor,
+    moments: &Moments,
+    guard: &Tensor,
+    factors: &Tensor,
+) -> Result<()> {
     moments.check("adam_atan2", p, g)?;
+    check_factors("adam_atan2", factors)?;
     global_norm::check("adam_atan2", guard)?;
-    dispatch(p.device(), traffic(7 * p.bytes()), || {
-        let guard = guard.read::<f32>()?;
-        if guard[2] == 0.0 {
-            return Ok(());
-        }
-        let (mut m, mut v) = (moments.m.write()?, moments.v.write()?);
-        cpu::step(&mut p.write()?, &g.read()?, &mut m, &mut v, guard[1], hyper.factors());
-        Ok(())
-    })
+    dispatch(
+        p.device(),
+        traffic(7 * p.bytes()),
+        || {
+            let guard = guard.read::<f32>()?;
+            if guard[2] == 0.0 {
+                return Ok(());
+            }
+            let (mut m, mut v) = (moments.m.write()?, moments.v.write()?);
+            cpu::step(
+                &mut p.write()?,
+                &g.read()?,
+                &mut m,
+                &mut v,
+                guard[1],
+                Factors::read(factors)?,
+            );
+            Ok(())
+        },
+        || super::no_kernel("adam_atan2"),
+    )
 }

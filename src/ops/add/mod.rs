@@ -18,15 +18,20 @@ pub fn forward(tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
     for term in rest {
         expect_same_shape("add x", &first.tensor, &term.tensor)?;
     }
-    dispatch(tape.device(), traffic((terms.len() + 1) * y.bytes()), || {
-        by_float!(y.dtype(), "add", E => {
-            y.write::<E>()?.copy_from_slice(&first.tensor.read::<E>()?);
-            rest.iter().try_for_each(|t| {
-                cpu::accumulate::<E>(&mut y.write()?, &t.tensor.read()?);
-                Ok(())
+    dispatch(
+        tape.device(),
+        traffic((terms.len() + 1) * y.bytes()),
+        || {
+            by_float!(y.dtype(), "add", E => {
+                y.write::<E>()?.copy_from_slice(&first.tensor.read::<E>()?);
+                rest.iter().try_for_each(|t| {
+                    cpu::accumulate::<E>(&mut y.write()?, &t.tensor.read()?);
+                    Ok(())
+                })
             })
-        })
-    })?;
+        },
+        || super::no_kernel("add"),
+    )?;
     let inputs: Vec<Option<VarId>> = terms.iter().map(|t| t.id).collect();
     tape.output("add", y, terms, |y| Box::new(Backward { y, inputs }))
 }
@@ -63,10 +68,15 @@ pub fn pass(grads: &mut Grads, id: Option<VarId>, gradient: &Tensor) -> Result<(
 /// y += x.
 pub fn accumulate(y: &Tensor, x: &Tensor) -> Result<()> {
     expect_same_shape("add x", y, x)?;
-    dispatch(y.device(), traffic(3 * y.bytes()), || {
-        by_float!(y.dtype(), "add", E => {
-            cpu::accumulate::<E>(&mut y.write()?, &x.read()?);
-            Ok(())
-        })
-    })
+    dispatch(
+        y.device(),
+        traffic(3 * y.bytes()),
+        || {
+            by_float!(y.dtype(), "add", E => {
+                cpu::accumulate::<E>(&mut y.write()?, &x.read()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("add"),
+    )
 }

@@ -69,14 +69,19 @@ pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) ->
     }
     let y = tape.alloc(x.dtype(), [b, t, c3 / 3])?;
     let lse = tape.alloc(DType::F32, [b, heads, t])?;
-    dispatch(tape.device(), d.cost(2.0, x.dtype()), || {
-        by_float!(x.dtype(), "attention", E => {
-            let tables = read_tables(rope)?;
-            let tables = tables.as_ref().map(|(c, s)| (&c[..], &s[..]));
-            cpu::forward::<E>(d, &x.read()?, tables, &mut y.write()?, &mut lse.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        d.cost(2.0, x.dtype()),
+        || {
+            by_float!(x.dtype(), "attention", E => {
+                let tables = read_tables(rope)?;
+                let tables = tables.as_ref().map(|(c, s)| (&c[..], &s[..]));
+                cpu::forward::<E>(d, &x.read()?, tables, &mut y.write()?, &mut lse.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("attention"),
+    )?;
     let saved_y = y.clone();
     tape.output("attention", y, &[qkv], |id| {
         Box::new(Backward {
@@ -118,14 +123,19 @@ impl Rule for Backward {
         let Some((dx, mode)) = grads.slot(self.qkv_id, x.dtype(), x.shape())? else {
             return Ok(());
         };
-        dispatch(x.device(), self.d.cost(5.0, x.dtype()), || {
-            by_float!(x.dtype(), "attention", E => {
-                let tables = read_tables(self.rope.as_ref())?;
-                let tables = tables.as_ref().map(|(c, s)| (&c[..], &s[..]));
-                let saved = (&x.read::<E>()?[..], &self.y.read::<E>()?[..], &self.lse.read()?[..]);
-                cpu::backward::<E>(self.d, saved, tables, &dy.read()?, &mut dx.write()?, mode);
-                Ok(())
-            })
-        })
+        dispatch(
+            x.device(),
+            self.d.cost(5.0, x.dtype()),
+            || {
+                by_float!(x.dtype(), "attention", E => {
+                    let tables = read_tables(self.rope.as_ref())?;
+                    let tables = tables.as_ref().map(|(c, s)| (&c[..], &s[..]));
+                    let saved = (&x.read::<E>()?[..], &self.y.read::<E>()?[..], &self.lse.read()?[..]);
+                    cpu::backward::<E>(self.d, saved, tables, &dy.read()?, &mut dx.write()?, mode);
+                    Ok(())
+                })
+            },
+            || super::no_kernel("attention"),
+        )
     }
 }

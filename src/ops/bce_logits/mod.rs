@@ -25,12 +25,17 @@ pub fn forward(tape: &mut Tape, q: &Var, targets: &Tensor) -> Result<Var> {
     targets.expect_dims("bce_logits targets (B, 2)", &[b, 2])?;
     targets.expect_dtype("bce_logits targets", DType::F32)?;
     let rows = tape.alloc(DType::F32, *targets.shape())?;
-    dispatch(tape.device(), traffic(3 * rows.bytes()), || {
-        by_float!(q.tensor.dtype(), "bce_logits", E => {
-            cpu::forward::<E>(&q.tensor.read()?, &targets.read()?, &mut rows.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        traffic(3 * rows.bytes()),
+        || {
+            by_float!(q.tensor.dtype(), "bce_logits", E => {
+                cpu::forward::<E>(&q.tensor.read()?, &targets.read()?, &mut rows.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("bce_logits"),
+    )?;
     tape.output("bce_logits", rows, &[q], |rows| {
         Box::new(Backward { rows, q: q.tensor.clone(), targets: targets.clone(), id: q.id })
     })
@@ -52,12 +57,17 @@ impl Rule for Backward {
         let Some(drows) = grads.take(self.rows)? else { return Ok(()) };
         let q = &self.q;
         let Some((dq, mode)) = grads.slot(self.id, q.dtype(), q.shape())? else { return Ok(()) };
-        dispatch(q.device(), traffic(3 * drows.bytes()), || {
-            by_float!(q.dtype(), "bce_logits", E => {
-                let (q, t) = (q.read()?, self.targets.read()?);
-                cpu::backward::<E>(&q, &t, &drows.read()?, &mut dq.write()?, mode);
-                Ok(())
-            })
-        })
+        dispatch(
+            q.device(),
+            traffic(3 * drows.bytes()),
+            || {
+                by_float!(q.dtype(), "bce_logits", E => {
+                    let (q, t) = (q.read()?, self.targets.read()?);
+                    cpu::backward::<E>(&q, &t, &drows.read()?, &mut dq.write()?, mode);
+                    Ok(())
+                })
+            },
+            || super::no_kernel("bce_logits"),
+        )
     }
 }

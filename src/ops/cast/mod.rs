@@ -12,10 +12,15 @@ use crate::tensor::Tensor;
 pub fn from_f32(x: &Tensor, y: &Tensor) -> Result<()> {
     y.expect_dims("cast y", x.shape().dims())?;
     x.expect_dtype("cast x", DType::F32)?;
-    dispatch(x.device(), traffic(x.bytes() + y.bytes()), || {
-        by_float!(y.dtype(), "cast", E => {
-            cpu::from_f32::<E>(&x.read()?, &mut y.write()?);
-            Ok(())
-        })
-    })
+    dispatch(
+        x.device(),
+        traffic(x.bytes() + y.bytes()),
+        || {
+            by_float!(y.dtype(), "cast", E => {
+                cpu::from_f32::<E>(&x.read()?, &mut y.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("cast"),
+    )
 }

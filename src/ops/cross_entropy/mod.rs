@@ -47,19 +47,24 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
     labels.expect_dtype("cross_entropy labels", DType::I32)?;
     let dims = Dims { p: t - s, s, v };
     let rows = tape.alloc(DType::F32, [b, ROW])?;
-    dispatch(tape.device(), traffic(logits.tensor.bytes() + labels.bytes()), || {
-        let labels = labels.read::<i32>()?;
-        if let Some(bad) = labels.iter().find(|&&l| l != IGNORE && (l < 0 || l as usize >= v)) {
-            return Err(refuse(
-                "cross_entropy",
-                format!("label {bad} is outside the vocabulary of {v}"),
-            ));
-        }
-        by_float!(logits.tensor.dtype(), "cross_entropy", E => {
-            cpu::forward::<E>(dims, kind, &logits.tensor.read()?, &labels, &mut rows.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        traffic(logits.tensor.bytes() + labels.bytes()),
+        || {
+            let labels = labels.read::<i32>()?;
+            if let Some(bad) = labels.iter().find(|&&l| l != IGNORE && (l < 0 || l as usize >= v)) {
+                return Err(refuse(
+                    "cross_entropy",
+                    format!("label {bad} is outside the vocabulary of {v}"),
+                ));
+            }
+            by_float!(logits.tensor.dtype(), "cross_entropy", E => {
+                cpu::forward::<E>(dims, kind, &logits.tensor.read()?, &labels, &mut rows.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("cross_entropy"),
+    )?;
     tape.output("cross_entropy", rows, &[logits], |rows| {
         Box::new(Backward {
             rows,
@@ -90,19 +95,24 @@ impl Rule for Backward {
         let Some(drows) = grads.take(self.rows)? else { return Ok(()) };
         let x = &self.logits;
         let Some((dx, mode)) = grads.slot(self.id, x.dtype(), x.shape())? else { return Ok(()) };
-        dispatch(x.device(), traffic(2 * x.bytes()), || {
-            by_float!(x.dtype(), "cross_entropy", E => {
-                cpu::backward::<E>(
-                    self.dims,
-                    self.kind,
-                    &x.read()?,
-                    &self.labels.read()?,
-                    &drows.read()?,
-                    &mut dx.write()?,
-                    mode,
-                );
-                Ok(())
-            })
-        })
+        dispatch(
+            x.device(),
+            traffic(2 * x.bytes()),
+            || {
+                by_float!(x.dtype(), "cross_entropy", E => {
+                    cpu::backward::<E>(
+                        self.dims,
+                        self.kind,
+                        &x.read()?,
+                        &self.labels.read()?,
+                        &drows.read()?,
+                        &mut dx.write()?,
+                        mode,
+                    );
+                    Ok(())
+                })
+            },
+            || super::no_kernel("cross_entropy"),
+        )
     }
 }

@@ -13,10 +13,15 @@ pub fn step(ema: &Tensor, p: &Tensor, guard: &Tensor, decay: f64) -> Result<()> 
     expect_same_shape("ema p", ema, p)?;
     ema.expect_dtype("ema ema", DType::F32)?;
     global_norm::check("ema", guard)?;
-    dispatch(ema.device(), traffic(3 * ema.bytes()), || {
-        if guard.read::<f32>()?[2] != 0.0 {
-            cpu::step(&mut ema.write()?, &p.read()?, decay as f32);
-        }
-        Ok(())
-    })
+    dispatch(
+        ema.device(),
+        traffic(3 * ema.bytes()),
+        || {
+            if guard.read::<f32>()?[2] != 0.0 {
+                cpu::step(&mut ema.write()?, &p.read()?, decay as f32);
+            }
+            Ok(())
+        },
+        || super::no_kernel("ema"),
+    )
 }

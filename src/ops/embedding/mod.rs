@@ -60,26 +60,31 @@ pub fn forward(
     }
     let scale = if pos.is_some() { scale * POSITION_SCALE } else { scale };
     let y = tape.alloc(table.tensor.dtype(), [b, dims.p + s, c])?;
-    dispatch(tape.device(), traffic(y.bytes()), || {
-        by_float!(y.dtype(), "embedding", E => {
-            let tokens = tokens.read::<i32>()?;
-            if let Some(bad) = tokens.iter().find(|&&t| t < 0 || t as usize >= v) {
-                return Err(refuse("embedding", format!("token {bad} is outside the vocabulary of {v}")));
-            }
-            let puzzle = puzzle.map(|p| p.tensor.read::<f32>()).transpose()?;
-            let pos = pos.map(|p| p.tensor.read::<E>()).transpose()?;
-            cpu::forward::<E>(
-                dims,
-                &tokens,
-                &table.tensor.read()?,
-                puzzle.as_deref().unwrap_or(&[]),
-                pos.as_deref(),
-                scale,
-                &mut y.write()?,
-            );
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        traffic(y.bytes()),
+        || {
+            by_float!(y.dtype(), "embedding", E => {
+                let tokens = tokens.read::<i32>()?;
+                if let Some(bad) = tokens.iter().find(|&&t| t < 0 || t as usize >= v) {
+                    return Err(refuse("embedding", format!("token {bad} is outside the vocabulary of {v}")));
+                }
+                let puzzle = puzzle.map(|p| p.tensor.read::<f32>()).transpose()?;
+                let pos = pos.map(|p| p.tensor.read::<E>()).transpose()?;
+                cpu::forward::<E>(
+                    dims,
+                    &tokens,
+                    &table.tensor.read()?,
+                    puzzle.as_deref().unwrap_or(&[]),
+                    pos.as_deref(),
+                    scale,
+                    &mut y.write()?,
+                );
+                Ok(())
+            })
+        },
+        || super::no_kernel("embedding"),
+    )?;
     let mut inputs = vec![table];
     inputs.extend(puzzle);
     inputs.extend(pos);
@@ -117,21 +122,26 @@ impl Rule for Backward {
         let dtable = grads.slot(self.table, DType::F32, &[v, c].into())?;
         let dpuzzle = grads.slot(self.puzzle, DType::F32, &[b, d].into())?;
         let dpos = grads.slot(self.pos, DType::F32, &[p + s, c].into())?;
-        dispatch(dy.device(), traffic(dy.bytes()), || {
-            by_float!(dy.dtype(), "embedding", E => {
-                let dy = dy.read::<E>()?;
-                if let Some((dtable, mode)) = &dtable {
-                    let tokens = self.tokens.read()?;
-                    cpu::backward_table::<E>(self.dims, &tokens, &dy, self.scale, &mut dtable.write()?, *mode);
-                }
-                if let Some((dpuzzle, mode)) = &dpuzzle {
-                    cpu::backward_puzzle::<E>(self.dims, &dy, self.scale, &mut dpuzzle.write()?, *mode);
-                }
-                if let Some((dpos, mode)) = &dpos {
-                    cpu::backward_pos::<E>(self.dims, &dy, self.scale, &mut dpos.write()?, *mode);
-                }
-                Ok(())
-            })
-        })
+        dispatch(
+            dy.device(),
+            traffic(dy.bytes()),
+            || {
+                by_float!(dy.dtype(), "embedding", E => {
+                    let dy = dy.read::<E>()?;
+                    if let Some((dtable, mode)) = &dtable {
+                        let tokens = self.tokens.read()?;
+                        cpu::backward_table::<E>(self.dims, &tokens, &dy, self.scale, &mut dtable.write()?, *mode);
+                    }
+                    if let Some((dpuzzle, mode)) = &dpuzzle {
+                        cpu::backward_puzzle::<E>(self.dims, &dy, self.scale, &mut dpuzzle.write()?, *mode);
+                    }
+                    if let Some((dpos, mode)) = &dpos {
+                        cpu::backward_pos::<E>(self.dims, &dy, self.scale, &mut dpos.write()?, *mode);
+                    }
+                    Ok(())
+                })
+            },
+            || super::no_kernel("embedding"),
+        )
     }
 }

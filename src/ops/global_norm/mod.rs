@@ -20,10 +20,15 @@ pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Resu
     check("global_norm", guard)?;
     g.expect_dtype("global_norm g", DType::F32)?;
     losses.expect_dtype("global_norm losses", DType::F32)?;
-    dispatch(g.device(), traffic(g.bytes()), || {
-        cpu::guard(&g.read()?, &losses.read()?, max_norm, &mut guard.write()?);
-        Ok(())
-    })
+    dispatch(
+        g.device(),
+        traffic(g.bytes()),
+        || {
+            cpu::guard(&g.read()?, &losses.read()?, max_norm, &mut guard.write()?);
+            Ok(())
+        },
+        || super::no_kernel("global_norm"),
+    )
 }
 
 /// Whether `op` was given a guard.

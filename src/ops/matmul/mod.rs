@@ -44,13 +44,18 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var, b: Option<&Var>) -> Result<Var>
     }
     let d = Dims { m: xt.shape().rows(), n: o, k };
     let y = tape.alloc(xt.dtype(), xt.shape().with_last(o))?;
-    dispatch(tape.device(), d.cost(xt.dtype()), || {
-        by_float!(xt.dtype(), "matmul", E => {
-            let b = b.map(|b| b.tensor.read::<E>()).transpose()?;
-            cpu::forward::<E>(d, &xt.read()?, &wt.read()?, b.as_deref(), &mut y.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        d.cost(xt.dtype()),
+        || {
+            by_float!(xt.dtype(), "matmul", E => {
+                let b = b.map(|b| b.tensor.read::<E>()).transpose()?;
+                cpu::forward::<E>(d, &xt.read()?, &wt.read()?, b.as_deref(), &mut y.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("matmul"),
+    )?;
     let mut inputs = vec![x, w];
     inputs.extend(b);
     tape.output("matmul", y, &inputs, |y| {
@@ -83,29 +88,44 @@ impl Rule for Backward {
         let Dims { m, n, k } = self.d;
         if let Some((dw, mode)) = grads.slot(*w_id, DType::F32, w.shape())? {
             let d = Dims { m: n, n: k, k: m };
-            dispatch(dy.device(), d.cost(dy.dtype()), || {
-                by_float!(dy.dtype(), "matmul", E => {
-                    cpu::backward_w::<E>(d, &dy.read()?, &x.read()?, &mut dw.write()?, mode);
-                    Ok(())
-                })
-            })?;
+            dispatch(
+                dy.device(),
+                d.cost(dy.dtype()),
+                || {
+                    by_float!(dy.dtype(), "matmul", E => {
+                        cpu::backward_w::<E>(d, &dy.read()?, &x.read()?, &mut dw.write()?, mode);
+                        Ok(())
+                    })
+                },
+                || super::no_kernel("matmul"),
+            )?;
         }
         if let Some((db, mode)) = grads.slot(self.b, DType::F32, &[n].into())? {
-            dispatch(dy.device(), super::traffic(dy.bytes()), || {
-                by_float!(dy.dtype(), "matmul", E => {
-                    cpu::backward_b::<E>(&dy.read()?, &mut db.write()?, mode);
-                    Ok(())
-                })
-            })?;
+            dispatch(
+                dy.device(),
+                super::traffic(dy.bytes()),
+                || {
+                    by_float!(dy.dtype(), "matmul", E => {
+                        cpu::backward_b::<E>(&dy.read()?, &mut db.write()?, mode);
+                        Ok(())
+                    })
+                },
+                || super::no_kernel("matmul"),
+            )?;
         }
         if let Some((dx, mode)) = grads.slot(*x_id, x.dtype(), x.shape())? {
             let d = Dims { m, n: k, k: n };
-            dispatch(dy.device(), d.cost(dy.dtype()), || {
-                by_float!(dy.dtype(), "matmul", E => {
-                    cpu::backward_x::<E>(d, &dy.read()?, &w.read()?, &mut dx.write()?, mode);
-                    Ok(())
-                })
-            })?;
+            dispatch(
+                dy.device(),
+                d.cost(dy.dtype()),
+                || {
+                    by_float!(dy.dtype(), "matmul", E => {
+                        cpu::backward_x::<E>(d, &dy.read()?, &w.read()?, &mut dx.write()?, mode);
+                        Ok(())
+                    })
+                },
+                || super::no_kernel("matmul"),
+            )?;
         }
         Ok(())
     }

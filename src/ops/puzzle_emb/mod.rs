@@ -23,12 +23,15 @@ pub fn gather(table: &Tensor, ids: &Tensor, rows: &Tensor) -> Result<()> {
     ] {
         t.expect_dtype(what, dtype)?;
     }
-    dispatch(table.device(), traffic(2 * rows.bytes()), || {
-        match cpu::gather(&table.read()?, &ids.read()?, d, &mut rows.write()?) {
+    dispatch(
+        table.device(),
+        traffic(2 * rows.bytes()),
+        || match cpu::gather(&table.read()?, &ids.read()?, d, &mut rows.write()?) {
             Ok(()) => Ok(()),
             Err(id) => {
                 Err(refuse("puzzle_emb", format!("puzzle id {id} is outside the table of {np}")))
             }
-        }
-    })
+        },
+        || super::no_kernel("puzzle_emb"),
+    )
 }

@@ -20,12 +20,17 @@ pub fn forward(tape: &mut Tape, x: &Var, residual: &Var, eps: f32) -> Result<Var
     let c = xt.shape().last();
     let y = tape.alloc(xt.dtype(), *xt.shape())?;
     let rstd = tape.alloc(DType::F32, [xt.shape().rows()])?;
-    dispatch(tape.device(), traffic(3 * y.bytes() + rstd.bytes()), || {
-        by_float!(y.dtype(), "rms_norm", E => {
-            cpu::forward::<E>(&xt.read()?, &rt.read()?, c, eps, &mut y.write()?, &mut rstd.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        traffic(3 * y.bytes() + rstd.bytes()),
+        || {
+            by_float!(y.dtype(), "rms_norm", E => {
+                cpu::forward::<E>(&xt.read()?, &rt.read()?, c, eps, &mut y.write()?, &mut rstd.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("rms_norm"),
+    )?;
     let saved_y = y.clone();
     let (x, r) = (x, residual);
     tape.output("rms_norm", y, &[x, r], |id| {
@@ -50,12 +55,17 @@ impl Rule for Backward {
         let Some(dy) = grads.take(self.id)? else { return Ok(()) };
         let ds = grads.into_own(dy)?;
         let c = ds.shape().last();
-        dispatch(ds.device(), traffic(3 * ds.bytes()), || {
-            by_float!(ds.dtype(), "rms_norm", E => {
-                cpu::backward::<E>(&mut ds.write()?, &self.y.read()?, &self.rstd.read()?, c);
-                Ok(())
-            })
-        })?;
+        dispatch(
+            ds.device(),
+            traffic(3 * ds.bytes()),
+            || {
+                by_float!(ds.dtype(), "rms_norm", E => {
+                    cpu::backward::<E>(&mut ds.write()?, &self.y.read()?, &self.rstd.read()?, c);
+                    Ok(())
+                })
+            },
+            || super::no_kernel("rms_norm"),
+        )?;
         add::pass(grads, self.x, &ds)?;
         add::pass(grads, self.r, &ds)
     }

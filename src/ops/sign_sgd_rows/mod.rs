@@ -15,13 +15,21 @@ use crate::Result;
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 
+/// lr and 1 - lr wd, computed in f64 and rounded once: the factors that [`step`] reads from device
+/// memory, since they change with every step.
+pub fn factors(lr: f64, weight_decay: f64) -> [f32; FACTORS] {
+    [lr as f32, (1.0 - lr * weight_decay) as f32]
+}
+
+pub const FACTORS: usize = 2;
+
+/// `guard` is `global_norm`'s, `factors` (2) f32.
 pub fn step(
     table: &Tensor,
     ids: &Tensor,
     g: &Tensor,
     guard: &Tensor,
-    lr: f64,
-    weight_decay: f64,
+    factors: &Tensor,
 ) -> Result<()> {
     let [_, d] = table.dims("sign_sgd_rows table (NP, D)")?;
     let [r] = ids.dims("sign_sgd_rows ids (R)")?;
@@ -30,12 +38,19 @@ pub fn step(
     g.expect_dtype("sign_sgd_rows g", DType::F32)?;
     table.expect_dtype("sign_sgd_rows table", DType::F32)?;
     global_norm::check("sign_sgd_rows", guard)?;
-    dispatch(table.device(), traffic(3 * g.bytes()), || {
-        if guard.read::<f32>()?[2] == 0.0 {
-            return Ok(());
-        }
-        let decay = (1.0 - lr * weight_decay) as f32;
-        cpu::step(&mut table.write()?, &ids.read()?, &g.read()?, d, lr as f32, decay);
-        Ok(())
-    })
+    factors.expect_dims("sign_sgd_rows factors (2)", &[FACTORS])?;
+    factors.expect_dtype("sign_sgd_rows factors (2)", DType::F32)?;
+    dispatch(
+        table.device(),
+        traffic(3 * g.bytes()),
+        || {
+            if guard.read::<f32>()?[2] == 0.0 {
+                return Ok(());
+            }
+            let (ids, g, factors) = (ids.read()?, g.read()?, factors.read::<f32>()?);
+            cpu::step(&mut table.write()?, &ids, &g, d, factors[0], factors[1]);
+            Ok(())
+        },
+        || super::no_kernel("sign_sgd_rows"),
+    )
 }

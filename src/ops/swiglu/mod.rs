@@ -21,12 +21,17 @@ pub fn forward(tape: &mut Tape, gate_up: &Var) -> Result<Var> {
         ));
     }
     let y = tape.alloc(x.dtype(), x.shape().with_last(c / 2))?;
-    dispatch(tape.device(), traffic(x.bytes() + y.bytes()), || {
-        by_float!(x.dtype(), "swiglu", E => {
-            cpu::forward::<E>(&x.read()?, c / 2, &mut y.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        traffic(x.bytes() + y.bytes()),
+        || {
+            by_float!(x.dtype(), "swiglu", E => {
+                cpu::forward::<E>(&x.read()?, c / 2, &mut y.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("swiglu"),
+    )?;
     tape.output("swiglu", y, &[gate_up], |y| {
         Box::new(Backward { y, gate_up: x.clone(), id: gate_up.id })
     })
@@ -47,12 +52,17 @@ impl Rule for Backward {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let x = &self.gate_up;
         let Some((dx, mode)) = grads.slot(self.id, x.dtype(), x.shape())? else { return Ok(()) };
-        dispatch(dy.device(), traffic(2 * x.bytes() + dy.bytes()), || {
-            by_float!(x.dtype(), "swiglu", E => {
-                let f = dy.shape().last();
-                cpu::backward::<E>(&x.read()?, &dy.read()?, f, &mut dx.write()?, mode);
-                Ok(())
-            })
-        })
+        dispatch(
+            dy.device(),
+            traffic(2 * x.bytes() + dy.bytes()),
+            || {
+                by_float!(x.dtype(), "swiglu", E => {
+                    let f = dy.shape().last();
+                    cpu::backward::<E>(&x.read()?, &dy.read()?, f, &mut dx.write()?, mode);
+                    Ok(())
+                })
+            },
+            || super::no_kernel("swiglu"),
+        )
     }
 }

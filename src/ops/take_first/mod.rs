@@ -13,12 +13,17 @@ use crate::tape::{Grads, Rule, Tape, Var, VarId};
 pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
     let [b, t, c] = x.tensor.dims("take_first x (B, T, C)")?;
     let y = tape.alloc(x.tensor.dtype(), [b, c])?;
-    dispatch(tape.device(), traffic(2 * y.bytes()), || {
-        by_float!(y.dtype(), "take_first", E => {
-            cpu::forward::<E>(&x.tensor.read()?, t, c, &mut y.write()?);
-            Ok(())
-        })
-    })?;
+    dispatch(
+        tape.device(),
+        traffic(2 * y.bytes()),
+        || {
+            by_float!(y.dtype(), "take_first", E => {
+                cpu::forward::<E>(&x.tensor.read()?, t, c, &mut y.write()?);
+                Ok(())
+            })
+        },
+        || super::no_kernel("take_first"),
+    )?;
     tape.output("take_first", y, &[x], |y| {
         Box::new(Backward { y, x: x.id, shape: *x.tensor.shape() })
     })
@@ -39,11 +44,16 @@ impl Rule for Backward {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let Some((dx, mode)) = grads.slot(self.x, dy.dtype(), &self.shape)? else { return Ok(()) };
         let [_, t, c] = self.shape.bind("take_first x (B, T, C)")?;
-        dispatch(dy.device(), traffic(dx.bytes()), || {
-            by_float!(dy.dtype(), "take_first", E => {
-                cpu::backward::<E>(&dy.read()?, t, c, &mut dx.write()?, mode);
-                Ok(())
-            })
-        })
+        dispatch(
+            dy.device(),
+            traffic(dx.bytes()),
+            || {
+                by_float!(dy.dtype(), "take_first", E => {
+                    cpu::backward::<E>(&dy.read()?, t, c, &mut dx.write()?, mode);
+                    Ok(())
+                })
+            },
+            || super::no_kernel("take_first"),
+        )
     }
 }

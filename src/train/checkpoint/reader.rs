@@ -132,9 +132,10 @@ impl Reader {
         }
         for (name, tensor) in tensors {
             let entry = self.entry(name).expect("differences() found it");
-            let mut bytes = tensor.write_bytes()?;
+            let mut bytes = vec![0; tensor.bytes()];
             self.read_at(entry.start, &mut bytes)?;
             self.expect_hash(entry, blake3::hash(&bytes))?;
+            tensor.upload_bytes(&bytes)?;
         }
         Ok(())
     }

@@ -1,0 +1,113 @@
+//! `kernels.rs`: every module with its PTX, cubins and kernels, as Rust constants.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub struct Module {
+    name: String,
+    out: PathBuf,
+    archs: Vec<u32>,
+    kernels: Vec<Kernel>,
+}
+
+struct Kernel {
+    name: String,
+    /// Bytes of each parameter.
+    params: Vec<usize>,
+    /// A row for each arch: registers, spilled bytes, stack bytes, static shared bytes.
+    resources: Vec<[usize; 4]>,
+}
+
+impl Module {
+    /// From the files that the compilers left in `out`.
+    pub fn read(out: &Path, name: &str, archs: &[u32]) -> Result<Self, String> {
+        let read =
+            |file: String| fs::read_to_string(out.join(&file)).map_err(|e| format!("{file}: {e}"));
+        let mut kernels = entries(&read(format!("{name}.ptx"))?);
+        for arch in archs {
+            let report = read(format!("{name}.{arch}.txt"))?;
+            for kernel in &mut kernels {
+                let found = resources(&report, &kernel.name).ok_or_else(|| {
+                    format!("ptxas says nothing of {} for sm_{arch}", kernel.name)
+                })?;
+                kernel.resources.push(found);
+            }
+        }
+        Ok(Self { name: name.into(), out: out.into(), archs: archs.into(), kernels })
+    }
+}
+
+/// The `.entry` functions of a PTX text.
+fn entries(ptx: &str) -> Vec<Kernel> {
+    let mut found = vec![];
+    for part in ptx.split(".visible .entry ").skip(1) {
+        let Some((name, rest)) = part.split_once('(') else { continue };
+        let list = rest.split(')').next().unwrap_or("");
+        let params = list.matches(".param .").count();
+        let sizes: Vec<usize> = list
+            .split(".param .")
+            .skip(1)
+            .map(|p| match p.split_whitespace().next().unwrap_or("") {
+                "u64" | "s64" | "b64" | "f64" => 8,
+                "u32" | "s32" | "b32" | "f32" => 4,
+                "u16" | "s16" | "b16" | "f16" => 2,
+                "u8" | "s8" | "b8" => 1,
+                // a struct, `.align 8 .b8 name[24]`: no kernel of ours takes one
+                _ => 0,
+            })
+            .collect();
+        debug_assert_eq!(params, sizes.len());
+        found.push(Kernel { name: name.trim().into(), params: sizes, resources: vec![] });
+    }
+    found
+}
+
+/// Of `ptxas -v`: registers, spilled bytes, stack bytes, static shared bytes of one kernel.
+fn resources(report: &str, kernel: &str) -> Option<[usize; 4]> {
+    let start = report.find(&format!("Compiling entry function '{kernel}' "))?;
+    let rest = &report[start + 1..];
+    let own = rest.split("Compiling entry function").next()?;
+    let before = |unit: &str| -> Option<usize> {
+        let at = own.find(unit)?;
+        own[..at].split_whitespace().next_back()?.parse().ok()
+    };
+    Some([
+        before(" registers")?,
+        before(" bytes spill stores")? + before(" bytes spill loads")?,
+        before(" bytes stack frame")?,
+        before(" bytes smem").unwrap_or(0),
+    ])
+}
+
+pub fn render(modules: &[Module]) -> String {
+    let mut text = String::from("pub static MODULES: &[Module] = &[\n");
+    for m in modules {
+        let path =
+            |file: String| format!("include_bytes!({:?})", m.out.join(file).display().to_string());
+        let _ = writeln!(text, "Module {{ name: {:?},", m.name);
+        let _ = writeln!(text, "  ptx: {},", path(format!("{}.ptx", m.name)));
+        let _ = writeln!(text, "  cubins: &[");
+        for arch in &m.archs {
+            let _ = writeln!(text, "    ({arch}, {}),", path(format!("{}.{arch}.cubin", m.name)));
+        }
+        let _ = writeln!(text, "  ],\n  kernels: &[");
+        for k in &m.kernels {
+            let _ = write!(
+                text,
+                "    Entry {{ name: {:?}, params: &{:?}, resources: &[",
+                k.name, k.params
+            );
+            for (arch, [registers, spilled, stack, shared]) in m.archs.iter().zip(&k.resources) {
+                let _ = write!(
+                    text,
+                    "Resources {{ arch: {arch}, registers: {registers}, spilled_bytes: {spilled}, \
+                     stack_bytes: {stack}, shared_bytes: {shared} }}, "
+                );
+            }
+            let _ = writeln!(text, "] }},");
+        }
+        let _ = writeln!(text, "  ] }},");
+    }
+    text + "];\n"
+}

@@ -1,0 +1,233 @@
+//! The CUDA backend: one context, one compute stream, one copy stream, the arena's regions.
+//!
+//! `module.rs` finds kernels, `launch.rs` is the one unsafe launch, `graph.rs` captures a step,
+//! `transfer.rs` the pinned buffers, `hooks.rs` tells a simulator about buffers inside a region. All
+//! work is ordered by the compute stream, so memory may be freed and reused in host order.
+#![allow(unsafe_code)]
+
+mod embedded;
+mod graph;
+mod hooks;
+mod launch;
+mod module;
+mod transfer;
+
+use std::sync::Mutex;
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
+
+pub use embedded::{Resources, resources};
+pub use graph::Graph;
+pub use transfer::Slot;
+
+use crate::{Error, Result};
+
+/// What the driver says of a card.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Card {
+    pub name: String,
+    /// Compute capability, 89 for 8.9.
+    pub arch: u32,
+    pub multiprocessors: usize,
+    pub memory_bytes: usize,
+    pub free_bytes: usize,
+    /// CUDA version that the driver supports, 12080 for 12.8.
+    pub driver: i32,
+}
+
+pub struct Cuda {
+    ordinal: usize,
+    card: Card,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    compute: sys::CUstream,
+    copies: sys::CUstream,
+    regions: Mutex<Vec<sys::CUdeviceptr>>,
+    modules: module::Modules,
+    hooks: Option<hooks::Hooks>,
+}
+
+// SAFETY: driver handles may be used from any thread whose current context is set, which every
+// method does first (`Cuda::bind`); the rest is behind mutexes.
+unsafe impl Send for Cuda {}
+// SAFETY: as above.
+unsafe impl Sync for Cuda {}
+
+/// Why there is no CUDA here, or that there is.
+pub fn driver_present() -> Result<()> {
+    // SAFETY: tries to open the library and closes it again.
+    match unsafe { sys::is_culib_present() } {
+        true => Ok(()),
+        false => Err(Error::Device {
+            device: "cuda".into(),
+            what: "no NVIDIA driver here (libcuda.so is missing): use --device cpu, or install \
+                   the driver"
+                .into(),
+        }),
+    }
+}
+
+pub fn count() -> Result<usize> {
+    driver_present()?;
+    result::init().map_err(|e| failed("cuda", "cuInit", e))?;
+    Ok(result::device::get_count().map_err(|e| failed("cuda", "cuDeviceGetCount", e))? as usize)
+}
+
+impl Cuda {
+    pub fn open(ordinal: usize) -> Result<Self> {
+        let here = count()?;
+        let name = format!("cuda:{ordinal}");
+        if ordinal >= here {
+            return Err(Error::Device {
+                device: name,
+                what: format!("there are {here} CUDA devices here (`hrm devices` lists them)"),
+            });
+        }
+        let fail = |what: &'static str| move |e| failed(&format!("cuda:{ordinal}"), what, e);
+        let device = result::device::get(ordinal as i32).map_err(fail("cuDeviceGet"))?;
+        // SAFETY: `device` came from cuDeviceGet; the context is released in `drop`.
+        let context =
+            unsafe { result::primary_ctx::retain(device) }.map_err(fail("open the context"))?;
+        // SAFETY: the context was just retained.
+        unsafe { result::ctx::set_current(context) }.map_err(fail("cuCtxSetCurrent"))?;
+        let card = card(device).map_err(fail("ask for the device's properties"))?;
+        let stream = || result::stream::create(result::stream::StreamKind::NonBlocking);
+        Ok(Self {
+            ordinal,
+            card,
+            device,
+            context,
+            compute: stream().map_err(fail("cuStreamCreate"))?,
+            copies: stream().map_err(fail("cuStreamCreate"))?,
+            regions: Mutex::default(),
+            modules: module::Modules::default(),
+            hooks: hooks::Hooks::find(),
+        })
+    }
+
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// Whether a simulator stands in for the driver: times mean nothing then.
+    pub fn is_simulated(&self) -> bool {
+        self.hooks.is_some()
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("cuda:{}", self.ordinal)
+    }
+
+    fn failed(&self, what: &str, error: DriverError) -> Error {
+        failed(&self.name(), what, error)
+    }
+
+    /// Make this device's context the calling thread's.
+    fn bind(&self) -> Result<()> {
+        // SAFETY: the context lives as long as self.
+        unsafe { result::ctx::set_current(self.context) }
+            .map_err(|e| self.failed("cuCtxSetCurrent", e))
+    }
+
+    pub(super) fn add_region(&self, region: usize, bytes: usize) -> Result<()> {
+        self.bind()?;
+        // SAFETY: freed in `drop`; not read before it is written.
+        let start = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(|e| Error::Device {
+            device: self.name(),
+            what: format!(
+                "{bytes} bytes asked for, {} of {} free: {e} (`hrm plan` shows what a run needs)",
+                result::mem_get_info().map_or(0, |(free, _)| free),
+                self.card.memory_bytes
+            ),
+        })?;
+        let mut regions = super::lock(&self.regions);
+        assert_eq!(regions.len(), region, "regions are added in order");
+        regions.push(start);
+        if let Some(hooks) = &self.hooks {
+            hooks.retire(start, bytes, self.compute);
+        }
+        Ok(())
+    }
+
+    /// Address of a place; from here on the bytes belong to one buffer.
+    pub(super) fn open_buffer(
+        &self,
+        region: usize,
+        offset: usize,
+        bytes: usize,
+        name: &str,
+    ) -> u64 {
+        let address = super::lock(&self.regions)[region] + offset as u64;
+        if let Some(hooks) = &self.hooks {
+            hooks.annotate(address, bytes, name, self.compute);
+        }
+        address
+    }
+
+    pub(super) fn close_buffer(&self, address: u64, bytes: usize) {
+        if let Some(hooks) = &self.hooks {
+            hooks.retire(address, bytes, self.compute);
+        }
+    }
+
+    /// Wait for all work.
+    pub fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        for stream in [self.copies, self.compute] {
+            // SAFETY: both streams live as long as self.
+            unsafe { result::stream::synchronize(stream) }
+                .map_err(|e| self.failed("cuStreamSynchronize", e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if self.synchronize().is_err() {
+            return; // the context is broken: nothing can be released in order
+        }
+        self.modules.unload();
+        // SAFETY: all work has ended, and no buffer outlives its device (`Buffer` holds it).
+        unsafe {
+            for start in super::lock(&self.regions).drain(..) {
+                let _ = result::free_sync(start);
+            }
+            let _ = result::stream::destroy(self.copies);
+            let _ = result::stream::destroy(self.compute);
+            let _ = result::primary_ctx::release(self.device);
+        }
+    }
+}
+
+fn card(device: sys::CUdevice) -> std::result::Result<Card, DriverError> {
+    use sys::CUdevice_attribute as A;
+    // SAFETY: `device` came from cuDeviceGet, and its context is current.
+    unsafe {
+        let attribute = |a| result::device::get_attribute(device, a);
+        let major = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let mut driver = 0;
+        sys::cuDriverGetVersion(&mut driver).result()?;
+        Ok(Card {
+            name: result::device::get_name(device)?,
+            arch: (10 * major + minor) as u32,
+            multiprocessors: attribute(A::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
+            memory_bytes: result::device::total_mem(device)?,
+            free_bytes: result::mem_get_info()?.0,
+            driver,
+        })
+    }
+}
+
+fn failed(device: &str, what: &str, error: DriverError) -> Error {
+    // An unknown code has no text, and asking for it would fail too.
+    let name = error
+        .error_name()
+        .map_or_else(|_| format!("{:?}", error.0), |n| n.to_string_lossy().into());
+    let text = error
+        .error_string()
+        .map_or_else(|_| String::new(), |t| format!(" ({})", t.to_string_lossy()));
+    Error::Device { device: device.into(), what: format!("{what}: {name}{text}") }
+}

@@ -1,0 +1,126 @@
+//! Kernels by name: their module is loaded at first use (the card's own cubin, else the PTX), and
+//! their parameters are compared with the declaration.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::Mutex;
+
+use cudarc::driver::{result, sys};
+
+use super::{Cuda, embedded};
+use crate::backend::{Kernel, lock};
+use crate::{Error, Result};
+
+/// Dynamic shared memory that needs no opt-in.
+const PLAIN_SHARED_BYTES: usize = 48 << 10;
+
+#[derive(Default)]
+pub struct Modules {
+    loaded: Mutex<HashMap<usize, sys::CUmodule>>,
+    functions: Mutex<HashMap<&'static str, Function>>,
+}
+
+#[derive(Clone, Copy)]
+struct Function {
+    handle: sys::CUfunction,
+    /// Dynamic shared memory that launches may ask for so far.
+    shared_bytes: usize,
+}
+
+impl Modules {
+    /// Nothing may run any more.
+    pub fn unload(&self) {
+        lock(&self.functions).clear();
+        for (_, module) in lock(&self.loaded).drain() {
+            // SAFETY: loaded by `module` below and unloaded once.
+            let _ = unsafe { result::module::unload(module) };
+        }
+    }
+}
+
+impl Cuda {
+    /// The function of `kernel`, allowed `shared_bytes` of dynamic shared memory.
+    pub(super) fn function(
+        &self,
+        kernel: &'static Kernel,
+        shared_bytes: usize,
+    ) -> Result<sys::CUfunction> {
+        let mut functions = lock(&self.modules.functions);
+        let mut function = match functions.get(kernel.name) {
+            Some(known) => *known,
+            None => Function { handle: self.find(kernel)?, shared_bytes: PLAIN_SHARED_BYTES },
+        };
+        if shared_bytes > function.shared_bytes {
+            let attribute =
+                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the handle came from cuModuleGetFunction of a module that stays loaded.
+            unsafe {
+                result::function::set_function_attribute(
+                    function.handle,
+                    attribute,
+                    shared_bytes as i32,
+                )
+            }
+            .map_err(|e| {
+                self.failed(&format!("{}: {shared_bytes} bytes of shared memory", kernel.name), e)
+            })?;
+            function.shared_bytes = shared_bytes;
+        }
+        functions.insert(kernel.name, function);
+        Ok(function.handle)
+    }
+
+    fn find(&self, kernel: &Kernel) -> Result<sys::CUfunction> {
+        let Kernel { op, name, params } = kernel;
+        let Some((module, entry)) = embedded::find(name) else {
+            return Err(Error::invalid(format!("{op}: no kernel {name} in kernels/*.cu")));
+        };
+        let declared: Vec<usize> = params.iter().map(|p| p.bytes()).collect();
+        if declared != entry.params {
+            return Err(Error::invalid(format!(
+                "{op}: {name} is declared with parameters of {declared:?} bytes and compiled with \
+                 {:?}",
+                entry.params
+            )));
+        }
+        let module = self.module(module)?;
+        let symbol = CString::new(*name).expect("a kernel name without NUL");
+        // SAFETY: the module is loaded and stays so.
+        unsafe { result::module::get_function(module, symbol) }.map_err(|e| self.failed(name, e))
+    }
+
+    fn module(&self, index: usize) -> Result<sys::CUmodule> {
+        let mut loaded = lock(&self.modules.loaded);
+        if let Some(module) = loaded.get(&index) {
+            return Ok(*module);
+        }
+        self.bind()?;
+        let embedded = &embedded::MODULES[index];
+        let cubin = embedded.cubins.iter().find(|(arch, _)| *arch == self.card.arch);
+        let load = |image: &[u8]| {
+            // SAFETY: a cubin as ptxas wrote it, or PTX that ends in NUL.
+            unsafe { result::module::load_data(image.as_ptr().cast()) }
+        };
+        let module = match cubin.map(|(_, image)| load(image)) {
+            Some(Ok(module)) => module,
+            Some(Err(e)) if e.0 != sys::CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => {
+                return Err(self.failed(&format!("load the cubin of {}", embedded.name), e));
+            }
+            _ => load(embedded.ptx).map_err(|e| match e.0 {
+                sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => Error::Device {
+                    device: self.name(),
+                    what: format!(
+                        "the driver (CUDA {}.{}) is older than this build's PTX (CUDA 12.8), and no \
+                         cubin fits compute capability {}: update the driver",
+                        self.card.driver / 1000,
+                        self.card.driver % 1000 / 10,
+                        self.card.arch
+                    ),
+                },
+                _ => self.failed(&format!("load the PTX of {}", embedded.name), e),
+            })?,
+        };
+        loaded.insert(index, module);
+        Ok(module)
+    }
+}

@@ -1,0 +1,114 @@
+//! All that changes from step to step: batches, random draws, optimizer factors. It is one buffer on
+//! the device and one copy per step, so that the rest of a step can be recorded and replayed.
+
+use super::optimizer::StepFactors;
+use super::trainer::HostBatch;
+use crate::backend::{Device, Purpose};
+use crate::dtype::DType;
+use crate::models::hrm::{Config, DeviceBatch};
+use crate::ops::cross_entropy::IGNORE;
+use crate::ops::{act_halt::Draw, adam_atan2, sign_sgd_rows};
+use crate::shape::Shape;
+use crate::tensor::{Tensor, Upload};
+use crate::{Error, Result};
+
+pub struct StepInput {
+    upload: Upload,
+    /// One for each micro-batch.
+    pub lanes: Vec<LaneInput>,
+    pub factors: StepFactors,
+}
+
+pub struct LaneInput {
+    pub batch: DeviceBatch,
+    /// Words of an `act_halt::Draw`.
+    pub draw: Tensor, // (4) i32
+}
+
+/// Every part starts on this boundary, as tensors of their own would: kernels may load vectors.
+const ALIGN_ELEMS: usize = 64;
+
+impl StepInput {
+    pub fn new(device: &Device, config: &Config, grad_accum: usize) -> Result<Self> {
+        let (b, s) = (config.batch_size, config.seq_len);
+        let mut parts: Vec<Shape> = vec![];
+        for _ in 0..grad_accum {
+            parts.extend([[b, s].into(), [b, s].into(), [b].into(), Shape::from([Draw::WORDS])]);
+        }
+        parts.extend([[adam_atan2::FACTORS].into(), Shape::from([sign_sgd_rows::FACTORS])]);
+        let padded = |shape: &Shape| shape.elems().next_multiple_of(ALIGN_ELEMS);
+        let elems = parts.iter().map(padded).sum::<usize>();
+        let flat = Tensor::zeros(device, DType::I32, [elems], Purpose::Carry)?;
+        let mut start = 0;
+        let mut views = parts.iter().map(|shape| {
+            start += padded(shape);
+            flat.view(start - padded(shape), *shape)
+        });
+        let mut next = || views.next().expect("a view for each part");
+        let lanes = (0..grad_accum)
+            .map(|_| {
+                let batch = DeviceBatch { inputs: next()?, labels: next()?, puzzle_ids: next()? };
+                Ok(LaneInput { batch, draw: next()? })
+            })
+            .collect::<Result<_>>()?;
+        let factors = StepFactors {
+            dense: next()?.as_dtype(DType::F32)?,
+            puzzle: next()?.as_dtype(DType::F32)?,
+        };
+        Ok(Self { upload: Upload::new(flat.clone())?, lanes, factors })
+    }
+
+    /// Queue the input of one step: a batch and a draw for each lane.
+    pub fn send(
+        &mut self,
+        batches: &[HostBatch],
+        draws: &[Draw],
+        (dense, puzzle): ([f32; adam_atan2::FACTORS], [f32; sign_sgd_rows::FACTORS]),
+    ) -> Result<()> {
+        let (dense, puzzle) =
+            (dense.map(|x| x.to_bits() as i32), puzzle.map(|x| x.to_bits() as i32));
+        let words: Vec<_> = draws.iter().map(|draw| draw.words()).collect();
+        let mut parts: Vec<&[i32]> = vec![];
+        for (batch, words) in batches.iter().zip(&words) {
+            parts.extend([batch.inputs, batch.labels, batch.puzzle_ids, &words[..]]);
+        }
+        parts.extend([&dense[..], &puzzle]);
+        self.upload.send(|flat| {
+            let mut rest = flat;
+            for part in parts {
+                let (own, next) = rest.split_at_mut(part.len().next_multiple_of(ALIGN_ELEMS));
+                own[..part.len()].copy_from_slice(part);
+                own[part.len()..].fill(0);
+                rest = next;
+            }
+        })
+    }
+}
+
+/// What kernels take for granted, asked where the data still is on the host.
+pub fn check(config: &Config, batches: &[HostBatch], grad_accum: usize) -> Result<()> {
+    if batches.len() != grad_accum {
+        return Err(Error::invalid(format!(
+            "a step needs {grad_accum} micro-batches, got {}",
+            batches.len()
+        )));
+    }
+    let (b, s) = (config.batch_size, config.seq_len);
+    let inside = |what: &str, values: &[i32], len: usize, end: usize| {
+        if values.len() != len {
+            return Err(Error::invalid(format!("batch: {} {what}, expected {len}", values.len())));
+        }
+        match values.iter().find(|&&v| v < 0 || v as usize >= end) {
+            None => Ok(()),
+            Some(bad) => Err(Error::invalid(format!("batch: {what} {bad} is not below {end}"))),
+        }
+    };
+    for batch in batches {
+        inside("tokens", batch.inputs, b * s, config.vocab_size)?;
+        inside("puzzle ids", batch.puzzle_ids, b, config.num_puzzle_ids)?;
+        let labels: Vec<i32> =
+            batch.labels.iter().copied().map(|l| if l == IGNORE { 0 } else { l }).collect();
+        inside("labels", &labels, b * s, config.vocab_size)?;
+    }
+    Ok(())
+}
