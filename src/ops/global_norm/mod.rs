@@ -24,7 +24,9 @@ pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Resu
         g.device(),
         traffic(g.bytes()),
         || {
-            cpu::guard(&g.read()?, &losses.read()?, max_norm, &mut guard.write()?);
+            // Losses and guard may share a buffer.
+            let losses = losses.download()?;
+            cpu::guard(&g.read()?, &losses, max_norm, &mut guard.write()?);
             Ok(())
         },
         || super::no_kernel("global_norm"),
