@@ -5,6 +5,7 @@
 //! of threads by barriers and finds races; [`report`] collects findings and counters.
 //! It says nothing about speed, and models no weak memory between blocks.
 
+pub mod blaslt;
 pub mod check;
 pub mod driver;
 pub mod exec;

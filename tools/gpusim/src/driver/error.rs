@@ -10,6 +10,12 @@ use std::ffi::{CStr, c_char};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CuError(pub i32);
 
+impl From<CuError> for Status {
+    fn from(error: CuError) -> Status {
+        error.0
+    }
+}
+
 pub type Result<T = (), E = CuError> = std::result::Result<T, E>;
 
 /// `CUresult`, as the C ABI returns it.

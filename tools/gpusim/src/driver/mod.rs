@@ -27,3 +27,8 @@ mod queue;
 mod state;
 mod stream;
 mod transfer;
+
+pub(crate) use error::CuError;
+pub(crate) use gpu::Gpu;
+pub(crate) use queue::{Accesses, NodeKind, Work};
+pub(crate) use state::{Driver, enter_as, out};

@@ -20,6 +20,7 @@ use super::module::Modules;
 use super::options::Options;
 use super::queue::Queue;
 use super::stream::Streams;
+use crate::blaslt;
 use crate::exec::Session;
 use crate::memory::DeviceMemory;
 
@@ -34,6 +35,7 @@ pub struct Driver {
     pub graphs: HashMap<usize, Graph>,
     pub execs: HashMap<usize, GraphExec>,
     pub modules: Modules,
+    pub blaslt: blaslt::Objects,
     pub pins: Pins,
     /// How many device allocations were made.
     pub allocations: u64,
@@ -56,6 +58,7 @@ impl Driver {
             graphs: HashMap::new(),
             execs: HashMap::new(),
             modules: Modules::default(),
+            blaslt: blaslt::Objects::default(),
             pins: Pins::default(),
             allocations: 0,
             freeing: HashSet::new(),
@@ -105,13 +108,22 @@ pub fn as_host_function(body: impl FnOnce()) {
 
 /// Run the body of one API call. A finding of that call turns success into an error in strict mode.
 pub fn enter(call: &str, body: impl FnOnce(&mut Driver) -> Result) -> Status {
+    enter_as(call, body)
+}
+
+/// As [`enter`], for a library with status codes of its own.
+pub fn enter_as<E: From<CuError> + Into<Status>>(
+    call: &str,
+    body: impl FnOnce(&mut Driver) -> Result<(), E>,
+) -> Status {
+    let code = |error: CuError| E::from(error).into();
     if IN_HOST_FUNCTION.get() {
         eprintln!("gpusim: {call} was called from a host function");
-        return CuError::NOT_PERMITTED.0;
+        return code(CuError::NOT_PERMITTED);
     }
     let mut guard = lock();
     let Some(driver) = guard.as_mut() else {
-        return CuError::NOT_INITIALIZED.0;
+        return code(CuError::NOT_INITIALIZED);
     };
     driver.gpu.take_failure();
     let result = catch_unwind(AssertUnwindSafe(|| body(driver))).unwrap_or_else(|_| {
@@ -119,12 +131,12 @@ pub fn enter(call: &str, body: impl FnOnce(&mut Driver) -> Result) -> Status {
             call,
             "the simulator itself failed in this call; this is a bug of gpusim",
         );
-        Err(CuError::UNKNOWN)
+        Err(CuError::UNKNOWN.into())
     });
     let failure = driver.gpu.take_failure().filter(|_| driver.options.strict);
     match (result, failure) {
-        (Err(error), _) => error.0,
-        (Ok(()), Some(failure)) => failure.0,
+        (Err(error), _) => error.into(),
+        (Ok(()), Some(failure)) => code(failure),
         (Ok(()), None) => SUCCESS,
     }
 }

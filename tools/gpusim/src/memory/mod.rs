@@ -179,6 +179,14 @@ impl DeviceMemory {
         Ok(&mut self.data[range])
     }
 
+    /// Scratch memory after its use: garbage, and without data for whoever reads it.
+    pub fn poison(&mut self, address: u64, bytes: u64) -> Result<(), AccessError> {
+        let range = self.addressable(address, bytes)?;
+        self.data[range.clone()].fill(0xff);
+        self.shadow[range].fill(UNINITIALISED);
+        Ok(())
+    }
+
     /// Where the bytes of a pinned host buffer, allocated here, lie in this process.
     pub fn host_pointer(&mut self, address: u64) -> Option<*mut u8> {
         self.buffers.live(address)?;

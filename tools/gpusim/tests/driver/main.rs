@@ -5,5 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod blaslt;
+mod graphs;
 mod memory;
+mod parts;
 mod streams;
