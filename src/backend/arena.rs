@@ -1,5 +1,7 @@
 //! A best-fit allocator over regions of abstract bytes. It touches no memory itself, so the same
-//! sequence of requests gives the same places on every device, the shape-only one included.
+//! sequence of requests gives the same places on every device, the shape-only one included. With
+//! guard bytes (HRM_GUARD_BYTES) buffers do not touch each other, for tools that look for writes out
+//! of bounds.
 
 use std::collections::BTreeSet;
 
@@ -80,6 +82,8 @@ impl Place {
 
 #[derive(Default)]
 pub struct Arena {
+    /// Left free behind every buffer.
+    guard_bytes: usize,
     regions: Vec<Region>,
     usage: Usage,
     /// Changes with the set of places in use; see [`Arena::live`].
@@ -105,6 +109,10 @@ fn round_up(bytes: usize) -> usize {
 }
 
 impl Arena {
+    pub fn new(guard_bytes: usize) -> Self {
+        Self { guard_bytes, ..Self::default() }
+    }
+
     /// Returns the new region's number.
     pub fn add_region(&mut self, bytes: usize) -> usize {
         let mut region = Region { bytes, ..Region::default() };
@@ -114,7 +122,7 @@ impl Arena {
     }
 
     pub(super) fn alloc(&mut self, bytes: usize, purpose: Purpose) -> Option<Place> {
-        let bytes = round_up(bytes);
+        let bytes = round_up(bytes + self.guard_bytes);
         let (region, offset) = self
             .regions
             .iter_mut()
@@ -147,8 +155,13 @@ impl Arena {
 }
 
 impl Region {
+    /// The smallest hole that fits. The last one, up to the region's end, comes after all others, so
+    /// that places do not depend on how large a region is.
     fn take(&mut self, bytes: usize) -> Option<usize> {
-        let &(hole_bytes, offset) = self.by_bytes.range((bytes, 0)..).next()?;
+        let mut fitting = self.by_bytes.range((bytes, 0)..);
+        let is_last = |&&(hole_bytes, offset): &&(usize, usize)| offset + hole_bytes == self.bytes;
+        let inside = fitting.clone().find(|hole| !is_last(hole));
+        let &(hole_bytes, offset) = inside.or_else(|| fitting.next())?;
         self.remove(offset, hole_bytes);
         if hole_bytes > bytes {
             self.insert_raw(offset + bytes, hole_bytes - bytes);
@@ -202,6 +215,30 @@ mod tests {
         assert_eq!(big.offset, 3 * ALIGN_BYTES);
         assert_eq!(a.usage().peak_total_bytes(), 10 * ALIGN_BYTES);
         assert_eq!(a.usage().now_bytes[Purpose::Carry as usize], 3 * ALIGN_BYTES);
+    }
+
+    #[test]
+    fn places_do_not_depend_on_the_size_of_the_region() {
+        let places = |region_bytes: usize| {
+            let mut rng = crate::rng::Rng::new(5, crate::rng::Purpose::Test, 1);
+            let mut a = Arena::default();
+            a.add_region(region_bytes);
+            let mut live: Vec<Place> = vec![];
+            let mut offsets = vec![];
+            for _ in 0..2_000 {
+                if rng.below(2) == 0 || live.is_empty() {
+                    let place = a.alloc(rng.below(9_000) as usize, Purpose::Activations).unwrap();
+                    offsets.push(place.offset);
+                    live.push(place);
+                } else {
+                    let p = live.swap_remove(rng.below(live.len() as u32) as usize);
+                    a.free(&p);
+                }
+            }
+            (offsets, a.usage().span_bytes)
+        };
+        let (wanted, span_bytes) = places(1 << 40);
+        assert_eq!(places(span_bytes), (wanted, span_bytes));
     }
 
     #[test]

@@ -1,11 +1,26 @@
 //! Stands in for `cuda` in builds without it: a device that cannot exist, so nothing here runs.
 
-use super::Launch;
+use super::{Card, Launch};
 use crate::{Error, Result};
 
 pub enum Cuda {}
 pub enum Graph {}
 pub enum Slot {}
+
+pub fn cards() -> Result<Vec<Card>> {
+    Err(absent("cuda"))
+}
+
+pub fn has_blaslt() -> bool {
+    false
+}
+
+fn absent(device: &str) -> Error {
+    Error::Device {
+        device: device.into(),
+        what: "this build has no CUDA: build with `--features cuda`, or use --device cpu".into(),
+    }
+}
 
 impl Slot {
     pub fn bytes(&self) -> &[u8] {
@@ -19,11 +34,11 @@ impl Slot {
 
 impl Cuda {
     pub fn open(ordinal: usize) -> Result<Self> {
-        Err(Error::Device {
-            device: format!("cuda:{ordinal}"),
-            what: "this build has no CUDA: build with `--features cuda`, or use --device cpu"
-                .into(),
-        })
+        Err(absent(&format!("cuda:{ordinal}")))
+    }
+
+    pub fn card(&self) -> &Card {
+        match *self {}
     }
 
     pub(crate) fn name(&self) -> String {

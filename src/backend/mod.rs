@@ -6,6 +6,7 @@
 
 mod arena;
 mod buffer;
+mod card;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use arena::{Arena, Purpose, Usage};
 pub use buffer::Buffer;
+pub use card::Card;
 pub use kernel::{Arg, Kernel, Launch, Param, by_dtype};
 pub(crate) use kernel::{kernel, kernel_pair};
 
@@ -86,6 +88,9 @@ pub struct Launched {
 }
 
 impl Device {
+    /// To [`reserve`](Self::reserve) on the shape-only device: more than any run.
+    pub const UNBOUNDED_BYTES: usize = 1 << 50;
+
     pub fn cpu() -> Self {
         Self::new(Backend::Cpu(cpu::Memory::default()))
     }
@@ -101,7 +106,9 @@ impl Device {
     }
 
     fn new(backend: Backend) -> Self {
-        Self(Arc::new(Inner { backend, arena: Mutex::default(), work: Mutex::default() }))
+        let guard_bytes = std::env::var("HRM_GUARD_BYTES").ok().and_then(|n| n.parse().ok());
+        let arena = Mutex::new(Arena::new(guard_bytes.unwrap_or(0)));
+        Self(Arc::new(Inner { backend, arena, work: Mutex::default() }))
     }
 
     pub fn kind(&self) -> DeviceKind {
@@ -137,7 +144,8 @@ impl Device {
         self.arena().usage()
     }
 
-    /// Take one region of `bytes` up front, so that a planned run allocates nothing later.
+    /// Take one region of `bytes` up front, so that a planned run allocates nothing later. On the
+    /// shape-only device: as much as anyone may ask for, to learn how much that is.
     pub fn reserve(&self, bytes: usize) -> Result<()> {
         let region = self.arena().add_region(bytes);
         match &self.0.backend {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{args, machine};
 use crate::Result;
+use crate::backend::cuda;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -13,7 +14,17 @@ pub fn run(args: args::Devices) -> Result<()> {
     let of = |here: bool| machine::cpu_features().into_iter().filter(move |f| f.1 == here);
     let features: Vec<&str> = of(true).map(|f| f.0).collect();
     let absent: Vec<&str> = of(false).map(|f| f.0).collect();
-    let mut missing = vec!["cuda: not in this build".to_owned()];
+    let (cards, mut missing) = match cuda::cards() {
+        Ok(cards) => (cards, vec![]),
+        Err(e) => (vec![], vec![e.to_string()]),
+    };
+    if !cards.is_empty() && !cuda::has_blaslt() {
+        missing.push(
+            "cublasLt (libcublasLt.so.12): matrix products run on this program's own kernels; \
+             install it with the CUDA toolkit or as the PyPI package nvidia-cublas-cu12"
+                .into(),
+        );
+    }
     if !machine::has_fast_bf16() {
         missing.push(format!(
             "cpu: no AVX-512 BF16 (absent: {}): bf16 products run in f32; train.precision=f32 may \
@@ -31,8 +42,35 @@ pub fn run(args: args::Devices) -> Result<()> {
             "memory_bytes": memory.map(|m| m.0),
             "available_bytes": memory.map(|m| m.1),
         });
-        println!("{}", json!({ "devices": [cpu], "missing": missing }));
+        let cards = cards.iter().enumerate().map(|(i, card)| {
+            json!({
+                "name": format!("cuda:{i}"),
+                "model": card.name,
+                "compute_capability": card.arch,
+                "multiprocessors": card.multiprocessors,
+                "memory_bytes": card.memory_bytes,
+                "available_bytes": card.free_bytes,
+                "driver_cuda_version": card.driver,
+                "simulated": card.simulated,
+            })
+        });
+        let devices: Vec<_> = cards.chain([cpu]).collect();
+        println!("{}", json!({ "devices": devices, "missing": missing }));
         return Ok(());
+    }
+    for (i, card) in cards.iter().enumerate() {
+        println!(
+            "cuda:{i}   {}, compute capability {}.{}, {} multiprocessors, driver for CUDA {}.{}{}",
+            card.name,
+            card.arch / 10,
+            card.arch % 10,
+            card.multiprocessors,
+            card.driver / 1000,
+            card.driver % 1000 / 10,
+            if card.simulated { " (simulated: right results, times mean nothing)" } else { "" }
+        );
+        let (total, free) = (card.memory_bytes as f64 / GIB, card.free_bytes as f64 / GIB);
+        println!("         {total:.1} GiB of memory, {free:.1} GiB free");
     }
     println!("cpu      {model}, {threads} threads, {}", features.join(" "));
     if let Some((total, available)) = memory {

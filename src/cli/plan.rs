@@ -55,14 +55,25 @@ pub(super) fn split_settings(settings: &[String]) -> Result<(Option<&str>, &[Str
     }
 }
 
+/// `auto` is the first CUDA device where this build and machine have one, else the CPU.
 pub(super) fn device(name: &str) -> Result<(Device, String)> {
     match name {
-        "auto" | "cpu" => Ok((Device::cpu(), "cpu".into())),
-        _ if name == "cuda" || name.starts_with("cuda:") => Err(Error::Device {
-            device: name.into(),
-            what: "this build has no CUDA; use --device cpu".into(),
-        }),
-        _ => Err(Error::invalid(format!("--device {name}: expected auto, cpu, cuda or cuda:N"))),
+        "cpu" => Ok((Device::cpu(), "cpu".into())),
+        "auto" => match Device::cuda(0) {
+            Ok(device) => Ok((device, "cuda:0".into())),
+            Err(_) => Ok((Device::cpu(), "cpu".into())),
+        },
+        _ => {
+            let ordinal = match name.strip_prefix("cuda") {
+                Some("") => Some(0),
+                Some(rest) => rest.strip_prefix(':').and_then(|n| n.parse().ok()),
+                None => None,
+            };
+            let ordinal = ordinal.ok_or_else(|| {
+                Error::invalid(format!("--device {name}: expected auto, cpu, cuda or cuda:N"))
+            })?;
+            Ok((Device::cuda(ordinal)?, format!("cuda:{ordinal}")))
+        }
     }
 }
 

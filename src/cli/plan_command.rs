@@ -10,32 +10,16 @@ use super::{args, machine, preset_data};
 use crate::backend::{Device, DeviceKind, Purpose};
 use crate::config::Config;
 use crate::data::DataSet;
-use crate::eval::Evaluator;
 use crate::models::hrm::{self, Hrm};
+use crate::train::needed::Needed;
 use crate::train::setup;
-use crate::train::trainer::{Options, Trainer};
+use crate::train::trainer::Options;
 use crate::{Error, Result};
 
 const MIB: f64 = (1 << 20) as f64;
 /// Rows of the probe's product: enough to fill the threads, short of a second.
 const PROBE_ROWS: usize = 4096;
 const LARGEST_BATCH: usize = 1 << 20;
-
-/// What a run takes at its peak.
-struct Needed {
-    /// By purpose, in the order of [`Purpose::ALL`].
-    bytes: [usize; Purpose::ALL.len()],
-    /// Holes between tensors that cannot be used at the peak.
-    gaps_bytes: usize,
-    /// Of matrix products in one step.
-    matmul_flops: f64,
-}
-
-impl Needed {
-    fn total_bytes(&self) -> usize {
-        self.bytes.iter().sum::<usize>() + self.gaps_bytes
-    }
-}
 
 pub fn run(args: args::PlanArgs) -> Result<()> {
     start_threads(args.threads)?;
@@ -52,8 +36,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     };
     config.data.canvas = data.canvas();
     let (shape, options) = (setup::model(&config, &data), setup::options(&config));
-    let needed = needed(&shape, options)?;
-    let (total, matmul_flops) = (needed.total_bytes(), needed.matmul_flops);
+    let needed = Needed::of(DeviceKind::Cpu, &shape, options)?;
+    let (total, matmul_flops) = (needed.total_bytes(), needed.work.total.matmul_flops);
     let names = Purpose::ALL.iter().map(|p| p.name());
     let memory: Vec<(&str, usize)> =
         names.zip(needed.bytes).chain([("gaps", needed.gaps_bytes)]).collect();
@@ -127,26 +111,11 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     Ok(())
 }
 
-/// A step on the device without memory, and the buffers that validation keeps besides.
-fn needed(shape: &hrm::Config, options: Options) -> Result<Needed> {
-    let (usage, work) = Trainer::plan(DeviceKind::Cpu, shape.clone(), options)?;
-    let device = Device::shape_only(DeviceKind::Cpu);
-    let model = Hrm::new(&device, shape.clone(), options.dtype, options.seed)?;
-    let before = device.usage().now_bytes;
-    let _evaluator = Evaluator::new(&model)?;
-    let after = device.usage().now_bytes;
-    Ok(Needed {
-        bytes: std::array::from_fn(|i| usage.peak_bytes[i] + after[i] - before[i]),
-        gaps_bytes: usage.span_bytes - usage.peak_total_bytes(),
-        matmul_flops: work.total.matmul_flops,
-    })
-}
-
 /// The largest `train.batch_size` whose peak fits in `room` bytes.
 fn largest_batch(shape: &hrm::Config, options: Options, room: usize) -> Result<Option<usize>> {
     let fits = |batch_size: usize| -> Result<bool> {
         let shape = hrm::Config { batch_size, ..shape.clone() };
-        Ok(needed(&shape, options)?.total_bytes() <= room)
+        Ok(Needed::of(DeviceKind::Cpu, &shape, options)?.total_bytes() <= room)
     };
     if !fits(1)? {
         return Ok(None);
@@ -210,7 +179,7 @@ mod tests {
         let room = 100 << 20;
         let total = |batch_size| {
             let shape = hrm::Config { batch_size, ..shape.clone() };
-            needed(&shape, options).unwrap().total_bytes()
+            Needed::of(DeviceKind::Cpu, &shape, options).unwrap().total_bytes()
         };
         let largest = largest_batch(&shape, options, room).unwrap().unwrap();
         assert!(total(largest) <= room && total(largest + 1) > room, "{largest}");

@@ -8,7 +8,7 @@ use super::plan::{Planned, plan};
 use crate::train::checkpoint::Reader;
 use crate::train::log::Log;
 use crate::train::run_folder::RunFolder;
-use crate::train::{run, setup, signal, trainer::Trainer, validate};
+use crate::train::{needed::Needed, run, setup, signal, validate};
 use crate::{Error, Result};
 
 /// Examples that the closing evaluation answers at most; `hrm eval` answers all.
@@ -27,9 +27,10 @@ pub fn run(args: args::Train) -> Result<()> {
     log.say(&format!("hrm train: run folder {}", folder.dir().display()))?;
     log.say(&plan.summary()?)?;
     let model = setup::model(&plan.config, &data);
-    let (memory, _) = Trainer::plan(device.kind(), model, setup::options(&plan.config))?;
-    let mib = memory.peak_total_bytes() as f64 / (1 << 20) as f64;
+    let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;
+    let mib = needed.total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
+    device.reserve(needed.total_bytes())?;
     let outcome = run::run(&plan, &folder, data.clone(), &device, &mut log)?;
     if signal::asked_to_stop() {
         let dir = folder.dir().display();

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod log;
 pub mod metrics;
+pub mod needed;
 pub mod optimizer;
 pub mod plan;
 mod recorder;

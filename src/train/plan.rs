@@ -16,6 +16,8 @@ const COSMETIC: &[&str] = &[
     "train.write_pt",
     "train.recompute",
     "run.threads",
+    // A run may move between devices; from there on its bits are another device's.
+    "run.device",
 ];
 
 #[derive(Clone, Debug, PartialEq)]

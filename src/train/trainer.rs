@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::optimizer::{Optimizer, PuzzleGradient, Rates, Settings};
 use super::recorder::{Next, Recorder};
 use super::step_input::{self, StepInput};
-use crate::backend::{Device, DeviceKind, Purpose, Usage, Work};
+use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::models::hrm::{self, Carry, Hrm, Workspace};
 use crate::ops::act_halt::{Draw, metric};
@@ -135,13 +135,9 @@ impl Trainer {
         })
     }
 
-    /// Exact memory and work of a run: the same code on a device without memory.
-    pub fn plan(kind: DeviceKind, config: hrm::Config, options: Options) -> Result<(Usage, Work)> {
-        let device = Device::shape_only(kind);
-        let mut trainer = Trainer::new(&device, config, options)?;
-        device.take_work();
-        trainer.run(Tape::new)?;
-        Ok((device.usage(), device.take_work()))
+    /// A step on whatever input is there, for the shape-only device to watch.
+    pub fn dry_run(&mut self) -> Result<()> {
+        self.run(Tape::new)
     }
 
     /// Rows of an optimizer step.

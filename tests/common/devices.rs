@@ -11,16 +11,10 @@ pub fn devices() -> Vec<(&'static str, Device)> {
 }
 
 /// The CUDA device and what to call it, or why there is none.
-#[cfg(feature = "cuda")]
 fn cuda() -> hrm::Result<(&'static str, Device)> {
     let device = Device::cuda(0)?;
-    let simulated = device.as_cuda().is_some_and(|cuda| cuda.is_simulated());
+    let simulated = device.as_cuda().is_some_and(|cuda| cuda.card().simulated);
     Ok((if simulated { "sim" } else { "gpu" }, device))
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda() -> hrm::Result<(&'static str, Device)> {
-    Ok(("gpu", Device::cuda(0)?))
 }
 
 /// Absent devices are said by name, never silently green.

@@ -15,6 +15,7 @@ use hrm::tensor::Tensor;
 use serde_json::Value;
 
 use crate::common::compare::widen;
+use crate::common::devices::devices;
 use crate::common::golden::Golden;
 
 pub const TOLERANCE: f64 = 1e-3;
@@ -100,13 +101,19 @@ fn golden_hrm_with_recomputed_layers() {
 }
 
 fn run(name: &str, recompute: Recompute) {
+    for (device_name, device) in devices() {
+        println!("{name} on {device_name}");
+        run_on(&device, name, recompute);
+    }
+}
+
+fn run_on(device: &Device, name: &str, recompute: Recompute) {
     let Some(golden) = Golden::open(name) else { return };
-    let device = Device::cpu();
     let config = config(&golden.json, recompute);
     let global_batch = golden.json["global_batch_size"].as_u64().unwrap() as usize;
-    let model = Hrm::new(&device, config.clone(), DType::F32, 0).unwrap();
+    let model = Hrm::new(device, config.clone(), DType::F32, 0).unwrap();
     load_weights(&model, &golden);
-    let batch = DeviceBatch::new(&device, config.batch_size, config.seq_len).unwrap();
+    let batch = DeviceBatch::new(device, config.batch_size, config.seq_len).unwrap();
     let space = Workspace::new(&model, global_batch).unwrap();
 
     let carry = Carry::new(&model).unwrap();
@@ -119,7 +126,7 @@ fn run(name: &str, recompute: Recompute) {
         let seen: Rc<RefCell<HashMap<String, Vec<f64>>>> = Rc::default();
         let sink = seen.clone();
         let counts: RefCell<HashMap<String, usize>> = RefCell::default();
-        let tape = Tape::new(&device).with_probe(Box::new(move |path, tensor| {
+        let tape = Tape::new(device).with_probe(Box::new(move |path, tensor| {
             let mut counts = counts.borrow_mut();
             let call = counts.entry(path.to_owned()).or_default();
             let values = widen(&tensor.download::<f32>().unwrap());
@@ -128,7 +135,7 @@ fn run(name: &str, recompute: Recompute) {
         }));
         let halting = model.train_halting();
         let draw = Draw { seed: 0, number: step }.words();
-        let draw = Tensor::from_slice(&device, &draw, [draw.len()], Purpose::Workspace).unwrap();
+        let draw = Tensor::from_slice(device, &draw, [draw.len()], Purpose::Workspace).unwrap();
         let out =
             model.train_segment(tape, &carry, &batch, &space, halting, &draw, Mode::Set).unwrap();
         let q_targets = space.q_targets.download::<f32>().unwrap();

@@ -8,6 +8,7 @@ use hrm::train::trainer::{HostBatch, Options, Trainer};
 
 use super::hrm::{PREFIX, TOLERANCE, check_sums, config, load_weights};
 use crate::common::compare::{relative_error, widen};
+use crate::common::devices::devices;
 use crate::common::golden::Golden;
 
 /// Below this share of a tensor's largest gradient an element's direction is rounding noise, which
@@ -18,15 +19,18 @@ const NOISE: f64 = 1e-5;
 fn golden_hrm_optim_every_tensor() {
     for name in Golden::list(|name, json| name.starts_with("hrm_") && json["optimizer"].is_object())
     {
-        let Some(golden) = Golden::open(&name) else { continue };
-        for run in ["atan2", "adamw"] {
-            follow(&golden, run);
+        for (device_name, device) in devices() {
+            let Some(golden) = Golden::open(&name) else { continue };
+            println!("{name} on {device_name}");
+            for run in ["atan2", "adamw"] {
+                follow(&device, &golden, run);
+            }
+            golden.finish();
         }
-        golden.finish();
     }
 }
 
-fn follow(golden: &Golden, run: &str) {
+fn follow(device: &Device, golden: &Golden, run: &str) {
     let Some(base) = Golden::open(golden.json["base"].as_str().expect("base")) else { return };
     let o = &golden.json["optimizer"];
     let number = |key: &str| o[key].as_f64().unwrap_or_else(|| panic!("optimizer.{key}"));
@@ -44,8 +48,7 @@ fn follow(golden: &Golden, run: &str) {
         },
         seed: 0,
     };
-    let device = Device::cpu();
-    let mut trainer = Trainer::new(&device, config(&base.json, Recompute::None), options).unwrap();
+    let mut trainer = Trainer::new(device, config(&base.json, Recompute::None), options).unwrap();
     load_weights(&trainer.model, &base);
     let mut noisy: std::collections::HashMap<String, Vec<bool>> = Default::default();
 

@@ -1,10 +1,13 @@
 //! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
 
-use hrm::backend::{Device, DeviceKind};
 use hrm::dtype::DType;
+use hrm::eval::Evaluator;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::trainer::{HostBatch, Options, Trainer};
+
+use crate::common::devices::devices;
 
 fn config() -> Config {
     Config {
@@ -85,27 +88,32 @@ fn step(trainer: &mut Trainer, seed: i32) {
 #[test]
 fn plan_is_exactly_what_a_step_needs() {
     for (name, config, options) in cases() {
-        let (plan, work) = Trainer::plan(DeviceKind::Cpu, config.clone(), options).unwrap();
-        let cost = work.total;
-        assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{name}");
-        let device = Device::cpu();
-        let mut trainer = Trainer::new(&device, config, options).unwrap();
-        step(&mut trainer, 1);
-        let run = device.usage();
-        assert_eq!(plan.peak_bytes, run.peak_bytes, "{name}: peak by purpose");
-        assert_eq!(plan.span_bytes, run.span_bytes, "{name}: span");
-        assert!(plan.peak_total_bytes() > plan.now_total_bytes(), "{name}");
+        for (device_name, device) in devices() {
+            let at = format!("{name} on {device_name}");
+            let needed = Needed::of(device.kind(), &config, options).unwrap();
+            let cost = needed.work.total;
+            assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{at}");
+            device.reserve(needed.total_bytes()).unwrap();
+            let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+            let _evaluator = Evaluator::new(&trainer.model).unwrap();
+            (1..=3).for_each(|i| step(&mut trainer, i));
+            let run = device.usage();
+            assert_eq!(needed.bytes, run.peak_bytes, "{at}: peak by purpose");
+            assert_eq!(needed.total_bytes(), run.span_bytes, "{at}: what was reserved");
+            assert!(run.peak_total_bytes() > run.now_total_bytes(), "{at}");
+        }
     }
 }
 
 #[test]
 fn steady_training_allocates_nothing_new() {
     for (name, config, options) in cases() {
-        let device = Device::cpu();
-        let mut trainer = Trainer::new(&device, config, options).unwrap();
-        (1..=2).for_each(|i| step(&mut trainer, i));
-        let after_two = device.usage();
-        (3..=7).for_each(|i| step(&mut trainer, i));
-        assert_eq!(device.usage(), after_two, "{name}");
+        for (device_name, device) in devices() {
+            let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+            (1..=2).for_each(|i| step(&mut trainer, i));
+            let after_two = device.usage();
+            (3..=7).for_each(|i| step(&mut trainer, i));
+            assert_eq!(device.usage(), after_two, "{name} on {device_name}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use hrm::ops::{adamw, global_norm, sign_sgd_rows};
 use hrm::tensor::Tensor;
 
 use crate::common::compare::{absolute_error, widen};
+use crate::common::devices::devices;
 use crate::common::golden::Golden;
 
 const TOLERANCE: f64 = 1e-6;
@@ -76,15 +77,14 @@ fn steps(golden: &Golden) -> u64 {
 }
 
 /// One rule over all steps; everything that the file holds under `run` is compared.
-fn follow(golden: &Golden, run: &str, max_norm: f32, not_matched: Option<&str>) {
-    let device = Device::cpu();
-    let flat = Flat::new(golden, &device);
-    let guard = upload(&device, &[0.0; global_norm::GUARD]);
+fn follow(device: &Device, golden: &Golden, run: &str, max_norm: f32, not_matched: Option<&str>) {
+    let flat = Flat::new(golden, device);
+    let guard = upload(device, &[0.0; global_norm::GUARD]);
     let update = if run == "atan2" { adam_atan2::step } else { adamw::step };
     for t in 1..=steps(golden) {
         let g = flat.gradient(golden, t);
-        global_norm::guard(&g, &upload(&device, &[0.0]), max_norm, &guard).unwrap();
-        update(&flat.p, &g, &flat.moments, &guard, &hyper(golden, t).on(&device).unwrap()).unwrap();
+        global_norm::guard(&g, &upload(device, &[0.0]), max_norm, &guard).unwrap();
+        update(&flat.p, &g, &flat.moments, &guard, &hyper(golden, t).on(device).unwrap()).unwrap();
         let at = format!("{run}/step{t}/");
         let names = golden.names(&at);
         assert!(!names.is_empty(), "{}: no {at}*", golden.name);
@@ -106,12 +106,11 @@ fn follow(golden: &Golden, run: &str, max_norm: f32, not_matched: Option<&str>) 
     }
 }
 
-fn follow_sparse(golden: &Golden) {
-    let device = Device::cpu();
+fn follow_sparse(device: &Device, golden: &Golden) {
     let shape = golden.shape("sparse/init");
     let table =
         Tensor::from_slice(&device, &golden.f32s("sparse/init"), shape, Purpose::Weights).unwrap();
-    let guard = upload(&device, &[0.0, 1.0, 1.0]);
+    let guard = upload(device, &[0.0, 1.0, 1.0]);
     for t in 1.. {
         let read = |what: &str| format!("sparse/step{t}/{what}");
         if !golden.has(&read("ids")) {
@@ -119,11 +118,11 @@ fn follow_sparse(golden: &Golden) {
         }
         let (ids, g) = (golden.i32s(&read("ids")), golden.f32s(&read("local_grad")));
         let g_shape = golden.shape(&read("local_grad"));
-        let g = Tensor::from_slice(&device, &g, g_shape, Purpose::Workspace).unwrap();
-        let ids = Tensor::from_slice(&device, &ids, [ids.len()], Purpose::Workspace).unwrap();
+        let g = Tensor::from_slice(device, &g, g_shape, Purpose::Workspace).unwrap();
+        let ids = Tensor::from_slice(device, &ids, [ids.len()], Purpose::Workspace).unwrap();
         assert_eq!(ids.dtype(), DType::I32);
         // The rate and the decay that the golden's `rules.sparse` states.
-        let factors = upload(&device, &sign_sgd_rows::factors(0.01 * t as f64, 0.1));
+        let factors = upload(device, &sign_sgd_rows::factors(0.01 * t as f64, 0.1));
         sign_sgd_rows::step(&table, &ids, &g, &guard, &factors).unwrap();
         check(golden, &read("weights"), &widen(&table.download().unwrap()));
     }
@@ -132,11 +131,14 @@ fn follow_sparse(golden: &Golden) {
 #[test]
 fn golden_optim_unit_every_tensor() {
     for name in Golden::list(|name, json| name.starts_with("optim") && json["rules"].is_object()) {
-        let Some(golden) = Golden::open(&name) else { continue };
-        follow(&golden, "atan2", 0.0, Some("atan2_textbook"));
-        follow(&golden, "adamw", 0.0, None);
-        follow(&golden, "adamw_clip", CLIP, None);
-        follow_sparse(&golden);
-        golden.finish();
+        for (device_name, device) in devices() {
+            let Some(golden) = Golden::open(&name) else { continue };
+            println!("{name} on {device_name}");
+            follow(&device, &golden, "atan2", 0.0, Some("atan2_textbook"));
+            follow(&device, &golden, "adamw", 0.0, None);
+            follow(&device, &golden, "adamw_clip", CLIP, None);
+            follow_sparse(&device, &golden);
+            golden.finish();
+        }
     }
 }

@@ -21,20 +21,8 @@ pub use embedded::{Resources, resources};
 pub use graph::Graph;
 pub use transfer::Slot;
 
+use super::Card;
 use crate::{Error, Result};
-
-/// What the driver says of a card.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Card {
-    pub name: String,
-    /// Compute capability, 89 for 8.9.
-    pub arch: u32,
-    pub multiprocessors: usize,
-    pub memory_bytes: usize,
-    pub free_bytes: usize,
-    /// CUDA version that the driver supports, 12080 for 12.8.
-    pub driver: i32,
-}
 
 pub struct Cuda {
     ordinal: usize,
@@ -68,7 +56,18 @@ pub fn driver_present() -> Result<()> {
     }
 }
 
-pub fn count() -> Result<usize> {
+/// All CUDA devices here, or why there are none.
+pub fn cards() -> Result<Vec<Card>> {
+    (0..count()?).map(|ordinal| Ok(Cuda::open(ordinal)?.card.clone())).collect()
+}
+
+/// Whether NVIDIA's matrix products are installed.
+pub fn has_blaslt() -> bool {
+    // SAFETY: tries to open the library and closes it again.
+    unsafe { cudarc::cublaslt::sys::is_culib_present() }
+}
+
+fn count() -> Result<usize> {
     driver_present()?;
     result::init().map_err(|e| failed("cuda", "cuInit", e))?;
     Ok(result::device::get_count().map_err(|e| failed("cuda", "cuDeviceGetCount", e))? as usize)
@@ -91,7 +90,9 @@ impl Cuda {
             unsafe { result::primary_ctx::retain(device) }.map_err(fail("open the context"))?;
         // SAFETY: the context was just retained.
         unsafe { result::ctx::set_current(context) }.map_err(fail("cuCtxSetCurrent"))?;
-        let card = card(device).map_err(fail("ask for the device's properties"))?;
+        let hooks = hooks::Hooks::find();
+        let card =
+            card(device, hooks.is_some()).map_err(fail("ask for the device's properties"))?;
         let stream = || result::stream::create(result::stream::StreamKind::NonBlocking);
         Ok(Self {
             ordinal,
@@ -102,17 +103,12 @@ impl Cuda {
             copies: stream().map_err(fail("cuStreamCreate"))?,
             regions: Mutex::default(),
             modules: module::Modules::default(),
-            hooks: hooks::Hooks::find(),
+            hooks,
         })
     }
 
     pub fn card(&self) -> &Card {
         &self.card
-    }
-
-    /// Whether a simulator stands in for the driver: times mean nothing then.
-    pub fn is_simulated(&self) -> bool {
-        self.hooks.is_some()
     }
 
     pub(super) fn name(&self) -> String {
@@ -201,7 +197,7 @@ impl Drop for Cuda {
     }
 }
 
-fn card(device: sys::CUdevice) -> std::result::Result<Card, DriverError> {
+fn card(device: sys::CUdevice, simulated: bool) -> std::result::Result<Card, DriverError> {
     use sys::CUdevice_attribute as A;
     // SAFETY: `device` came from cuDeviceGet, and its context is current.
     unsafe {
@@ -217,6 +213,7 @@ fn card(device: sys::CUdevice) -> std::result::Result<Card, DriverError> {
             memory_bytes: result::device::total_mem(device)?,
             free_bytes: result::mem_get_info()?.0,
             driver,
+            simulated,
         })
     }
 }
