@@ -11,6 +11,9 @@ use super::{Cuda, embedded};
 use crate::backend::{Kernel, lock};
 use crate::{Error, Result};
 
+/// A folder of `<module>.ptx` that replace the embedded ones: to try a kernel without a build.
+const KERNELS_DIR: &str = "HRM_KERNELS_DIR";
+
 /// Dynamic shared memory that needs no opt-in.
 const PLAIN_SHARED_BYTES: usize = 48 << 10;
 
@@ -89,6 +92,14 @@ impl Cuda {
         unsafe { result::module::get_function(module, symbol) }.map_err(|e| self.failed(name, e))
     }
 
+    fn load_file(&self, path: &std::path::Path) -> Result<sys::CUmodule> {
+        let mut text = std::fs::read(path).map_err(Error::io(path, "read the kernel"))?;
+        text.push(0);
+        // SAFETY: the text ends in NUL; the driver refuses what is not PTX.
+        unsafe { result::module::load_data(text.as_ptr().cast()) }
+            .map_err(|e| self.failed(&format!("load {}", path.display()), e))
+    }
+
     fn module(&self, index: usize) -> Result<sys::CUmodule> {
         let mut loaded = lock(&self.modules.loaded);
         if let Some(module) = loaded.get(&index) {
@@ -96,6 +107,14 @@ impl Cuda {
         }
         self.bind()?;
         let embedded = &embedded::MODULES[index];
+        if let Some(dir) = std::env::var_os(KERNELS_DIR) {
+            let path = std::path::Path::new(&dir).join(format!("{}.ptx", embedded.name));
+            if path.exists() {
+                let module = self.load_file(&path)?;
+                loaded.insert(index, module);
+                return Ok(module);
+            }
+        }
         let cubin = embedded.cubins.iter().find(|(arch, _)| *arch == self.card.arch);
         let load = |image: &[u8]| {
             // SAFETY: a cubin as ptxas wrote it, or PTX that ends in NUL.
