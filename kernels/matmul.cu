@@ -3,12 +3,15 @@
 //   fwd     out (m, n) = a (m, k) b (n, k)^T + bias (n)      y  = x w^T + b
 //   bwd_dx  out (m, n) = a (m, k) b (k, n)                   dx = dy w
 //   bwd_dw  out (m, n) = a (k, m)^T b (k, n), f32            dw = dy^T x
+//   swiglu  y (m, f)   = silu(g) u, g and u (m, f) the halves of x (m, k) w (2f, k)^T
 //   bwd_db  out (n)    = column sums of a (m, n), f32        db
 //
 //   All row-major and contiguous; any m, n, k. `add` 1 adds to out. bias may be null.
 //   Sums in f32; out is rounded once, at the store. Every order is fixed: runs agree bit for bit.
 //   bwd_dw cuts its long k into gridDim.z parts of k_per_split (a multiple of 32), each written to
 //   a slice of its own; sum_parts adds the slices in order. fwd and bwd_dx have one part.
+//   swiglu is bf16 with k % 8 == 0 and f % 8 == 0; (g, u) is stored too where gate_up is not null.
+//   It spares the reading back of g and u, and in passes without gradient their writing.
 //
 //   bf16  tensor cores, 4 warps, a tile of out per block, k in slices of 32, three slices of
 //         swizzled shared memory filled by cp.async (no bank conflict on either side).
@@ -59,8 +62,9 @@ __device__ __forceinline__ void store_one(Out* out, const E* bias, float x, u32 
 static const int THREADS = 128, SLICE_K = 32, STAGES = 3;
 
 // An operand's slice in shared memory: rows of 16-byte chunks of the innermost dimension, chunks
-// permuted within a row so that eight rows of one chunk column fall on different banks.
-template <int EXTENT, Layout LAYOUT> struct Slice {
+// permuted within a row so that eight rows of one chunk column fall on different banks. GATED: the
+// operand holds `extent` gate rows, then as many up rows, and a slice takes turns, 32 rows of each.
+template <int EXTENT, Layout LAYOUT, bool GATED = false> struct Slice {
     static const int ELEMS = EXTENT * SLICE_K;
     static const int CHUNKS = (LAYOUT == K_INNER ? SLICE_K : EXTENT) / 8;
     static const int PER_THREAD = ELEMS / 8 / THREADS;
@@ -79,9 +83,11 @@ template <int EXTENT, Layout LAYOUT> struct Slice {
 #pragma unroll
         for (int i = 0; i < PER_THREAD; i++) {
             const int index = i * THREADS + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
-            const u32 e = begin + (LAYOUT == K_INNER ? row : chunk * 8);
+            const int inside = LAYOUT == K_INNER ? row : chunk * 8;
+            const u32 e = begin + (GATED ? inside / 64 * 32 + inside % 32 : inside);
             const u32 kk = at_k + (LAYOUT == K_INNER ? chunk * 8 : row);
-            const bf16* source = from + operand_index(LAYOUT, e, extent, kk, k);
+            const u32 half = GATED && inside / 32 % 2 ? extent : 0;
+            const bf16* source = from + operand_index(LAYOUT, half + e, extent, kk, k);
             bf16* to = slice + offset(row, chunk);
             const bool valid = e < extent && kk < k_end;
             if (aligned) {
@@ -124,29 +130,39 @@ __device__ __forceinline__ void store_two(Out* out, const bf16* bias, float x0, 
     }
 }
 
-template <int TILE, Layout LA, Layout LB, bool ANY, typename Out>
-__device__ __forceinline__ void product_bf16(PRODUCT_PARAMETERS(Out, bf16)) {
-    typedef Slice<TILE, LA> A;
-    typedef Slice<TILE, LB> B;
-    const int WARP_TILE = TILE / 2, MT = WARP_TILE / 16, NT = WARP_TILE / 8;
-    __shared__ alignas(128) bf16 slices[STAGES][A::ELEMS + B::ELEMS];
+// The part of a TILE x TILE square of out that one of four warps holds.
+template <int TILE> struct WarpTile {
+    static constexpr int SIDE = TILE / 2, MT = SIDE / 16, NT = SIDE / 8;
+    float acc[MT][NT][4];
+    int row, col; // of acc[0][0][0] in the square
 
-    const Place<TILE> place(n, k, k_per_split);
+    __device__ __forceinline__ WarpTile() : acc() {
+        const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+        row = warp / 2 * SIDE + lane / 4;
+        col = warp % 2 * SIDE + lane % 4 * 2;
+    }
+};
+
+// Sum over k from k_begin to k_end of rows row.. of a times rows col.. of b (columns if K_OUTER).
+template <typename A, typename B, bool ANY, int TILE>
+__device__ __forceinline__ void accumulate(WarpTile<TILE>& tile, const bf16* a, const bf16* b, u32 row,
+                                           u32 m, u32 col, u32 n, u32 k_begin, u32 k_end, u32 k) {
+    typedef WarpTile<TILE> W;
+    __shared__ alignas(128) bf16 slices[STAGES][A::ELEMS + B::ELEMS];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const int warp_row = warp / 2 * WARP_TILE, warp_col = warp % 2 * WARP_TILE;
-    const u32 steps = (place.k_end - place.k_begin + SLICE_K - 1) / SLICE_K;
+    const int warp_row = warp / 2 * W::SIDE, warp_col = warp % 2 * W::SIDE;
+    const u32 steps = (k_end - k_begin + SLICE_K - 1) / SLICE_K;
 
     auto fill = [&](u32 step) {
         if (step < steps) {
             bf16* slice = slices[step % STAGES];
-            const u32 at_k = place.k_begin + step * SLICE_K;
-            A::template fill<ANY>(slice, a, place.row, m, at_k, place.k_end, k);
-            B::template fill<ANY>(slice + A::ELEMS, b, place.col, n, at_k, place.k_end, k);
+            const u32 at_k = k_begin + step * SLICE_K;
+            A::template fill<ANY>(slice, a, row, m, at_k, k_end, k);
+            B::template fill<ANY>(slice + A::ELEMS, b, col, n, at_k, k_end, k);
         }
         cp_async_commit(); // also when empty: the wait below counts groups
     };
 
-    float acc[MT][NT][4] = {};
     for (int step = 0; step < STAGES - 1; step++) fill(step);
     for (u32 step = 0; step < steps; step++) {
         cp_async_wait<STAGES - 2>();
@@ -155,32 +171,41 @@ __device__ __forceinline__ void product_bf16(PRODUCT_PARAMETERS(Out, bf16)) {
         const bf16* slice = slices[step % STAGES];
 #pragma unroll
         for (int kk = 0; kk < SLICE_K; kk += 16) {
-            u32 fa[MT][4], fb[NT / 2][4];
+            u32 fa[W::MT][4], fb[W::NT / 2][4];
 #pragma unroll
-            for (int i = 0; i < MT; i++)
+            for (int i = 0; i < W::MT; i++)
                 A::fragments(fa[i], slice, warp_row + 16 * i + lane / 8 % 2 * 8, kk + lane / 16 * 8);
 #pragma unroll
-            for (int j = 0; j < NT / 2; j++)
+            for (int j = 0; j < W::NT / 2; j++)
                 B::fragments(fb[j], slice + A::ELEMS, warp_col + 16 * j + lane / 16 * 8,
                              kk + lane / 8 % 2 * 8);
 #pragma unroll
-            for (int i = 0; i < MT; i++)
+            for (int i = 0; i < W::MT; i++)
 #pragma unroll
-                for (int j = 0; j < NT; j++)
-                    mma_16816(acc[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+                for (int j = 0; j < W::NT; j++)
+                    mma_16816(tile.acc[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
         }
     }
+}
+
+template <int TILE, Layout LA, Layout LB, bool ANY, typename Out>
+__device__ __forceinline__ void product_bf16(PRODUCT_PARAMETERS(Out, bf16)) {
+    typedef WarpTile<TILE> W;
+    const Place<TILE> place(n, k, k_per_split);
+    W tile;
+    accumulate<Slice<TILE, LA>, Slice<TILE, LB>, ANY>(tile, a, b, place.row, m, place.col, n,
+                                                      place.k_begin, place.k_end, k);
 
     out += static_cast<u64>(blockIdx.z) * m * n;
     const bool paired = n % 2 == 0 && reinterpret_cast<u64>(out) % (2 * sizeof(Out)) == 0;
-    const u32 row = place.row + warp_row + lane / 4, col = place.col + warp_col + lane % 4 * 2;
+    const u32 row = place.row + tile.row, col = place.col + tile.col;
 #pragma unroll
-    for (int i = 0; i < 2 * MT; i++) {
+    for (int i = 0; i < 2 * W::MT; i++) {
         if (row + 8 * i >= m) break;
         Out* out_row = out + static_cast<u64>(row + 8 * i) * n;
 #pragma unroll
-        for (int j = 0; j < NT; j++) {
-            const float* x = acc[i / 2][j] + i % 2 * 2;
+        for (int j = 0; j < W::NT; j++) {
+            const float* x = tile.acc[i / 2][j] + i % 2 * 2;
             store_two(out_row + col + 8 * j, bias, x[0], x[1], col + 8 * j, n, paired, add);
         }
     }
@@ -199,6 +224,42 @@ __device__ __forceinline__ void product_bf16(PRODUCT_PARAMETERS(Out, bf16)) {
 BF16_TILES(fwd, bf16, K_INNER, K_INNER)
 BF16_TILES(bwd_dx, bf16, K_INNER, K_OUTER)
 BF16_TILES(bwd_dw, float, K_OUTER, K_OUTER)
+
+// 128 rows x 64 pairs a block. The products are rounded before the gate, as if stored and read.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    matmul_swiglu_bf16(bf16* __restrict__ y, bf16* __restrict__ gate_up, const bf16* __restrict__ x,
+                       const bf16* __restrict__ w, u32 m, u32 f, u32 k) {
+    const u32 tiles = (f + 63) / 64, row0 = blockIdx.x / tiles * 128, col0 = blockIdx.x % tiles * 64;
+    typedef WarpTile<128> W;
+    W tile;
+    accumulate<Slice<128, K_INNER>, Slice<128, K_INNER, true>, false>(tile, x, w, row0, m, col0, f, 0,
+                                                                      k, k);
+
+    const u32 row = row0 + tile.row, col = col0 + tile.col % 64 + tile.col / 64 * 32;
+#pragma unroll
+    for (int i = 0; i < 2 * W::MT; i++) {
+        if (row + 8 * i >= m) break;
+        const u64 n = row + 8 * i;
+#pragma unroll
+        for (int j = 0; j < W::NT / 2; j++) {
+            const u32 at = col + 8 * j;
+            if (at >= f) break;
+            const float *g = tile.acc[i / 2][j] + i % 2 * 2, *u = tile.acc[i / 2][j + 4] + i % 2 * 2;
+            float yy[2];
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                const float gate = to_f32(bf16(g[h])), up = to_f32(bf16(u[h]));
+                yy[h] = up * (gate * (1.0f / (1.0f + expf(-gate))));
+            }
+            store_f32<bf16, 2>(y + n * f + at, yy);
+            if (gate_up) {
+                const float gg[2] = {g[0], g[1]}, uu[2] = {u[0], u[1]};
+                store_f32<bf16, 2>(gate_up + n * 2 * f + at, gg);
+                store_f32<bf16, 2>(gate_up + n * 2 * f + f + at, uu);
+            }
+        }
+    }
+}
 
 // --- f32, CUDA cores ------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 //! Stands in for `cuda` in builds without it: a device that cannot exist, so nothing here runs.
 
-use super::{Card, Launch};
+use super::{Card, Gemm, Launch, Products};
 use crate::{Error, Result};
 
 pub enum Cuda {}
@@ -33,7 +33,7 @@ impl Slot {
 }
 
 impl Cuda {
-    pub fn open(ordinal: usize) -> Result<Self> {
+    pub fn open(ordinal: usize, _: Products) -> Result<Self> {
         Err(absent(&format!("cuda:{ordinal}")))
     }
 
@@ -62,6 +62,10 @@ impl Cuda {
     }
 
     pub(crate) fn launch(&self, _: &Launch) -> Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn gemm(&self, _: &Gemm) -> Result<bool> {
         match *self {}
     }
 

@@ -13,6 +13,7 @@ pub mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "cuda_absent.rs"]
 pub mod cuda;
+pub mod gemm;
 mod kernel;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use arena::{Arena, Purpose, Usage};
 pub use buffer::Buffer;
 pub use card::Card;
+pub use gemm::{Gemm, Products};
 pub use kernel::{Arg, Kernel, Launch, Param, by_dtype};
 pub(crate) use kernel::{kernel, kernel_pair};
 
@@ -97,7 +99,11 @@ impl Device {
 
     /// An error says what is missing: the build's feature, the driver, or the card.
     pub fn cuda(ordinal: usize) -> Result<Self> {
-        Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::open(ordinal)?))))
+        Self::cuda_with(ordinal, Products::from_env()?)
+    }
+
+    pub fn cuda_with(ordinal: usize, products: Products) -> Result<Self> {
+        Ok(Self::new(Backend::Cuda(Box::new(cuda::Cuda::open(ordinal, products)?))))
     }
 
     /// Stands for a device of this kind without having one.

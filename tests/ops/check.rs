@@ -35,6 +35,10 @@ pub trait Op: Sync {
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var>;
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R>;
     fn backward<R: Real>(&self, x: &[Vec<R>], dy: &[R]) -> Vec<Vec<R>>;
+    /// Where to run it.
+    fn devices() -> Vec<(String, Device)> {
+        devices().into_iter().map(|(name, device)| (name.to_owned(), device)).collect()
+    }
     /// Whether the op is smooth within a step of this input value.
     fn is_smooth_at(&self, _x: f64) -> bool {
         true
@@ -243,7 +247,7 @@ fn expected<R: Real, O: Op>(
 
 /// Forward and all gradients in every wiring, against the f64 reference.
 pub fn values<O: Op>(op: &O, dtype: DType) {
-    for (device_name, device) in devices() {
+    for (device_name, device) in O::devices() {
         let leaf = run(op, &device, dtype, Wiring::Leaf, None);
         let dtypes: Vec<DType> = leaf.grads.iter().map(Tensor::dtype).collect();
         for wiring in [Wiring::Leaf, Wiring::BoundSet, Wiring::BoundAdd, Wiring::Twice] {
@@ -299,7 +303,7 @@ fn bf16_ulp(x: f64) -> f64 {
 
 /// Two launches, and one or two threads: the same bits.
 pub fn repeats<O: Op>(op: &O) {
-    for (device_name, device) in devices() {
+    for (device_name, device) in O::devices() {
         for dtype in [DType::F32, DType::Bf16] {
             let bits = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

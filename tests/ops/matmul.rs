@@ -1,11 +1,34 @@
+//! On CUDA everything runs in both ways: our kernels, and cuBLASLt where it is installed.
+
 use hrm::Result;
+use hrm::backend::{Device, DeviceKind, Launched, Products, Purpose};
 use hrm::dtype::DType;
 use hrm::ops::matmul::{self, Dims, reference};
 use hrm::ops::real::Real;
+use hrm::ops::workloads::{ALL, ARC_TRAIN, Workload};
 use hrm::tape::{Tape, Var};
+use hrm::tensor::Tensor;
 
-use crate::check::{Input, Op, input, op_tests, refuses, tensor};
+use crate::check::{Input, Op, compare, input, normal, numbers, op_tests, refuses, tensor};
 use crate::common::devices::devices;
+
+/// Every device, a CUDA one once for each way to compute products.
+fn devices_both_ways() -> Vec<(String, Device)> {
+    let mut all = vec![];
+    for (name, device) in devices() {
+        if device.kind() == DeviceKind::Cpu {
+            all.push((name.to_owned(), device));
+            continue;
+        }
+        for products in [Products::Own, Products::Cublaslt] {
+            match Device::cuda_with(0, products) {
+                Ok(device) => all.push((format!("{name} {products:?}"), device)),
+                Err(why) => println!("skipped: {name} {products:?} ({why})"),
+            }
+        }
+    }
+    all
+}
 
 struct Case {
     n: usize,
@@ -22,9 +45,15 @@ const CASES: &[Case] = &[
     case(1, 1, 1, true),
     case(1, 13, 2, true), // the Q head of one row
     case(17, 7, 11, true),
+    case(33, 5, 17, false),
+    case(4, 3, 40, true),
     case(33, 40, 6, false),
     case(70, 24, 12, false),
+    case(24, 128, 12, false), // logits of a vocabulary of 12
     case(97, 64, 100, false),
+    case(257, 64, 96, true),  // whole 16-byte rows, ragged tiles
+    case(600, 16, 24, true),  // dw in two parts
+    case(1030, 9, 10, false), // and with unaligned rows
 ];
 
 impl Case {
@@ -41,6 +70,9 @@ impl Op for Case {
         let mut x = vec![input(&[self.n, self.k], 1.0, 1), input(&[self.o, self.k], 0.5, 2)];
         x.extend(self.bias.then(|| input(&[self.o], 1.0, 3)));
         x
+    }
+    fn devices() -> Vec<(String, Device)> {
+        devices_both_ways()
     }
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
         matmul::linear(tape, &x[0], &x[1], x.get(2))
@@ -80,5 +112,140 @@ fn mismatches_are_refused() {
         refuses("dtype", linear(&mut tape, w, None), &["matmul", "w", "bf16", "f32"]);
         let (w, b) = (var(DType::F32, &[5, 4]), var(DType::F32, &[4]));
         refuses("bias", linear(&mut tape, w, Some(b)), &["matmul", "b (O)", "(4)", "(5)"]);
+    }
+}
+
+/// y, dx, dw and db of one case.
+fn all_products(device: &Device, case: &Case, dtype: DType) -> Vec<Vec<f64>> {
+    let mut tape = Tape::new(device);
+    let inputs = case.inputs();
+    let leaves = inputs.iter().map(|i| tape.leaf(tensor(device, dtype, &i.shape, &i.values)));
+    let vars: Vec<Var> = leaves.collect();
+    let y = case.run(&mut tape, &vars).unwrap();
+    let dy = tensor(device, dtype, y.tensor.shape().dims(), &normal(y.tensor.elems(), 1.0, 9));
+    let mut grads = tape.backward(&[(&y, dy)]).unwrap();
+    let grads = vars.iter().map(|v| grads.take(v.id.unwrap()).unwrap().unwrap());
+    std::iter::once(y.tensor.clone()).chain(grads).map(|t| numbers(&t)).collect()
+}
+
+/// As near each other as two bf16 roundings, or two orders of an f32 sum.
+fn agree(case: &Case, dtype: DType, [a, b]: [&(String, Device); 2]) {
+    let (got, want) = (all_products(&a.1, case, dtype), all_products(&b.1, case, dtype));
+    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        // dw and db are f32 in both
+        let rounded = if i < 2 { dtype } else { DType::F32 };
+        let what = format!("{} {dtype}, {} and {}, product {i}", case.name(), a.0, b.0);
+        compare(&what, got, want, want, rounded, 1e-5);
+    }
+}
+
+#[test]
+fn own_kernels_and_library_agree() {
+    let all = devices_both_ways();
+    for pair in all[1..].chunks_exact(2) {
+        for case in CASES {
+            agree(case, DType::F32, [&pair[0], &pair[1]]);
+            agree(case, DType::Bf16, [&pair[0], &pair[1]]);
+        }
+    }
+}
+
+/// Shapes that take the 128 x 128 tiles in all three products, dw in 32 parts, edges included.
+#[test]
+fn large_tiles_agree_with_the_cpu() {
+    let case = case(8190, 248, 248, false);
+    let shape_only = Device::shape_only(DeviceKind::Cuda);
+    let launched = launched(&shape_only, DType::Bf16, case.dims());
+    let names: Vec<&str> = launched.iter().map(|l| l.kernel).collect();
+    assert_eq!(
+        names,
+        [
+            "matmul_fwd_bf16_t128",
+            "matmul_bwd_dw_bf16_t128",
+            "matmul_sum_parts_f32",
+            "matmul_bwd_dx_bf16_t128"
+        ]
+    );
+    let all = devices_both_ways();
+    for device in &all[1..] {
+        agree(&case, DType::F32, [device, &all[0]]);
+        agree(&case, DType::Bf16, [device, &all[0]]);
+    }
+}
+
+/// What a linear layer's forward and backward launch.
+fn launched(device: &Device, dtype: DType, d: Dims) -> Vec<Launched> {
+    let mut tape = Tape::new(device);
+    let zeros = |shape: [usize; 2]| Tensor::uninit(device, dtype, shape, Purpose::Weights).unwrap();
+    let (x, w) = (tape.leaf(zeros([d.m, d.k])), tape.leaf(zeros([d.n, d.k])));
+    let y = matmul::linear(&mut tape, &x, &w, None).unwrap();
+    tape.backward(&[(&y, zeros([d.m, d.n]))]).unwrap();
+    device.take_work().launched
+}
+
+/// The block's four linear layers.
+fn layers(w: &Workload) -> [Dims; 4] {
+    let m = w.b * w.t;
+    [(3 * w.c, w.c), (w.c, w.c), (2 * w.f, w.c), (w.c, w.f)].map(|(n, k)| Dims { m, n, k })
+}
+
+#[test]
+fn products_of_a_training_step_keep_a_card_busy() {
+    for dims in layers(&ARC_TRAIN) {
+        for l in launched(&Device::shape_only(DeviceKind::Cuda), DType::Bf16, dims) {
+            if l.cost.matmul_flops == 0.0 {
+                continue; // the sum of parts
+            }
+            assert!(l.kernel.ends_with("_t128"), "{dims:?}: {}", l.kernel);
+            assert_eq!(l.cost.matmul_flops, 2.0 * (dims.m * dims.n * dims.k) as f64);
+            let blocks = l.grid.iter().product::<usize>();
+            let busy = blocks as f64 / blocks.next_multiple_of(128) as f64;
+            assert!(busy >= 0.88, "{dims:?}: {} has {blocks} blocks", l.kernel);
+        }
+    }
+}
+
+#[test]
+fn workspace_is_bounded_and_planned_exactly() {
+    for dims in ALL.iter().flat_map(layers) {
+        let device = Device::shape_only(DeviceKind::Cuda);
+        launched(&device, DType::Bf16, dims);
+        let bytes = device.usage().peak_bytes[Purpose::Workspace as usize];
+        assert!(bytes <= 32 << 20, "{dims:?}: {bytes} bytes");
+    }
+    for (name, device) in devices_both_ways() {
+        if device.kind() == DeviceKind::Cpu {
+            continue;
+        }
+        let plan = Device::shape_only(DeviceKind::Cuda);
+        for dims in CASES.iter().map(Case::dims) {
+            launched(&plan, DType::Bf16, dims);
+            launched(&device, DType::Bf16, dims);
+            assert_eq!(device.usage(), plan.usage(), "{name}: {dims:?}");
+        }
+    }
+}
+
+#[test]
+fn a_captured_product_replays_to_the_same_bits() {
+    for (name, device) in devices_both_ways() {
+        if device.kind() == DeviceKind::Cpu {
+            continue;
+        }
+        device.reserve(16 << 20).unwrap();
+        let case = case(70, 24, 16, true);
+        let vars: Vec<Var> = case
+            .inputs()
+            .iter()
+            .map(|i| Var::constant(tensor(&device, DType::Bf16, &i.shape, &i.values)))
+            .collect();
+        let run = || case.run(&mut Tape::no_grad(&device), &vars);
+        let want = numbers(&run().unwrap().tensor);
+        let mut y = None;
+        let graph = device.capture(|| run().map(|var| y = Some(var.tensor))).unwrap();
+        let y = y.unwrap();
+        y.zero().unwrap();
+        graph.replay().unwrap();
+        assert!(numbers(&y) == want, "{name}");
     }
 }

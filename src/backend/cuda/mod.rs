@@ -1,10 +1,12 @@
 //! The CUDA backend: one context, one compute stream, one copy stream, the arena's regions.
 //!
-//! `module.rs` finds kernels, `launch.rs` is the one unsafe launch, `graph.rs` captures a step,
-//! `transfer.rs` the pinned buffers, `hooks.rs` tells a simulator about buffers inside a region. All
-//! work is ordered by the compute stream, so memory may be freed and reused in host order.
+//! `module.rs` finds kernels, `launch.rs` is the one unsafe launch, `blaslt.rs` the products of
+//! cuBLASLt, `graph.rs` captures a step, `transfer.rs` the pinned buffers, `hooks.rs` tells a
+//! simulator about buffers inside a region. All work is ordered by the compute stream, so memory may
+//! be freed and reused in host order.
 #![allow(unsafe_code)]
 
+mod blaslt;
 mod embedded;
 mod graph;
 mod hooks;
@@ -21,7 +23,7 @@ pub use embedded::{Resources, resources};
 pub use graph::Graph;
 pub use transfer::Slot;
 
-use super::Card;
+use super::{Card, Products};
 use crate::{Error, Result};
 
 pub struct Cuda {
@@ -33,6 +35,7 @@ pub struct Cuda {
     copies: sys::CUstream,
     regions: Mutex<Vec<sys::CUdeviceptr>>,
     modules: module::Modules,
+    blaslt: Option<blaslt::Blaslt>,
     hooks: Option<hooks::Hooks>,
 }
 
@@ -58,7 +61,7 @@ pub fn driver_present() -> Result<()> {
 
 /// All CUDA devices here, or why there are none.
 pub fn cards() -> Result<Vec<Card>> {
-    (0..count()?).map(|ordinal| Ok(Cuda::open(ordinal)?.card.clone())).collect()
+    (0..count()?).map(|ordinal| Ok(Cuda::open(ordinal, Products::Own)?.card.clone())).collect()
 }
 
 /// Whether NVIDIA's matrix products are installed.
@@ -74,7 +77,7 @@ fn count() -> Result<usize> {
 }
 
 impl Cuda {
-    pub fn open(ordinal: usize) -> Result<Self> {
+    pub fn open(ordinal: usize, products: Products) -> Result<Self> {
         let here = count()?;
         let name = format!("cuda:{ordinal}");
         if ordinal >= here {
@@ -103,6 +106,7 @@ impl Cuda {
             copies: stream().map_err(fail("cuStreamCreate"))?,
             regions: Mutex::default(),
             modules: module::Modules::default(),
+            blaslt: blaslt::Blaslt::open(products)?,
             hooks,
         })
     }

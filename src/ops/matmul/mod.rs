@@ -4,6 +4,7 @@
 //! Backward: dx = dy w, dw = dy^T x, db = column sums of dy; dw and db are f32. Saved: x, w.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch};
@@ -54,7 +55,7 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var, b: Option<&Var>) -> Result<Var>
                 Ok(())
             })
         },
-        || super::no_kernel("matmul"),
+        || cuda::forward(d, xt, wt, b.map(|b| &b.tensor), &y),
     )?;
     let mut inputs = vec![x, w];
     inputs.extend(b);
@@ -97,7 +98,7 @@ impl Rule for Backward {
                         Ok(())
                     })
                 },
-                || super::no_kernel("matmul"),
+                || cuda::backward_w(d, &dy, x, &dw, mode),
             )?;
         }
         if let Some((db, mode)) = grads.slot(self.b, DType::F32, &[n].into())? {
@@ -110,7 +111,7 @@ impl Rule for Backward {
                         Ok(())
                     })
                 },
-                || super::no_kernel("matmul"),
+                || cuda::backward_b(&dy, &db, mode),
             )?;
         }
         if let Some((dx, mode)) = grads.slot(*x_id, x.dtype(), x.shape())? {
@@ -124,7 +125,7 @@ impl Rule for Backward {
                         Ok(())
                     })
                 },
-                || super::no_kernel("matmul"),
+                || cuda::backward_x(d, &dy, w, &dx, mode),
             )?;
         }
         Ok(())
