@@ -15,6 +15,8 @@ pub struct Options {
     pub report: Option<PathBuf>,
     /// `GPUSIM_LEAKS`: report what is still allocated at process end.
     pub leaks: bool,
+    /// `GPUSIM_RACES`, on unless 0: follow readers and writers inside kernels.
+    pub races: bool,
     /// `GPUSIM_MEMORY`: bytes of the card.
     pub memory_bytes: u64,
 }
@@ -31,6 +33,7 @@ impl Options {
             strict: number("GPUSIM_STRICT", 1)? != 0,
             report: text("GPUSIM_REPORT").map(PathBuf::from),
             leaks: number("GPUSIM_LEAKS", 0)? != 0,
+            races: number("GPUSIM_RACES", 1)? != 0,
             memory_bytes: number("GPUSIM_MEMORY", MEMORY_BYTES)?,
         })
     }

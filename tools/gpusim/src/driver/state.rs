@@ -47,8 +47,9 @@ pub struct Driver {
 impl Driver {
     pub fn new(options: Options) -> std::io::Result<Self> {
         let memory = DeviceMemory::new(options.memory_bytes)?;
+        let session = Session { races: options.races, ..Session::new(options.seed) };
         Ok(Self {
-            gpu: Gpu::new(memory, Session::new(options.seed)),
+            gpu: Gpu::new(memory, session),
             queue: Queue::new(options.seed),
             options,
             contexts: Contexts::default(),

@@ -7,7 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-const CHILD: &str = "GPUSIM_TEST_CHILD";
+/// Names the test whose body a child process is to run.
+pub const CHILD: &str = "GPUSIM_TEST_CHILD";
 pub const EXIT_FINDINGS: i32 = 86;
 
 pub struct Outcome {
@@ -30,7 +31,7 @@ impl Outcome {
 }
 
 /// The simulator's library, which cargo builds beside the test programs.
-fn library() -> PathBuf {
+pub fn library() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let deps = program.parent().unwrap();
     let candidates = [deps.join("libgpusim.so"), deps.parent().unwrap().join("libgpusim.so")];

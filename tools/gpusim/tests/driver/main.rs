@@ -10,3 +10,4 @@ mod graphs;
 mod memory;
 mod parts;
 mod streams;
+mod wrapper;
