@@ -39,6 +39,10 @@ impl Recorder {
         }
     }
 
+    pub fn is_recorded(&self) -> bool {
+        self.graph.is_some()
+    }
+
     pub fn replay(&mut self, graph: Graph) -> Result<()> {
         self.graph.insert(graph).replay()
     }

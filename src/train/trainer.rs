@@ -173,6 +173,11 @@ impl Trainer {
         self.results.readback.start()
     }
 
+    /// Whether the last step was a replay of a recorded graph.
+    pub fn is_recorded(&self) -> bool {
+        self.recorder.is_recorded()
+    }
+
     /// Steps submitted and not finished.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()

@@ -1,6 +1,7 @@
 //! The binary in a fresh folder: configuration, runs, resuming, damage, signals, full disks.
 
 mod config;
+mod cuda;
 mod damage;
 mod lab;
 mod places;

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod engine;
 mod hrm;
 mod hrm_optim;
 mod memory;

@@ -1,0 +1,223 @@
+//! The whole engine on a CUDA device beside the CPU: the same steps from the same start. On CUDA the
+//! second step is recorded as a graph, and from then on replayed.
+
+use hrm::backend::Device;
+use hrm::dtype::DType;
+use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use hrm::ops::act_halt::metric;
+use hrm::rng::{Purpose, Rng};
+use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::trainer::{HostBatch, Options, Report, Trainer};
+
+use crate::common::devices::devices;
+
+const STEPS: u64 = 4;
+
+fn config() -> Config {
+    Config {
+        batch_size: 3,
+        seq_len: 25,
+        vocab_size: 12,
+        hidden_size: 64,
+        num_heads: 4,
+        h_layers: 1,
+        l_layers: 1,
+        h_cycles: 2,
+        l_cycles: 2,
+        expansion: 4.0,
+        puzzle_emb_ndim: 64,
+        num_puzzle_ids: 7,
+        pos_encodings: PosEncodings::Rope,
+        rope_theta: 10_000.0,
+        loss: Loss::Stablemax,
+        halt_max_steps: 3,
+        halt_exploration_prob: 0.5,
+        q_continue: true,
+        recompute: Recompute::None,
+    }
+}
+
+fn options(dtype: DType) -> Options {
+    Options {
+        dtype,
+        grad_accum: 1,
+        optimizer: Settings {
+            rule: Rule::AdamAtan2,
+            beta1: 0.9,
+            beta2: 0.95,
+            weight_decay: 0.1,
+            puzzle_emb_weight_decay: 0.1,
+            clip: 1.0,
+            ema: 0.9,
+        },
+        seed: 4,
+    }
+}
+
+struct Rows {
+    inputs: Vec<i32>,
+    labels: Vec<i32>,
+    puzzle_ids: Vec<i32>,
+}
+
+impl Rows {
+    fn of(config: &Config, seed: u64) -> Self {
+        let mut rng = Rng::new(seed, Purpose::Test, 0);
+        let cells = config.batch_size * config.seq_len;
+        let mut below = |n: usize, end: usize| -> Vec<i32> {
+            (0..n).map(|_| rng.below(end as u32) as i32).collect()
+        };
+        let mut labels = below(cells, config.vocab_size);
+        labels.iter_mut().step_by(4).for_each(|l| *l = hrm::ops::cross_entropy::IGNORE);
+        Self {
+            inputs: below(cells, config.vocab_size),
+            labels,
+            puzzle_ids: below(config.batch_size, config.num_puzzle_ids),
+        }
+    }
+
+    fn borrow(&self) -> HostBatch<'_> {
+        HostBatch { inputs: &self.inputs, labels: &self.labels, puzzle_ids: &self.puzzle_ids }
+    }
+}
+
+fn rates(step: u64) -> Rates {
+    Rates { lr: 1e-3 * step as f64, puzzle_emb_lr: 1e-2 }
+}
+
+/// All batches submitted as early as the trainer allows, as the training loop does.
+fn run(device: &Device, config: &Config, options: Options) -> (Trainer, Vec<Report>) {
+    let mut trainer = Trainer::new(device, config.clone(), options).unwrap();
+    let mut reports = vec![];
+    for step in 1..=STEPS {
+        let rows: Vec<Rows> =
+            (0..options.grad_accum as u64).map(|lane| Rows::of(config, 10 * step + lane)).collect();
+        let batches: Vec<HostBatch> = rows.iter().map(Rows::borrow).collect();
+        trainer.submit(&batches, rates(step)).unwrap();
+        while trainer.in_flight() > 1 {
+            reports.extend(trainer.finish().unwrap());
+        }
+    }
+    reports.extend(trainer.finish().unwrap());
+    assert_eq!(reports.len() as u64, STEPS);
+    (trainer, reports)
+}
+
+/// Devices to hold against the CPU.
+fn others() -> Vec<(&'static str, Device)> {
+    let others: Vec<_> = devices().into_iter().filter(|(name, _)| *name != "cpu").collect();
+    if others.is_empty() {
+        println!("skipped: the engine on CUDA (no sim or gpu here)");
+    }
+    others
+}
+
+fn follows(config: &Config, options: Options, rtol: f64) {
+    for (name, device) in others() {
+        let (_, want) = run(&Device::cpu(), config, options);
+        let (trainer, got) = run(&device, config, options);
+        assert!(trainer.is_recorded(), "{name}: the step was not captured as a graph");
+        for (step, (got, want)) in got.iter().zip(&want).enumerate() {
+            for (what, i) in [("lm", metric::LM_LOSS), ("q_halt", metric::Q_HALT_LOSS)] {
+                let (g, w) = (got.sums[i], want.sums[i]);
+                let at = format!("step {}: {what} loss {g} on {name}, {w} on the CPU", step + 1);
+                assert!((g - w).abs() <= rtol * w.abs(), "{at}");
+            }
+            let (g, w) = (got.grad_norm as f64, want.grad_norm as f64);
+            let at = format!("step {}: gradient norm {g} on {name}, {w} on the CPU", step + 1);
+            assert!((g - w).abs() <= 10.0 * rtol * w.abs(), "{at}");
+        }
+    }
+}
+
+#[test]
+fn four_steps_follow_the_cpu_in_f32() {
+    follows(&config(), options(DType::F32), 1e-4);
+}
+
+#[test]
+fn four_steps_follow_the_cpu_in_bf16() {
+    follows(&config(), options(DType::Bf16), 0.02);
+}
+
+#[test]
+fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
+    let config = Config {
+        recompute: Recompute::Layer,
+        pos_encodings: PosEncodings::Learned,
+        q_continue: false,
+        puzzle_emb_ndim: 100,
+        loss: Loss::Softmax,
+        ..config()
+    };
+    let options = Options { grad_accum: 2, ..options(DType::F32) };
+    let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
+    follows(&config, Options { optimizer: rule, ..options }, 1e-4);
+}
+
+/// Bytes of everything that training continues from.
+fn state(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
+    let named = trainer.state().unwrap();
+    named.into_iter().map(|(name, t)| (name, t.read_bytes().unwrap().to_vec())).collect()
+}
+
+#[test]
+fn two_runs_have_the_same_bits_and_a_graph_computes_what_single_launches_do() {
+    for (name, device) in others() {
+        let (config, options) = (config(), options(DType::Bf16));
+        let (first, reports) = run(&device, &config, options);
+        let (again, same) = run(&device, &config, options);
+        assert_eq!(reports, same, "{name}");
+        assert!(state(&first) == state(&again), "{name}: another state in a second run");
+        // A buffer taken between steps makes the recorded memory somebody else's: never a graph.
+        let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+        let mut held = vec![];
+        for step in 1..=STEPS {
+            let rows = Rows::of(&config, 10 * step);
+            trainer.step(&[rows.borrow()], rates(step)).unwrap();
+            assert!(!trainer.is_recorded(), "{name}: recorded at step {step}");
+            let purpose = hrm::backend::Purpose::Workspace;
+            held.push(hrm::tensor::Tensor::zeros(&device, DType::F32, [64], purpose).unwrap());
+        }
+        assert!(state(&first) == state(&trainer), "{name}: a graph computes something else");
+    }
+}
+
+#[test]
+fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
+    for (name, device) in devices() {
+        let (config, options) = (config(), options(DType::F32));
+        let (mut trainer, _) = run(&device, &config, options);
+        let head =
+            trainer.model.params.part(&trainer.model.params.master, "lm_head.weight").unwrap();
+        let mut values = head.download::<f32>().unwrap();
+        values[5] = f32::NAN;
+        head.upload(&values).unwrap();
+        let before = state(&trainer);
+        let rows = Rows::of(&config, 99);
+        let error = trainer.step(&[rows.borrow()], rates(1)).unwrap_err().to_string();
+        assert!(error.contains("step 5") && error.contains("matmul"), "{name}: {error}");
+        let changed = |name: &str| name.starts_with("carry.");
+        for ((what, before), (_, after)) in before.iter().zip(&state(&trainer)) {
+            assert!(changed(what) || before == after, "{name}: {what} changed");
+        }
+    }
+}
+
+#[test]
+fn batches_that_no_kernel_may_see_are_refused_on_the_host() {
+    for (_, device) in devices() {
+        let config = config();
+        let mut trainer = Trainer::new(&device, config.clone(), options(DType::F32)).unwrap();
+        let mut refused = |change: fn(&mut Rows), word: &str| {
+            let mut rows = Rows::of(&config, 1);
+            change(&mut rows);
+            let error = trainer.step(&[rows.borrow()], rates(1)).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        };
+        refused(|rows| rows.inputs[3] = 12, "tokens 12 is not below 12");
+        refused(|rows| rows.labels[2] = -1, "labels -1");
+        refused(|rows| rows.puzzle_ids[0] = 7, "puzzle ids 7");
+        refused(|rows| rows.inputs.truncate(5), "5 tokens, expected 75");
+    }
+}
