@@ -8,7 +8,7 @@ mod transfer;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::backend::{Arg, Buffer, Device, DeviceKind, Purpose};
+use crate::backend::{Arg, Buffer, COPY, Device, DeviceKind, FILL, Purpose};
 use crate::dtype::{DType, Element};
 use crate::shape::Shape;
 use crate::{Error, Result};
@@ -269,7 +269,10 @@ impl Tensor {
     /// All bytes zero: 0 in every dtype.
     pub fn zero(&self) -> Result<()> {
         match self.device().as_cuda() {
-            _ if self.device().is_shape_only() => Ok(()),
+            _ if self.device().is_shape_only() => {
+                self.device().count_transfer(FILL, self.bytes());
+                Ok(())
+            }
             Some(cuda) => cuda.zero(self.address()?, self.bytes()),
             None => {
                 self.write_bytes()?.fill(0);
@@ -285,7 +288,10 @@ impl Tensor {
             source.expect_dims("copy x", self.shape.dims())?;
         }
         match self.device().as_cuda() {
-            _ if self.device().is_shape_only() => Ok(()),
+            _ if self.device().is_shape_only() => {
+                self.device().count_transfer(COPY, 2 * self.bytes());
+                Ok(())
+            }
             Some(cuda) => cuda.copy(self.address()?, source.address()?, self.bytes()),
             None => {
                 self.write_bytes()?.copy_from_slice(&source.read_bytes()?);

@@ -62,9 +62,13 @@ pub enum Mode {
 /// Work counted by the shape-only device: from it `hrm plan` predicts.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub struct Cost {
-    /// Floating-point operations of matrix products (a multiply-add is two).
+    /// Floating-point operations of matrix products (a multiply-add is two): what the formula needs.
     pub matmul_flops: f64,
-    /// Bytes that ops read and write once each.
+    /// What tensor cores execute for them, recomputed products included. 0: other units do them.
+    pub tensor_flops: f64,
+    /// Instructions outside matrix products, one for each lane, where they are many for the bytes.
+    pub lane_ops: f64,
+    /// Bytes that are read and written, each once.
     pub bytes: f64,
     /// Ops executed.
     pub launches: f64,
@@ -78,16 +82,31 @@ pub struct Work {
     pub launched: Vec<Launched>,
 }
 
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, more: Cost) {
+        self.matmul_flops += more.matmul_flops;
+        self.tensor_flops += more.tensor_flops;
+        self.lane_ops += more.lane_ops;
+        self.bytes += more.bytes;
+        self.launches += more.launches;
+    }
+}
+
 /// One kernel launch: what a prediction needs of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Launched {
     pub kernel: &'static str,
+    /// Blocks; zeros for what the driver does itself, [`COPY`] and [`FILL`].
     pub grid: [usize; 3],
     pub block: [usize; 3],
     /// Dynamic shared memory of a block.
     pub shared_bytes: usize,
     pub cost: Cost,
 }
+
+/// Names of the driver's own work among the launches.
+pub const COPY: &str = "copy";
+pub const FILL: &str = "fill";
 
 impl Device {
     /// To [`reserve`](Self::reserve) on the shape-only device: more than any run.
@@ -175,7 +194,7 @@ impl Device {
                 let Launch { kernel, grid, block, shared_bytes, cost, .. } = *launch;
                 self.count(cost);
                 let launched = Launched { kernel: kernel.name, grid, block, shared_bytes, cost };
-                lock(&self.0.work).launched.push(launched);
+                self.record(launched);
                 Ok(())
             }
             _ => Err(Error::Device {
@@ -205,10 +224,26 @@ impl Device {
     }
 
     pub fn count(&self, cost: Cost) {
-        let sum = &mut lock(&self.0.work).total;
-        sum.matmul_flops += cost.matmul_flops;
-        sum.bytes += cost.bytes;
-        sum.launches += cost.launches;
+        lock(&self.0.work).total += cost;
+    }
+
+    /// A copy or fill that the driver does: work of a CUDA device like any kernel.
+    pub(crate) fn count_transfer(&self, name: &'static str, bytes: usize) {
+        if let Backend::Shape(DeviceKind::Cuda) = &self.0.backend {
+            let cost = Cost { bytes: bytes as f64, launches: 1.0, ..Cost::default() };
+            self.count(cost);
+            self.record(Launched {
+                kernel: name,
+                grid: [0; 3],
+                block: [0; 3],
+                shared_bytes: 0,
+                cost,
+            });
+        }
+    }
+
+    fn record(&self, launched: Launched) {
+        lock(&self.0.work).launched.push(launched);
     }
 
     pub fn take_work(&self) -> Work {

@@ -35,6 +35,7 @@ impl Dims {
             matmul_flops: products * 2.0 * (b * nh * t * t * hd) as f64,
             bytes: (4 * b * t * nh * hd * dtype.size_bytes()) as f64,
             launches: 1.0,
+            ..Cost::default()
         }
     }
 }

@@ -29,6 +29,7 @@ impl Dims {
             matmul_flops: 2.0 * m as f64 * n as f64 * k as f64,
             bytes: ((m * k + k * n + m * n) * dtype.size_bytes()) as f64,
             launches: 1.0,
+            ..Cost::default()
         }
     }
 }
