@@ -171,8 +171,10 @@ fn product(
         ],
         cost: Cost {
             matmul_flops: 2.0 * m as f64 * n as f64 * k as f64,
+            tensor_flops: if a.dtype() == DType::Bf16 { cut.executed_flops(d) } else { 0.0 },
             bytes: (a.bytes() + b.bytes() + bias.map_or(0, Tensor::bytes) + written) as f64,
             launches: 1.0,
+            ..Cost::default()
         },
     })?;
     if whole { Ok(()) } else { sum_parts(&workspace, cut.parts, out, mode) }
@@ -223,6 +225,12 @@ impl Cut {
     /// Blocks of one part.
     fn tiles(&self, d: Dims) -> usize {
         d.m.div_ceil(self.tile) * d.n.div_ceil(self.tile)
+    }
+
+    /// Of whole tiles and whole slices.
+    fn executed_flops(&self, d: Dims) -> f64 {
+        let outputs = self.tiles(d) * self.tile.pow(2);
+        2.0 * outputs as f64 * d.k.next_multiple_of(SLICE_K) as f64
     }
 
     /// Wanted outputs among those that the launch's waves have room for.
