@@ -1,8 +1,6 @@
 // attention backward on tensor cores, bf16, HD 16, 32, 64: contract in src/ops/attention/mod.rs.
 #include "common/attention.cuh"
 
-#define LOG2_E 1.4426950408889634f
-
 // The weights of two neighbours in a fragment and their gradients, both rounded:
 // p = 2^(s scale2 - lse2), ds = p (dp - delta) scale. `stats` holds lse2 and delta * scale.
 __device__ __forceinline__ void weights(u32& p, u32& ds, const float* s, const float* dp,

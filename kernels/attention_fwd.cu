@@ -106,8 +106,8 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
 #define FORWARD(HD)                                                                                 \
     extern "C" __global__ void __launch_bounds__(256, 2) attention_fwd_hd##HD##_bf16(               \
         bf16* y, float* lse, const bf16* qkv, const float* cos, const float* sin, u32 t, u32 nh,    \
-        float scale2) {                                                                             \
-        forward<HD>(y, lse, qkv, cos, sin, t, nh, scale2);                                          \
+        float scale) {                                                                              \
+        forward<HD>(y, lse, qkv, cos, sin, t, nh, scale * LOG2_E);                                          \
     }
 
 FORWARD(16)

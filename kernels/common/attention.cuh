@@ -10,6 +10,8 @@
 #pragma once
 #include "common/mma.cuh"
 
+#define LOG2_E 1.4426950408889634f
+
 enum : u32 {
     TILE = 64, // rows of a tile
     STEP = 16, // rows of a fragment: what one warp owns, and the grain of the tail

@@ -8,7 +8,7 @@ use hrm::ops::attention::{self, Dims, reference};
 use hrm::ops::real::Real;
 use hrm::tape::{Tape, Var};
 
-use crate::check::{Input, Op, input, numbers, op_tests, reals, refuses, tensor};
+use crate::check::{self, Input, Op, input, numbers, op_tests, reals, refuses, tensor};
 use crate::common::devices::devices;
 
 const THETA: f32 = 10_000.0;
@@ -34,7 +34,26 @@ const CASES: &[Case] = &[
     case([1, 33, 2, 20], true),
     case([2, 82, 3, 32], true),  // a Sudoku with its prefix
     case([1, 301, 2, 16], true), // more than one block of keys
+    // Around the rows that a warp and a tile of the tensor-core kernels own.
+    case([1, 1, 2, 16], true),
+    case([1, 1, 1, 64], true),
+    case([2, 17, 1, 16], true),
+    case([1, 17, 2, 32], false),
+    case([1, 17, 1, 64], true),
+    case([1, 64, 1, 32], true),
+    case([1, 82, 2, 16], true),
+    case([2, 82, 2, 64], true),
+    case([1, 97, 1, 16], false),
+    case([1, 97, 1, 32], true),
+    case([1, 97, 2, 64], true),
+    case([1, 133, 1, 64], false),
+    // Heads so wide that the plain kernels need smaller tiles.
+    case([1, 19, 1, 128], true),
+    case([1, 9, 1, 256], true),
 ];
+
+/// An ARC puzzle with its prefix: blocks, tiles and a tail together.
+const ARC: Case = case([1, 901, 1, 64], true);
 
 impl Case {
     fn dims(&self) -> Dims {
@@ -79,6 +98,11 @@ impl Op for Case {
 }
 
 op_tests!(CASES);
+
+#[test]
+fn bf16_at_arc_length_is_as_near_as_its_rounding_points_allow() {
+    check::leaf_values(&ARC, DType::Bf16);
+}
 
 #[test]
 fn mismatches_are_refused() {

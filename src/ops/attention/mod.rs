@@ -4,12 +4,14 @@
 //!   q, k    = x cos[t] + rotate_half(x) sin[t],  rotate_half(x) = (-x[HD/2..], x[..HD/2])
 //!   y       = softmax(q k^T / sqrt(HD)) v
 //!
-//! qkv (B, T, 3*NH*HD), cos, sin (T, HD) f32 or none (learned positions), y (B, T, NH*HD).
+//! qkv (B, T, 3*NH*HD), cos, sin (T, HD) f32 with halves alike, or none (learned positions),
+//! y (B, T, NH*HD).
 //! f32, or bf16 with rotated q, k and the probabilities rounded to bf16 and f32 sums. No T x T matrix
 //! is stored: saved are qkv, y and lse (B, NH, T) f32, and backward recomputes the probabilities.
 //! HD is any multiple of 4. Reference: `Attention` and `RotaryEmbedding` of the official HRM.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, refuse};
@@ -29,6 +31,10 @@ pub struct Dims {
 }
 
 impl Dims {
+    fn scale(self) -> f32 {
+        1.0 / (self.hd as f32).sqrt()
+    }
+
     fn cost(self, products: f64, dtype: DType) -> Cost {
         let Dims { b, t, nh, hd } = self;
         Cost {
@@ -81,7 +87,7 @@ pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) ->
                 Ok(())
             })
         },
-        || super::no_kernel("attention"),
+        || cuda::forward(d, x, rope, &y, &lse),
     )?;
     let saved_y = y.clone();
     tape.output("attention", y, &[qkv], |id| {
@@ -136,7 +142,10 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("attention"),
+            || {
+                let saved = [x, &self.y, &self.lse];
+                cuda::backward(self.d, saved, self.rope.as_ref(), &dy, &dx, mode)
+            },
         )
     }
 }
