@@ -82,7 +82,7 @@ pub fn forward(d: Dims, qkv: &Tensor, rope: Option<&Rope>, y: &Tensor, lse: &Ten
         d.nh.into(),
         d.scale().into(),
     ];
-    launch(FWD, d, qkv, &args, cost(d, 2, [Some(qkv), Some(y), Some(lse), cos]))
+    launch(FWD, d, qkv, &args, cost(FWD, d, qkv, [Some(qkv), Some(y), Some(lse), cos]))
 }
 
 /// `saved`: qkv, y, lse.
@@ -103,12 +103,13 @@ pub fn backward(
     let parts = |n: usize| if mode == Mode::Add { 2 * n * y.bytes() } else { n * y.bytes() };
 
     let args = [&[dqkv, delta, qkv, y, dy, lse].map(Arg::from)[..], &both, &sizes].concat();
-    let mut work = cost(d, 3, [Some(qkv), Some(y), Some(dy), Some(lse), Some(delta), cos]);
+    let mut work =
+        cost(BWD_DQ, d, qkv, [Some(qkv), Some(y), Some(dy), Some(lse), Some(delta), cos]);
     work.bytes += parts(1) as f64;
     launch(BWD_DQ, d, qkv, &args, work)?;
 
     let args = [&[dqkv, qkv, dy, lse, delta].map(Arg::from)[..], &both, &sizes].concat();
-    let mut work = cost(d, 4, [Some(qkv), Some(dy), Some(lse), Some(delta), cos]);
+    let mut work = cost(BWD_DKV, d, qkv, [Some(qkv), Some(dy), Some(lse), Some(delta), cos]);
     work.bytes += parts(2) as f64;
     launch(BWD_DKV, d, qkv, &args, work)
 }
@@ -117,13 +118,33 @@ fn tables(rope: Option<&Rope>) -> (Option<&Tensor>, Option<&Tensor>) {
     (rope.map(|r| &r.cos), rope.map(|r| &r.sin))
 }
 
+/// Products of the formula that a pass is charged with, and those it executes.
+const PRODUCTS: [f64; 3] = [2.0, 1.0, 4.0];
+const EXECUTED: [f64; 3] = [2.0, 3.0, 4.0];
+/// Instructions for a score outside products at HD 64, as counted in the SASS for sm_89.
+const LANE_OPS: [f64; 3] = [13.0, 15.0, 16.0];
+
 /// `cos` stands for both tables, of which the tensor-core kernels read half.
-fn cost<const N: usize>(d: Dims, products: usize, touched: [Option<&Tensor>; N]) -> Cost {
-    Cost {
-        matmul_flops: (2 * products * d.b * d.nh * d.t * d.t * d.hd) as f64,
+fn cost<const N: usize>(pass: usize, d: Dims, x: &Tensor, touched: [Option<&Tensor>; N]) -> Cost {
+    let scores = |t: usize| (d.b * d.nh * t * t) as f64;
+    let flops = |scores: f64| 2.0 * scores * d.hd as f64;
+    let executed = scores(d.t.next_multiple_of(STEP));
+    let mut cost = Cost {
+        matmul_flops: PRODUCTS[pass] * flops(scores(d.t)),
         bytes: touched.iter().flatten().map(|t| t.bytes() as f64).sum(),
         launches: 1.0,
+        ..Cost::default()
+    };
+    if tensor_kernels(d, x).is_some() {
+        cost.tensor_flops = EXECUTED[pass] * flops(executed);
+        cost.lane_ops = LANE_OPS[pass] * executed;
     }
+    cost
+}
+
+fn tensor_kernels(d: Dims, x: &Tensor) -> Option<&'static [Kernel; 3]> {
+    let known = TENSOR.iter().find(|(hd, _)| x.dtype() == DType::Bf16 && *hd == d.hd);
+    known.map(|(_, kernels)| kernels)
 }
 
 fn launch(pass: usize, d: Dims, x: &Tensor, args: &[Arg], cost: Cost) -> Result<()> {
@@ -133,9 +154,8 @@ fn launch(pass: usize, d: Dims, x: &Tensor, args: &[Arg], cost: Cost) -> Result<
             format!("{} x {} elements of one row of the batch", d.t, 3 * d.nh * d.hd),
         ));
     }
-    let tensor = TENSOR.iter().find(|(hd, _)| x.dtype() == DType::Bf16 && *hd == d.hd);
-    let (kernel, blocks, threads, shared_bytes, more) = match tensor {
-        Some((_, kernels)) => {
+    let (kernel, blocks, threads, shared_bytes, more) = match tensor_kernels(d, x) {
+        Some(kernels) => {
             let (blocks, warps) = share(d.t.div_ceil(STEP), WARPS[pass]);
             (&kernels[pass], blocks, 32 * warps, 0, vec![])
         }
