@@ -10,5 +10,6 @@ pub mod check;
 pub mod driver;
 pub mod exec;
 pub mod memory;
+pub mod nccl;
 pub mod ptx;
 pub mod report;

@@ -29,8 +29,13 @@ impl Gpu {
         };
         self.reported += 1;
         self.failure.get_or_insert(status);
-        eprintln!("gpusim: {finding}");
+        let text = finding.to_string();
+        let known = self.session.findings.list().len();
         self.session.findings.add(finding);
+        // A repeat is only counted.
+        if self.session.findings.list().len() > known {
+            eprintln!("gpusim: {text}");
+        }
     }
 
     /// A misuse of the API; `place` is the call or the operation.

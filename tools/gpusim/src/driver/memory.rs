@@ -44,7 +44,9 @@ impl Driver {
         }
         self.allocations += 1;
         let name = format!("allocation {}", self.allocations);
-        self.gpu.memory.alloc(bytes as u64, &name).ok_or(CuError::OUT_OF_MEMORY)
+        let start = self.gpu.memory.alloc(bytes as u64, &name).ok_or(CuError::OUT_OF_MEMORY)?;
+        self.queue.begin_memory(start..start + bytes as u64);
+        Ok(start)
     }
 
     /// The allocation that starts at `address`, and is not yet on its way out.

@@ -28,6 +28,7 @@ mod state;
 mod stream;
 mod transfer;
 
+pub(crate) use copy::OnDevice;
 pub(crate) use error::CuError;
 pub(crate) use gpu::Gpu;
 pub(crate) use queue::{Accesses, NodeKind, Work};

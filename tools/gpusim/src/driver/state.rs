@@ -20,9 +20,9 @@ use super::module::Modules;
 use super::options::Options;
 use super::queue::Queue;
 use super::stream::Streams;
-use crate::blaslt;
 use crate::exec::Session;
 use crate::memory::DeviceMemory;
+use crate::{blaslt, nccl};
 
 pub struct Driver {
     pub options: Options,
@@ -36,6 +36,7 @@ pub struct Driver {
     pub execs: HashMap<usize, GraphExec>,
     pub modules: Modules,
     pub blaslt: blaslt::Objects,
+    pub nccl: nccl::Communicators,
     pub pins: Pins,
     /// How many device allocations were made.
     pub allocations: u64,
@@ -60,6 +61,7 @@ impl Driver {
             execs: HashMap::new(),
             modules: Modules::default(),
             blaslt: blaslt::Objects::default(),
+            nccl: nccl::Communicators::default(),
             pins: Pins::default(),
             allocations: 0,
             freeing: HashSet::new(),

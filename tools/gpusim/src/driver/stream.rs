@@ -31,6 +31,8 @@ pub struct Stream {
 pub struct Streams {
     by_handle: HashMap<usize, Stream>,
     per_thread: HashMap<ThreadId, usize>,
+    /// Last tasks of destroyed streams, which still run.
+    orphans: Vec<Mark>,
 }
 
 impl Streams {
@@ -43,7 +45,8 @@ impl Streams {
     }
 
     fn tails(&self) -> Vec<Mark> {
-        self.by_handle.values().filter_map(|stream| stream.tail.clone()).collect()
+        let live = self.by_handle.values().filter_map(|stream| stream.tail.clone());
+        live.chain(self.orphans.iter().cloned()).collect()
     }
 }
 
@@ -118,6 +121,7 @@ impl Driver {
         for mark in self.streams.tails() {
             self.host_waits(&mark);
         }
+        self.streams.orphans.clear();
         Ok(())
     }
 }
@@ -153,6 +157,7 @@ pub extern "C" fn cuStreamDestroy_v2(handle: usize) -> Status {
         }
         let gone = driver.streams.by_handle.remove(&handle).ok_or(CuError::INVALID_HANDLE)?;
         driver.queue.close_lane(gone.lane);
+        driver.streams.orphans.extend(gone.tail);
         Ok(())
     })
 }

@@ -52,7 +52,7 @@ pub fn simulate_with(
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    for name in ["libcuda.so", "libcublasLt.so"] {
+    for name in ["libcuda.so", "libcublasLt.so", "libnccl.so"] {
         symlink(library(), folder.path().join(name)).unwrap();
     }
     let output = Command::new(std::env::current_exe().unwrap())

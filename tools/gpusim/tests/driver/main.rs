@@ -8,6 +8,7 @@ mod common;
 mod blaslt;
 mod graphs;
 mod memory;
+mod nccl;
 mod parts;
 mod streams;
 mod wrapper;

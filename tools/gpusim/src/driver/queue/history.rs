@@ -117,6 +117,14 @@ impl History {
         })
     }
 
+    /// Forget all of `bytes`: another buffer begins there.
+    pub fn erase(&mut self, bytes: Range<u64>) {
+        self.split(bytes.start);
+        self.split(bytes.end);
+        let gone: Vec<u64> = self.spans.range(bytes).map(|(start, _)| *start).collect();
+        gone.iter().for_each(|start| drop(self.spans.remove(start)));
+    }
+
     /// Drop what `known` covers.
     pub fn forget(&mut self, known: &Clock) {
         self.spans.retain(|_, span| !span.forget(known));
@@ -168,11 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn ordered_accesses_are_clean_and_forgotten_once_the_host_knows() {
+    fn ordered_accesses_are_clean_and_can_be_forgotten() {
         let mut history = History::default();
         history.touch(0..8, true, &access(0, 1), &knowing(&[(0, 1)]));
         assert!(history.touch(0..8, false, &access(1, 1), &knowing(&[(0, 1), (1, 1)])).is_none());
         assert!(history.unordered(2..3, &knowing(&[(0, 1)])).is_some());
+        history.erase(4..6);
+        assert!(history.unordered(4..6, &Clock::default()).is_none());
+        assert!(history.unordered(6..8, &Clock::default()).is_some());
         history.forget(&knowing(&[(0, 1), (1, 1)]));
         assert!(history.unordered(0..8, &Clock::default()).is_none());
     }

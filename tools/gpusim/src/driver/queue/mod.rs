@@ -222,6 +222,11 @@ impl Queue {
         self.history.unordered(bytes, &self.host).map(|access| access.label.to_string())
     }
 
+    /// A new buffer: earlier ones at its address are past.
+    pub fn begin_memory(&mut self, bytes: Range<u64>) {
+        self.history.erase(bytes);
+    }
+
     /// The host is about to release pinned memory.
     pub fn forget_host_memory(&mut self, bytes: Range<u64>) {
         self.watches.drop_range(&bytes);
