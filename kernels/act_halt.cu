@@ -1,0 +1,127 @@
+// act_halt: contract and formula in src/ops/act_halt/mod.rs. Its letters; `metric` numbers as there.
+//
+//   halted (B) u8    steps (B) i32    q, next_q (B, 2)    rows (B, 4), q_rows, targets (B, 2) f32
+//   draw (4): seed low, high, number of this decision low, high; in device memory, since a captured
+//   step is replayed with other numbers.
+//   admit and reset: blockIdx.x is the slot, blocks along y share its elements.
+#include "common/elementwise.cuh"
+#include "common/philox.cuh"
+#include "common/reduce.cuh"
+
+static const int ROW = 4;
+static const int METRICS = 8;
+static const u32 HALTING = 2; // Purpose::Halting of src/rng.rs
+static const float NO_TARGET = -1.0f;
+
+template <int N, typename F> __device__ __forceinline__ void each_piece_of_slot(u32 n, bool wide, F f) {
+    const u32 first = blockIdx.y * blockDim.x + threadIdx.x;
+    each_piece_of<N>(first, gridDim.y * blockDim.x, n, wide, f);
+}
+
+// dst (B, bytes), src alike.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    act_halt_admit(u8* dst, const u8* halted, const u8* src, u32 bytes) {
+    if (!halted[blockIdx.x]) return;
+    dst += static_cast<u64>(blockIdx.x) * bytes;
+    src += static_cast<u64>(blockIdx.x) * bytes;
+    each_piece_of_slot<16>(bytes, aligned(dst, src), [&](auto width, u32 i) {
+        constexpr int W = decltype(width)::value;
+        *reinterpret_cast<Vec<u8, W>*>(dst + i) = *reinterpret_cast<const Vec<u8, W>*>(src + i);
+    });
+}
+
+// z (B, n), init (C), n = T * C.
+template <typename T>
+__device__ __forceinline__ void reset(T* z, const u8* halted, const T* init, u32 n, u32 c) {
+    constexpr int N = 16 / sizeof(T);
+    if (!halted[blockIdx.x]) return;
+    z += static_cast<u64>(blockIdx.x) * n;
+    each_piece_of_slot<N>(n, c % N == 0 && aligned(z, init), [&](auto width, u32 i) {
+        constexpr int W = decltype(width)::value;
+        *reinterpret_cast<Vec<T, W>*>(z + i) = *reinterpret_cast<const Vec<T, W>*>(init + i % c);
+    });
+}
+
+template <typename T>
+__device__ __forceinline__ void decide(int* steps, u8* halted, const T* q, const u32* draw, u32 b,
+                                       int max_steps, u32 training, u32 q_continue, float prob) {
+    const u32 slot = blockIdx.x * blockDim.x + threadIdx.x;
+    if (slot >= b) return;
+    const int step = halted[slot] ? 1 : steps[slot] + 1;
+    bool halt = step >= max_steps;
+    if (training && max_steps > 1) {
+        const float other = q_continue ? to_f32(q[2 * slot + 1]) : 0.0f;
+        const u64 seed = draw[0] | static_cast<u64>(draw[1]) << 32;
+        const uint4 words = philox(seed, make_uint4(slot, HALTING, draw[2], draw[3]));
+        const bool explores = unit_f32(words.x) < prob;
+        const int min_steps = explores ? 2 + static_cast<int>(words.y % (max_steps - 1)) : 0;
+        halt = (halt || to_f32(q[2 * slot]) > other) && step >= min_steps;
+    }
+    steps[slot] = step;
+    halted[slot] = halt;
+}
+
+template <typename T>
+__device__ __forceinline__ void targets_of(float* targets, const float* rows, const T* next_q,
+                                           const int* steps, u32 b, int max_steps) {
+    const u32 slot = blockIdx.x * blockDim.x + threadIdx.x;
+    if (slot >= b) return;
+    targets[2 * slot] = rows[slot * ROW + 3];
+    float target = NO_TARGET;
+    if (next_q != nullptr) {
+        const float halt = to_f32(next_q[2 * slot]), go_on = to_f32(next_q[2 * slot + 1]);
+        target = 1.0f / (1.0f + expf(-(steps[slot] >= max_steps ? halt : fmaxf(halt, go_on))));
+    }
+    targets[2 * slot + 1] = target;
+}
+
+// One block.
+template <typename T>
+__device__ __forceinline__ void metrics_of(float* metrics, const float* rows, const T* q,
+                                           const float* q_rows, const int* steps, const u8* halted,
+                                           u32 b) {
+    __shared__ float partial[BLOCK / WARP];
+    float sums[METRICS] = {};
+    for (u32 slot = threadIdx.x; slot < b; slot += BLOCK) {
+        const float* row = rows + slot * ROW;
+        sums[5] += row[0];
+        sums[6] += q_rows[2 * slot];
+        sums[7] += q_rows[2 * slot + 1];
+        if (!halted[slot] || row[1] == 0.0f) continue;
+        const float thinks_right = to_f32(q[2 * slot]) >= 0.0f ? 1.0f : 0.0f;
+        sums[0] += 1.0f;
+        sums[1] += row[2] / row[1];
+        sums[2] += row[3];
+        sums[3] += thinks_right == row[3] ? 1.0f : 0.0f;
+        sums[4] += steps[slot];
+    }
+#pragma unroll
+    for (int m = 0; m < METRICS; m++) {
+        const float sum = block_sum(sums[m], partial);
+        if (threadIdx.x == 0) metrics[m] = sum;
+    }
+}
+
+#define ACT_HALT(T, NAME)                                                                        \
+    extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
+        act_halt_reset_##NAME(T* z, const u8* halted, const T* init, u32 n, u32 c) {             \
+        reset<T>(z, halted, init, n, c);                                                         \
+    }                                                                                            \
+    extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
+        act_halt_decide_##NAME(int* steps, u8* halted, const T* q, const u32* draw, u32 b,       \
+                               u32 max_steps, u32 training, u32 q_continue, float prob) {        \
+        decide<T>(steps, halted, q, draw, b, max_steps, training, q_continue, prob);             \
+    }                                                                                            \
+    extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
+        act_halt_targets_##NAME(float* targets, const float* rows, const T* next_q,              \
+                                const int* steps, u32 b, u32 max_steps) {                        \
+        targets_of<T>(targets, rows, next_q, steps, b, max_steps);                               \
+    }                                                                                            \
+    extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
+        act_halt_metrics_##NAME(float* metrics, const float* rows, const T* q,                   \
+                                const float* q_rows, const int* steps, const u8* halted,         \
+                                u32 b) {                                                         \
+        metrics_of<T>(metrics, rows, q, q_rows, steps, halted, b);                               \
+    }
+ACT_HALT(float, f32)
+ACT_HALT(bf16, bf16)

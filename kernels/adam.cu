@@ -1,0 +1,63 @@
+// adam_atan2 and adamw: contracts and formulas in src/ops/{adam_atan2,adamw}/mod.rs.
+//
+//   p, g, m, v (n) f32    guard (3): norm, scale, ok    factors (5): decay, b1, b2, step, v_scale
+//   Both are read from device memory, since a captured step is replayed with other numbers.
+#include "common/elementwise.cuh"
+
+struct AdamAtan2 {
+    // atan2 for x >= 0 without a branch, as src/ops/adam_atan2/cpu.rs has it.
+    static __device__ __forceinline__ float direction(float m, float rms) {
+        const float a = fabsf(m);
+        const float small = fminf(a, rms), large = fmaxf(a, rms);
+        float t = large > 0.0f ? small / large : 0.0f;
+        const bool upper = t > 0.41421357f;
+        t = upper ? (t - 1.0f) / (t + 1.0f) : t;
+        const float z = t * t;
+        const float poly = ((8.0537446e-2f * z - 1.3877686e-1f) * z + 1.997771e-1f) * z - 3.333295e-1f;
+        float angle = poly * z * t + t + (upper ? 0.785398163f : 0.0f);
+        angle = a > rms ? 1.570796327f - angle : angle;
+        return copysignf(angle, m);
+    }
+};
+
+struct AdamW {
+    static __device__ __forceinline__ float direction(float m, float rms) { return m / (rms + 1e-8f); }
+};
+
+template <typename Rule>
+__device__ __forceinline__ void step(float* p, float* m, float* v, const float* g, const float* guard,
+                                     const float* factors, u32 n) {
+    if (guard[2] == 0.0f) return;
+    const float scale = guard[1], decay = factors[0], b1 = factors[1], b2 = factors[2];
+    const float rate = factors[3], v_scale = factors[4];
+    each_piece<4>(n, aligned(p, m, v, g), [&](auto width, u32 i) {
+        constexpr int W = decltype(width)::value;
+        float pi[W], mi[W], vi[W], gi[W];
+        load_f32<float, W>(p + i, pi);
+        load_f32<float, W>(m + i, mi);
+        load_f32<float, W>(v + i, vi);
+        load_f32<float, W>(g + i, gi);
+#pragma unroll
+        for (int k = 0; k < W; k++) {
+            const float x = scale * gi[k];
+            mi[k] = b1 * mi[k] + (1.0f - b1) * x;
+            vi[k] = b2 * vi[k] + (1.0f - b2) * x * x;
+            pi[k] = decay * pi[k] - rate * Rule::direction(mi[k], sqrtf(vi[k]) * v_scale);
+        }
+        store_f32<float, W>(p + i, pi);
+        store_f32<float, W>(m + i, mi);
+        store_f32<float, W>(v + i, vi);
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    adam_atan2_step(float* p, float* m, float* v, const float* g, const float* guard,
+                    const float* factors, u32 n) {
+    step<AdamAtan2>(p, m, v, g, guard, factors, n);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK)
+    adamw_step(float* p, float* m, float* v, const float* g, const float* guard,
+               const float* factors, u32 n) {
+    step<AdamW>(p, m, v, g, guard, factors, n);
+}

@@ -1,0 +1,73 @@
+// bias_relu: contract and formula in src/ops/bias_relu/mod.rs.
+//
+//   x, y, dy (N, C)    bias (C)    dbias (C) f32    n = N * C in forward
+//   Backward turns dy into dx where it lies and sums its columns on the way, ROWS_PER_PART rows to a
+//   part, a thread for COLUMNS columns; `sum` adds the parts. Fixed order: runs agree bit for bit.
+#include "common/column_sum.cuh"
+#include "common/elementwise.cuh"
+
+template <typename T> __device__ __forceinline__ void forward(T* y, const T* x, const T* bias, u32 n, u32 c) {
+    constexpr int N = 16 / sizeof(T);
+    each_piece<N>(n, c % N == 0 && aligned(y, x, bias), [&](auto width, u32 i) {
+        constexpr int W = decltype(width)::value;
+        float v[W], b[W];
+        load_f32<T, W>(x + i, v);
+        load_f32<T, W>(bias + i % c, b);
+#pragma unroll
+        for (int k = 0; k < W; k++) {
+            const float sum = v[k] + b[k];
+            v[k] = sum < 0.0f ? 0.0f : sum; // NaN stays
+        }
+        store_f32<T, W>(y + i, v);
+    });
+}
+
+template <typename T, int W>
+__device__ __forceinline__ void backward_of(T* dy, float* parts, const T* y, u32 n, u32 c) {
+    const u32 first = blockIdx.x * ROWS_PER_PART, end = min(first + ROWS_PER_PART, n);
+    for (u32 column = (blockIdx.y * blockDim.x + threadIdx.x) * W; column < c;
+         column += gridDim.y * blockDim.x * W) {
+        float sum[W] = {};
+#pragma unroll 4
+        for (u32 row = first; row < end; row++) {
+            const u64 at = static_cast<u64>(row) * c + column;
+            float d[W], v[W];
+            load_f32<T, W>(dy + at, d);
+            load_f32<T, W>(y + at, v);
+#pragma unroll
+            for (int k = 0; k < W; k++) {
+                d[k] = v[k] > 0.0f ? d[k] : 0.0f;
+                sum[k] += d[k];
+            }
+            store_f32<T, W>(dy + at, d);
+        }
+        store_f32<float, W>(parts + static_cast<u64>(blockIdx.x) * c + column, sum);
+    }
+}
+
+// parts (n / ROWS_PER_PART, C). Grid: parts, column blocks.
+template <typename T>
+__device__ __forceinline__ void backward(T* dy, float* parts, const T* y, u32 n, u32 c) {
+    if (c % COLUMNS == 0 && aligned(dy, parts, y)) {
+        backward_of<T, COLUMNS>(dy, parts, y, n, c);
+    } else {
+        backward_of<T, 1>(dy, parts, y, n, c);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(WARP* SUM_WARPS)
+    bias_relu_sum(float* dbias, const float* parts, u32 count, u32 c, u32 add) {
+    column_sum<float>(dbias, parts, count, c, c, 1.0f, add);
+}
+
+#define BIAS_RELU(T, NAME)                                                                       \
+    extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
+        bias_relu_fwd_##NAME(T* y, const T* x, const T* bias, u32 n, u32 c) {                    \
+        forward<T>(y, x, bias, n, c);                                                            \
+    }                                                                                            \
+    extern "C" __global__ void __launch_bounds__(PART_THREADS)                                   \
+        bias_relu_bwd_##NAME(T* dy, float* parts, const T* y, u32 n, u32 c) {                    \
+        backward<T>(dy, parts, y, n, c);                                                         \
+    }
+BIAS_RELU(float, f32)
+BIAS_RELU(bf16, bf16)
