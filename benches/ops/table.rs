@@ -7,8 +7,9 @@ use hrm::nn::{block, rope};
 use hrm::ops::act_halt::{Draw, Halting};
 use hrm::ops::adam_atan2::{Hyper, Moments};
 use hrm::ops::cross_entropy::Kind;
+use hrm::ops::dropout::Site;
 use hrm::ops::workloads::Workload;
-use hrm::ops::{self, attention, matmul};
+use hrm::ops::{self, attention, layer_norm, matmul};
 use hrm::tensor::Tensor;
 
 use crate::Work;
@@ -59,6 +60,27 @@ pub fn rms_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let run =
         |tape: &mut _, x: &[_]| ops::rms_norm::forward(tape, &x[0], &x[1], block::RMS_NORM_EPS);
     Ok(Work::Taped(vec![x()?, x()?], Box::new(run)))
+}
+
+pub fn layer_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let (x, of_columns) = (|| filled(device, dtype, &[w.b, w.t, w.c]), || filled(device, dtype, &[w.c]));
+    let run = |tape: &mut _, x: &[_]| {
+        let affine = layer_norm::Affine { gain: &x[2], bias: &x[3] };
+        layer_norm::forward(tape, &x[0], &x[1], affine, layer_norm::EPS)
+    };
+    Ok(Work::Taped(vec![x()?, x()?, of_columns()?, of_columns()?], Box::new(run)))
+}
+
+pub fn bias_relu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = vec![filled(device, dtype, &[w.b, w.t, w.f])?, filled(device, dtype, &[w.f])?];
+    Ok(Work::Taped(x, Box::new(|tape, x| ops::bias_relu::forward(tape, &x[0], &x[1]))))
+}
+
+pub fn dropout(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let (draw, site) = (filled(device, DType::I32, &[4])?, Site { number: 1, prob: 0.1 });
+    let run = move |tape: &mut _, x: &[_]| ops::dropout::forward(tape, &x[0], site, &draw);
+    Ok(Work::Taped(vec![x], Box::new(run)))
 }
 
 pub fn swiglu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {

@@ -1,0 +1,112 @@
+use super::Halting;
+use crate::Result;
+use crate::backend::{Kernel, by_dtype, kernel, kernel_pair};
+use crate::dtype::DType;
+use crate::ops::launch::{On, PIECE_BYTES, THREADS, width};
+use crate::ops::traffic;
+use crate::tensor::Tensor;
+
+const ADMIT: Kernel = kernel!("act_halt", "act_halt_admit", [Out, In, In, U32]);
+const RESET: [Kernel; 2] = kernel_pair!("act_halt", "act_halt_reset", [Out, In, In, U32, U32]);
+const DECIDE: [Kernel; 2] = kernel_pair!(
+    "act_halt",
+    "act_halt_decide",
+    [Out, Out, In, In, U32, U32, U32, U32, F32]
+);
+const TARGETS: [Kernel; 2] =
+    kernel_pair!("act_halt", "act_halt_targets", [Out, In, In, In, U32, U32]);
+const METRICS: [Kernel; 2] =
+    kernel_pair!("act_halt", "act_halt_metrics", [Out, In, In, In, In, In, U32]);
+
+/// Blocks along y: the limit that every card has.
+const MAX_BLOCKS_PER_SLOT: usize = 65_535;
+
+/// A slot along x, its elements along y.
+fn slot_grid(b: usize, n: usize, width: usize) -> [usize; 3] {
+    [b, n.div_ceil(width * THREADS).min(MAX_BLOCKS_PER_SLOT), 1]
+}
+
+pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
+    let on = On { device: dst.device(), kernel: &ADMIT, cost: traffic(2 * dst.bytes()) };
+    let b = halted.elems();
+    let row_bytes = dst.bytes() / b;
+    let args = [dst.into(), halted.into(), src.into(), row_bytes.into()];
+    on.blocks(slot_grid(b, row_bytes, PIECE_BYTES), THREADS, &args)
+}
+
+pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
+    let cost = traffic(z.bytes());
+    let on = On { device: z.device(), kernel: by_dtype(z.dtype(), &RESET)?, cost };
+    let (b, c) = (halted.elems(), init.elems());
+    let n = z.elems() / b;
+    let args = [z.into(), halted.into(), init.into(), n.into(), c.into()];
+    on.blocks(slot_grid(b, n, width(z.dtype())), THREADS, &args)
+}
+
+pub fn decide(
+    q: &Tensor,
+    how: Halting,
+    draw: Option<&Tensor>,
+    steps: &Tensor,
+    halted: &Tensor,
+) -> Result<()> {
+    let cost = traffic(q.bytes() + 2 * (steps.bytes() + halted.bytes()));
+    let on = On { device: q.device(), kernel: by_dtype(q.dtype(), &DECIDE)?, cost };
+    let b = steps.elems();
+    let args = [
+        steps.into(),
+        halted.into(),
+        q.into(),
+        draw.into(),
+        b.into(),
+        (how.max_steps as u32).into(),
+        (how.training as u32).into(),
+        (how.q_continue as u32).into(),
+        how.exploration_prob.into(),
+    ];
+    on.pieces(b, 1, &args)
+}
+
+pub fn targets(
+    rows: &Tensor,
+    next_q: Option<&Tensor>,
+    steps: &Tensor,
+    max_steps: i32,
+    targets: &Tensor,
+) -> Result<()> {
+    let cost = traffic(rows.bytes() + 2 * targets.bytes());
+    let dtype = next_q.map_or(DType::F32, Tensor::dtype);
+    let on = On { device: targets.device(), kernel: by_dtype(dtype, &TARGETS)?, cost };
+    let b = steps.elems();
+    let args = [
+        targets.into(),
+        rows.into(),
+        next_q.into(),
+        steps.into(),
+        b.into(),
+        (max_steps as u32).into(),
+    ];
+    on.pieces(b, 1, &args)
+}
+
+pub fn metrics(
+    rows: &Tensor,
+    q: &Tensor,
+    q_rows: &Tensor,
+    steps: &Tensor,
+    halted: &Tensor,
+    metrics: &Tensor,
+) -> Result<()> {
+    let cost = traffic(rows.bytes() + q.bytes() + q_rows.bytes());
+    let on = On { device: q.device(), kernel: by_dtype(q.dtype(), &METRICS)?, cost };
+    let args = [
+        metrics.into(),
+        rows.into(),
+        q.into(),
+        q_rows.into(),
+        steps.into(),
+        halted.into(),
+        halted.elems().into(),
+    ];
+    on.blocks([1; 3], THREADS, &args)
+}

@@ -1,0 +1,66 @@
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use crate::backend::Mode;
+use crate::dtype::Float;
+use crate::ops::ROWS_PER_TASK;
+
+pub fn forward<E: Float>(x: &[E], bias: &[E], y: &mut [E]) {
+    let task = ROWS_PER_TASK * bias.len();
+    y.par_chunks_mut(task)
+        .zip(x.par_chunks(task))
+        .for_each(|(y, x)| forward_rows(x, bias, y));
+}
+
+#[multiversion(
+    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+    dispatcher = "direct"
+)]
+fn forward_rows<E: Float>(x: &[E], bias: &[E], y: &mut [E]) {
+    for (x, y) in x.chunks_exact(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
+        for ((y, x), b) in y.iter_mut().zip(x).zip(bias) {
+            let sum = x.to_f32() + b.to_f32();
+            *y = E::from_f32(if sum < 0.0 { 0.0 } else { sum });
+        }
+    }
+}
+
+/// dy becomes dx; returns dbias.
+pub fn backward<E: Float>(dy: &mut [E], y: &[E], c: usize) -> Vec<f32> {
+    let task = ROWS_PER_TASK * c;
+    let parts: Vec<Vec<f32>> = dy
+        .par_chunks_mut(task)
+        .zip(y.par_chunks(task))
+        .map(|(dy, y)| {
+            let mut sums = vec![0.0; c];
+            backward_rows(dy, y, &mut sums);
+            sums
+        })
+        .collect();
+    let mut sums = vec![0.0; c];
+    for part in parts {
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    sums
+}
+
+#[multiversion(
+    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+    dispatcher = "direct"
+)]
+fn backward_rows<E: Float>(dy: &mut [E], y: &[E], sums: &mut [f32]) {
+    for (dy, y) in dy.chunks_exact_mut(sums.len()).zip(y.chunks_exact(sums.len())) {
+        for ((dy, y), sum) in dy.iter_mut().zip(y).zip(sums.iter_mut()) {
+            let dx = if y.to_f32() > 0.0 { dy.to_f32() } else { 0.0 };
+            *dy = E::from_f32(dx);
+            *sum += dx;
+        }
+    }
+}
+
+/// A sum into its gradient.
+pub fn put(sums: &[f32], to: &mut [f32], mode: Mode) {
+    for (to, sum) in to.iter_mut().zip(sums) {
+        *to = if mode == Mode::Add { *to + sum } else { *sum };
+    }
+}

@@ -1,0 +1,73 @@
+use super::{Dims, Kind};
+use crate::Result;
+use crate::backend::{Kernel, Mode, by_dtype, kernel_pair};
+use crate::ops::launch::On;
+use crate::ops::traffic;
+use crate::tensor::Tensor;
+
+const FWD: [Kernel; 2] =
+    kernel_pair!("cross_entropy", "cross_entropy_fwd", [Out, In, In, U32, U32, U32, U32]);
+const BWD: [Kernel; 2] = kernel_pair!(
+    "cross_entropy",
+    "cross_entropy_bwd",
+    [Out, In, In, In, In, U32, U32, U32, U32, U32, U32]
+);
+
+/// Threads that share a sequence, at most.
+const TOKEN_THREADS: usize = 512;
+const WARP: usize = 32;
+
+fn code(kind: Kind) -> usize {
+    (kind == Kind::Stablemax) as usize
+}
+
+pub fn forward(d: Dims, kind: Kind, logits: &Tensor, labels: &Tensor, rows: &Tensor) -> Result<()> {
+    let cost = traffic(logits.bytes() + labels.bytes() + rows.bytes());
+    let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &FWD)?, cost };
+    let (Dims { p, s, v }, b) = (d, rows.shape().rows());
+    let args = [
+        rows.into(),
+        logits.into(),
+        labels.into(),
+        p.into(),
+        s.into(),
+        v.into(),
+        code(kind).into(),
+    ];
+    on.blocks([b, 1, 1], s.next_multiple_of(WARP).min(TOKEN_THREADS), &args)
+}
+
+/// What backward reads, besides its sizes.
+pub struct Saved<'a> {
+    pub logits: &'a Tensor,
+    pub labels: &'a Tensor,
+    pub rows: &'a Tensor,
+}
+
+pub fn backward(
+    d: Dims,
+    kind: Kind,
+    saved: Saved,
+    drows: &Tensor,
+    dx: &Tensor,
+    mode: Mode,
+) -> Result<()> {
+    let Saved { logits, labels, rows } = saved;
+    let cost = traffic(2 * logits.bytes() + labels.bytes());
+    let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &BWD)?, cost };
+    let (Dims { p, s, v }, n) = (d, logits.shape().rows());
+    let args = [
+        dx.into(),
+        logits.into(),
+        labels.into(),
+        rows.into(),
+        drows.into(),
+        n.into(),
+        p.into(),
+        s.into(),
+        v.into(),
+        code(kind).into(),
+        mode.into(),
+    ];
+    on.pieces(n, 1, &args)
+}

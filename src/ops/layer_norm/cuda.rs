@@ -1,0 +1,84 @@
+use super::Saved;
+use crate::Result;
+use crate::backend::{Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
+use crate::dtype::DType;
+use crate::ops::launch::{self, On};
+use crate::ops::traffic;
+use crate::tensor::Tensor;
+
+const FWD: [Kernel; 2] = kernel_pair!(
+    "layer_norm",
+    "layer_norm_fwd",
+    [Out, Out, Out, Out, In, In, In, In, U32, U32, F32]
+);
+const BWD: [Kernel; 2] =
+    kernel_pair!("layer_norm", "layer_norm_bwd", [Out, In, In, In, In, U32, U32]);
+const PART: [Kernel; 2] =
+    kernel_pair!("layer_norm", "layer_norm_part", [Out, Out, In, In, In, In, U32, U32]);
+const SUM: Kernel = kernel!("layer_norm", "layer_norm_sum", [Out, In, U32, U32, U32]);
+
+pub fn forward(
+    x: &Tensor,
+    r: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    eps: f32,
+    y: &Tensor,
+    saved: &Saved,
+) -> Result<()> {
+    let cost = traffic(4 * y.bytes() + 2 * saved.mean.bytes());
+    let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost };
+    let (n, c) = (y.shape().rows(), y.shape().last());
+    let args = [
+        y.into(),
+        (&saved.s).into(),
+        (&saved.mean).into(),
+        (&saved.rstd).into(),
+        x.into(),
+        r.into(),
+        gain.into(),
+        bias.into(),
+        n.into(),
+        c.into(),
+        eps.into(),
+    ];
+    on.rows(n, &args)
+}
+
+/// dy becomes ds; `affine`: dgain and dbias, where wanted.
+pub fn backward(
+    dy: &Tensor,
+    Saved { s, mean, rstd }: &Saved,
+    gain: &Tensor,
+    affine: [Option<&(Tensor, Mode)>; 2],
+) -> Result<()> {
+    let (device, dtype) = (dy.device(), dy.dtype());
+    let (n, c) = (dy.shape().rows(), dy.shape().last());
+    if affine.iter().any(Option::is_some) {
+        let count = launch::parts(n);
+        let parts = || Tensor::uninit(device, DType::F32, [count, c], Purpose::Workspace);
+        let parts = [parts()?, parts()?];
+        let [of_gain, of_bias] = &parts;
+        let cost = traffic(2 * dy.bytes() + 2 * of_gain.bytes());
+        let args = [
+            of_gain.into(),
+            of_bias.into(),
+            dy.into(),
+            s.into(),
+            mean.into(),
+            rstd.into(),
+            n.into(),
+            c.into(),
+        ];
+        On { device, kernel: by_dtype(dtype, &PART)?, cost }.parts(n, c, 1, &args)?;
+        for (parts, slot) in parts.iter().zip(affine) {
+            let Some((to, mode)) = slot else { continue };
+            let args = [to.into(), parts.into(), count.into(), c.into(), (*mode).into()];
+            On { device, kernel: &SUM, cost: traffic(parts.bytes()) }.column_sum(c, &args)?;
+        }
+    }
+    let cost = traffic(3 * dy.bytes() + mean.bytes() + rstd.bytes());
+    let args =
+        [dy.into(), s.into(), mean.into(), rstd.into(), gain.into(), n.into(), c.into()];
+    On { device, kernel: by_dtype(dtype, &BWD)?, cost }.rows(n, &args)
+}

@@ -1,0 +1,126 @@
+//! Residual add and LayerNorm: s = x + r, y[n,c] = xhat[n,c] * gain[c] + bias[c],
+//! xhat[n,c] = (s[n,c] - mean[n]) * rstd[n], rstd[n] = 1 / sqrt(mean_c((s[n,c] - mean[n])^2) + eps).
+//!
+//! x, r, y (.., C), gain, bias (C), all f32 or all bf16. The sum s is rounded to the dtype, the norm
+//! is computed in f32 and y rounded once. Saved: s, mean and rstd (N) f32, gain. With g = dy * gain,
+//! ds = rstd * (g - mean_c(g) - xhat * mean_c(g * xhat)) is the gradient of both x and r;
+//! dgain = sum_n dy * xhat and dbias = sum_n dy are f32 sums in a fixed order.
+//! Reference: `norm1`, `norm2` of `torch.nn.TransformerEncoderLayer` (post-norm, eps 1e-5).
+
+mod cpu;
+mod cuda;
+pub mod reference;
+
+use super::{add, by_float, dispatch, expect_same_shape, traffic};
+use crate::Result;
+use crate::dtype::DType;
+use crate::tape::{Grads, Rule, Tape, Var, VarId};
+use crate::tensor::Tensor;
+
+/// PyTorch's default.
+pub const EPS: f32 = 1e-5;
+
+/// Gain and bias.
+pub struct Affine<'a> {
+    pub gain: &'a Var,
+    pub bias: &'a Var,
+}
+
+/// What backward needs besides gain.
+struct Saved {
+    s: Tensor,    // (.., C)
+    mean: Tensor, // (N)
+    rstd: Tensor, // (N)
+}
+
+pub fn forward(
+    tape: &mut Tape,
+    x: &Var,
+    residual: &Var,
+    Affine { gain, bias }: Affine,
+    eps: f32,
+) -> Result<Var> {
+    let (xt, rt) = (&x.tensor, &residual.tensor);
+    expect_same_shape("layer_norm residual (.., C)", xt, rt)?;
+    let (n, c) = (xt.shape().rows(), xt.shape().last());
+    for (what, t) in [("layer_norm gain (C)", gain), ("layer_norm bias (C)", bias)] {
+        t.tensor.expect_dims(what, &[c])?;
+        t.tensor.expect_dtype(what, xt.dtype())?;
+    }
+    let y = tape.alloc(xt.dtype(), *xt.shape())?;
+    let saved = Saved {
+        s: tape.alloc(xt.dtype(), *xt.shape())?,
+        mean: tape.alloc(DType::F32, [n])?,
+        rstd: tape.alloc(DType::F32, [n])?,
+    };
+    let (gt, bt) = (&gain.tensor, &bias.tensor);
+    dispatch(
+        tape.device(),
+        traffic(4 * y.bytes() + 2 * saved.mean.bytes()),
+        || {
+            by_float!(y.dtype(), "layer_norm", E => {
+                let Saved { s, mean, rstd } = &saved;
+                let (mut s, mut mean, mut rstd) = (s.write()?, mean.write()?, rstd.write()?);
+                cpu::sum::<E>(&xt.read()?, &rt.read()?, &mut s);
+                cpu::forward::<E>(&s, &gt.read()?, &bt.read()?, eps, &mut y.write()?, &mut mean, &mut rstd);
+                Ok(())
+            })
+        },
+        || cuda::forward(xt, rt, gt, bt, eps, &y, &saved),
+    )?;
+    let gain_tensor = gt.clone();
+    let (x, r, bias) = (x, residual, bias);
+    tape.output("layer_norm", y, &[x, r, gain, bias], |y| {
+        Box::new(Backward {
+            y,
+            saved,
+            gain: gain_tensor,
+            inputs: [x.id, r.id],
+            affine: [gain.id, bias.id],
+        })
+    })
+}
+
+struct Backward {
+    y: VarId,
+    saved: Saved,
+    gain: Tensor,                 // (C)
+    inputs: [Option<VarId>; 2],   // x, r
+    affine: [Option<VarId>; 2],   // gain, bias
+}
+
+impl Rule for Backward {
+    fn name(&self) -> &'static str {
+        "layer_norm"
+    }
+
+    fn backward(&self, grads: &mut Grads) -> Result<()> {
+        let Some(dy) = grads.take(self.y)? else { return Ok(()) };
+        let dy = grads.into_own(dy)?;
+        let [dgain, dbias] = [
+            grads.slot(self.affine[0], DType::F32, self.gain.shape())?,
+            grads.slot(self.affine[1], DType::F32, self.gain.shape())?,
+        ];
+        let of_affine = [dgain.as_ref(), dbias.as_ref()];
+        dispatch(
+            dy.device(),
+            traffic(3 * dy.bytes()),
+            || {
+                by_float!(dy.dtype(), "layer_norm", E => {
+                    let Saved { s, mean, rstd } = &self.saved;
+                    let (s, mean, rstd) = (s.read()?, mean.read()?, rstd.read()?);
+                    let sums = cpu::backward::<E>(&mut dy.write()?, &s, &mean, &rstd, &self.gain.read()?);
+                    for (slot, sums) in of_affine.into_iter().zip(&sums) {
+                        if let Some((to, mode)) = slot {
+                            cpu::put(sums, &mut to.write()?, *mode);
+                        }
+                    }
+                    Ok(())
+                })
+            },
+            || cuda::backward(&dy, &self.saved, &self.gain, of_affine),
+        )?;
+        add::pass(grads, self.inputs[0], &dy)?;
+        add::pass(grads, self.inputs[1], &dy)
+    }
+}

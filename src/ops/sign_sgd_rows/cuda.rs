@@ -1,0 +1,35 @@
+use crate::Result;
+use crate::backend::{Kernel, kernel};
+use crate::ops::launch::{On, width};
+use crate::ops::traffic;
+use crate::tensor::Tensor;
+
+const STEP: Kernel = kernel!(
+    "sign_sgd_rows",
+    "sign_sgd_rows_step",
+    [Out, In, In, In, In, U32, U32, U32]
+);
+
+const ROW_THREADS: usize = 128;
+
+pub fn step(
+    table: &Tensor,
+    ids: &Tensor,
+    g: &Tensor,
+    guard: &Tensor,
+    factors: &Tensor,
+) -> Result<()> {
+    let on = On { device: table.device(), kernel: &STEP, cost: traffic(3 * g.bytes()) };
+    let (r, np, d) = (ids.elems(), table.shape().rows(), table.shape().last());
+    let args = [
+        table.into(),
+        ids.into(),
+        g.into(),
+        guard.into(),
+        factors.into(),
+        r.into(),
+        d.into(),
+        np.into(),
+    ];
+    on.blocks([r, d.div_ceil(width(g.dtype()) * ROW_THREADS), 1], ROW_THREADS, &args)
+}
