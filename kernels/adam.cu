@@ -1,12 +1,12 @@
-// adam_atan2 and adamw: contracts and formulas in src/ops/{adam_atan2,adamw}/mod.rs.
+// adam: contract and formula in src/ops/adam/mod.rs; a kernel for each rule.
 //
 //   p, g, m, v (n) f32    guard (3): norm, scale, ok    factors (5): decay, b1, b2, step, v_scale
 //   Both are read from device memory, since a captured step is replayed with other numbers.
 #include "common/elementwise.cuh"
 
 struct AdamAtan2 {
-    // atan2 for x >= 0 without a branch, as src/ops/adam_atan2/cpu.rs has it.
-    static __device__ __forceinline__ float direction(float m, float rms) {
+    // atan2 for x >= 0 without a branch, as src/ops/adam/cpu.rs has it.
+    static __device__ __forceinline__ float change(float step, float m, float rms) {
         const float a = fabsf(m);
         const float small = fminf(a, rms), large = fmaxf(a, rms);
         float t = large > 0.0f ? small / large : 0.0f;
@@ -16,12 +16,14 @@ struct AdamAtan2 {
         const float poly = ((8.0537446e-2f * z - 1.3877686e-1f) * z + 1.997771e-1f) * z - 3.333295e-1f;
         float angle = poly * z * t + t + (upper ? 0.785398163f : 0.0f);
         angle = a > rms ? 1.570796327f - angle : angle;
-        return copysignf(angle, m);
+        return step * copysignf(angle, m);
     }
 };
 
 struct AdamW {
-    static __device__ __forceinline__ float direction(float m, float rms) { return m / (rms + 1e-8f); }
+    static __device__ __forceinline__ float change(float step, float m, float rms) {
+        return step * m / (rms + 1e-8f);
+    }
 };
 
 template <typename Rule>
@@ -42,7 +44,7 @@ __device__ __forceinline__ void step(float* p, float* m, float* v, const float* 
             const float x = scale * gi[k];
             mi[k] = b1 * mi[k] + (1.0f - b1) * x;
             vi[k] = b2 * vi[k] + (1.0f - b2) * x * x;
-            pi[k] = decay * pi[k] - rate * Rule::direction(mi[k], sqrtf(vi[k]) * v_scale);
+            pi[k] = decay * pi[k] - Rule::change(rate, mi[k], sqrtf(vi[k]) * v_scale);
         }
         store_f32<float, W>(p + i, pi);
         store_f32<float, W>(m + i, mi);

@@ -43,7 +43,7 @@ const OPS: &[(&str, Build)] = &[
     ("puzzle_emb", table::puzzle_emb),
     ("act_halt", table::act_halt),
     ("global_norm", table::global_norm),
-    ("adam_atan2", table::adam_atan2),
+    ("adam", table::adam_atan2),
     ("adamw", table::adamw),
     ("sign_sgd_rows", table::sign_sgd_rows),
     ("ema", table::ema),
@@ -51,8 +51,7 @@ const OPS: &[(&str, Build)] = &[
 ];
 
 /// Ops that know one dtype only: timed once.
-const F32_ONLY: &[&str] =
-    &["puzzle_emb", "global_norm", "adam_atan2", "adamw", "sign_sgd_rows", "ema"];
+const F32_ONLY: &[&str] = &["puzzle_emb", "global_norm", "adam", "adamw", "sign_sgd_rows", "ema"];
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();

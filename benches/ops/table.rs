@@ -5,7 +5,7 @@ use hrm::backend::{Device, Purpose};
 use hrm::dtype::{DType, Float, bf16};
 use hrm::nn::{block, rope};
 use hrm::ops::act_halt::{Draw, Halting};
-use hrm::ops::adam_atan2::{Hyper, Moments};
+use hrm::ops::adam::{Hyper, Moments, Rule};
 use hrm::ops::cross_entropy::Kind;
 use hrm::ops::dropout::Site;
 use hrm::ops::workloads::Workload;
@@ -63,7 +63,8 @@ pub fn rms_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 }
 
 pub fn layer_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let (x, of_columns) = (|| filled(device, dtype, &[w.b, w.t, w.c]), || filled(device, dtype, &[w.c]));
+    let (x, of_columns) =
+        (|| filled(device, dtype, &[w.b, w.t, w.c]), || filled(device, dtype, &[w.c]));
     let run = |tape: &mut _, x: &[_]| {
         let affine = layer_norm::Affine { gain: &x[2], bias: &x[3] };
         layer_norm::forward(tape, &x[0], &x[1], affine, layer_norm::EPS)
@@ -152,24 +153,22 @@ pub fn global_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     Ok(Work::Plain(Box::new(move || ops::global_norm::guard(&g, &losses, 1.0, &guard))))
 }
 
-type Update = fn(&Tensor, &Tensor, &Moments, &Tensor, &Tensor) -> Result<()>;
-
-fn update(w: &Workload, device: &Device, step: Update) -> Result<Work> {
+fn adam(w: &Workload, device: &Device, rule: Rule) -> Result<Work> {
     let flat = || filled(device, DType::F32, &[block_elems(w)]);
     let (p, g, guard) = (flat()?, flat()?, guard_up(device)?);
     let v = flat()?;
     v.zero()?;
     let moments = Moments { m: flat()?, v };
     let factors = HYPER.on(device)?;
-    Ok(Work::Plain(Box::new(move || step(&p, &g, &moments, &guard, &factors))))
+    Ok(Work::Plain(Box::new(move || ops::adam::step(rule, &p, &g, &moments, &guard, &factors))))
 }
 
 pub fn adam_atan2(w: &Workload, device: &Device, _: DType) -> Result<Work> {
-    update(w, device, ops::adam_atan2::step)
+    adam(w, device, Rule::AdamAtan2)
 }
 
 pub fn adamw(w: &Workload, device: &Device, _: DType) -> Result<Work> {
-    update(w, device, ops::adamw::step)
+    adam(w, device, Rule::AdamW)
 }
 
 pub fn sign_sgd_rows(w: &Workload, device: &Device, _: DType) -> Result<Work> {

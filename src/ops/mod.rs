@@ -2,16 +2,20 @@
 //! `reference.rs` the specification in plain loops (tests only), `cpu.rs` the fast CPU path.
 
 pub mod act_halt;
-pub mod adam_atan2;
-pub mod adamw;
+pub mod adam;
 pub mod add;
 pub mod attention;
 pub mod bce_logits;
+pub mod bias_relu;
 pub mod cast;
 pub mod cross_entropy;
+pub mod draw;
+pub mod dropout;
 pub mod ema;
 pub mod embedding;
 pub mod global_norm;
+mod launch;
+pub mod layer_norm;
 pub mod matmul;
 pub mod puzzle_emb;
 pub mod real;

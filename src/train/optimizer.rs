@@ -4,15 +4,10 @@ use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::nn::params::Params;
-use crate::ops::adam_atan2::{FACTORS, Hyper, Moments};
-use crate::ops::{adam_atan2, adamw, ema, global_norm, sign_sgd_rows};
+pub use crate::ops::adam::Rule;
+use crate::ops::adam::{FACTORS, Hyper, Moments};
+use crate::ops::{adam, ema, global_norm, sign_sgd_rows};
 use crate::tensor::Tensor;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rule {
-    AdamAtan2,
-    AdamW,
-}
 
 /// What stays the same over a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +32,7 @@ pub struct Optimizer {
     guard: Tensor, // (3) f32
 }
 
-/// What an update reads from device memory: `adam_atan2::Factors` and those of `sign_sgd_rows`.
+/// What an update reads from device memory: `adam::Factors` and those of `sign_sgd_rows`.
 pub struct StepFactors {
     pub dense: Tensor,  // (5) f32
     pub puzzle: Tensor, // (2) f32
@@ -98,11 +93,8 @@ impl Optimizer {
     ) -> Result<()> {
         let s = &self.settings;
         global_norm::guard(&params.grad, losses, s.clip as f32, &self.guard)?;
-        let update = match s.rule {
-            Rule::AdamAtan2 => adam_atan2::step,
-            Rule::AdamW => adamw::step,
-        };
-        update(&params.master, &params.grad, &self.moments, &self.guard, &factors.dense)?;
+        let Params { master, grad, .. } = params;
+        adam::step(s.rule, master, grad, &self.moments, &self.guard, &factors.dense)?;
         if let Some(PuzzleGradient { table, ids, rows }) = puzzle {
             sign_sgd_rows::step(table, ids, rows, &self.guard, &factors.puzzle)?;
         }

@@ -7,7 +7,7 @@ use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::models::hrm::{Config, DeviceBatch};
 use crate::ops::cross_entropy::IGNORE;
-use crate::ops::{act_halt::Draw, adam_atan2, sign_sgd_rows};
+use crate::ops::{adam, draw::Draw, sign_sgd_rows};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Upload};
 use crate::{Error, Result};
@@ -21,7 +21,7 @@ pub struct StepInput {
 
 pub struct LaneInput {
     pub batch: DeviceBatch,
-    /// Words of an `act_halt::Draw`.
+    /// Words of an `Draw`.
     pub draw: Tensor, // (4) i32
 }
 
@@ -35,7 +35,7 @@ impl StepInput {
         for _ in 0..grad_accum {
             parts.extend([[b, s].into(), [b, s].into(), [b].into(), Shape::from([Draw::WORDS])]);
         }
-        parts.extend([[adam_atan2::FACTORS].into(), Shape::from([sign_sgd_rows::FACTORS])]);
+        parts.extend([[adam::FACTORS].into(), Shape::from([sign_sgd_rows::FACTORS])]);
         let padded = |shape: &Shape| shape.elems().next_multiple_of(ALIGN_ELEMS);
         let elems = parts.iter().map(padded).sum::<usize>();
         let flat = Tensor::zeros(device, DType::I32, [elems], Purpose::Carry)?;
@@ -63,7 +63,7 @@ impl StepInput {
         &mut self,
         batches: &[HostBatch],
         draws: &[Draw],
-        (dense, puzzle): ([f32; adam_atan2::FACTORS], [f32; sign_sgd_rows::FACTORS]),
+        (dense, puzzle): ([f32; adam::FACTORS], [f32; sign_sgd_rows::FACTORS]),
     ) -> Result<()> {
         let (dense, puzzle) =
             (dense.map(|x| x.to_bits() as i32), puzzle.map(|x| x.to_bits() as i32));

@@ -2,8 +2,8 @@
 
 use hrm::backend::{Device, Purpose};
 use hrm::dtype::DType;
-use hrm::ops::adam_atan2::{self, Hyper, Moments};
-use hrm::ops::{adamw, global_norm, sign_sgd_rows};
+use hrm::ops::adam::{self, Hyper, Moments, Rule};
+use hrm::ops::{global_norm, sign_sgd_rows};
 use hrm::tensor::Tensor;
 
 use crate::common::compare::{absolute_error, widen};
@@ -80,11 +80,12 @@ fn steps(golden: &Golden) -> u64 {
 fn follow(device: &Device, golden: &Golden, run: &str, max_norm: f32, not_matched: Option<&str>) {
     let flat = Flat::new(golden, device);
     let guard = upload(device, &[0.0; global_norm::GUARD]);
-    let update = if run == "atan2" { adam_atan2::step } else { adamw::step };
+    let rule = if run == "atan2" { Rule::AdamAtan2 } else { Rule::AdamW };
     for t in 1..=steps(golden) {
         let g = flat.gradient(golden, t);
         global_norm::guard(&g, &upload(device, &[0.0]), max_norm, &guard).unwrap();
-        update(&flat.p, &g, &flat.moments, &guard, &hyper(golden, t).on(device).unwrap()).unwrap();
+        let factors = hyper(golden, t).on(device).unwrap();
+        adam::step(rule, &flat.p, &g, &flat.moments, &guard, &factors).unwrap();
         let at = format!("{run}/step{t}/");
         let names = golden.names(&at);
         assert!(!names.is_empty(), "{}: no {at}*", golden.name);

@@ -1,7 +1,8 @@
 use hrm::backend::Device;
 use hrm::dtype::DType;
-use hrm::ops::act_halt::{self, Draw, Halting, metric, reference};
+use hrm::ops::act_halt::{self, Halting, metric, reference};
 use hrm::ops::bce_logits::NO_TARGET;
+use hrm::ops::draw::Draw;
 use hrm::rng::{Purpose, Rng};
 use hrm::tensor::Tensor;
 

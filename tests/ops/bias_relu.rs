@@ -66,9 +66,7 @@ fn nan_is_not_hidden() {
 fn a_bias_of_another_shape_or_dtype_is_refused() {
     for (_, device) in devices() {
         let x = Var::constant(tensor(&device, DType::F32, &[2, 4], &[0.0; 8]));
-        let run = |bias| {
-            bias_relu::forward(&mut Tape::new(&device), &x, &Var::constant(bias))
-        };
+        let run = |bias| bias_relu::forward(&mut Tape::new(&device), &x, &Var::constant(bias));
         let short = tensor(&device, DType::F32, &[3], &[0.0; 3]);
         refuses("shape", run(short), &["bias_relu", "bias (C)", "(3)", "(4)"]);
         let half = tensor(&device, DType::Bf16, &[4], &[0.0; 4]);

@@ -3,13 +3,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod adam;
 mod check;
 mod tape;
 
 mod act_halt;
-mod adam_atan2;
-mod adamw;
+mod adam;
 mod add;
 mod attention;
 mod bce_logits;

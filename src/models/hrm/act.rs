@@ -61,7 +61,7 @@ impl Workspace {
 impl Hrm {
     /// A training segment: forward, losses, backward. Gradients go to `params.grad` (overwritten or
     /// added to, by `mode`) and to the workspace's puzzle rows; the carry moves on. `draw` (4) i32 are
-    /// the words of an [`act_halt::Draw`].
+    /// the words of a [`Draw`](crate::ops::draw::Draw).
     pub fn train_segment(
         &self,
         tape: Tape,

@@ -1,9 +1,10 @@
 use rayon::prelude::*;
 
-use super::{Draw, Halting, metric};
+use super::{Halting, metric};
 use crate::dtype::Float;
 use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
+use crate::ops::draw::Draw;
 use crate::rng::{Purpose, philox, unit_f32};
 
 pub fn admit(halted: &[u8], src: &[u8], dst: &mut [u8]) {

@@ -8,11 +8,8 @@ use crate::tensor::Tensor;
 
 const ADMIT: Kernel = kernel!("act_halt", "act_halt_admit", [Out, In, In, U32]);
 const RESET: [Kernel; 2] = kernel_pair!("act_halt", "act_halt_reset", [Out, In, In, U32, U32]);
-const DECIDE: [Kernel; 2] = kernel_pair!(
-    "act_halt",
-    "act_halt_decide",
-    [Out, Out, In, In, U32, U32, U32, U32, F32]
-);
+const DECIDE: [Kernel; 2] =
+    kernel_pair!("act_halt", "act_halt_decide", [Out, Out, In, In, U32, U32, U32, U32, F32]);
 const TARGETS: [Kernel; 2] =
     kernel_pair!("act_halt", "act_halt_targets", [Out, In, In, In, U32, U32]);
 const METRICS: [Kernel; 2] =

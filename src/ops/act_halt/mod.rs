@@ -15,8 +15,10 @@
 //! Reference: `HierarchicalReasoningModel_ACTV1.forward` and `ACTLossHead` of the official HRM.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
+use super::draw::Draw;
 use super::{by_float, dispatch, expect_same_shape, refuse, traffic};
 use crate::Result;
 use crate::dtype::{DType, bf16};
@@ -32,30 +34,6 @@ pub struct Halting {
     /// Whether the Q head's second output takes part.
     pub q_continue: bool,
     pub exploration_prob: f32,
-}
-
-/// Where the exploration of one decision gets its random numbers. It changes with every step, so
-/// [`decide`] reads it from device memory: seed and number, low word first.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Draw {
-    pub seed: u64,
-    /// Number of this decision in the run: the RNG's counter.
-    pub number: u64,
-}
-
-impl Draw {
-    pub const WORDS: usize = 4;
-
-    pub fn words(self) -> [i32; Self::WORDS] {
-        let Draw { seed, number } = self;
-        [seed, seed >> 32, number, number >> 32].map(|word| word as u32 as i32)
-    }
-
-    fn read(words: &Tensor) -> Result<Self> {
-        let words = words.read::<i32>()?;
-        let pair = |i: usize| words[i] as u32 as u64 | (words[i + 1] as u32 as u64) << 32;
-        Ok(Self { seed: pair(0), number: pair(2) })
-    }
 }
 
 /// Entries of the metrics vector, all sums over rows.
@@ -82,7 +60,7 @@ pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
             cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
             Ok(())
         },
-        || super::no_kernel("act_halt"),
+        || cuda::admit(halted, src, dst),
     )
 }
 
@@ -101,7 +79,7 @@ pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
                 Ok(())
             })
         },
-        || super::no_kernel("act_halt"),
+        || cuda::reset(halted, init, z),
     )
 }
 
@@ -118,8 +96,7 @@ pub fn decide(
     check_slots(b, Some(steps), halted)?;
     match draw {
         Some(draw) => {
-            draw.expect_dims("act_halt draw (4)", &[Draw::WORDS])?;
-            draw.expect_dtype("act_halt draw (4)", DType::I32)?;
+            Draw::check("act_halt", draw)?;
         }
         None if how.training => return Err(refuse("act_halt", "training needs a draw".into())),
         None => {}
@@ -133,7 +110,7 @@ pub fn decide(
                 Ok(())
             })
         },
-        || super::no_kernel("act_halt"),
+        || cuda::decide(q, how, draw, steps, halted),
     )
 }
 
@@ -167,7 +144,7 @@ pub fn targets(
             cpu::targets(&rows, next_q.as_deref(), &steps, max_steps, &mut targets.write()?);
             Ok(())
         },
-        || super::no_kernel("act_halt"),
+        || cuda::targets(rows, next_q, steps, max_steps, targets),
     )
 }
 
@@ -200,7 +177,7 @@ pub fn metrics(
             cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
             Ok(())
         },
-        || super::no_kernel("act_halt"),
+        || cuda::metrics(rows, q, q_rows, steps, halted, metrics),
     )
 }
 

@@ -1,8 +1,9 @@
 //! Plain loops; see the contract in `mod.rs`. One slot at a time.
 
-use super::{Draw, Halting, metric};
+use super::{Halting, metric};
 use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
+use crate::ops::draw::Draw;
 use crate::ops::real::Real;
 use crate::rng::{Purpose, philox, unit_f32};
 

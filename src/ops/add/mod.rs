@@ -4,6 +4,7 @@
 //! Also home of [`pass`] and [`accumulate`], by which other rules hand on or add a gradient.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, expect_same_shape, traffic};
@@ -30,7 +31,7 @@ pub fn forward(tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
                 })
             })
         },
-        || super::no_kernel("add"),
+        || cuda::forward(terms, &y),
     )?;
     let inputs: Vec<Option<VarId>> = terms.iter().map(|t| t.id).collect();
     tape.output("add", y, terms, |y| Box::new(Backward { y, inputs }))
@@ -77,6 +78,6 @@ pub fn accumulate(y: &Tensor, x: &Tensor) -> Result<()> {
                 Ok(())
             })
         },
-        || super::no_kernel("add"),
+        || cuda::accumulate(y, x),
     )
 }

@@ -5,8 +5,7 @@ use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] = kernel_pair!("bce_logits", "bce_logits_fwd", [Out, In, In, U32]);
-const BWD: [Kernel; 2] =
-    kernel_pair!("bce_logits", "bce_logits_bwd", [Out, In, In, In, U32, U32]);
+const BWD: [Kernel; 2] = kernel_pair!("bce_logits", "bce_logits_bwd", [Out, In, In, In, U32, U32]);
 
 pub fn forward(q: &Tensor, targets: &Tensor, rows: &Tensor) -> Result<()> {
     let cost = traffic(q.bytes() + targets.bytes() + rows.bytes());

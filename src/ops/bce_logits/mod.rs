@@ -8,6 +8,7 @@
 //! dq = (sigmoid(q) - t) * drows. Saved: q, targets.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, traffic};
@@ -34,7 +35,7 @@ pub fn forward(tape: &mut Tape, q: &Var, targets: &Tensor) -> Result<Var> {
                 Ok(())
             })
         },
-        || super::no_kernel("bce_logits"),
+        || cuda::forward(&q.tensor, targets, &rows),
     )?;
     tape.output("bce_logits", rows, &[q], |rows| {
         Box::new(Backward { rows, q: q.tensor.clone(), targets: targets.clone(), id: q.id })
@@ -67,7 +68,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("bce_logits"),
+            || cuda::backward(q, &self.targets, &drows, &dq, mode),
         )
     }
 }

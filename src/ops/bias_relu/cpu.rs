@@ -7,9 +7,7 @@ use crate::ops::ROWS_PER_TASK;
 
 pub fn forward<E: Float>(x: &[E], bias: &[E], y: &mut [E]) {
     let task = ROWS_PER_TASK * bias.len();
-    y.par_chunks_mut(task)
-        .zip(x.par_chunks(task))
-        .for_each(|(y, x)| forward_rows(x, bias, y));
+    y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| forward_rows(x, bias, y));
 }
 
 #[multiversion(

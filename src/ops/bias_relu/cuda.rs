@@ -10,11 +10,8 @@ const BWD: [Kernel; 2] = kernel_pair!("bias_relu", "bias_relu_bwd", [Out, Out, I
 const SUM: Kernel = kernel!("bias_relu", "bias_relu_sum", [Out, In, U32, U32, U32]);
 
 pub fn forward(x: &Tensor, bias: &Tensor, y: &Tensor) -> Result<()> {
-    let on = On {
-        device: y.device(),
-        kernel: by_dtype(y.dtype(), &FWD)?,
-        cost: traffic(2 * y.bytes()),
-    };
+    let on =
+        On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost: traffic(2 * y.bytes()) };
     let (n, c) = (y.elems(), y.shape().last());
     on.pieces(n, width(y.dtype()), &[y.into(), x.into(), bias.into(), n.into(), c.into()])
 }

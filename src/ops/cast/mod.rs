@@ -2,6 +2,7 @@
 //! Refreshes the bf16 copy of the weights after an optimizer step.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, traffic};
@@ -21,6 +22,6 @@ pub fn from_f32(x: &Tensor, y: &Tensor) -> Result<()> {
                 Ok(())
             })
         },
-        || super::no_kernel("cast"),
+        || cuda::from_f32(x, y),
     )
 }

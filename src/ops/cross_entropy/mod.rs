@@ -13,6 +13,7 @@
 //! Reference: `stablemax_cross_entropy`, `softmax_cross_entropy`, `ACTLossHead` of the official HRM.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, refuse, traffic};
@@ -63,8 +64,9 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
                 Ok(())
             })
         },
-        || super::no_kernel("cross_entropy"),
+        || cuda::forward(dims, kind, &logits.tensor, labels, &rows),
     )?;
+    let of_rows = rows.clone();
     tape.output("cross_entropy", rows, &[logits], |rows| {
         Box::new(Backward {
             rows,
@@ -72,6 +74,7 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
             dims,
             logits: logits.tensor.clone(),
             labels: labels.clone(),
+            of_rows,
             id: logits.id,
         })
     })
@@ -81,8 +84,9 @@ struct Backward {
     rows: VarId,
     kind: Kind,
     dims: Dims,
-    logits: Tensor, // (B, T, V)
-    labels: Tensor, // (B, S)
+    logits: Tensor,  // (B, T, V)
+    labels: Tensor,  // (B, S)
+    of_rows: Tensor, // (B, 4)
     id: Option<VarId>,
 }
 
@@ -112,7 +116,10 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("cross_entropy"),
+            || {
+                let saved = cuda::Saved { logits: x, labels: &self.labels, rows: &self.of_rows };
+                cuda::backward(self.dims, self.kind, saved, &drows, &dx, mode)
+            },
         )
     }
 }

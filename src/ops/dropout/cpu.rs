@@ -1,9 +1,10 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{Draw, Site};
+use super::Site;
 use crate::dtype::Float;
 use crate::ops::ELEMS_PER_TASK;
+use crate::ops::draw::Draw;
 use crate::rng::{philox, unit_f32};
 
 /// Elements of one Philox block. Tasks begin with one.

@@ -11,10 +11,9 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::act_halt::Draw;
+use super::draw::Draw;
 use super::{add, by_float, dispatch, refuse, traffic};
 use crate::Result;
-use crate::dtype::DType;
 use crate::rng::Purpose;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
@@ -43,8 +42,7 @@ pub fn forward(tape: &mut Tape, x: &Var, site: Site, draw: &Tensor) -> Result<Va
     if !(0.0..1.0).contains(&site.prob) || site.number >= 1 << 24 {
         return Err(refuse("dropout", format!("p in [0, 1) and site below 2^24, not {site:?}")));
     }
-    draw.expect_dims("dropout draw (4)", &[Draw::WORDS])?;
-    draw.expect_dtype("dropout draw (4)", DType::I32)?;
+    Draw::check("dropout", draw)?;
     let y = tape.alloc(x.tensor.dtype(), *x.tensor.shape())?;
     dispatch(
         tape.device(),
@@ -59,9 +57,7 @@ pub fn forward(tape: &mut Tape, x: &Var, site: Site, draw: &Tensor) -> Result<Va
         },
         || cuda::apply(&y, &x.tensor, site, draw),
     )?;
-    tape.output("dropout", y, &[x], |y| {
-        Box::new(Backward { y, x: x.id, site, draw: draw.clone() })
-    })
+    tape.output("dropout", y, &[x], |y| Box::new(Backward { y, x: x.id, site, draw: draw.clone() }))
 }
 
 struct Backward {

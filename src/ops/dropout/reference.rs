@@ -1,6 +1,7 @@
 //! Plain loops; see the contract in `mod.rs`.
 
-use super::{Draw, Site};
+use super::Site;
+use crate::ops::draw::Draw;
 use crate::ops::real::Real;
 use crate::rng::{Purpose, philox, unit_f32};
 

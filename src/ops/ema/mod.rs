@@ -2,6 +2,7 @@
 //! Nothing happens if the guard is down, so that a refused step leaves no trace.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{dispatch, expect_same_shape, global_norm, traffic};
@@ -22,6 +23,6 @@ pub fn step(ema: &Tensor, p: &Tensor, guard: &Tensor, decay: f64) -> Result<()> 
             }
             Ok(())
         },
-        || super::no_kernel("ema"),
+        || cuda::step(ema, p, guard, decay as f32),
     )
 }

@@ -60,12 +60,8 @@ pub fn backward_table(
 ) -> Result<()> {
     let Dims { s, p, c, v, .. } = d;
     let (rows, device) = (tokens.elems(), dy.device());
-    let parts = Tensor::uninit(
-        device,
-        DType::F32,
-        [launch::parts(rows), v, c],
-        Purpose::Workspace,
-    )?;
+    let parts =
+        Tensor::uninit(device, DType::F32, [launch::parts(rows), v, c], Purpose::Workspace)?;
     let cost = traffic(rows * c * dy.dtype().size_bytes() + parts.bytes());
     On { device, kernel: by_dtype(dy.dtype(), &TABLE_PART)?, cost }.parts(
         rows,
@@ -100,15 +96,8 @@ pub fn backward_puzzle(
     let (n, cost) = (dpuzzle.elems(), traffic(2 * dpuzzle.bytes()));
     let on = On { device: dy.device(), kernel: by_dtype(dy.dtype(), &PUZZLE)?, cost };
     let stride = (p + s) * c;
-    let args = [
-        dpuzzle.into(),
-        dy.into(),
-        n.into(),
-        d.into(),
-        stride.into(),
-        mode.into(),
-        scale.into(),
-    ];
+    let args =
+        [dpuzzle.into(), dy.into(), n.into(), d.into(), stride.into(), mode.into(), scale.into()];
     on.pieces(n, 1, &args)
 }
 
@@ -116,7 +105,6 @@ pub fn backward_pos(d: Dims, dy: &Tensor, scale: f32, dpos: &Tensor, mode: Mode)
     let cost = traffic(dy.bytes() + dpos.bytes());
     let on = On { device: dy.device(), kernel: by_dtype(dy.dtype(), &POS)?, cost };
     let width = dpos.elems();
-    let args =
-        [dpos.into(), dy.into(), d.b.into(), width.into(), mode.into(), scale.into()];
+    let args = [dpos.into(), dy.into(), d.b.into(), width.into(), mode.into(), scale.into()];
     on.column_sum(width, &args)
 }

@@ -11,6 +11,7 @@
 //! Reference: `_input_embeddings` of the official HRM.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, refuse, traffic};
@@ -83,7 +84,15 @@ pub fn forward(
                 Ok(())
             })
         },
-        || super::no_kernel("embedding"),
+        || {
+            let (puzzle, pos) = (puzzle.map(|v| &v.tensor), pos.map(|v| &v.tensor));
+            cuda::forward(
+                dims,
+                cuda::Inputs { tokens, table: &table.tensor, puzzle, pos },
+                scale,
+                &y,
+            )
+        },
     )?;
     let mut inputs = vec![table];
     inputs.extend(puzzle);
@@ -141,7 +150,19 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("embedding"),
+            || {
+                let (dims, scale) = (self.dims, self.scale);
+                if let Some((to, mode)) = &dtable {
+                    cuda::backward_table(dims, &self.tokens, &dy, scale, to, *mode)?;
+                }
+                if let Some((to, mode)) = &dpuzzle {
+                    cuda::backward_puzzle(dims, &dy, scale, to, *mode)?;
+                }
+                if let Some((to, mode)) = &dpos {
+                    cuda::backward_pos(dims, &dy, scale, to, *mode)?;
+                }
+                Ok(())
+            },
         )
     }
 }

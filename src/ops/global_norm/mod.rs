@@ -7,6 +7,7 @@
 //! Reference: `torch.nn.utils.clip_grad_norm_`.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{dispatch, traffic};
@@ -29,7 +30,7 @@ pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Resu
             cpu::guard(&g.read()?, &losses, max_norm, &mut guard.write()?);
             Ok(())
         },
-        || super::no_kernel("global_norm"),
+        || cuda::guard(g, losses, max_norm, guard),
     )
 }
 

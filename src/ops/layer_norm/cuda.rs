@@ -78,7 +78,6 @@ pub fn backward(
         }
     }
     let cost = traffic(3 * dy.bytes() + mean.bytes() + rstd.bytes());
-    let args =
-        [dy.into(), s.into(), mean.into(), rstd.into(), gain.into(), n.into(), c.into()];
+    let args = [dy.into(), s.into(), mean.into(), rstd.into(), gain.into(), n.into(), c.into()];
     On { device, kernel: by_dtype(dtype, &BWD)?, cost }.rows(n, &args)
 }

@@ -84,9 +84,9 @@ pub fn forward(
 struct Backward {
     y: VarId,
     saved: Saved,
-    gain: Tensor,                 // (C)
-    inputs: [Option<VarId>; 2],   // x, r
-    affine: [Option<VarId>; 2],   // gain, bias
+    gain: Tensor,               // (C)
+    inputs: [Option<VarId>; 2], // x, r
+    affine: [Option<VarId>; 2], // gain, bias
 }
 
 impl Rule for Backward {

@@ -9,7 +9,14 @@ pub struct Saved<R> {
     pub rstd: Vec<R>,
 }
 
-pub fn forward<R: Real>(x: &[R], r: &[R], gain: &[R], bias: &[R], eps: f32, y: &mut [R]) -> Saved<R> {
+pub fn forward<R: Real>(
+    x: &[R],
+    r: &[R],
+    gain: &[R],
+    bias: &[R],
+    eps: f32,
+    y: &mut [R],
+) -> Saved<R> {
     let c = gain.len();
     let width = R::of(c as f64);
     let s: Vec<R> = x.iter().zip(r).map(|(&x, &r)| (x + r).store()).collect();

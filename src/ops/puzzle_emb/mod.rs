@@ -5,6 +5,7 @@
 //! Ids outside the table are an error.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{dispatch, refuse, traffic};
@@ -32,6 +33,6 @@ pub fn gather(table: &Tensor, ids: &Tensor, rows: &Tensor) -> Result<()> {
                 Err(refuse("puzzle_emb", format!("puzzle id {id} is outside the table of {np}")))
             }
         },
-        || super::no_kernel("puzzle_emb"),
+        || cuda::gather(table, ids, np, d, rows),
     )
 }

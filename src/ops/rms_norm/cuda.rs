@@ -4,7 +4,8 @@ use crate::ops::launch::On;
 use crate::ops::traffic;
 use crate::tensor::Tensor;
 
-const FWD: [Kernel; 2] = kernel_pair!("rms_norm", "rms_norm_fwd", [Out, Out, In, In, U32, U32, F32]);
+const FWD: [Kernel; 2] =
+    kernel_pair!("rms_norm", "rms_norm_fwd", [Out, Out, In, In, U32, U32, F32]);
 const BWD: [Kernel; 2] = kernel_pair!("rms_norm", "rms_norm_bwd", [Out, In, In, U32, U32]);
 
 pub fn forward(x: &Tensor, r: &Tensor, eps: f32, y: &Tensor, rstd: &Tensor) -> Result<()> {

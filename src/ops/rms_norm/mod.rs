@@ -6,6 +6,7 @@
 //! ds = rstd * (dy - y * mean_c(dy * y)), and ds is the gradient of both x and r.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{add, by_float, dispatch, expect_same_shape, traffic};
@@ -29,7 +30,7 @@ pub fn forward(tape: &mut Tape, x: &Var, residual: &Var, eps: f32) -> Result<Var
                 Ok(())
             })
         },
-        || super::no_kernel("rms_norm"),
+        || cuda::forward(xt, rt, eps, &y, &rstd),
     )?;
     let saved_y = y.clone();
     let (x, r) = (x, residual);
@@ -64,7 +65,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("rms_norm"),
+            || cuda::backward(&ds, &self.y, &self.rstd),
         )?;
         add::pass(grads, self.x, &ds)?;
         add::pass(grads, self.r, &ds)

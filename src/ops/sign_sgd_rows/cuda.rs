@@ -4,11 +4,8 @@ use crate::ops::launch::{On, width};
 use crate::ops::traffic;
 use crate::tensor::Tensor;
 
-const STEP: Kernel = kernel!(
-    "sign_sgd_rows",
-    "sign_sgd_rows_step",
-    [Out, In, In, In, In, U32, U32, U32]
-);
+const STEP: Kernel =
+    kernel!("sign_sgd_rows", "sign_sgd_rows_step", [Out, In, In, In, In, U32, U32, U32]);
 
 const ROW_THREADS: usize = 128;
 

@@ -8,6 +8,7 @@
 //! Reference: `CastedSparseEmbeddingSignSGD_Distributed` of the official HRM.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{dispatch, global_norm, traffic};
@@ -51,6 +52,6 @@ pub fn step(
             cpu::step(&mut table.write()?, &ids, &g, d, factors[0], factors[1]);
             Ok(())
         },
-        || super::no_kernel("sign_sgd_rows"),
+        || cuda::step(table, ids, g, guard, factors),
     )
 }

@@ -4,6 +4,7 @@
 //! Saved: gate_up. dg = dy * u * sig * (1 + g * (1 - sig)), du = dy * silu(g).
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, refuse, traffic};
@@ -30,7 +31,7 @@ pub fn forward(tape: &mut Tape, gate_up: &Var) -> Result<Var> {
                 Ok(())
             })
         },
-        || super::no_kernel("swiglu"),
+        || cuda::forward(x, c / 2, &y),
     )?;
     tape.output("swiglu", y, &[gate_up], |y| {
         Box::new(Backward { y, gate_up: x.clone(), id: gate_up.id })
@@ -62,7 +63,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("swiglu"),
+            || cuda::backward(x, &dy, dy.shape().last(), &dx, mode),
         )
     }
 }

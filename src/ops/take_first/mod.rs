@@ -3,6 +3,7 @@
 //! x (B, T, C), y (B, C). Backward adds dy to position 0 of dx and nothing elsewhere.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{by_float, dispatch, traffic};
@@ -22,7 +23,7 @@ pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
                 Ok(())
             })
         },
-        || super::no_kernel("take_first"),
+        || cuda::forward(&x.tensor, t, c, &y),
     )?;
     tape.output("take_first", y, &[x], |y| {
         Box::new(Backward { y, x: x.id, shape: *x.tensor.shape() })
@@ -53,7 +54,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || super::no_kernel("take_first"),
+            || cuda::backward(&dy, t, c, &dx, mode),
         )
     }
 }

@@ -3,10 +3,14 @@ use std::f32::consts::{FRAC_PI_2, FRAC_PI_4};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::Factors;
+use super::{EPS, Factors, Rule};
 use crate::ops::ELEMS_PER_TASK;
 
-pub fn step(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, f: Factors) {
+pub fn step(rule: Rule, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], scale: f32, f: Factors) {
+    let chunk = match rule {
+        Rule::AdamAtan2 => atan2_chunk,
+        Rule::AdamW => adamw_chunk,
+    };
     p.par_chunks_mut(ELEMS_PER_TASK)
         .zip(g.par_chunks(ELEMS_PER_TASK))
         .zip(m.par_chunks_mut(ELEMS_PER_TASK))
@@ -15,12 +19,30 @@ pub fn step(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, 
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]
-fn chunk(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, f: Factors) {
+fn atan2_chunk(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, f: Factors) {
+    update(p, g, m, v, scale, f, |m, rms| f.step * atan2(m, rms));
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]
+fn adamw_chunk(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, f: Factors) {
+    update(p, g, m, v, scale, f, |m, rms| f.step * m / (rms + EPS));
+}
+
+#[inline(always)]
+fn update(
+    p: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    scale: f32,
+    f: Factors,
+    change: impl Fn(f32, f32) -> f32,
+) {
     for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
         let g = scale * g;
         *m = f.beta1 * *m + (1.0 - f.beta1) * g;
         *v = f.beta2 * *v + (1.0 - f.beta2) * g * g;
-        *p = f.decay * *p - f.step * atan2(*m, v.sqrt() * f.v_scale);
+        *p = f.decay * *p - change(*m, v.sqrt() * f.v_scale);
     }
 }
 

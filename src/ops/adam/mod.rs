@@ -1,12 +1,15 @@
-//! AdamATan2: Adam with atan2 in place of the division, decoupled decay, no epsilon.
+//! Adam over flat storage, with decoupled decay and two ways to make a step of the moments.
 //!
-//!   g = guard.scale * g;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2
-//!   p = p (1 - lr wd) - lr / (1 - b1^t) * atan2(m, sqrt(v) / sqrt(1 - b2^t)),   atan2(0, 0) = 0
+//!   g = guard.scale * g;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  rms = sqrt(v) / sqrt(1 - b2^t)
+//!   p = p (1 - lr wd) - lr / (1 - b1^t) * direction,    direction:  AdamAtan2  atan2(m, rms)
+//!                                                                   AdamW      m / (rms + eps)
 //!
-//! The first correction multiplies the step; it is not inside atan2 (PyPI `adam-atan2` 0.0.3).
-//! p, g, m, v the same number of f32 elements; t counts from 1. Nothing happens if the guard is down.
+//! The first correction multiplies the step; it is not inside atan2, and atan2(0, 0) = 0. AdamAtan2
+//! has no epsilon. p, g, m, v the same number of f32 elements; t counts from 1. Nothing happens if the
+//! guard is down. References: PyPI `adam-atan2` 0.0.3; `torch.optim.AdamW` (eps 1e-8).
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{dispatch, global_norm, traffic};
@@ -14,6 +17,15 @@ use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::tensor::Tensor;
+
+/// Of AdamW.
+pub const EPS: f32 = 1e-8;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    AdamAtan2,
+    AdamW,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hyper {
@@ -48,7 +60,7 @@ impl Factors {
         bytemuck::cast(self)
     }
 
-    pub(super) fn read(factors: &Tensor) -> Result<Self> {
+    fn read(factors: &Tensor) -> Result<Self> {
         Ok(*bytemuck::from_bytes(bytemuck::cast_slice(&factors.read::<f32>()?)))
     }
 }
@@ -78,34 +90,28 @@ pub struct Moments {
     pub v: Tensor,
 }
 
-impl Moments {
-    pub(super) fn check(&self, op: &str, p: &Tensor, g: &Tensor) -> Result<()> {
-        let n = [p.elems()];
-        for (what, t) in [("p", p), ("g", g), ("m", &self.m), ("v", &self.v)] {
-            t.reshape([t.elems()])?.expect_dims(&format!("{op} {what} (n)"), &n)?;
-            t.expect_dtype(&format!("{op} {what}"), DType::F32)?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether `op` was given factors.
-pub(super) fn check_factors(op: &str, factors: &Tensor) -> Result<()> {
-    factors.expect_dims(&format!("{op} factors (5)"), &[FACTORS])?;
-    factors.expect_dtype(&format!("{op} factors (5)"), DType::F32)
-}
-
-/// One step over flat storage; `guard` is `global_norm`'s, `factors` (5) f32 are [`Factors`].
+/// One step; `guard` is `global_norm`'s, `factors` (5) f32 are [`Factors`].
 pub fn step(
+    rule: Rule,
     p: &Tensor,
     g: &Tensor,
     moments: &Moments,
     guard: &Tensor,
     factors: &Tensor,
 ) -> Result<()> {
-    moments.check("adam_atan2", p, g)?;
-    check_factors("adam_atan2", factors)?;
-    global_norm::check("adam_atan2", guard)?;
+    let n = [p.elems()];
+    for (what, t) in [
+        ("adam p (n)", p),
+        ("adam g (n)", g),
+        ("adam m (n)", &moments.m),
+        ("adam v (n)", &moments.v),
+    ] {
+        t.reshape([t.elems()])?.expect_dims(what, &n)?;
+        t.expect_dtype(what, DType::F32)?;
+    }
+    global_norm::check("adam", guard)?;
+    factors.expect_dims("adam factors (5)", &[FACTORS])?;
+    factors.expect_dtype("adam factors (5)", DType::F32)?;
     dispatch(
         p.device(),
         traffic(7 * p.bytes()),
@@ -114,17 +120,11 @@ pub fn step(
             if guard[2] == 0.0 {
                 return Ok(());
             }
+            let factors = Factors::read(factors)?;
             let (mut m, mut v) = (moments.m.write()?, moments.v.write()?);
-            cpu::step(
-                &mut p.write()?,
-                &g.read()?,
-                &mut m,
-                &mut v,
-                guard[1],
-                Factors::read(factors)?,
-            );
+            cpu::step(rule, &mut p.write()?, &g.read()?, [&mut m, &mut v], guard[1], factors);
             Ok(())
         },
-        || super::no_kernel("adam_atan2"),
+        || cuda::step(rule, p, g, moments, guard, factors),
     )
 }

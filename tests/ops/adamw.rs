@@ -1,1 +1,0 @@
-crate::adam::adam_tests!(adamw);
