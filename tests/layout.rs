@@ -177,6 +177,16 @@ fn unsafe_stands_only_where_it_may() {
     assert!(wrong.is_empty(), "unsafe code outside {UNSAFE_ALLOWED:?}: {wrong:?}");
 }
 
+/// `kernels/<op>.cu`, or several as `kernels/<op>_*.cu`.
+fn has_kernels(op: &str) -> bool {
+    fs::read_dir(root().join("kernels")).expect("kernels").any(|entry| {
+        let name = entry.expect("an entry").file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".cu"));
+        let rest = stem.and_then(|stem| stem.strip_prefix(op));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    })
+}
+
 #[test]
 fn every_op_has_all_its_places() {
     let mut missing = vec![];
@@ -194,11 +204,15 @@ fn every_op_has_all_its_places() {
             format!("src/ops/{op}/mod.rs"),
             format!("src/ops/{op}/reference.rs"),
             format!("src/ops/{op}/cpu.rs"),
+            format!("src/ops/{op}/cuda.rs"),
             format!("tests/ops/{op}.rs"),
         ] {
             if !Path::new(&root().join(&file)).exists() {
                 missing.push(format!("{op}: no file {file}"));
             }
+        }
+        if !has_kernels(op) {
+            missing.push(format!("{op}: no file kernels/{op}.cu or kernels/{op}_*.cu"));
         }
         for (file, text) in [
             ("src/ops/mod.rs", format!("pub mod {op};")),
@@ -210,7 +224,7 @@ fn every_op_has_all_its_places() {
             }
         }
         let contract = format!("src/ops/{op}/mod.rs");
-        for text in ["\nmod cpu;", "\npub mod reference;"] {
+        for text in ["\nmod cpu;", "\nmod cuda;", "\npub mod reference;"] {
             if root().join(&contract).exists() && !holds(&contract, text) {
                 missing.push(format!("{op}: {contract} lacks `{}`", text.trim()));
             }

@@ -74,11 +74,6 @@ fn dispatch(
     }
 }
 
-/// For ops that CUDA does not run.
-fn no_kernel(op: &str) -> Result<()> {
-    Err(refuse(op, "has no CUDA kernel; use --device cpu".into()))
-}
-
 /// Cost of an op bound by memory traffic.
 fn traffic(bytes: usize) -> Cost {
     Cost { bytes: bytes as f64, launches: 1.0, ..Cost::default() }
