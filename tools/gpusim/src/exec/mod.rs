@@ -1,6 +1,24 @@
 //! Runs a kernel: blocks one after another in an order drawn from the seed, warps from barrier to barrier.
 
+mod access;
+mod approx;
+mod async_copy;
+mod atomics;
+mod barrier;
+mod block;
+mod compare;
+mod convert;
+mod core;
+mod exchange;
+mod float;
+mod host;
+mod int;
+pub(crate) mod lanes;
 mod launch;
+mod matrix;
+mod round;
+mod step;
+mod warp;
 
 pub use launch::{LaunchConfig, LaunchError, check_launch, run};
 

@@ -7,9 +7,11 @@
 
 mod buffers;
 mod mapping;
+mod trace;
 
 pub use buffers::{Location, State};
 pub use mapping::Mapping;
+pub use trace::Trace;
 
 use buffers::Buffers;
 use std::io;
@@ -36,6 +38,8 @@ pub enum AccessError {
 pub struct DeviceMemory {
     data: Mapping<u8>,
     shadow: Mapping<u8>,
+    /// Who accessed what, for the executor.
+    pub(crate) trace: Trace,
     buffers: Buffers,
     capacity: u64,
     in_use: u64,
@@ -50,6 +54,7 @@ impl DeviceMemory {
         Ok(Self {
             data: Mapping::new(elems)?,
             shadow: Mapping::new(elems)?,
+            trace: Trace::new(elems)?,
             buffers: Buffers::new(BASE..BASE + range),
             capacity,
             in_use: 0,
@@ -82,6 +87,7 @@ impl DeviceMemory {
         self.mark(address, bytes, UNADDRESSABLE);
         let at = self.offset(address);
         self.data.discard(at..at + bytes as usize);
+        self.trace.discard(at..at + bytes as usize);
         Ok(bytes)
     }
 
@@ -199,6 +205,11 @@ impl DeviceMemory {
         let range = self.addressable(address, bytes)?;
         self.shadow[range].fill(INITIALISED);
         Ok(())
+    }
+
+    /// Data, shadow and trace at once, for the executor. Offsets are addresses less [`BASE`].
+    pub(crate) fn parts(&mut self) -> (&mut [u8], &mut [u8], &mut Trace) {
+        (&mut self.data, &mut self.shadow, &mut self.trace)
     }
 
     fn offset(&self, address: u64) -> usize {

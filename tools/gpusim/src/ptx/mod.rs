@@ -1,6 +1,13 @@
 //! PTX text to a program: lexer, parser, decoder. What is not modelled is refused here, by line.
 
+mod decode;
+mod lexer;
 mod module;
+mod parser;
+pub mod program;
+mod reach;
+mod syntax;
+pub mod types;
 
 pub use module::{Kernel, Module, Param, load};
 

@@ -1,5 +1,10 @@
 //! A loaded module: its kernels and the variables that need device addresses.
 
+use super::Refusal;
+use super::decode::{Globals, decode};
+use super::program::Program;
+use super::syntax::{File, Function, Initial, Variable};
+use super::types::Space;
 use crate::memory::DeviceMemory;
 use std::sync::Arc;
 
@@ -26,15 +31,95 @@ pub struct Kernel {
     /// Registers that are live at once at most: an estimate of what ptxas would need.
     pub registers: u32,
     pub local_bytes: u32,
+    pub program: Program,
 }
 
 pub struct Module {
     pub kernels: Vec<Arc<Kernel>>,
+    globals: Globals,
 }
 
 /// Parses and decodes a module, and places its variables in device memory.
-pub fn load(_text: &str, _memory: &mut DeviceMemory) -> Result<Module, super::Refusal> {
-    unimplemented!("interface first")
+pub fn load(text: &str, memory: &mut DeviceMemory) -> Result<Module, Refusal> {
+    let file = super::parser::parse(text)?;
+    let mut globals = Globals::new();
+    let loaded = place(&file, memory, &mut globals).and_then(|()| {
+        let entries = file.functions.iter().filter(|f| f.entry && f.body.is_some());
+        entries.map(|f| kernel(&file, &globals, f).map(Arc::new)).collect()
+    });
+    match loaded {
+        Ok(kernels) => Ok(Module { kernels, globals }),
+        Err(refusal) => {
+            release(&globals, memory);
+            Err(refusal)
+        }
+    }
+}
+
+fn kernel(file: &File<'_>, globals: &Globals, f: &Function<'_>) -> Result<Kernel, Refusal> {
+    let (program, static_shared_bytes) = decode(file, globals, f)?;
+    let mut params = Vec::new();
+    let mut offset = 0_u32;
+    for p in &f.params {
+        offset = offset.next_multiple_of(p.align);
+        params.push(Param { name: p.name.to_owned(), offset, bytes: p.bytes, align: p.align });
+        offset += p.bytes;
+    }
+    let threads = |shape: [u32; 3]| shape.iter().product::<u32>();
+    Ok(Kernel {
+        name: f.name.to_owned(),
+        params,
+        param_bytes: offset,
+        static_shared_bytes,
+        required_block: f.required_block,
+        max_threads: f.max_block.or(f.required_block).map_or(1024, threads),
+        registers: (program.r_slots + 2 * program.d_slots).min(255),
+        local_bytes: program.local_bytes,
+        program,
+    })
+}
+
+fn place(file: &File<'_>, memory: &mut DeviceMemory, globals: &mut Globals) -> Result<(), Refusal> {
+    let refusal = |v: &Variable<'_>, reason: &str| Refusal {
+        line: 0,
+        reason: reason.to_owned(),
+        text: v.name.to_owned(),
+    };
+    let placed =
+        || file.variables.iter().filter(|v| matches!(v.space, Space::Global | Space::Const));
+    for v in placed() {
+        let address = memory.alloc(u64::from(v.bytes), v.name);
+        let address = address.ok_or_else(|| refusal(v, "no device memory left for variable"))?;
+        globals.insert(v.name.to_owned(), (address, u64::from(v.bytes)));
+    }
+    for v in placed() {
+        let mut bytes = vec![0; v.bytes as usize];
+        let width = v.ty.bytes() as usize;
+        for (i, initial) in v.initial.iter().enumerate() {
+            let bits = match *initial {
+                Initial::Bits(bits) => bits,
+                Initial::Address(name, added) => {
+                    let known = globals.get(name);
+                    let &(address, _) =
+                        known.ok_or_else(|| refusal(v, "initialiser is not modelled"))?;
+                    address.wrapping_add(added as u64)
+                }
+            };
+            let at = bytes.get_mut(i * width..(i + 1) * width);
+            let at = at.ok_or_else(|| refusal(v, "initialiser is longer than the variable"))?;
+            at.copy_from_slice(&bits.to_le_bytes()[..width]);
+        }
+        let written = memory.host_write(globals[v.name].0, &bytes);
+        written.map_err(|e| refusal(v, &e.to_string()))?;
+    }
+    Ok(())
+}
+
+fn release(globals: &Globals, memory: &mut DeviceMemory) {
+    for &(address, _) in globals.values() {
+        // A variable is freed once; a failure would mean that its owner freed it by address.
+        let _ = memory.free(address);
+    }
 }
 
 impl Module {
@@ -43,12 +128,12 @@ impl Module {
     }
 
     /// Address and size of a `.global` or `.const` variable (`cuModuleGetGlobal`).
-    pub fn global(&self, _name: &str) -> Option<(u64, u64)> {
-        unimplemented!("interface first")
+    pub fn global(&self, name: &str) -> Option<(u64, u64)> {
+        self.globals.get(name).copied()
     }
 
     /// Gives the variables' memory back.
-    pub fn unload(self, _memory: &mut DeviceMemory) {
-        unimplemented!("interface first")
+    pub fn unload(self, memory: &mut DeviceMemory) {
+        release(&self.globals, memory);
     }
 }

@@ -1,0 +1,221 @@
+//! The last accesses of each 32-bit word, and conflicts between them.
+//!
+//! A word remembers its last writer and two readers. Two suffice: of three unordered readers in at
+//! least two threads, a later unordered write conflicts with one of any two. When threads write different
+//! bytes of a word, only the last is remembered.
+
+use super::clock::BlockClock;
+use multiversion::multiversion;
+
+const THREAD: u64 = 0x7ff;
+const ATOMIC: u64 = 1 << 11;
+const BYTES_AT: u32 = 12;
+const TIME_AT: u32 = 16;
+
+/// Moment, bytes, and thread of an access.
+#[derive(Clone, Copy)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    pub fn new(time: u64, thread: u32, bytes: u32, atomic: bool) -> Self {
+        let flag = if atomic { ATOMIC } else { 0 };
+        Self(time << TIME_AT | u64::from(bytes) << BYTES_AT | flag | u64::from(thread))
+    }
+
+    pub fn time(self) -> u64 {
+        self.0 >> TIME_AT
+    }
+
+    pub fn thread(self) -> u32 {
+        (self.0 & THREAD) as u32
+    }
+
+    fn atomic(self) -> bool {
+        self.0 & ATOMIC != 0
+    }
+
+    fn bytes(self) -> u64 {
+        self.0 >> BYTES_AT & 15
+    }
+}
+
+/// Stamps of a memory, by word.
+pub struct Words<'m> {
+    pub written: &'m mut [u64],
+    pub read: &'m mut [u64],
+    pub read_too: &'m mut [u64],
+    /// All blocks of a launch share the memory: accesses of others count.
+    pub of_launch: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    Write,
+    Read,
+}
+
+/// An earlier access that is not ordered before the present one.
+#[derive(Debug, Clone, Copy)]
+pub struct Conflict {
+    pub before: Before,
+    pub thread: u32,
+    pub time: u64,
+    /// The earlier access belongs to another block of the launch.
+    pub other_block: bool,
+}
+
+fn conflicts(old: u64, new: Stamp, start: u64, clock: &BlockClock) -> bool {
+    let old = Stamp(old);
+    let time = old.time();
+    if time < start || old.bytes() & new.bytes() == 0 || (old.atomic() && new.atomic()) {
+        return false;
+    }
+    if time < clock.block_start {
+        return true;
+    }
+    let thread = new.thread() as usize;
+    !clock.ordered(time, old.thread(), thread / 32, thread % 32)
+}
+
+fn conflict(before: Before, old: u64, clock: &BlockClock) -> Conflict {
+    let stamp = Stamp(old);
+    let other_block = stamp.time() < clock.block_start;
+    Conflict { before, thread: stamp.thread(), time: stamp.time(), other_block }
+}
+
+impl Words<'_> {
+    /// The moment before which accesses do not concern us.
+    fn start(&self, clock: &BlockClock) -> u64 {
+        if self.of_launch { clock.launch_start } else { clock.block_start }
+    }
+
+    fn bounds(&self, clock: &BlockClock) -> Bounds {
+        Bounds {
+            launch: self.start(clock) << TIME_AT,
+            block: clock.block_start << TIME_AT,
+            floor: clock.floor << TIME_AT,
+        }
+    }
+
+    /// Registers a read of one word.
+    pub fn read(&mut self, word: usize, new: Stamp, clock: &BlockClock) -> Option<Conflict> {
+        let (start, written) = (self.start(clock), self.written[word]);
+        let found =
+            conflicts(written, new, start, clock).then(|| conflict(Before::Write, written, clock));
+        let (a, b) = pick(self.read[word], self.read_too[word], new.0, self.bounds(clock));
+        (self.read[word], self.read_too[word]) = (a, b);
+        found
+    }
+
+    /// Registers a write of one word.
+    pub fn write(&mut self, word: usize, new: Stamp, clock: &BlockClock) -> Option<Conflict> {
+        let start = self.start(clock);
+        let (written, a, b) = (self.written[word], self.read[word], self.read_too[word]);
+        let same = Stamp(written).thread() == new.thread() && Stamp(written).time() == new.time();
+        // A thread that writes the halves of a word one by one wrote the whole.
+        let keep = if same { written & (15 << BYTES_AT) } else { 0 };
+        self.written[word] = new.0 | keep;
+        if conflicts(written, new, start, clock) {
+            return Some(conflict(Before::Write, written, clock));
+        }
+        let reader = [a, b].into_iter().find(|&r| conflicts(r, new, start, clock))?;
+        Some(conflict(Before::Read, reader, clock))
+    }
+
+    /// Registers a read of `count` words from `first`, `1 << shift` words for each thread from that of
+    /// `new`. False, and nothing registered, if some word needs a closer look.
+    pub fn read_run(
+        &mut self,
+        first: usize,
+        count: usize,
+        shift: u32,
+        new: Stamp,
+        clock: &BlockClock,
+    ) -> bool {
+        let run = first..first + count;
+        let bounds = self.bounds(clock);
+        if !undisturbed(&self.written[run.clone()], shift, new.0, bounds) {
+            return false;
+        }
+        note_read(&mut self.read[run.clone()], &mut self.read_too[run], shift, new.0, bounds);
+        true
+    }
+
+    /// The same for a write.
+    pub fn write_run(
+        &mut self,
+        first: usize,
+        count: usize,
+        shift: u32,
+        new: Stamp,
+        clock: &BlockClock,
+    ) -> bool {
+        let run = first..first + count;
+        let bounds = self.bounds(clock);
+        let calm = [&*self.written, &*self.read, &*self.read_too]
+            .into_iter()
+            .all(|stamps| undisturbed(&stamps[run.clone()], shift, new.0, bounds));
+        if calm {
+            for (k, w) in self.written[run].iter_mut().enumerate() {
+                *w = new.0 + (k >> shift) as u64;
+            }
+        }
+        calm
+    }
+}
+
+/// Stamps at which something starts, as they compare with stamps.
+#[derive(Clone, Copy)]
+struct Bounds {
+    launch: u64,
+    block: u64,
+    floor: u64,
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
+fn undisturbed(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
+    let mut bad = 0_u64;
+    for (k, &s) in stamps.iter().enumerate() {
+        let mine = (s ^ (new + (k as u64 >> shift))) & THREAD == 0;
+        let old = s < at.launch;
+        let here = s >= at.block;
+        let ordered = s < at.floor;
+        bad |= u64::from(!(old | (here & (ordered | mine))));
+    }
+    bad == 0
+}
+
+/// The two readers to remember after `new`. One of another block, or of another warp, is worth most.
+#[inline(always)]
+fn pick(a: u64, b: u64, new: u64, at: Bounds) -> (u64, u64) {
+    let same = |s: u64| (s ^ new) & THREAD == 0;
+    let warp = |s: u64| s & THREAD & !31;
+    let merged = if (a ^ new) >> TIME_AT == 0 { new | (a & (15 << BYTES_AT)) } else { new };
+    let foreign = a >= at.launch && a < at.block;
+    let replace = a < at.launch || a < at.floor && a >= at.block || (same(a) && a >= at.block);
+    let b_foreign = b >= at.launch && b < at.block;
+    let b_free = b < at.floor || same(b) || (warp(b) == warp(a) && warp(new) != warp(a));
+    let take_b = !foreign && !replace && !b_foreign && b_free;
+    let next_a = if foreign {
+        new
+    } else if replace {
+        if same(a) { merged } else { new }
+    } else {
+        a
+    };
+    let next_b = if foreign {
+        a
+    } else if take_b {
+        new
+    } else {
+        b
+    };
+    (next_a, next_b)
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
+fn note_read(read: &mut [u64], read_too: &mut [u64], shift: u32, new: u64, at: Bounds) {
+    for (k, (a, b)) in read.iter_mut().zip(read_too).enumerate() {
+        (*a, *b) = pick(*a, *b, new + (k as u64 >> shift), at);
+    }
+}

@@ -1,0 +1,157 @@
+//! Registers of a warp, and how a function of one lane becomes a loop over 32 that vectorises.
+
+use crate::ptx::program::{Instr, P, Program, R, Slot, index};
+
+pub const LANES: usize = 32;
+pub const ALL: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct V32(pub [u32; LANES]);
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct V64(pub [u64; LANES]);
+
+#[derive(Clone, Default)]
+pub struct Registers {
+    pub r: Vec<V32>,
+    pub d: Vec<V64>,
+    /// One bit for each lane.
+    pub p: Vec<u32>,
+}
+
+impl Registers {
+    pub fn new(program: &Program) -> Self {
+        Self {
+            r: vec![V32([0; LANES]); program.r_slots as usize],
+            d: vec![V64([0; LANES]); program.d_slots as usize],
+            p: vec![0; program.p_slots as usize],
+        }
+    }
+
+    #[inline(always)]
+    pub fn pred(&self, slot: Slot) -> u32 {
+        self.p[index(slot)]
+    }
+
+    #[inline(always)]
+    pub fn set_pred(&mut self, slot: Slot, mask: u32, value: u32) {
+        let p = &mut self.p[index(slot)];
+        *p = (*p & !mask) | (value & mask);
+    }
+
+    /// A register of any file, zero-extended.
+    #[inline(always)]
+    pub fn wide(&self, slot: Slot) -> [u64; LANES] {
+        if slot & crate::ptx::program::CLASS == R {
+            u32::read(self, slot).map(u64::from)
+        } else {
+            u64::read(self, slot)
+        }
+    }
+
+    /// Writes the low bits to a register of any file.
+    #[inline(always)]
+    pub fn set_wide(&mut self, slot: Slot, mask: u32, value: &[u64; LANES]) {
+        if slot & crate::ptx::program::CLASS == R {
+            let narrow = value.map(|v| v as u32);
+            u32::write(self, slot, mask, &narrow);
+        } else {
+            u64::write(self, slot, mask, value);
+        }
+    }
+}
+
+/// A type that an instruction works on, and how it lies in a register.
+pub trait Lane: Copy {
+    fn read(regs: &Registers, slot: Slot) -> [Self; LANES];
+    fn write(regs: &mut Registers, slot: Slot, mask: u32, value: &[Self; LANES]);
+}
+
+macro_rules! lane {
+    ($ty:ty, $file:ident, $raw:ty, $to:expr, $from:expr) => {
+        impl Lane for $ty {
+            #[inline(always)]
+            fn read(regs: &Registers, slot: Slot) -> [Self; LANES] {
+                regs.$file[index(slot)].0.map($from)
+            }
+            #[inline(always)]
+            fn write(regs: &mut Registers, slot: Slot, mask: u32, value: &[Self; LANES]) {
+                let to = &mut regs.$file[index(slot)].0;
+                if mask == ALL {
+                    for l in 0..LANES {
+                        to[l] = $to(value[l]);
+                    }
+                } else {
+                    for l in 0..LANES {
+                        to[l] = if mask >> l & 1 == 1 { $to(value[l]) } else { to[l] };
+                    }
+                }
+            }
+        }
+    };
+}
+
+lane!(u8, r, u32, |v| v as u32, |b| b as u8);
+lane!(u16, r, u32, |v| v as u32, |b| b as u16);
+lane!(i16, r, u32, |v: i16| v as u16 as u32, |b| b as i16);
+lane!(u32, r, u32, |v| v, |b| b);
+lane!(i32, r, u32, |v| v as u32, |b| b as i32);
+lane!(f32, r, u32, |v: f32| v.to_bits(), f32::from_bits);
+lane!(u64, d, u64, |v| v, |b| b);
+lane!(i64, d, u64, |v| v as u64, |b| b as i64);
+lane!(f64, d, u64, |v: f64| v.to_bits(), f64::from_bits);
+
+#[inline(always)]
+pub fn map1<A: Lane, T: Lane>(regs: &mut Registers, i: &Instr, mask: u32, f: impl Fn(A) -> T) {
+    let a = A::read(regs, i.a);
+    T::write(regs, i.d, mask, &std::array::from_fn(|l| f(a[l])));
+}
+
+#[inline(always)]
+pub fn map2<A: Lane, B: Lane, T: Lane>(
+    regs: &mut Registers,
+    i: &Instr,
+    mask: u32,
+    f: impl Fn(A, B) -> T,
+) {
+    let (a, b) = (A::read(regs, i.a), B::read(regs, i.b));
+    T::write(regs, i.d, mask, &std::array::from_fn(|l| f(a[l], b[l])));
+}
+
+#[inline(always)]
+pub fn map3<A: Lane, B: Lane, C: Lane, T: Lane>(
+    regs: &mut Registers,
+    i: &Instr,
+    mask: u32,
+    f: impl Fn(A, B, C) -> T,
+) {
+    let (a, b, c) = (A::read(regs, i.a), B::read(regs, i.b), C::read(regs, i.c));
+    T::write(regs, i.d, mask, &std::array::from_fn(|l| f(a[l], b[l], c[l])));
+}
+
+/// One bit for each lane for which `f` holds.
+#[inline(always)]
+pub fn test2<A: Lane>(regs: &Registers, i: &Instr, f: impl Fn(A, A) -> bool) -> u32 {
+    let (a, b) = (A::read(regs, i.a), A::read(regs, i.b));
+    let mut bits = 0;
+    for l in 0..LANES {
+        bits |= u32::from(f(a[l], b[l])) << l;
+    }
+    bits
+}
+
+pub fn is_predicate(slot: Slot) -> bool {
+    slot & crate::ptx::program::CLASS == P
+}
+
+/// Lanes of a mask, lowest first.
+#[inline(always)]
+pub fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = mask.trailing_zeros() as usize;
+        mask &= mask.wrapping_sub(1);
+        (lane < LANES).then_some(lane)
+    })
+}
