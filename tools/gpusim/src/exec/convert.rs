@@ -140,13 +140,7 @@ fn from_int(c: Convert, x: i128) -> u64 {
     // A 64-bit integer does not fit an f64: round it to odd.
     let near = x as f64;
     let error = x - near as i128;
-    let odd = if error == 0 || near.to_bits() & 1 == 1 {
-        near
-    } else if (error > 0) == (near > 0.0) {
-        f64::from_bits(near.to_bits() + 1)
-    } else {
-        f64::from_bits(near.to_bits() - 1)
-    };
+    let odd = round::odd_f64(near, error as f64);
     to_float(Convert { from: Ty::F64, ..c }, odd, 0)
 }
 

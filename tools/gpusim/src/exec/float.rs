@@ -91,7 +91,7 @@ fn f32_modes(op: FloatOp, mode: FloatMode, regs: &mut Registers, i: &Instr, mask
             let quotient = f64::from(a) / f64::from(b);
             let rest = (-quotient).mul_add(f64::from(b), f64::from(a));
             let error = if b.is_sign_negative() { -rest } else { rest };
-            out(directed(odd(quotient, error)))
+            out(directed(round::odd_f64(quotient, error)))
         }),
         FloatOp::Sqrt => map1(regs, i, mask, |a: f32| {
             let a = inp(a);
@@ -99,7 +99,7 @@ fn f32_modes(op: FloatOp, mode: FloatMode, regs: &mut Registers, i: &Instr, mask
                 return out(a.sqrt());
             }
             let root = f64::from(a).sqrt();
-            out(directed(odd(root, (-root).mul_add(root, f64::from(a)))))
+            out(directed(round::odd_f64(root, (-root).mul_add(root, f64::from(a)))))
         }),
         FloatOp::Min | FloatOp::Max => {
             let less = op == FloatOp::Min;
@@ -129,15 +129,6 @@ fn map2_or_rcp(
         FloatOp::Rcp => map1(regs, i, mask, |a: f32| f(1.0, a)),
         _ => map2(regs, i, mask, f),
     }
-}
-
-/// Moves an inexact f64 to its odd neighbour on the side of the error.
-fn odd(value: f64, error: f64) -> f64 {
-    if error == 0.0 || !value.is_finite() || error.is_nan() || value.to_bits() & 1 == 1 {
-        return value;
-    }
-    let away = (error > 0.0) == (value > 0.0);
-    f64::from_bits(if away { value.to_bits() + 1 } else { value.to_bits() - 1 })
 }
 
 /// The sign of an exact zero sum of opposite terms.
@@ -305,14 +296,7 @@ fn f16(op: FloatOp, mode: FloatMode, regs: &mut Registers, i: &Instr, mask: u32,
 pub fn bf16_of(x: f64) -> u16 {
     let near = x as f32;
     let error = x - f64::from(near);
-    let even = near.to_bits() & 1 == 0;
-    let odd = if error == 0.0 || !near.is_finite() || error.is_nan() || !even {
-        near
-    } else if (error > 0.0) == (near > 0.0) {
-        f32::from_bits(near.to_bits() + 1)
-    } else {
-        f32::from_bits(near.to_bits() - 1)
-    };
+    let odd = round::odd_f32(near, error);
     f32_to_bf16(odd)
 }
 

@@ -71,12 +71,32 @@ pub fn add_odd(a: f64, b: f64) -> f64 {
     let sum = a + b;
     let back = sum - a;
     let error = (a - (sum - back)) + (b - back);
-    if error == 0.0 || !sum.is_finite() || error.is_nan() || sum.to_bits() & 1 == 1 {
-        return sum;
+    odd_f64(sum, error)
+}
+
+/// A rounded value and the sign of what rounding lost, to the neighbour with an odd last bit.
+#[inline(always)]
+pub fn odd_f64(value: f64, error: f64) -> f64 {
+    let exact = error == 0.0 || error.is_nan() || !value.is_finite();
+    if exact || value.to_bits() & 1 == 1 {
+        value
+    } else if error > 0.0 {
+        value.next_up()
+    } else {
+        value.next_down()
     }
-    // The true value lies between `sum` and its odd neighbour on the side of the error.
-    let away = (error > 0.0) == (sum > 0.0);
-    f64::from_bits(if away { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
+}
+
+#[inline(always)]
+pub fn odd_f32(value: f32, error: f64) -> f32 {
+    let exact = error == 0.0 || error.is_nan() || !value.is_finite();
+    if exact || value.to_bits() & 1 == 1 {
+        value
+    } else if error > 0.0 {
+        value.next_up()
+    } else {
+        value.next_down()
+    }
 }
 
 /// One step towards the direction of rounding, given an f64 result and the sign of what is missing.
