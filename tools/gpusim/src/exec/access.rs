@@ -248,7 +248,7 @@ fn read_global(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, o
             for to in out.chunks_exact_mut(a.bytes).take(LANES) {
                 to.copy_from_slice(&value[..a.bytes]);
             }
-            sector(core, first, false);
+            sector(core, first, a.bytes, false);
             // Two readers are all that a word remembers.
             let other = 31 - a.mask.leading_zeros() as usize;
             race_global(core, warp, l, start, a, false);
@@ -263,7 +263,7 @@ fn read_global(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, o
             let first = (at[l] - BASE) as usize;
             out[l * a.bytes..(l + 1) * a.bytes]
                 .copy_from_slice(&core.memory.parts().0[first..first + a.bytes]);
-            sector(core, first, false);
+            sector(core, first, a.bytes, false);
             race_global(core, warp, l, at[l], a, false);
         }
     }
@@ -307,7 +307,7 @@ fn write_global(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, 
             let unchanged = data[first..first + a.bytes] == *value;
             data[first..first + a.bytes].copy_from_slice(value);
             shadow[first..first + a.bytes].fill(INITIALISED);
-            sector(core, first, true);
+            sector(core, first, a.bytes, true);
             // Lanes of one instruction may write one value to one place.
             if !(unchanged && lanes(done).any(|o| at[o] == at[l])) {
                 race_global(core, warp, l, at[l], a, true);
@@ -343,24 +343,32 @@ pub fn race_global(core: &mut Core<'_>, warp: &Warp, lane: usize, at: u64, a: Ac
 /// Counts the sectors of a run of one instruction.
 fn sectors(core: &mut Core<'_>, first: usize, len: usize, write: bool) {
     core.memory.trace.serial += 1;
-    for at in (first / 32 * 32..first + len).step_by(32) {
-        sector(core, at, write);
+    let end = first + len;
+    let mut at = first;
+    while at < end {
+        let bytes = (32 - at % 32).min(end - at);
+        sector(core, at, bytes, write);
+        at += bytes;
     }
 }
 
-/// Counts a sector once for an instruction, and once for a launch.
-pub fn sector(core: &mut Core<'_>, at: usize, write: bool) {
+/// Counts a sector once for an instruction, and once for a launch; notes which bytes of it are touched.
+pub fn sector(core: &mut Core<'_>, at: usize, bytes: usize, write: bool) {
     let trace = &mut core.memory.trace;
     let serial = trace.serial;
     let c = &mut core.tally.counters;
-    let (last, requested, unique) = if write {
-        (&mut trace.sector_written[at / 32], &mut c.sectors_written, &mut c.unique_sectors_written)
+    let (last, requested, unique, touched) = if write {
+        let (requested, unique) = (&mut c.sectors_written, &mut c.unique_sectors_written);
+        (&mut trace.sector_written[at / 32], requested, unique, &mut trace.writes)
     } else {
-        (&mut trace.sector_read[at / 32], &mut c.sectors_read, &mut c.unique_sectors_read)
+        let (requested, unique) = (&mut c.sectors_read, &mut c.unique_sectors_read);
+        (&mut trace.sector_read[at / 32], requested, unique, &mut trace.reads)
     };
+    let new = *last < core.first_serial;
+    touched.add(at, bytes, new);
     if *last != serial {
         *requested += 1;
-        *unique += u64::from(*last < core.first_serial);
+        *unique += u64::from(new);
         *last = serial;
     }
 }

@@ -53,7 +53,7 @@ pub fn issue(core: &mut Core<'_>, warp: &mut Warp, i: &Instr, pc: usize, mask: u
                 }
                 let first = (at - BASE) as usize;
                 value[k..k + parts].copy_from_slice(&core.memory.parts().0[first..first + parts]);
-                access::sector(core, first, false);
+                access::sector(core, first, parts, false);
                 if races {
                     let a = Access { pc, bytes: parts, mask, ordered: false };
                     access::race_global(core, warp, l, at, a, false);

@@ -52,8 +52,8 @@ pub fn run(
                     let (data, shadow, _) = core.memory.parts();
                     old[l] = update(&mut data[first..first + bytes], combine);
                     shadow[first..first + bytes].fill(INITIALISED);
-                    access::sector(core, first, false);
-                    access::sector(core, first, true);
+                    access::sector(core, first, bytes, false);
+                    access::sector(core, first, bytes, true);
                     access::race_global(core, warp, l, at, a, true);
                     hand_over(core, at);
                 }

@@ -1,11 +1,11 @@
 //! A launch: its limits, as the driver checks them, and its execution.
 
-use super::Session;
 use super::block::{self, Order};
 use super::core::Core;
 use super::step;
 use super::warp::{Place, SMS, Warp};
-use crate::memory::DeviceMemory;
+use super::{Session, Touched};
+use crate::memory::{BASE, DeviceMemory};
 use crate::ptx::Kernel;
 use crate::report::{Counters, Finding, Kind};
 use std::sync::Arc;
@@ -129,7 +129,10 @@ pub fn run(
     }
     let stopped = core.stopped.take();
     let counters = totals(&core);
+    let trace = &mut core.memory.trace;
+    let touched = Touched { reads: trace.reads.take(BASE), writes: trace.writes.take(BASE) };
     merge(session.counters.entry(kernel.name.clone()).or_default(), &counters);
+    session.touched = touched;
     stopped.map_or(Ok(()), |why| Err(LaunchError::Failed(format!("{}: {why}", kernel.name))))
 }
 

@@ -7,6 +7,7 @@
 
 mod buffers;
 mod mapping;
+mod touched;
 mod trace;
 
 pub use buffers::{Location, State};

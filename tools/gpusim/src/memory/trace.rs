@@ -1,6 +1,7 @@
 //! Per word: the last accesses of kernels. Per 32-byte sector: the last instruction that touched it.
 
 use super::Mapping;
+use super::touched::Touched;
 use crate::check::race::Words;
 use std::io;
 use std::ops::Range;
@@ -13,6 +14,9 @@ pub struct Trace {
     read_too: Mapping<u64>,
     pub sector_read: Mapping<u64>,
     pub sector_written: Mapping<u64>,
+    /// Of the launch in progress.
+    pub reads: Touched,
+    pub writes: Touched,
     /// The present moment of [`crate::check::clock`], kept from launch to launch.
     pub now: u64,
     /// Number of the last memory instruction of a warp.
@@ -27,6 +31,8 @@ impl Trace {
             read_too: Mapping::new(bytes.div_ceil(4))?,
             sector_read: Mapping::new(bytes.div_ceil(SECTOR_BYTES))?,
             sector_written: Mapping::new(bytes.div_ceil(SECTOR_BYTES))?,
+            reads: Touched::new(bytes)?,
+            writes: Touched::new(bytes)?,
             now: 1,
             serial: 0,
         })

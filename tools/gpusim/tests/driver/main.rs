@@ -7,6 +7,7 @@ mod common;
 
 mod blaslt;
 mod graphs;
+mod launches;
 mod memory;
 mod nccl;
 mod parts;
