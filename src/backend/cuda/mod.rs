@@ -159,16 +159,21 @@ impl Cuda {
         name: &str,
     ) -> u64 {
         let address = super::lock(&self.regions)[region] + offset as u64;
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = self.hooks() {
             hooks.annotate(address, bytes, name, self.compute);
         }
         address
     }
 
     pub(super) fn close_buffer(&self, address: u64, bytes: usize) {
-        if let Some(hooks) = &self.hooks {
+        if let Some(hooks) = self.hooks() {
             hooks.retire(address, bytes, self.compute);
         }
+    }
+
+    /// With the context bound: a buffer comes and goes on any thread.
+    fn hooks(&self) -> Option<&hooks::Hooks> {
+        self.hooks.as_ref().filter(|_| self.bind().is_ok())
     }
 
     /// Wait for all work.

@@ -8,8 +8,10 @@
 //!
 //! logits (B, P + S, V) f32 or bf16, whose first P positions are the puzzle prefix and take no part;
 //! labels (B, S) i32, [`IGNORE`] where not valid; rows (B, 4) f32. The reference computes stablemax
-//! in f64; here s is f32 and only the log of a token's ratio is f64, which stays within the goldens'
-//! tolerance. Backward reads d rows[b,0]; the metrics carry no gradient. Saved: logits.
+//! in f64; here s is f32, and a token's log is f64 of the ratio on a CPU, log1p of what the other
+//! classes weigh on CUDA: both stay within the goldens' tolerance. Any other label is an error; on
+//! CUDA, where nobody waits to hear of it, it makes the loss NaN and the guard refuses the step.
+//! Backward reads d rows[b,0]; the metrics carry no gradient. Saved: logits, rows.
 //! Reference: `stablemax_cross_entropy`, `softmax_cross_entropy`, `ACTLossHead` of the official HRM.
 
 mod cpu;

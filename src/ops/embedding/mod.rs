@@ -6,8 +6,9 @@
 //!             scale * 0.7071 * (e[b,t] + pos[t])                with learned positions
 //!
 //! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with P = ceil(D / C), pos (P + S, C),
-//! y (B, P + S, C) in the table's dtype; puzzle is rounded to that dtype first. Tokens outside the
-//! table are an error. Gradients of table, puzzle and pos are f32 sums in a fixed order.
+//! y (B, P + S, C) in the table's dtype; puzzle is rounded to that dtype first. Gradients of
+//! table, puzzle and pos are f32 sums in a fixed order. A token outside the table is an error; on
+//! CUDA, where nobody waits to hear of it, it makes its row NaN and the guard refuses the step.
 //! Reference: `_input_embeddings` of the official HRM.
 
 mod cpu;

@@ -2,7 +2,8 @@
 //!
 //! table (NP, D) f32, ids (B) i32, rows (B, D) f32. The table is not on the tape: only the gathered
 //! rows are, and `sign_sgd_rows` applies their gradients (sparse embedding of the official HRM).
-//! Ids outside the table are an error.
+//! An id outside the table is an error; on CUDA, where nobody waits to hear of it, it makes its row
+//! NaN and the guard refuses the step.
 
 mod cpu;
 mod cuda;
