@@ -134,37 +134,30 @@ fn with_one_step_every_slot_halts_at_once() {
 /// Select, never multiply: the old content may be anything, and what is kept is kept bit for bit.
 #[test]
 fn reset_and_admit_do_not_let_old_content_leak() {
-    for (_, device) in devices() {
-        let halted = flags(&device, &[1, 0, 1]);
-        for dtype in [DType::F32, DType::Bf16] {
-            let old: Vec<f64> =
-                (0..3 * 2 * 5).map(|i| [f64::NAN, f64::INFINITY, -0.0, 1.5][i % 4]).collect();
-            let z = tensor(&device, dtype, &[3, 2, 5], &old);
-            let before = z.read_bytes().unwrap().to_vec();
-            let init = tensor(&device, dtype, &[5], &[0.5, -1.0, 2.0, 0.0, 3.0]);
+    const HALTED: [u8; 3] = [1, 0, 1];
+    let old = |elems: usize| -> Vec<f64> {
+        (0..elems).map(|i| [f64::NAN, f64::INFINITY, -0.0, 1.5][i % 4]).collect()
+    };
+    let bytes = |t: &Tensor| t.read_bytes().unwrap().to_vec();
+    for (name, device) in devices() {
+        let halted = flags(&device, &HALTED);
+        for (dtype, c) in [(DType::F32, 5), (DType::Bf16, 5), (DType::F32, 8), (DType::Bf16, 8)] {
+            let z = tensor(&device, dtype, &[3, 2, c], &old(6 * c));
+            let init = tensor(&device, dtype, &[c], &normal(c, 1.0, 8));
+            let (before, init_bytes) = (bytes(&z), bytes(&init));
+            let mut want = before;
+            reference::reset(&HALTED, &init_bytes, 2, &mut want);
             act_halt::reset(&halted, &init, &z).unwrap();
-            let mut want = numbers(&tensor(&device, dtype, &[30], &old));
-            reference::reset(&[1, 0, 1], &numbers(&init), 2, &mut want);
-            let (got, slot) = (numbers(&z), 2 * 5);
-            assert_eq!(got[..slot], want[..slot]);
-            assert_eq!(got[2 * slot..], want[2 * slot..]);
-            assert!(got[..slot].iter().chain(&got[2 * slot..]).all(|x| x.is_finite()));
-            let bytes = slot * dtype.size_bytes();
-            assert_eq!(z.read_bytes().unwrap()[bytes..2 * bytes], before[bytes..2 * bytes]);
+            assert!(bytes(&z) == want, "reset of {dtype}, c {c} on {name}");
         }
-        let (src, old) = (tensor(&device, DType::F32, &[3, 2], &[1.0; 6]), [f64::NAN; 6]);
-        let dst = tensor(&device, DType::F32, &[3, 2], &old);
-        act_halt::admit(&halted, &src, &dst).unwrap();
-        let got = numbers(&dst);
-        assert!(
-            got[..2] == [1.0; 2] && got[4..] == [1.0; 2] && got[2..4].iter().all(|x| x.is_nan())
-        );
-
-        let (src, mut want) = ([1, 2, 3, 4, 5, 6], [-1, -2, -3, -4, -5, -6]);
-        let dst = ints(&device, &[3, 2], &want);
-        act_halt::admit(&halted, &ints(&device, &[3, 2], &src), &dst).unwrap();
-        reference::admit(&[1, 0, 1], 2, &src, &mut want);
-        assert_eq!(dst.download::<i32>().unwrap(), want);
+        for (dtype, s) in [(DType::F32, 2), (DType::I32, 3), (DType::I32, 8), (DType::U8, 5)] {
+            let src = tensor(&device, dtype, &[3, s], &[1.0].repeat(3 * s));
+            let dst = tensor(&device, dtype, &[3, s], &old(3 * s));
+            let mut want = bytes(&dst);
+            reference::admit(&HALTED, s * dtype.size_bytes(), &bytes(&src), &mut want);
+            act_halt::admit(&halted, &src, &dst).unwrap();
+            assert!(bytes(&dst) == want, "admit of {dtype}, s {s} on {name}");
+        }
     }
 }
 

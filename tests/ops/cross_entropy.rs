@@ -39,6 +39,7 @@ const CASES: &[Case] = &[
     case(Kind::Softmax, [3, 1, 17, 12], Labels::Right),
     case(Kind::Stablemax, [5, 2, 36, 6], Labels::Some),
     case(Kind::Softmax, [5, 2, 36, 6], Labels::Some),
+    case(Kind::Stablemax, [1, 0, 530, 3], Labels::Some), // a thread has two tokens
 ];
 
 impl Case {

@@ -30,7 +30,9 @@ const CASES: &[Case] = &[
     case(1, 17, 5, 11, 13, true), // three prefix tokens, the last one padded
     case(3, 16, 12, 12, 7, false), // less than one token
     case(2, 9, 8, 6, 16, true),
-    case(9, 20, 16, 11, 0, true), // more than two tasks of the table's gradient
+    case(9, 30, 16, 11, 0, true), // more than two tasks and parts of the table's gradient
+    case(2, 5, 520, 40, 520, false), // more words and columns than a block sums
+    case(2, 3, 133, 17, 0, false),
 ];
 
 impl Case {

@@ -10,7 +10,7 @@ use crate::common::devices::devices;
 fn rows_agree_with_reference() {
     for (name, device) in devices() {
         let cases: &[(usize, usize, &[i32])] =
-            &[(1, 1, &[0]), (6, 5, &[5, 0, 5]), (40, 33, &[39, 7, 7, 0, 12])];
+            &[(1, 1, &[0]), (6, 5, &[5, 0, 5]), (40, 33, &[39, 7, 7, 0, 12]), (9, 12, &[8, 0, 8])];
         for &(np, d, ids) in cases {
             let table = normal(np * d, 1.0, 1);
             let rows = tensor(&device, DType::F32, &[ids.len(), d], &vec![f64::NAN; ids.len() * d]);

@@ -14,9 +14,26 @@ fn rates(device: &Device, lr: f64, decay: f64) -> Tensor {
     tensor(device, DType::F32, &[FACTORS], &values)
 }
 
-/// Rows of the table, width, touched ids: repeated, first and last row, one alone.
-const CASES: &[(usize, usize, &[i32])] =
-    &[(1, 1, &[0]), (6, 5, &[5, 0, 5, 2, 5]), (40, 33, &[39, 7, 7, 0, 12, 39, 3])];
+/// Rows of the table, width, touched ids: repeated, first and last row, one alone; more ids than a
+/// warp has lanes, more columns than a block.
+const CASES: &[(usize, usize, &[i32])] = &[
+    (1, 1, &[0]),
+    (6, 5, &[5, 0, 5, 2, 5]),
+    (40, 33, &[39, 7, 7, 0, 12, 39, 3]),
+    (9, 36, &MANY),
+    (6, 516, &[5, 0, 5, 2]),
+    (4, 131, &[3, 0, 3]),
+];
+
+/// 70 ids over rows 1 to 7.
+const MANY: [i32; 70] = {
+    let (mut ids, mut i) = ([0; 70], 0);
+    while i < ids.len() {
+        ids[i] = 1 + (i * i % 7) as i32;
+        i += 1;
+    }
+    ids
+};
 
 #[test]
 fn touched_rows_agree_with_reference_and_others_stay() {

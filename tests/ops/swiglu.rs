@@ -12,8 +12,13 @@ struct Case {
     f: usize,
 }
 
-const CASES: &[Case] =
-    &[Case { n: 1, f: 1 }, Case { n: 17, f: 3 }, Case { n: 33, f: 13 }, Case { n: 97, f: 256 }];
+const CASES: &[Case] = &[
+    Case { n: 1, f: 1 },
+    Case { n: 17, f: 3 },
+    Case { n: 33, f: 13 },
+    Case { n: 9, f: 12 },
+    Case { n: 70, f: 64 },
+];
 
 impl Op for Case {
     fn name(&self) -> String {

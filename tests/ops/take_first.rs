@@ -13,8 +13,12 @@ struct Case {
     c: usize,
 }
 
-const CASES: &[Case] =
-    &[Case { b: 1, t: 1, c: 1 }, Case { b: 1, t: 17, c: 5 }, Case { b: 3, t: 2, c: 13 }];
+const CASES: &[Case] = &[
+    Case { b: 1, t: 1, c: 1 },
+    Case { b: 1, t: 17, c: 5 },
+    Case { b: 3, t: 2, c: 13 },
+    Case { b: 3, t: 4, c: 16 },
+];
 
 impl Op for Case {
     fn name(&self) -> String {
