@@ -1,17 +1,94 @@
 // attention backward on tensor cores, bf16, HD 16, 32, 64: contract in src/ops/attention/mod.rs.
 #include "common/attention.cuh"
 
+// The parts of rows that a warp owns, and what a pair of threads must agree on.
+struct Scales {
+    float scale, scale2; // 1 / sqrt(HD), and for base 2
+    __device__ __forceinline__ explicit Scales(float s) : scale(s), scale2(s * LOG2_E) {}
+    // What weights() wants of a query; a query past the last gets weight 0.
+    __device__ __forceinline__ float2 stats(bool valid, const float* lse, float delta) const {
+        return valid ? make_float2(*lse * LOG2_E, delta * scale)
+                     : make_float2(__uint_as_float(0x7f800000u), 0.0f);
+    }
+};
+
 // The weights of two neighbours in a fragment and their gradients, both rounded:
-// p = 2^(s scale2 - lse2), ds = p (dp - delta) scale. `stats` holds lse2 and delta * scale.
+// p = 2^(s scale2 - lse2), ds = p (dp - delta) scale. A query's stats are lse2 and delta * scale.
 __device__ __forceinline__ void weights(u32& p, u32& ds, const float* s, const float* dp,
-                                        float2 stats0, float2 stats1, float scale2, float scale) {
-    const float p0 = exp2_fast(s[0] * scale2 - stats0.x);
-    const float p1 = exp2_fast(s[1] * scale2 - stats1.x);
+                                        float2 stats0, float2 stats1, Scales c) {
+    const float p0 = exp2_fast(s[0] * c.scale2 - stats0.x);
+    const float p1 = exp2_fast(s[1] * c.scale2 - stats1.x);
     p = pack_bf16(p0, p1);
-    ds = pack_bf16(p0 * (dp[0] * scale - stats0.y), p1 * (dp[1] * scale - stats1.y));
+    ds = pack_bf16(p0 * (dp[0] * c.scale - stats0.y), p1 * (dp[1] * c.scale - stats1.y));
 }
 
-// ---- dq: a warp owns 16 queries and passes over all keys; also delta, which dk and dv need ----------
+// dq += ds k of 16 queries for all `keys` keys of a tile. k_rows, k_columns, v_rows: lane's places.
+template <int HD>
+__device__ __forceinline__ void query_pass(float (&dq)[HD / 8][4], const u32 (&q)[HD / 16][4],
+                                           const u32 (&dy)[HD / 16][4], const float2 (&stats)[2],
+                                           u32 k_rows, u32 k_columns, u32 v_rows, u32 keys,
+                                           Scales c) {
+#pragma unroll 1
+    for (u32 j = 0; j < keys; j += STEP) {
+        float s[2][4] = {}, dp[2][4] = {};
+        mma_rows<HD>(s[0], s[1], q, k_rows, j);
+        mma_rows<HD>(dp[0], dp[1], dy, v_rows, j);
+        if (j + STEP > keys) {
+#pragma unroll
+            for (int e = 0; e < 8; e++)
+                if (j + 8 * (e / 4) + threadIdx.x % 4 * 2 + e % 2 >= keys)
+                    s[e / 4][e % 4] = __uint_as_float(0xff800000u); // -infinity
+        }
+        u32 p, ds[4];
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            weights(p, ds[e], &s[e / 2][e % 2 * 2], &dp[e / 2][e % 2 * 2], stats[e % 2],
+                    stats[e % 2], c);
+        mma_columns<HD>(dq, ds, k_columns, j);
+    }
+}
+
+// dk += ds^T q, dv += p^T dy of 16 keys for all `queries` queries of a tile; scores are transposed.
+template <int HD>
+__device__ __forceinline__ void key_pass(float (&dk)[HD / 8][4], float (&dv)[HD / 8][4],
+                                         const u32 (&k)[HD / 16][4], const u32 (&v)[HD / 16][4],
+                                         const float2* stats, u32 q_rows, u32 q_columns,
+                                         u32 dy_rows, u32 dy_columns, u32 queries, Scales c) {
+#pragma unroll 1
+    for (u32 i = 0; i < queries; i += STEP) {
+        float s[2][4] = {}, dp[2][4] = {};
+        mma_rows<HD>(s[0], s[1], k, q_rows, i);
+        mma_rows<HD>(dp[0], dp[1], v, dy_rows, i);
+        u32 p[4], ds[4];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            const float4 two = *reinterpret_cast<const float4*>(
+                &stats[i + 8 * (e / 2) + threadIdx.x % 4 * 2]);
+            weights(p[e], ds[e], &s[e / 2][e % 2 * 2], &dp[e / 2][e % 2 * 2],
+                    make_float2(two.x, two.y), make_float2(two.z, two.w), c);
+        }
+        mma_columns<HD>(dv, p, dy_columns, i);
+        mma_columns<HD>(dk, ds, q_columns, i);
+    }
+}
+
+// delta = dy . y of the fragment's rows (g and g + 8), in all lanes of the row.
+template <int HD>
+__device__ __forceinline__ void row_products(float (&delta)[2], u32 (&y)[HD / 16][4],
+                                             u32 (&dy)[HD / 16][4]) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        float sum = 0.0f;
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) {
+            const u32 a = pair_at<HD>(y, n, r), b = pair_at<HD>(dy, n, r);
+            sum += low(a) * low(b) + high(a) * high(b);
+        }
+        delta[r] = quad_sum(sum);
+    }
+}
+
+// ---- T > 96, first: dq. A warp owns 16 queries and passes over all keys. Also delta, for dk and dv ----
 
 template <int HD>
 __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __restrict__ delta,
@@ -25,76 +102,54 @@ __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __res
     __shared__ alignas(128) uint4 tiles[2][2][TILE * HD / 8]; // stage; k, v
     constexpr u32 SIZE = TILE * HD * 2;
     const Head head = {t, nh, HD};
+    const Scales scales(scale);
     const u32 stride = head.stride(), lane = threadIdx.x % 32;
     const u32 first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * STEP;
     const u32 rows = first < t ? t - first : 0;
     const bf16 *k = qkv + head.part(1), *v = qkv + head.part(2);
     const u32 shared = shared_address(tiles);
-    const auto tile = [&](u32 j, u32 which) { return shared + (j / TILE % 2 * 2 + which) * SIZE; };
+    const auto tile = [&](u32 j) { return shared + j / TILE % 2 * 2 * SIZE; };
     const auto copy = [&](u32 j) {
-        copy_tiles<HD>(tile(j, 0), {k + j * stride, stride}, tile(j, 1),
-                       {v + j * stride, stride}, t - j);
+        copy_tiles<HD>(tile(j), {k + j * stride, stride}, tile(j) + SIZE, {v + j * stride, stride},
+                       min(t - j, u32(TILE)));
     };
     copy(0);
 
     u32 q[HD / 16][4], g[HD / 16][4];
+    float sums[2];
     float2 stats[2];
     const size_t y_at = head.y() + static_cast<size_t>(first) * nh * HD;
     load_fragment<HD>(q, y + y_at, nh * HD, rows);
     load_fragment<HD>(g, dy + y_at, nh * HD, rows);
+    row_products<HD>(sums, q, g);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        float sum = 0.0f;
-#pragma unroll
-        for (int n = 0; n < HD / 8; n++) {
-            const u32 a = pair_at<HD>(q, n, r), b = pair_at<HD>(g, n, r);
-            sum += low(a) * low(b) + high(a) * high(b);
-        }
-        sum = quad_sum(sum);
         const u32 row = lane / 4 + 8 * r;
-        const bool valid = row < rows;
-        if (valid && lane % 4 == 0) delta[head.lse() + first + row] = sum;
-        stats[r] = make_float2(valid ? lse[head.lse() + first + row] * LOG2_E : 0.0f, sum * scale);
+        const size_t at = head.lse() + first + row;
+        if (row < rows && lane % 4 == 0) delta[at] = sums[r];
+        stats[r] = scales.stats(row < rows, lse + at, sums[r]);
     }
     load_fragment<HD>(q, qkv + head.part(0) + first * stride, stride, rows);
     if (cos) rotate_fragment<HD>(q, cos + first * HD, sin + first * HD, rows);
 
-    const float scale2 = scale * LOG2_E;
     float dq[HD / 8][4] = {};
     for (u32 j = 0; j < t; j += TILE) {
+        const u32 keys = min(t - j, u32(TILE));
         cp_async_wait<0>();
-        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, t - j);
+        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, keys);
         __syncthreads(); // tile j is complete, and nobody reads the other stage any more
         if (j + TILE < t) copy(j + TILE);
-        if (rows == 0) continue;
-        const u32 k_rows = tile(j, 0) + lane_for_rows<HD>(), v_rows = k_rows + SIZE;
-        const u32 k_columns = tile(j, 0) + lane_for_columns<HD>();
-        const u32 keys = min(t - j, u32(TILE));
-#pragma unroll 1
-        for (u32 i = 0; i < keys; i += STEP) {
-            float s[2][4] = {}, dp[2][4] = {};
-            mma_rows<HD>(s[0], s[1], q, k_rows, i);
-            mma_rows<HD>(dp[0], dp[1], g, v_rows, i);
-            if (i + STEP > keys) {
-#pragma unroll
-                for (int e = 0; e < 8; e++)
-                    if (i + 8 * (e / 4) + lane % 4 * 2 + e % 2 >= keys)
-                        s[e / 4][e % 4] = __uint_as_float(0xff800000u); // -infinity
-            }
-            u32 p, ds[4];
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                weights(p, ds[e], &s[e / 2][e % 2 * 2], &dp[e / 2][e % 2 * 2], stats[e % 2],
-                        stats[e % 2], scale2, scale);
-            mma_columns<HD>(dq, ds, k_columns, i);
-        }
+        const u32 at = tile(j) + lane_for_rows<HD>();
+        if (rows > 0)
+            query_pass<HD>(dq, q, g, stats, at, tile(j) + lane_for_columns<HD>(), at + SIZE, keys,
+                           scales);
     }
     if (rows == 0) return;
     if (cos) unrotate_fragment<HD>(dq, cos + first * HD, sin + first * HD, rows);
     store_fragment<HD>(dqkv + head.part(0) + first * stride, stride, rows, dq, {1.0f, 1.0f}, add);
 }
 
-// ---- dk, dv: a warp owns 16 keys and passes over all queries; scores are transposed ------------------
+// ---- T > 96, second: dk and dv. A warp owns 16 keys and passes over all queries ------------------------
 
 template <int HD>
 __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16* __restrict__ qkv,
@@ -105,18 +160,19 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
                                             const float* __restrict__ sin, u32 t, u32 nh,
                                             float scale, u32 add) {
     __shared__ alignas(128) uint4 tiles[2][2][TILE * HD / 8]; // stage; q, dy
-    __shared__ float2 stats[2][TILE];            // stage; lse2, delta * scale
+    __shared__ alignas(16) float2 stats[2][TILE];             // stage
     constexpr u32 SIZE = TILE * HD * 2;
     const Head head = {t, nh, HD};
-    const u32 stride = head.stride(), lane = threadIdx.x % 32;
+    const Scales scales(scale);
+    const u32 stride = head.stride();
     const u32 first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * STEP;
     const u32 rows = first < t ? t - first : 0;
     const bf16 *q = qkv + head.part(0), *g = dy + head.y();
     const u32 shared = shared_address(tiles);
-    const auto tile = [&](u32 i, u32 which) { return shared + (i / TILE % 2 * 2 + which) * SIZE; };
+    const auto tile = [&](u32 i) { return shared + i / TILE % 2 * 2 * SIZE; };
     const auto copy = [&](u32 i) {
-        copy_tiles<HD>(tile(i, 0), {q + i * stride, stride}, tile(i, 1),
-                       {g + static_cast<size_t>(i) * nh * HD, nh * HD}, t - i);
+        copy_tiles<HD>(tile(i), {q + i * stride, stride}, tile(i) + SIZE,
+                       {g + i * nh * HD, nh * HD}, min(t - i, u32(TILE)));
     };
     copy(0);
 
@@ -125,45 +181,94 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
     load_fragment<HD>(v, qkv + head.part(2) + first * stride, stride, rows);
     if (cos) rotate_fragment<HD>(k, cos + first * HD, sin + first * HD, rows);
 
-    const float scale2 = scale * LOG2_E;
     float dk[HD / 8][4] = {}, dv[HD / 8][4] = {};
     for (u32 i = 0; i < t; i += TILE) {
+        const u32 queries = min(t - i, u32(TILE));
         float2* stat = stats[i / TILE % 2];
         for (u32 n = threadIdx.x; n < TILE; n += blockDim.x) {
-            // Past the last query p becomes 0.
             const size_t at = head.lse() + i + n;
-            stat[n] = i + n < t ? make_float2(lse[at] * LOG2_E, delta[at] * scale)
-                                : make_float2(__uint_as_float(0x7f800000u), 0.0f);
+            stat[n] = scales.stats(n < queries, lse + at, n < queries ? delta[at] : 0.0f);
         }
         cp_async_wait<0>();
-        if (cos) rotate_tile<HD>(tiles[i / TILE % 2][0], cos + i * HD, sin + i * HD, t - i);
+        if (cos) rotate_tile<HD>(tiles[i / TILE % 2][0], cos + i * HD, sin + i * HD, queries);
         __syncthreads(); // tile i is complete, and nobody reads the other stage any more
         if (i + TILE < t) copy(i + TILE);
-        if (rows == 0) continue;
-        const u32 q_rows = tile(i, 0) + lane_for_rows<HD>(), g_rows = q_rows + SIZE;
-        const u32 q_columns = tile(i, 0) + lane_for_columns<HD>(), g_columns = q_columns + SIZE;
-        const u32 queries = min(t - i, u32(TILE));
-#pragma unroll 1
-        for (u32 j = 0; j < queries; j += STEP) {
-            float s[2][4] = {}, dp[2][4] = {};
-            mma_rows<HD>(s[0], s[1], k, q_rows, j);
-            mma_rows<HD>(dp[0], dp[1], v, g_rows, j);
-            u32 p[4], ds[4];
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const float4 st =
-                    *reinterpret_cast<const float4*>(&stat[j + 8 * (e / 2) + lane % 4 * 2]);
-                weights(p[e], ds[e], &s[e / 2][e % 2 * 2], &dp[e / 2][e % 2 * 2],
-                        make_float2(st.x, st.y), make_float2(st.z, st.w), scale2, scale);
-            }
-            mma_columns<HD>(dv, p, g_columns, j);
-            mma_columns<HD>(dk, ds, q_columns, j);
-        }
+        const u32 at = tile(i) + lane_for_rows<HD>(), columns = tile(i) + lane_for_columns<HD>();
+        if (rows > 0)
+            key_pass<HD>(dk, dv, k, v, stat, at, columns, at + SIZE, columns + SIZE, queries,
+                         scales);
     }
     if (rows == 0) return;
     if (cos) unrotate_fragment<HD>(dk, cos + first * HD, sin + first * HD, rows);
     store_fragment<HD>(dqkv + head.part(1) + first * stride, stride, rows, dk, {1.0f, 1.0f}, add);
     store_fragment<HD>(dqkv + head.part(2) + first * stride, stride, rows, dv, {1.0f, 1.0f}, add);
+}
+
+// ---- T <= 96: all of it. A block has a head, a warp 16 rows: first as keys, then as queries -------------
+
+template <int HD>
+__device__ __forceinline__ void backward_short(bf16* __restrict__ dqkv,
+                                               const bf16* __restrict__ qkv,
+                                               const bf16* __restrict__ y,
+                                               const bf16* __restrict__ dy,
+                                               const float* __restrict__ lse,
+                                               const float* __restrict__ cos,
+                                               const float* __restrict__ sin, u32 t, u32 nh,
+                                               float scale, u32 add) {
+    extern __shared__ __align__(128) uint4 dynamic[]; // q, dy, k, v; stats
+    const u32 size = blockDim.x / 32 * STEP * HD * 2;
+    const Head head = {t, nh, HD};
+    const Scales scales(scale);
+    const u32 stride = head.stride(), lane = threadIdx.x % 32;
+    const u32 first = threadIdx.x / 32 * STEP, rows = t - first;
+    const u32 q_tile = shared_address(dynamic), k_tile = q_tile + 2 * size;
+    float2* stats = reinterpret_cast<float2*>(dynamic + 4 * size / 16);
+    copy_tiles<HD>(q_tile, {qkv + head.part(0), stride}, q_tile + size,
+                   {dy + head.y(), nh * HD}, t);
+    copy_tiles<HD>(k_tile, {qkv + head.part(1), stride}, k_tile + size,
+                   {qkv + head.part(2), stride}, t);
+    u32 a[HD / 16][4], b[HD / 16][4];
+    load_fragment<HD>(a, y + head.y() + first * nh * HD, nh * HD, rows);
+    cp_async_wait<0>();
+    if (cos) {
+        rotate_tile<HD>(dynamic, cos, sin, t);
+        rotate_tile<HD>(dynamic + 2 * size / 16, cos, sin, t);
+    }
+    __syncthreads();
+
+    const u32 q_rows = q_tile + lane_for_rows<HD>(), q_columns = q_tile + lane_for_columns<HD>();
+    const u32 k_rows = k_tile + lane_for_rows<HD>(), k_columns = k_tile + lane_for_columns<HD>();
+    float delta[2];
+    load_fragment<HD>(b, q_columns + size, first);
+    row_products<HD>(delta, a, b);
+    if (lane % 4 == 0) {
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            const u32 row = lane / 4 + 8 * r;
+            stats[first + row] =
+                scales.stats(row < rows, lse + head.lse() + first + row, delta[r]);
+        }
+    }
+    __syncthreads();
+
+    bf16* to = dqkv + head.part(0) + first * stride;
+    {
+        float dk[HD / 8][4] = {}, dv[HD / 8][4] = {};
+        load_fragment<HD>(a, k_columns, first);
+        load_fragment<HD>(b, k_columns + size, first);
+        key_pass<HD>(dk, dv, a, b, stats, q_rows, q_columns, q_rows + size, q_columns + size, t,
+                     scales);
+        if (cos) unrotate_fragment<HD>(dk, cos + first * HD, sin + first * HD, rows);
+        store_fragment<HD>(to + nh * HD, stride, rows, dk, {1.0f, 1.0f}, add);
+        store_fragment<HD>(to + 2 * nh * HD, stride, rows, dv, {1.0f, 1.0f}, add);
+    }
+    float dq[HD / 8][4] = {};
+    const float2 own[2] = {stats[first + lane / 4], stats[first + lane / 4 + 8]};
+    load_fragment<HD>(a, q_columns, first);
+    load_fragment<HD>(b, q_columns + size, first);
+    query_pass<HD>(dq, a, b, own, k_rows, k_columns, k_rows + size, t, scales);
+    if (cos) unrotate_fragment<HD>(dq, cos + first * HD, sin + first * HD, rows);
+    store_fragment<HD>(to, stride, rows, dq, {1.0f, 1.0f}, add);
 }
 
 #define BACKWARD(HD)                                                                                \
@@ -176,6 +281,11 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
         bf16* dqkv, const bf16* qkv, const bf16* dy, const float* lse, const float* delta,          \
         const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                  \
         backward_kv<HD>(dqkv, qkv, dy, lse, delta, cos, sin, t, nh, scale, add);                    \
+    }                                                                                               \
+    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_short_hd##HD##_bf16(         \
+        bf16* dqkv, const bf16* qkv, const bf16* y, const bf16* dy, const float* lse,               \
+        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                  \
+        backward_short<HD>(dqkv, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                     \
     }
 
 BACKWARD(16)

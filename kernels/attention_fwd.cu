@@ -65,7 +65,7 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
     const auto tile = [&](u32 j, u32 which) { return shared + (j / TILE % 2 * 2 + which) * SIZE; };
     const auto copy = [&](u32 j) {
         copy_tiles<HD>(tile(j, 0), {k + j * stride, stride}, tile(j, 1), {v + j * stride, stride},
-                       len - j);
+                       min(len - j, u32(TILE)));
     };
     copy(0);
 
@@ -76,16 +76,17 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
     float y[HD / 8][4] = {}, sum[2] = {};
     float max[2] = {__uint_as_float(0xff800000u), __uint_as_float(0xff800000u)};
     for (u32 j = 0; j < len; j += TILE) {
+        const u32 keys = min(len - j, u32(TILE));
         cp_async_wait<0>();
-        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, len - j);
+        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, keys);
         __syncthreads(); // tile j is complete, and nobody reads the other stage any more
         if (j + TILE < len) copy(j + TILE);
         if (rows == 0) continue;
         const u32 kj = tile(j, 0) + lane_for_rows<HD>(), vj = tile(j, 1) + lane_for_columns<HD>();
-        if (j + TILE <= len)
+        if (keys == TILE)
             attend<HD, false>(q, kj, vj, TILE, scale2, max, sum, y);
         else
-            attend<HD, true>(q, kj, vj, len - j, scale2, max, sum, y);
+            attend<HD, true>(q, kj, vj, keys, scale2, max, sum, y);
     }
     if (rows == 0) return;
 

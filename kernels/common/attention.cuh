@@ -67,17 +67,14 @@ template <int HD> __device__ __forceinline__ u32 chunk_offset(u32 row, u32 chunk
     return (chunk ^ (row / (8 / CHUNKS)) % CHUNKS) * 16;
 }
 
-__device__ __forceinline__ u32 rows_in_steps(u32 rows) {
-    return rows < TILE ? (rows + STEP - 1) / STEP * STEP : u32(TILE);
-}
-
-// Calls f(row, column, offset) for this thread's share of `rows` rows and the chunks of the first
-// half; the partner chunk is at offset ^ HD. Eight lanes have eight rows and one chunk.
+// Calls f(row, column, offset) for this thread's share of `rows` rows, up to a whole step, and the
+// chunks of the first half; the partner chunk is at offset ^ HD. Eight lanes have eight rows and one
+// chunk.
 template <int HD, typename F> __device__ __forceinline__ void for_pairs(u32 rows, F f) {
     constexpr u32 PAIRS = HD / 16;
     const u32 first = threadIdx.x / (8 * PAIRS) * 8 + threadIdx.x % 8;
     const u32 chunk = threadIdx.x / 8 % PAIRS, offset = chunk_offset<HD>(first, chunk);
-    for (u32 row = first; row < rows_in_steps(rows); row += blockDim.x / PAIRS)
+    for (u32 row = first; row < (rows + STEP - 1) / STEP * STEP; row += blockDim.x / PAIRS)
         f(row, chunk * 8, row * (HD * 2) + offset);
 }
 
@@ -160,6 +157,13 @@ __device__ __forceinline__ void mma_columns(float (&c)[HD / 8][4], const u32 (&a
         mma_16816(c[2 * n], a, b[0], b[1]);
         mma_16816(c[2 * n + 1], a, b[2], b[3]);
     }
+}
+
+// 16 rows of a tile from row `first` as an A operand. `at` = tile + lane_for_columns().
+template <int HD>
+__device__ __forceinline__ void load_fragment(u32 (&a)[HD / 16][4], u32 at, u32 first) {
+#pragma unroll
+    for (int k = 0; k < HD / 16; k++) ldmatrix_x4(a[k], (at ^ k * 32) + first * (HD * 2));
 }
 
 // ---- fragments ------------------------------------------------------------------------------------

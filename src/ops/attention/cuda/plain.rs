@@ -1,0 +1,98 @@
+//! Any head size, f32 and bf16, without tensor cores. A block owns a tile of rows.
+
+use super::Call;
+use crate::Result;
+use crate::backend::{Arg, Cost, Kernel, Launch, by_dtype, kernel_pair};
+use crate::ops::refuse;
+
+const THREADS: usize = 128;
+/// Shared memory that a block may have on every supported card.
+const SHARED_BYTES: usize = 99 * 1024;
+
+pub struct Pass {
+    kernels: [Kernel; 2],
+    /// In shared memory: tiles of rows, matrices of weights, numbers for each row.
+    tiles: usize,
+    weights: usize,
+    numbers: usize,
+}
+
+// Pointers in the order of the kernels' headers, then t, nh, scale, add; hd and the rows of a tile.
+pub static FWD: Pass = Pass {
+    kernels: kernel_pair!(
+        "attention_any",
+        "attention_fwd",
+        [Out, Out, In, In, In, U32, U32, F32, U32, U32]
+    ),
+    tiles: 4,
+    weights: 1,
+    numbers: 1,
+};
+pub static BWD_DQ: Pass = Pass {
+    kernels: kernel_pair!(
+        "attention_any",
+        "attention_bwd_dq",
+        [Out, Out, In, In, In, In, In, In, U32, U32, F32, U32, U32, U32]
+    ),
+    tiles: 5,
+    weights: 1,
+    numbers: 2,
+};
+pub static BWD_DKV: Pass = Pass {
+    kernels: kernel_pair!(
+        "attention_any",
+        "attention_bwd_dkv",
+        [Out, In, In, In, In, In, In, U32, U32, F32, U32, U32, U32]
+    ),
+    tiles: 6,
+    weights: 2,
+    numbers: 0,
+};
+
+impl Pass {
+    pub fn launch(&'static self, call: Call) -> Result<()> {
+        let Call { d, x, mut args, products, bytes } = call;
+        let (rows, shared_bytes) = self.tile(d.hd)?;
+        args.extend([d.hd, rows].map(Arg::from));
+        x.device().launch(&Launch {
+            kernel: by_dtype(x.dtype(), &self.kernels)?,
+            grid: [d.t.div_ceil(rows), d.nh, d.b],
+            block: [THREADS, 1, 1],
+            shared_bytes,
+            args: &args,
+            cost: Cost {
+                matmul_flops: products * 2.0 * (d.b * d.nh * d.t * d.t * d.hd) as f64,
+                bytes,
+                launches: 1.0,
+                ..Cost::default()
+            },
+        })
+    }
+
+    /// Rows of a tile, the most that fit, and the shared memory that they take.
+    fn tile(&self, hd: usize) -> Result<(usize, usize)> {
+        let bytes = |rows: usize| {
+            let weights = self.weights * rows * (rows + 8);
+            self.tiles * rows * ((hd / 4) | 1) * 16 + (weights + self.numbers * rows) * 4
+        };
+        let fitting = [32, 16, 8].into_iter().find(|&rows| bytes(rows) <= SHARED_BYTES);
+        let rows = fitting.ok_or_else(|| {
+            let need = bytes(8);
+            refuse("attention", format!("head width {hd} needs {need} bytes of shared memory"))
+        })?;
+        Ok((rows, bytes(rows)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_shrink_with_the_head_and_end_in_a_refusal() {
+        let rows = |hd| BWD_DKV.tile(hd).map(|x| x.0);
+        assert_eq!([8, 64, 128, 256].map(|hd| rows(hd).unwrap()), [32, 32, 16, 8]);
+        let error = rows(1024).unwrap_err().to_string();
+        assert!(error.contains("head width 1024") && error.contains("shared memory"), "{error}");
+    }
+}
