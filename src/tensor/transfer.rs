@@ -30,6 +30,8 @@ impl Upload {
                 .map(|_| Tensor::uninit(device, DType::I32, *to.shape(), Purpose::Workspace))
                 .collect::<Result<_>>()?,
         };
+        // The copy stream writes there: earlier work on that memory must be over.
+        device.synchronize()?;
         Ok(Self { slots: Slots::new(&to)?, to, staging })
     }
 
@@ -46,6 +48,14 @@ impl Upload {
         cuda.wait(slot)?;
         fill(bytemuck::cast_slice_mut(slot.bytes_mut()));
         cuda.send(slot, self.staging[i].address()?, to.address()?)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // Nor may others get the staging memory before the copy stream has ended; if waiting fails the
+        // device is lost, and so is what it holds.
+        let _ = self.to.device().synchronize();
     }
 }
 
