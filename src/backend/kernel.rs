@@ -18,9 +18,9 @@ pub struct Kernel {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Param {
-    /// Pointer to what is written (and maybe read).
+    /// Pointer to what is written (and maybe read). Either may be null where the kernel says so.
     Out,
-    /// Pointer to what is only read; may be null where the kernel says so.
+    /// Pointer to what is only read.
     In,
     U32,
     F32,
@@ -131,7 +131,7 @@ impl Launch<'_> {
         }
         for (i, (arg, param)) in self.args.iter().zip(*params).enumerate() {
             let fits = match (arg, param) {
-                (Arg::Memory(..), Param::In | Param::Out) | (Arg::Null, Param::In) => true,
+                (Arg::Memory(..) | Arg::Null, Param::In | Param::Out) => true,
                 (Arg::Size(n), Param::U32) => *n <= u32::MAX as usize,
                 (Arg::F32(_), Param::F32) => true,
                 _ => false,

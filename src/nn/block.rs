@@ -29,6 +29,20 @@ pub fn specs(prefix: &str, c: usize, expansion: f64) -> Vec<Spec> {
     ]
 }
 
+/// swiglu(x w^T), w (2F, C): in one kernel where there is one.
+pub fn gated_linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
+    match matmul::linear_swiglu(tape, x, w)? {
+        Some(matmul::Gated { gate_up: Some(gate_up), y }) => swiglu::record(tape, &gate_up, y),
+        Some(matmul::Gated { gate_up: None, y }) => {
+            tape.output("swiglu", y, &[], |_| unreachable!())
+        }
+        None => {
+            let gate_up = matmul::linear(tape, x, w, None)?;
+            swiglu::forward(tape, &gate_up)
+        }
+    }
+}
+
 /// One block's weights as variables of the current step.
 #[derive(Clone)]
 pub struct Block {
@@ -64,9 +78,7 @@ impl Block {
         let h = rms_norm::forward(tape, x, &a, RMS_NORM_EPS)?;
         drop(a);
         let m = tape.scope("mlp", |tape| {
-            let gate_up = matmul::linear(tape, &h, &self.gate_up, None)?;
-            let m = swiglu::forward(tape, &gate_up)?;
-            drop(gate_up);
+            let m = gated_linear(tape, &h, &self.gate_up)?;
             matmul::linear(tape, &m, &self.down, None)
         })?;
         rms_norm::forward(tape, &h, &m, RMS_NORM_EPS)

@@ -3,8 +3,10 @@
 use hrm::Result;
 use hrm::backend::{Device, DeviceKind, Launched, Products, Purpose};
 use hrm::dtype::DType;
+use hrm::nn::block::gated_linear;
 use hrm::ops::matmul::{self, Dims, reference};
 use hrm::ops::real::Real;
+use hrm::ops::swiglu;
 use hrm::ops::workloads::{ALL, ARC_TRAIN, Workload};
 use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
@@ -247,5 +249,55 @@ fn a_captured_product_replays_to_the_same_bits() {
         y.zero().unwrap();
         graph.replay().unwrap();
         assert!(numbers(&y) == want, "{name}");
+    }
+}
+
+/// y, dx and dw of a gated layer, in one kernel or in two.
+fn gated(device: &Device, [m, f, k]: [usize; 3], fused: bool) -> [Tensor; 3] {
+    let mut tape = Tape::new(device);
+    let leaf = |tape: &mut Tape, shape: [usize; 2], seed| {
+        let values = normal(shape[0] * shape[1], 0.5, seed);
+        tape.leaf(tensor(device, DType::Bf16, &shape, &values))
+    };
+    let (x, w) = (leaf(&mut tape, [m, k], 1), leaf(&mut tape, [2 * f, k], 2));
+    let y = if fused {
+        gated_linear(&mut tape, &x, &w).unwrap()
+    } else {
+        let gate_up = matmul::linear(&mut tape, &x, &w, None).unwrap();
+        swiglu::forward(&mut tape, &gate_up).unwrap()
+    };
+    let inference = gated_linear(&mut Tape::no_grad(device), &x, &w).unwrap().tensor;
+    assert!(numbers(&inference) == numbers(&y.tensor), "no gradient, the same y");
+    let dy = tensor(device, DType::Bf16, &[m, f], &normal(m * f, 1.0, 3));
+    let mut grads = tape.backward(&[(&y, dy)]).unwrap();
+    let mut take = |v: &Var| grads.take(v.id.unwrap()).unwrap().unwrap();
+    [y.tensor, take(&x), take(&w)]
+}
+
+#[test]
+fn gated_product_is_bit_equal_to_product_and_swiglu() {
+    let sizes = [8150, 120, 24];
+    let planned = Device::shape_only(DeviceKind::Cuda);
+    let uninit = |shape| Tensor::uninit(&planned, DType::Bf16, shape, Purpose::Weights).unwrap();
+    let [x, w] = [uninit([sizes[0], sizes[2]]), uninit([2 * sizes[1], sizes[2]])];
+    gated_linear(&mut Tape::new(&planned), &Var::constant(x), &Var::constant(w)).unwrap();
+    let launched = planned.take_work().launched;
+    assert_eq!(launched.iter().map(|l| l.kernel).collect::<Vec<_>>(), ["matmul_swiglu_bf16"]);
+
+    let want = gated(&Device::cpu(), sizes, false).map(|t| numbers(&t));
+    for (name, device) in devices_both_ways() {
+        let got = gated(&device, sizes, true);
+        for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+            let what = format!("gated product on {name}, output {i}");
+            // gate and up are rounded to bf16 before the gate: sums that straddle a rounding differ
+            let rtol = 2f64.powi(-7);
+            compare(&what, &numbers(got), want, want, DType::F32, rtol);
+        }
+        if name.ends_with("Own") {
+            let unfused = gated(&device, sizes, false);
+            for (i, (got, want)) in got.iter().zip(&unfused).enumerate() {
+                assert!(numbers(got) == numbers(want), "{name}: output {i}");
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::backend::{
     Arg, Cost, Kernel, Launch, Mode, Param, Purpose, by_dtype, kernel, kernel_pair,
 };
 use crate::dtype::DType;
+use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 /// out a b bias m n k k_per_part add
@@ -55,6 +56,9 @@ static BWD_DW: Product = product!(Layout::Tn, "bwd_dw");
 static BWD_DB: [Kernel; 2] = kernel_pair!("matmul", "matmul_bwd_db", [Out, In, U32, U32, U32]);
 static SUM_PARTS: Kernel = kernel!("matmul", "matmul_sum_parts_f32", [Out, In, U32, U32, U32]);
 
+/// y gate_up x w m f k
+static SWIGLU: Kernel = kernel!("matmul", "matmul_swiglu_bf16", [Out, Out, In, In, U32, U32, U32]);
+
 /// Multiprocessors that the rule counts on: an RTX 4090 has 128, an H100 132.
 const MULTIPROCESSORS: usize = 128;
 /// Blocks of a large tile that one multiprocessor holds.
@@ -83,6 +87,34 @@ pub fn backward_w(d: Dims, dy: &Tensor, x: &Tensor, dw: &Tensor, mode: Mode) -> 
     product(&BWD_DW, d, [dy, x], None, dw, mode)
 }
 
+/// Whether the gated product has a kernel, and its large tile is the better one.
+pub fn gated_suits(d: Dims, x: &Tensor, w: &Tensor) -> bool {
+    [x, w].iter().all(|t| t.dtype() == DType::Bf16)
+        && d.n.is_multiple_of(16)
+        && rows_are_aligned(Layout::Nt, d, [x, w])
+        && Cut::new(d, Layout::Nt, true).tile == 128
+}
+
+/// y (m, n / 2) and, where given, gate_up (m, n).
+pub fn gated(d: Dims, x: &Tensor, w: &Tensor, gate_up: Option<&Tensor>, y: &Tensor) -> Result<()> {
+    let Dims { m, n, k } = d;
+    let cut = Cut { tile: 128, parts: 1, k_per_part: k };
+    let written = y.bytes() + gate_up.map_or(0, Tensor::bytes);
+    y.device().launch(&Launch {
+        kernel: &SWIGLU,
+        grid: [cut.tiles(d), 1, 1],
+        block: [128, 1, 1],
+        shared_bytes: 0,
+        args: &[y.into(), gate_up.into(), x.into(), w.into(), m.into(), (n / 2).into(), k.into()],
+        cost: cost(d, cut.executed_flops(d), x.bytes() + w.bytes() + written),
+    })
+}
+
+fn cost(d: Dims, bytes: usize) -> Cost {
+    let Dims { m, n, k } = d;
+    Cost { matmul_flops: 2.0 * m as f64 * n as f64 * k as f64, bytes: bytes as f64, launches: 1.0 }
+}
+
 /// Rows are summed in up to 64 parts, and these in order.
 pub fn backward_b(dy: &Tensor, db: &Tensor, mode: Mode) -> Result<()> {
     let (m, n) = (dy.elems() / db.elems(), db.elems());
@@ -95,7 +127,7 @@ pub fn backward_b(dy: &Tensor, db: &Tensor, mode: Mode) -> Result<()> {
         block: [256, 1, 1],
         shared_bytes: 0,
         args: &[(&sums).into(), dy.into(), m.into(), n.into(), rows_per_part.into()],
-        cost: super::super::traffic(dy.bytes() + sums.bytes()),
+        cost: traffic(dy.bytes() + sums.bytes()),
     })?;
     sum_parts(&sums, parts, db, mode)
 }
@@ -109,7 +141,7 @@ fn sum_parts(parts: &Tensor, count: usize, out: &Tensor, mode: Mode) -> Result<(
         block: [256, 1, 1],
         shared_bytes: 0,
         args: &[out.into(), parts.into(), elems.into(), count.into(), mode.into()],
-        cost: super::super::traffic(read + written_bytes(out, mode)),
+        cost: traffic(read + written_bytes(out, mode)),
     })
 }
 
@@ -152,6 +184,7 @@ fn product(
     let whole = cut.parts == 1;
     let (to, to_mode) = if whole { (out, mode) } else { (&workspace, Mode::Set) };
     let written = if whole { written_bytes(out, mode) } else { 4 * cut.parts * m * n };
+    let tensor_flops = if a.dtype() == DType::Bf16 { cut.executed_flops(d) } else { 0.0 };
     let (kernel, threads) = cut.kernel(product, a.dtype(), aligned)?;
     device.launch(&Launch {
         kernel,
@@ -169,13 +202,11 @@ fn product(
             cut.k_per_part.into(),
             to_mode.into(),
         ],
-        cost: Cost {
-            matmul_flops: 2.0 * m as f64 * n as f64 * k as f64,
-            tensor_flops: if a.dtype() == DType::Bf16 { cut.executed_flops(d) } else { 0.0 },
-            bytes: (a.bytes() + b.bytes() + bias.map_or(0, Tensor::bytes) + written) as f64,
-            launches: 1.0,
-            ..Cost::default()
-        },
+        cost: cost(
+            d,
+            tensor_flops,
+            a.bytes() + b.bytes() + bias.map_or(0, Tensor::bytes) + written,
+        ),
     })?;
     if whole { Ok(()) } else { sum_parts(&workspace, cut.parts, out, mode) }
 }
