@@ -58,8 +58,7 @@ struct Plan {
 impl Blaslt {
     /// None where our own kernels shall run. The device's context must be current.
     pub fn open(products: Products) -> Result<Option<Self>> {
-        // SAFETY: tries to open the library and closes it again.
-        let present = products != Products::Own && unsafe { sys::is_culib_present() };
+        let present = products != Products::Own && super::has_blaslt();
         match products {
             Products::Cublaslt if !present => Err(Error::invalid(
                 "HRM_GEMM=cublaslt, but libcublasLt.so is missing: install it or use HRM_GEMM=own",
