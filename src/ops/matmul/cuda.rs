@@ -110,9 +110,15 @@ pub fn gated(d: Dims, x: &Tensor, w: &Tensor, gate_up: Option<&Tensor>, y: &Tens
     })
 }
 
-fn cost(d: Dims, bytes: usize) -> Cost {
+fn cost(d: Dims, tensor_flops: f64, bytes: usize) -> Cost {
     let Dims { m, n, k } = d;
-    Cost { matmul_flops: 2.0 * m as f64 * n as f64 * k as f64, bytes: bytes as f64, launches: 1.0 }
+    Cost {
+        matmul_flops: 2.0 * m as f64 * n as f64 * k as f64,
+        tensor_flops,
+        bytes: bytes as f64,
+        launches: 1.0,
+        ..Cost::default()
+    }
 }
 
 /// Rows are summed in up to 64 parts, and these in order.
