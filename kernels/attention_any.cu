@@ -1,10 +1,11 @@
-// attention for any head size that is a multiple of 4, f32 and bf16, without tensor cores: contract in
-// src/ops/attention/mod.rs. bf16 at HD 16, 32, 64 has its own kernels (attention_fwd, attention_bwd).
+// attention for any head size that is a multiple of 4, f32 and bf16, without tensor cores: contract
+// in src/ops/attention/mod.rs. bf16 at HD 16, 32, 64 has its own kernels (attention_fwd,
+// attention_bwd).
 //
-//   A block owns R rows (queries; keys for dk and dv) of one head and passes over tiles of R rows of
-//   the other side. Tiles and sums are f32 in shared memory; q and k are rotated and rounded to T as
-//   they are loaded, the weights as they are stored, so both dtypes keep the contract's rounding
-//   points. Products: 4 rows x 2 scores, or 4 rows x 4 columns of a sum, per thread.
+//   A block owns R rows (queries; keys for dk and dv) of one head and passes over tiles of R rows
+//   of the other side. Tiles and sums are f32 in shared memory; q and k are rotated and rounded to
+//   T as they are loaded, the weights as they are stored, so both dtypes keep the contract's
+//   rounding points. Products: 4 rows x 2 scores, or 4 rows x 4 columns of a sum, per thread.
 //   R is 32, 16 or 8, whatever shared memory holds; block 128. Sums run in a fixed order.
 //   A row of a tile is HD / 4 | 1 float4: eight rows meet every bank once.
 #include "common/vec.cuh"
@@ -25,7 +26,9 @@ struct Call {
     __device__ size_t y() const {
         return (static_cast<size_t>(blockIdx.z) * t * nh + blockIdx.y) * hd;
     }
-    __device__ size_t lse() const { return (static_cast<size_t>(blockIdx.z) * nh + blockIdx.y) * t; }
+    __device__ size_t lse() const {
+        return (static_cast<size_t>(blockIdx.z) * nh + blockIdx.y) * t;
+    }
 };
 
 template <typename T> __device__ float rounded(float x) { return to_f32(from_f32<T>(x)); }
@@ -297,21 +300,21 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
     store(c, dv, dqkv + c.part(2), c.stride(), first, nullptr, nullptr, nullptr, add);
 }
 
-#define KERNELS(T, NAME)                                                                            \
-    extern "C" __global__ void __launch_bounds__(128) attention_fwd_##NAME(                         \
-        T* y, float* lse, const T* qkv, const float* cos, const float* sin, u32 t, u32 nh,          \
-        float scale, u32 hd, u32 r) {                                                               \
-        forward<T>({t, nh, hd, r, scale}, y, lse, qkv, cos, sin);                                   \
-    }                                                                                               \
-    extern "C" __global__ void __launch_bounds__(128) attention_bwd_dq_##NAME(                      \
-        T* dqkv, float* delta, const T* qkv, const T* y, const T* dy, const float* lse,             \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {   \
-        backward_q<T>({t, nh, hd, r, scale}, dqkv, delta, qkv, y, dy, lse, cos, sin, add);          \
-    }                                                                                               \
-    extern "C" __global__ void __launch_bounds__(128) attention_bwd_dkv_##NAME(                     \
-        T* dqkv, const T* qkv, const T* dy, const float* lse, const float* delta, const float* cos, \
-        const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {                     \
-        backward_kv<T>({t, nh, hd, r, scale}, dqkv, qkv, dy, lse, delta, cos, sin, add);            \
+#define KERNELS(T, NAME)                                                                           \
+    extern "C" __global__ void __launch_bounds__(128) attention_fwd_##NAME(                        \
+        T* y, float* lse, const T* qkv, const float* cos, const float* sin, u32 t, u32 nh,         \
+        float scale, u32 hd, u32 r) {                                                              \
+        forward<T>({t, nh, hd, r, scale}, y, lse, qkv, cos, sin);                                  \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(128) attention_bwd_dq_##NAME(                     \
+        T* dqkv, float* delta, const T* qkv, const T* y, const T* dy, const float* lse,            \
+        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {  \
+        backward_q<T>({t, nh, hd, r, scale}, dqkv, delta, qkv, y, dy, lse, cos, sin, add);         \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(128) attention_bwd_dkv_##NAME(                    \
+        T* dqkv, const T* qkv, const T* dy, const float* lse, const float* delta,                  \
+        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {  \
+        backward_kv<T>({t, nh, hd, r, scale}, dqkv, qkv, dy, lse, delta, cos, sin, add);           \
     }
 
 KERNELS(float, f32)

@@ -1,7 +1,19 @@
 // attention backward on tensor cores, bf16, HD 16, 32, 64: contract in src/ops/attention/mod.rs.
+//
+//   dqkv, qkv (B, T, 3*NH*HD)    y, dy (B, T, NH*HD)    lse, delta (B, NH, T) f32
+//   P comes again from lse; P and dS are rounded to bf16, sums are f32. RoPE on load as in forward,
+//   its transpose at the store. `add`: dqkv is added to.
+//   T > 96: dq by query blocks (with delta = dy . y), then dk and dv by key blocks: 7 products for
+//   the formula's 5, but nothing is summed across blocks, so the order is fixed without float
+//   atomics or f32 partial sums of dq (1.9 MB a head at T = 901, written and read: more DRAM time
+//   than two products take).
+//   T <= 96: a block holds a head, and reads it once: 84 KB at T = 82 for 126 KB in two passes.
+//   Warps own 16 rows. Steps of 16 keep dq within 128 registers (2 blocks of 8 warps), dk with dv
+//   in 168 (2 of 6). Counted at HD 64 for one HMMA, 32 clocks of a sub-core on sm_89: 6.1 issue
+//   slots in dq, 5 in dk with dv; 9 clocks of shared memory for all four sub-cores, no bank
+//   conflict.
 #include "common/attention.cuh"
 
-// The parts of rows that a warp owns, and what a pair of threads must agree on.
 struct Scales {
     float scale, scale2; // 1 / sqrt(HD), and for base 2
     __device__ __forceinline__ explicit Scales(float s) : scale(s), scale2(s * LOG2_E) {}
@@ -88,7 +100,7 @@ __device__ __forceinline__ void row_products(float (&delta)[2], u32 (&y)[HD / 16
     }
 }
 
-// ---- T > 96, first: dq. A warp owns 16 queries and passes over all keys. Also delta, for dk and dv ----
+// ---- T > 96, first: dq, and delta for dk and dv. A warp owns 16 queries, passes over all keys ---
 
 template <int HD>
 __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __restrict__ delta,
@@ -149,7 +161,7 @@ __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __res
     store_fragment<HD>(dqkv + head.part(0) + first * stride, stride, rows, dq, {1.0f, 1.0f}, add);
 }
 
-// ---- T > 96, second: dk and dv. A warp owns 16 keys and passes over all queries ------------------------
+// ---- T > 96, second: dk and dv. A warp owns 16 keys and passes over all queries -----------------
 
 template <int HD>
 __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16* __restrict__ qkv,
@@ -204,7 +216,7 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
     store_fragment<HD>(dqkv + head.part(2) + first * stride, stride, rows, dv, {1.0f, 1.0f}, add);
 }
 
-// ---- T <= 96: all of it. A block has a head, a warp 16 rows: first as keys, then as queries -------------
+// ---- T <= 96: all of it. A block has a head, a warp 16 rows: first as keys, then as queries -----
 
 template <int HD>
 __device__ __forceinline__ void backward_short(bf16* __restrict__ dqkv,
@@ -271,21 +283,22 @@ __device__ __forceinline__ void backward_short(bf16* __restrict__ dqkv,
     store_fragment<HD>(to, stride, rows, dq, {1.0f, 1.0f}, add);
 }
 
-#define BACKWARD(HD)                                                                                \
-    extern "C" __global__ void __launch_bounds__(256, 2) attention_bwd_dq_hd##HD##_bf16(            \
-        bf16* dqkv, float* delta, const bf16* qkv, const bf16* y, const bf16* dy, const float* lse, \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                  \
-        backward_q<HD>(dqkv, delta, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                  \
-    }                                                                                               \
-    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_dkv_hd##HD##_bf16(           \
-        bf16* dqkv, const bf16* qkv, const bf16* dy, const float* lse, const float* delta,          \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                  \
-        backward_kv<HD>(dqkv, qkv, dy, lse, delta, cos, sin, t, nh, scale, add);                    \
-    }                                                                                               \
-    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_short_hd##HD##_bf16(         \
-        bf16* dqkv, const bf16* qkv, const bf16* y, const bf16* dy, const float* lse,               \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                  \
-        backward_short<HD>(dqkv, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                     \
+#define BACKWARD(HD)                                                                               \
+    extern "C" __global__ void __launch_bounds__(256, 2) attention_bwd_dq_hd##HD##_bf16(           \
+        bf16* dqkv, float* delta, const bf16* qkv, const bf16* y, const bf16* dy,                  \
+        const float* lse, const float* cos, const float* sin, u32 t, u32 nh, float scale,          \
+        u32 add) {                                                                                 \
+        backward_q<HD>(dqkv, delta, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                 \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_dkv_hd##HD##_bf16(          \
+        bf16* dqkv, const bf16* qkv, const bf16* dy, const float* lse, const float* delta,         \
+        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                 \
+        backward_kv<HD>(dqkv, qkv, dy, lse, delta, cos, sin, t, nh, scale, add);                   \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_short_hd##HD##_bf16(        \
+        bf16* dqkv, const bf16* qkv, const bf16* y, const bf16* dy, const float* lse,              \
+        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                 \
+        backward_short<HD>(dqkv, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                    \
     }
 
 BACKWARD(16)

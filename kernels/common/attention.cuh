@@ -1,12 +1,12 @@
 // Parts of the tensor-core attention kernels: a tile of rows in shared memory, RoPE, fragments.
 //
-// A tile is TILE rows of HD bf16. The 16-byte chunks of a row are permuted by the row's place in its
-// group of eight, so that ldmatrix (8 rows, one chunk) and the copies below meet every bank once.
+// A tile is TILE rows of HD bf16. The 16-byte chunks of a row are permuted by the row's place in
+// its group of eight, so that ldmatrix (8 rows, one chunk) and the copies below meet every bank
+// once.
 //
-// RoPE pairs column i with i + HD/2. A thread copies both chunks of a pair and later rotates what it
-// copied itself, in place: between the copy and the rotation no barrier is needed. In fragments both
-// columns of a pair are held by one thread too. cos and sin are (T, HD), halves alike; only the first
-// half is read.
+// RoPE pairs column i with i + HD/2. A warp copies whole rows and rotates them in place before the
+// barrier that hands the tile to the block. In fragments one thread has both columns of a pair. cos
+// and sin are (T, HD), halves alike; only the first half is read.
 #pragma once
 #include "common/mma.cuh"
 
@@ -59,7 +59,7 @@ __device__ __forceinline__ void rotate(u32& x1, u32& x2, float2 c, float2 s) {
     x2 = pack_bf16(b0 * c.x + a0 * s.x, b1 * c.y + a1 * s.y);
 }
 
-// ---- tiles ----------------------------------------------------------------------------------------
+// ---- tiles --------------------------------------------------------------------------------------
 
 // Bytes from the start of a tile. `row` may be any row with the same place among eight.
 template <int HD> __device__ __forceinline__ u32 chunk_offset(u32 row, u32 chunk) {
@@ -67,15 +67,15 @@ template <int HD> __device__ __forceinline__ u32 chunk_offset(u32 row, u32 chunk
     return (chunk ^ (row / (8 / CHUNKS)) % CHUNKS) * 16;
 }
 
-// Calls f(row, column, offset) for this thread's share of `rows` rows, up to a whole step, and the
-// chunks of the first half; the partner chunk is at offset ^ HD. Eight lanes have eight rows and one
-// chunk.
+// Calls f(row, chunk, offset) for this thread's share of `rows` rows, up to a whole step, and the
+// chunks of the first half; the partner chunk is at offset ^ HD. Eight lanes have eight rows and
+// one chunk.
 template <int HD, typename F> __device__ __forceinline__ void for_pairs(u32 rows, F f) {
     constexpr u32 PAIRS = HD / 16;
     const u32 first = threadIdx.x / (8 * PAIRS) * 8 + threadIdx.x % 8;
     const u32 chunk = threadIdx.x / 8 % PAIRS, offset = chunk_offset<HD>(first, chunk);
     for (u32 row = first; row < (rows + STEP - 1) / STEP * STEP; row += blockDim.x / PAIRS)
-        f(row, chunk * 8, row * (HD * 2) + offset);
+        f(row, chunk, row * (HD * 2) + offset);
 }
 
 struct Rows {
@@ -86,10 +86,10 @@ struct Rows {
 // Starts copying the first `rows` rows of a and b, and zeros up to a whole step.
 template <int HD>
 __device__ __forceinline__ void copy_tiles(u32 to_a, Rows a, u32 to_b, Rows b, u32 rows) {
-    for_pairs<HD>(rows, [&](u32 row, u32 column, u32 offset) {
+    for_pairs<HD>(rows, [&](u32 row, u32 chunk, u32 offset) {
         const bool valid = row < rows;
-        const bf16* from_a = a.at + (valid ? row * a.stride + column : 0);
-        const bf16* from_b = b.at + (valid ? row * b.stride + column : 0);
+        const bf16* from_a = a.at + (valid ? row * a.stride + chunk * 8 : 0);
+        const bf16* from_b = b.at + (valid ? row * b.stride + chunk * 8 : 0);
         cp_async_16(to_a + offset, from_a, valid);
         cp_async_16(to_a + (offset ^ HD), from_a + HD / 2, valid);
         cp_async_16(to_b + offset, from_b, valid);
@@ -98,24 +98,30 @@ __device__ __forceinline__ void copy_tiles(u32 to_a, Rows a, u32 to_b, Rows b, u
     cp_async_commit();
 }
 
-// After this thread's copies arrived. cos, sin: at the first row.
+// After the warp's copies arrived; it rotates what it copied. cos, sin: at the first row. A lane
+// takes twice four columns, so that neighbours read whole sectors of the tables.
 template <int HD>
 __device__ __forceinline__ void rotate_tile(void* tile, const float* __restrict__ cos,
                                             const float* __restrict__ sin, u32 rows) {
-    for_pairs<HD>(rows, [&](u32 row, u32 column, u32 offset) {
+    __syncwarp();
+    for_pairs<HD>(rows, [&](u32 row, u32 chunk, u32) {
         if (row >= rows) return;
-        uint4* at1 = reinterpret_cast<uint4*>(static_cast<u8*>(tile) + offset);
-        uint4* at2 = reinterpret_cast<uint4*>(static_cast<u8*>(tile) + (offset ^ HD));
-        const float4* c4 = reinterpret_cast<const float4*>(cos + row * HD + column);
-        const float4* s4 = reinterpret_cast<const float4*>(sin + row * HD + column);
-        const float4 c[2] = {c4[0], c4[1]}, s[2] = {s4[0], s4[1]};
-        uint4 x1 = *at1, x2 = *at2;
-        rotate(x1.x, x2.x, make_float2(c[0].x, c[0].y), make_float2(s[0].x, s[0].y));
-        rotate(x1.y, x2.y, make_float2(c[0].z, c[0].w), make_float2(s[0].z, s[0].w));
-        rotate(x1.z, x2.z, make_float2(c[1].x, c[1].y), make_float2(s[1].x, s[1].y));
-        rotate(x1.w, x2.w, make_float2(c[1].z, c[1].w), make_float2(s[1].z, s[1].w));
-        *at1 = x1;
-        *at2 = x2;
+#pragma unroll
+        for (u32 h = 0; h < 2; h++) {
+            // One chunk holds both fours at HD 16: rows 8..15 take the other one first, for the
+            // banks.
+            const u32 four = HD == 16 ? (h + row / 8) % 2 : chunk + h * (HD / 16);
+            const u32 at = row * (HD * 2) + chunk_offset<HD>(row, four / 2) + four % 2 * 8;
+            uint2* at1 = reinterpret_cast<uint2*>(static_cast<u8*>(tile) + at);
+            uint2* at2 = reinterpret_cast<uint2*>(static_cast<u8*>(tile) + (at ^ HD));
+            const float4 c = *reinterpret_cast<const float4*>(cos + row * HD + four * 4);
+            const float4 s = *reinterpret_cast<const float4*>(sin + row * HD + four * 4);
+            uint2 x1 = *at1, x2 = *at2;
+            rotate(x1.x, x2.x, make_float2(c.x, c.y), make_float2(s.x, s.y));
+            rotate(x1.y, x2.y, make_float2(c.z, c.w), make_float2(s.z, s.w));
+            *at1 = x1;
+            *at2 = x2;
+        }
     });
 }
 
@@ -166,7 +172,7 @@ __device__ __forceinline__ void load_fragment(u32 (&a)[HD / 16][4], u32 at, u32 
     for (int k = 0; k < HD / 16; k++) ldmatrix_x4(a[k], (at ^ k * 32) + first * (HD * 2));
 }
 
-// ---- fragments ------------------------------------------------------------------------------------
+// ---- fragments ----------------------------------------------------------------------------------
 // Rows g and g + 8 (r = 0, 1), columns 8 n + 2 q and the next; g = lane / 4, q = lane % 4.
 
 template <int HD> __device__ __forceinline__ u32& pair_at(u32 (&a)[HD / 16][4], int n, int r) {
@@ -233,8 +239,8 @@ __device__ __forceinline__ void unrotate_fragment(float (&d)[HD / 8][4],
 // Rows below `rows`, each times its factor, set or added.
 template <int HD>
 __device__ __forceinline__ void store_fragment(bf16* __restrict__ to, u32 stride, u32 rows,
-                                               const float (&x)[HD / 8][4], const float (&factor)[2],
-                                               bool add) {
+                                               const float (&x)[HD / 8][4],
+                                               const float (&factor)[2], bool add) {
     const u32 lane = threadIdx.x % 32;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
