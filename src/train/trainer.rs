@@ -280,11 +280,10 @@ impl Trainer {
         let b = self.model.config.batch_size;
         self.last_q = None;
         for (i, (carry, input)) in self.carries.iter().zip(&self.input.lanes).enumerate() {
-            let (halting, draw) = (self.model.train_halting(), &input.draw);
             let mode = if i == 0 { Mode::Set } else { Mode::Add };
             let (tape, space) = (tape(self.model.device()), &self.space);
-            let out =
-                self.model.train_segment(tape, carry, &input.batch, space, halting, draw, mode)?;
+            let (batch, draw) = (&input.batch, &input.draw);
+            let out = self.model.train_segment(tape, carry, batch, space, draw, mode)?;
             self.last_q = Some(out.q);
             let sums = self.results.losses.view(i * metric::LEN, [metric::LEN])?;
             sums.copy_from(&self.space.metrics)?;

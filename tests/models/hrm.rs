@@ -134,11 +134,9 @@ fn run_on(device: &Device, name: &str, recompute: Recompute) {
             sink.borrow_mut().insert(format!("debug/{path}/call{call}"), values);
             *call += 1;
         }));
-        let halting = model.train_halting();
         let draw = Draw { seed: 0, number: step }.words();
         let draw = Tensor::from_slice(device, &draw, [draw.len()], Purpose::Workspace).unwrap();
-        let out =
-            model.train_segment(tape, &carry, &batch, &space, halting, &draw, Mode::Set).unwrap();
+        let out = model.train_segment(tape, &carry, &batch, &space, &draw, Mode::Set).unwrap();
         let q_targets = space.q_targets.download::<f32>().unwrap();
         let q_continue: Vec<f32> = q_targets.chunks(2).map(|t| t[1]).collect();
         golden.check_f32(&format!("{at}/out/target_q_continue"), &q_continue, TOLERANCE);

@@ -110,7 +110,7 @@ fn follow(device: &Device, golden: &Golden, run: &str, max_norm: f32, not_matche
 fn follow_sparse(device: &Device, golden: &Golden) {
     let shape = golden.shape("sparse/init");
     let table =
-        Tensor::from_slice(&device, &golden.f32s("sparse/init"), shape, Purpose::Weights).unwrap();
+        Tensor::from_slice(device, &golden.f32s("sparse/init"), shape, Purpose::Weights).unwrap();
     let guard = upload(device, &[0.0, 1.0, 1.0]);
     for t in 1.. {
         let read = |what: &str| format!("sparse/step{t}/{what}");

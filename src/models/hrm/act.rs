@@ -68,7 +68,6 @@ impl Hrm {
         carry: &Carry,
         batch: &DeviceBatch,
         space: &Workspace,
-        halting: Halting,
         draw: &Tensor,
         mode: Mode,
     ) -> Result<Segment> {
@@ -81,7 +80,13 @@ impl Hrm {
         let heads = self.heads(&mut tape, &w, &state.z_h)?;
         let kind = self.config.loss_kind();
         let rows = cross_entropy::forward(&mut tape, kind, &heads.logits, &carry.current.labels)?;
-        act_halt::decide(&heads.q.tensor, halting, Some(draw), &carry.steps, &carry.halted)?;
+        act_halt::decide(
+            &heads.q.tensor,
+            self.train_halting(),
+            Some(draw),
+            &carry.steps,
+            &carry.halted,
+        )?;
 
         let next_q = match self.config.q_continue {
             true => Some(self.next_q(&mut tape, &w, &state, &e)?),
@@ -123,7 +128,7 @@ impl Hrm {
     }
 
     /// Training's way to halt.
-    pub fn train_halting(&self) -> Halting {
+    fn train_halting(&self) -> Halting {
         Halting {
             max_steps: self.config.halt_max_steps as i32,
             training: true,
