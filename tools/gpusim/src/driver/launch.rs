@@ -258,10 +258,13 @@ impl Work for HostCall {
         NodeKind::Host
     }
 
-    fn run(&self, _: &mut Gpu) -> Accesses {
+    fn run(&self, gpu: &mut Gpu) -> Accesses {
         // SAFETY: the caller keeps function and argument valid until the stream has passed this
         // point.
-        as_host_function(|| unsafe { (self.function)(self.argument as *mut c_void) });
+        let calls = as_host_function(|| unsafe { (self.function)(self.argument as *mut c_void) });
+        for call in calls {
+            gpu.report_host(&call, "was called from a host function, which the driver forbids");
+        }
         Accesses::default()
     }
 }

@@ -98,15 +98,19 @@ thread_local! {
     static IN_HOST_FUNCTION: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Calls that host functions made, to be reported once the function has returned.
+static FORBIDDEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 pub fn lock() -> MutexGuard<'static, Option<Driver>> {
     DRIVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Run `body` as the host function of a stream.
-pub fn as_host_function(body: impl FnOnce()) {
+/// Run `body` as the host function of a stream; answers the driver calls that it made.
+pub fn as_host_function(body: impl FnOnce()) -> Vec<String> {
     IN_HOST_FUNCTION.set(true);
     body();
     IN_HOST_FUNCTION.set(false);
+    std::mem::take(&mut FORBIDDEN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Run the body of one API call. A finding of that call turns success into an error in strict mode.
@@ -121,7 +125,7 @@ pub fn enter_as<E: From<CuError> + Into<Status>>(
 ) -> Status {
     let code = |error: CuError| E::from(error).into();
     if IN_HOST_FUNCTION.get() {
-        eprintln!("gpusim: {call} was called from a host function");
+        FORBIDDEN.lock().unwrap_or_else(PoisonError::into_inner).push(call.to_owned());
         return code(CuError::NOT_PERMITTED);
     }
     let mut guard = lock();

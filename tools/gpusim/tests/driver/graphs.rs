@@ -235,3 +235,47 @@ fn a_pinned_source_is_read_at_each_launch() {
         |outcome| outcome.clean(),
     );
 }
+
+#[test]
+fn the_legacy_stream_must_not_meet_a_captured_blocking_stream() {
+    simulate(
+        "graphs::the_legacy_stream_must_not_meet_a_captured_blocking_stream",
+        0..1,
+        || {
+            let (_context, _, a, _) = start();
+            let (mut stream, mut graph) = (std::ptr::null_mut(), std::ptr::null_mut());
+            // SAFETY: plain calls of the driver.
+            unsafe {
+                sys::cuStreamCreate(&mut stream, 0).result().unwrap();
+                let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+                sys::cuStreamBeginCapture_v2(stream, mode).result().unwrap();
+                let refused = sys::cuMemsetD8_v2(a, 2, BYTES);
+                assert_eq!(refused, sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT);
+                let ended = sys::cuStreamEndCapture(stream, &mut graph);
+                assert_eq!(ended, sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+                assert!(graph.is_null());
+            }
+        },
+        |outcome| outcome.clean(),
+    );
+}
+
+#[test]
+fn two_captures_cannot_merge() {
+    simulate(
+        "graphs::two_captures_cannot_merge",
+        0..1,
+        || {
+            let (context, stream, ..) = start();
+            let other = context.new_stream().unwrap();
+            let event = context.new_event(None).unwrap();
+            stream.begin_capture(GLOBAL).unwrap();
+            other.begin_capture(GLOBAL).unwrap();
+            event.record(&stream).unwrap();
+            let refused = other.wait(&event).unwrap_err();
+            assert_eq!(refused.0, sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_MERGE);
+            assert!(stream.end_capture(NO_FLAGS).is_err() && other.end_capture(NO_FLAGS).is_err());
+        },
+        |outcome| outcome.clean(),
+    );
+}

@@ -4,7 +4,9 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaStream, LaunchConfig, PushKernelArg, result, sys};
+use cudarc::driver::{
+    CudaContext, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result, sys,
+};
 use cudarc::nvrtc::Ptx;
 
 use crate::common::simulate;
@@ -431,6 +433,56 @@ fn parameters_can_be_asked_for() {
                 }
                 assert_eq!(all, [(0, 8), (8, 8), (16, 4), (20, 4)]);
             }
+        },
+        |outcome| outcome.clean(),
+    );
+}
+
+#[test]
+fn a_kernel_node_takes_new_parameters() {
+    simulate(
+        "launches::a_kernel_node_takes_new_parameters",
+        0..3,
+        || {
+            let Program { context, module, stream } = program();
+            // SAFETY: one stream is used.
+            unsafe { context.disable_event_tracking() };
+            let axpy = module.load_function("axpy").unwrap();
+            let x = stream.clone_htod(&[1.0_f32; N]).unwrap();
+            let mut y = stream.clone_htod(&[0.0_f32; N]).unwrap();
+            stream.synchronize().unwrap();
+            let (a, n) = (2.0_f32, N as u32);
+            stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL).unwrap();
+            let mut launch = stream.launch_builder(&axpy);
+            // SAFETY: the arguments are those of the kernel.
+            unsafe { launch.arg(&x).arg(&mut y).arg(&a).arg(&n).launch(config()).unwrap() };
+            let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).unwrap().unwrap();
+            // SAFETY: plain calls of the driver; the new parameters are those of the kernel.
+            unsafe {
+                let (mut node, mut count) = (std::ptr::null_mut(), 1);
+                sys::cuGraphGetNodes(graph.cu_graph(), &mut node, &mut count).result().unwrap();
+                let text = std::ffi::CString::new(AXPY).unwrap();
+                let again = result::module::load_data(text.as_ptr().cast()).unwrap();
+                let function = result::module::get_function(again, c"axpy".to_owned()).unwrap();
+                let (mut x_at, mut y_at) = (x.device_ptr(&stream).0, y.device_ptr(&stream).0);
+                let (mut a, mut n) = (5.0_f32, 1_u32);
+                let mut params = [
+                    (&raw mut x_at).cast::<c_void>(),
+                    (&raw mut y_at).cast(),
+                    (&raw mut a).cast(),
+                    (&raw mut n).cast(),
+                ];
+                let mut new: sys::CUDA_KERNEL_NODE_PARAMS = std::mem::zeroed();
+                new.func = function;
+                (new.gridDimX, new.gridDimY, new.gridDimZ) = (1, 1, 1);
+                (new.blockDimX, new.blockDimY, new.blockDimZ) = (32, 1, 1);
+                new.kernelParams = params.as_mut_ptr();
+                let exec = graph.cu_graph_exec();
+                sys::cuGraphExecKernelNodeSetParams_v2(exec, node, &new).result().unwrap();
+            }
+            graph.launch().unwrap();
+            let y = stream.clone_dtoh(&y).unwrap();
+            assert_eq!((y[0], y[1]), (5.0, 0.0));
         },
         |outcome| outcome.clean(),
     );

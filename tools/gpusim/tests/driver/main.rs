@@ -7,6 +7,7 @@ mod common;
 
 mod blaslt;
 mod graphs;
+mod hosts;
 mod launches;
 mod memory;
 mod nccl;
