@@ -11,7 +11,7 @@ pub struct Options {
     pub seed: u64,
     /// `GPUSIM_STRICT`, on unless 0: a finding fails the call that met it, and the process.
     pub strict: bool,
-    /// `GPUSIM_REPORT`: where the JSON report goes.
+    /// `GPUSIM_REPORT`: where the JSON report goes; `%p` stands for the process id.
     pub report: Option<PathBuf>,
     /// `GPUSIM_LEAKS`: report what is still allocated at process end.
     pub leaks: bool,
@@ -31,7 +31,8 @@ impl Options {
         Ok(Self {
             seed: number("GPUSIM_SEED", 0)?,
             strict: number("GPUSIM_STRICT", 1)? != 0,
-            report: text("GPUSIM_REPORT").map(PathBuf::from),
+            report: text("GPUSIM_REPORT")
+                .map(|path| path.replace("%p", &std::process::id().to_string()).into()),
             leaks: number("GPUSIM_LEAKS", 0)? != 0,
             races: number("GPUSIM_RACES", 1)? != 0,
             memory_bytes: number("GPUSIM_MEMORY", MEMORY_BYTES)?,

@@ -12,5 +12,6 @@ mod launches;
 mod memory;
 mod nccl;
 mod parts;
+mod programs;
 mod streams;
 mod wrapper;

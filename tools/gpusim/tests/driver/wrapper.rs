@@ -37,9 +37,16 @@ fn a_clean_program_reports_its_seed_and_counters() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let report = folder.path().join("report.json");
+    let report = folder.path().join("report-%p.json");
     let output = run(&["--seed", "5", "--leaks", "--report", report.to_str().unwrap()], NAME);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let [report] = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    assert_ne!(report.file_name().unwrap(), "report-%p.json");
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     assert_eq!(report["seed"], 5);
