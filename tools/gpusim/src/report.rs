@@ -50,6 +50,12 @@ pub enum Kind {
     Leak,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct SourceLine {
+    pub file: String,
+    pub line: u32,
+}
+
 /// One defect, where it is, and whom it concerns. Fields that do not apply are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -57,6 +63,8 @@ pub struct Finding {
     pub kernel: String,
     pub file: String,
     pub line: u32,
+    /// The calls through which that line's function was inlined, innermost first.
+    pub callers: Vec<SourceLine>,
     pub block: Option<[u32; 3]>,
     pub thread: Option<[u32; 3]>,
     pub address: Option<u64>,
@@ -72,6 +80,7 @@ impl Finding {
             kernel: kernel.to_owned(),
             file: String::new(),
             line: 0,
+            callers: Vec::new(),
             block: None,
             thread: None,
             address: None,
@@ -93,6 +102,9 @@ impl fmt::Display for Finding {
         if self.line > 0 {
             write!(f, " at {}:{}", self.file, self.line)?;
         }
+        for caller in &self.callers {
+            write!(f, " from {}:{}", caller.file, caller.line)?;
+        }
         if let Some([x, y, z]) = self.block {
             write!(f, " block ({x},{y},{z})")?;
         }
@@ -103,12 +115,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings, one per kind, kernel and line; repeats are only counted.
+/// Findings, one per kind, kernel and line with its callers; repeats are only counted.
 #[derive(Debug, Default)]
 pub struct Findings {
     list: Vec<Finding>,
     repeats: Vec<u64>,
-    place: HashMap<(Kind, String, String, u32), usize>,
+    place: HashMap<(Kind, String, SourceLine, Vec<SourceLine>), usize>,
     dropped: u64,
 }
 
@@ -117,7 +129,8 @@ const MOST: usize = 1000;
 
 impl Findings {
     pub fn add(&mut self, finding: Finding) {
-        let key = (finding.kind, finding.kernel.clone(), finding.file.clone(), finding.line);
+        let line = SourceLine { file: finding.file.clone(), line: finding.line };
+        let key = (finding.kind, finding.kernel.clone(), line, finding.callers.clone());
         if let Some(&i) = self.place.get(&key) {
             self.repeats[i] += 1;
         } else if self.list.len() < MOST {

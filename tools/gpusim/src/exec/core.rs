@@ -7,7 +7,7 @@ use crate::check::race::{Before, Conflict};
 use crate::memory::{DeviceMemory, INITIALISED, UNADDRESSABLE, UNINITIALISED};
 use crate::ptx::Kernel;
 use crate::ptx::program::Program;
-use crate::report::{Counters, Finding, Kind};
+use crate::report::{Counters, Finding, Kind, SourceLine};
 use std::collections::HashMap;
 
 /// Where shared and local memory lie in generic addresses.
@@ -151,11 +151,13 @@ impl<'a> Core<'a> {
         }
         let text = text(self);
         let (file, line) = self.program.source(pc);
+        let source = |(file, line): (&str, u32)| SourceLine { file: file.to_owned(), line };
         let finding = Finding {
             kind,
             kernel: self.kernel.name.clone(),
             file: file.to_owned(),
             line,
+            callers: self.program.callers(pc).into_iter().map(source).collect(),
             block: Some(self.block),
             thread: thread.map(|t| self.thread(t)),
             address,

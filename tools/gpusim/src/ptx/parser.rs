@@ -2,14 +2,16 @@
 
 use super::Refusal;
 use super::lexer::{Token, refuse, tokens};
-use super::syntax::{File, Function, Initial, Instruction, Operand, Statement, Variable};
+use super::syntax::{
+    File, Function, Initial, Instruction, Operand, Place, Statement, Variable,
+};
 use super::types::{Space, Ty};
 
 type Parsed<T> = Result<T, Refusal>;
 
 pub fn parse(text: &str) -> Parsed<File<'_>> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0 };
-    let mut file = File { places: vec![(0, 0)], ..File::default() };
+    let mut file = File { places: vec![Place::default()], ..File::default() };
     parser.module(&mut file)?;
     Ok(file)
 }
@@ -337,11 +339,10 @@ impl<'a> Parser<'a> {
                     self.next();
                     match word {
                         ".loc" => {
-                            let (number, source_line) = (self.int()?, self.int()? as u32);
-                            self.int()?;
-                            self.inlined_at()?;
+                            let mut here = self.place()?;
+                            here.caller = self.inlined_at(&mut file.places)?;
                             place = file.places.len() as u32;
-                            file.places.push((number, source_line));
+                            file.places.push(here);
                         }
                         ".reg" => self.registers(&mut out)?,
                         ".pragma" => {
@@ -382,7 +383,14 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn inlined_at(&mut self) -> Parsed<()> {
+    fn place(&mut self) -> Parsed<Place> {
+        let (file, line) = (self.int()?, self.int()? as u32);
+        Ok(Place { file, line, column: self.int()?, caller: 0 })
+    }
+
+    /// The rest of a `.loc`. The place of a call is that of an earlier `.loc`; the last such is taken.
+    fn inlined_at(&mut self, places: &mut Vec<Place>) -> Parsed<u32> {
+        let mut caller = 0;
         while self.eat(b',') {
             match self.word()? {
                 "function_name" => {
@@ -390,14 +398,17 @@ impl<'a> Parser<'a> {
                     self.added()?;
                 }
                 "inlined_at" => {
-                    for _ in 0..3 {
-                        self.int()?;
+                    let at = self.place()?;
+                    let known = places.iter().rposition(|p| p.is_at(&at));
+                    caller = known.unwrap_or(places.len()) as u32;
+                    if known.is_none() {
+                        places.push(at);
                     }
                 }
                 other => return refuse(self.line(), "part of .loc is not known", other),
             }
         }
-        Ok(())
+        Ok(caller)
     }
 
     fn registers(&mut self, out: &mut Vec<Statement<'a>>) -> Parsed<()> {

@@ -313,14 +313,24 @@ pub struct SharedVariable {
     pub dynamic: bool,
 }
 
+/// Deeper chains of inlined calls are cut.
+const MOST_CALLERS: usize = 16;
+
+/// Source file (index into `files`) and line; `caller` is where it was inlined, 0 for nowhere.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SourcePlace {
+    pub file: u32,
+    pub line: u32,
+    pub caller: u32,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Program {
     pub code: Vec<Instr>,
     pub lists: Vec<Box<[Slot]>>,
     /// Place of each instruction: index into `places`.
     pub place: Vec<u32>,
-    /// Source file and line.
-    pub places: Vec<(u32, u32)>,
+    pub places: Vec<SourcePlace>,
     pub files: Vec<String>,
     pub r_slots: u32,
     pub d_slots: u32,
@@ -340,7 +350,22 @@ impl Program {
 
     /// File and line of an instruction, empty when the text has no `.loc`.
     pub fn source(&self, pc: usize) -> (&str, u32) {
-        let (file, line) = self.place.get(pc).map_or((0, 0), |&p| self.places[p as usize]);
-        (self.files.get(file as usize).map_or("", String::as_str), line)
+        self.place.get(pc).map_or(("", 0), |&p| self.line_of(self.places[p as usize]))
+    }
+
+    /// The calls through which an instruction's function was inlined, innermost first.
+    pub fn callers(&self, pc: usize) -> Vec<(&str, u32)> {
+        let mut callers = Vec::new();
+        let mut at = self.place.get(pc).map_or(0, |&p| self.places[p as usize].caller);
+        while at != 0 && callers.len() < MOST_CALLERS {
+            let place = self.places[at as usize];
+            callers.push(self.line_of(place));
+            at = place.caller;
+        }
+        callers
+    }
+
+    fn line_of(&self, place: SourcePlace) -> (&str, u32) {
+        (self.files.get(place.file as usize).map_or("", String::as_str), place.line)
     }
 }

@@ -81,6 +81,23 @@ pub struct File<'a> {
     pub functions: Vec<Function<'a>>,
     /// Names of `.file`, by number.
     pub files: Vec<(u64, String)>,
-    /// `(file number, line)` of each `.loc`; entry 0 is "unknown".
-    pub places: Vec<(u64, u32)>,
+    /// Each `.loc`; entry 0 is "unknown".
+    pub places: Vec<Place>,
+}
+
+/// A place in a source text.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Place {
+    /// Number of its `.file`.
+    pub file: u64,
+    pub line: u32,
+    pub column: u64,
+    /// Where the function that it stands in was inlined: index of a place, 0 for nowhere.
+    pub caller: u32,
+}
+
+impl Place {
+    pub fn is_at(&self, other: &Place) -> bool {
+        (self.file, self.line, self.column) == (other.file, other.line, other.column)
+    }
 }

@@ -12,8 +12,10 @@ mod symbols;
 mod tensor;
 
 use super::Refusal;
-use super::program::{Constant, D, Guard, Instr, NO_SLOT, Op, P, Program, R, SharedVariable, Slot};
-use super::syntax::{File, Function, Instruction, Operand, Statement, Variable};
+use super::program::{
+    Constant, D, Guard, Instr, NO_SLOT, Op, P, Program, R, SharedVariable, Slot, SourcePlace,
+};
+use super::syntax::{File, Function, Instruction, Operand, Place, Statement, Variable};
 use super::types::{Space, Ty};
 use modifiers::Modifiers;
 use std::collections::HashMap;
@@ -107,7 +109,10 @@ impl<'f, 'a> Decoder<'f, 'a> {
             number.insert(*n, self.program.files.len() as u32);
             self.program.files.push(name.clone());
         }
-        let place = |(n, line): &(u64, u32)| (number.get(n).copied().unwrap_or(0), *line);
+        let place = |p: &Place| {
+            let file = number.get(&p.file).copied().unwrap_or(0);
+            SourcePlace { file, line: p.line, caller: p.caller }
+        };
         self.program.places = self.file.places.iter().map(place).collect();
     }
 
