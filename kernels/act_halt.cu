@@ -1,4 +1,4 @@
-// act_halt: contract and formula in src/ops/act_halt/mod.rs. Its letters; `metric` numbers as there.
+// act_halt: contract and formula in src/ops/act_halt/mod.rs. Letters and `metric` numbers as there.
 //
 //   halted (B) u8    steps (B) i32    q, next_q (B, 2)    rows (B, 4), q_rows, targets (B, 2) f32
 //   draw (4): seed low, high, number of this decision low, high; in device memory, since a captured
@@ -13,7 +13,8 @@ static const int METRICS = 8;
 static const u32 HALTING = 2; // Purpose::Halting of src/rng.rs
 static const float NO_TARGET = -1.0f;
 
-template <int N, typename F> __device__ __forceinline__ void each_piece_of_slot(u32 n, bool wide, F f) {
+template <int N, typename F>
+__device__ __forceinline__ void each_piece_of_slot(u32 n, bool wide, F f) {
     const u32 first = blockIdx.y * blockDim.x + threadIdx.x;
     each_piece_of<N>(first, gridDim.y * blockDim.x, n, wide, f);
 }

@@ -13,7 +13,8 @@ struct AdamAtan2 {
         const bool upper = t > 0.41421357f;
         t = upper ? (t - 1.0f) / (t + 1.0f) : t;
         const float z = t * t;
-        const float poly = ((8.0537446e-2f * z - 1.3877686e-1f) * z + 1.997771e-1f) * z - 3.333295e-1f;
+        const float poly =
+            ((8.0537446e-2f * z - 1.3877686e-1f) * z + 1.997771e-1f) * z - 3.333295e-1f;
         float angle = poly * z * t + t + (upper ? 0.785398163f : 0.0f);
         angle = a > rms ? 1.570796327f - angle : angle;
         return step * copysignf(angle, m);
@@ -27,8 +28,8 @@ struct AdamW {
 };
 
 template <typename Rule>
-__device__ __forceinline__ void step(float* p, float* m, float* v, const float* g, const float* guard,
-                                     const float* factors, u32 n) {
+__device__ __forceinline__ void step(float* p, float* m, float* v, const float* g,
+                                     const float* guard, const float* factors, u32 n) {
     if (guard[2] == 0.0f) return;
     const float scale = guard[1], decay = factors[0], b1 = factors[1], b2 = factors[2];
     const float rate = factors[3], v_scale = factors[4];

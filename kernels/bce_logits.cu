@@ -11,8 +11,8 @@ __device__ __forceinline__ void forward(float* rows, const T* q, const float* ta
 }
 
 template <typename T>
-__device__ __forceinline__ void backward(T* dq, const T* q, const float* targets, const float* drows,
-                                         u32 n, u32 add) {
+__device__ __forceinline__ void backward(T* dq, const T* q, const float* targets,
+                                         const float* drows, u32 n, u32 add) {
     each_piece<1>(n, false, [&](auto, u32 i) {
         const float t = targets[i], sigmoid = 1.0f / (1.0f + expf(-to_f32(q[i])));
         const float g = t < 0.0f ? 0.0f : (sigmoid - t) * drows[i];

@@ -1,12 +1,13 @@
 // bias_relu: contract and formula in src/ops/bias_relu/mod.rs.
 //
 //   x, y, dy (N, C)    bias (C)    dbias (C) f32    n = N * C in forward
-//   Backward turns dy into dx where it lies and sums its columns on the way, ROWS_PER_PART rows to a
-//   part, a thread for COLUMNS columns; `sum` adds the parts. Fixed order: runs agree bit for bit.
+//   Backward turns dy into dx where it lies and sums its columns on the way, ROWS_PER_PART rows to
+//   a part, a thread for COLUMNS columns; `sum` adds the parts. Fixed order: runs agree bit by bit.
 #include "common/column_sum.cuh"
 #include "common/elementwise.cuh"
 
-template <typename T> __device__ __forceinline__ void forward(T* y, const T* x, const T* bias, u32 n, u32 c) {
+template <typename T>
+__device__ __forceinline__ void forward(T* y, const T* x, const T* bias, u32 n, u32 c) {
     constexpr int N = 16 / sizeof(T);
     each_piece<N>(n, c % N == 0 && aligned(y, x, bias), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;

@@ -29,7 +29,8 @@ template <typename T> __device__ __forceinline__ u32 argmax(const T* x, u32 v) {
     return best;
 }
 
-// -log p[label]. Softmax leaves out the largest class, whose score is exactly 1; stablemax the label.
+// -log p[label]. Left out of the sum: the largest class for softmax, whose score is exactly 1; the
+// label for stablemax.
 template <typename T>
 __device__ __forceinline__ float loss_of(u32 kind, const T* x, u32 v, u32 best, u32 label) {
     if (label >= v) return __int_as_float(0x7fffffff);
@@ -43,8 +44,8 @@ __device__ __forceinline__ float loss_of(u32 kind, const T* x, u32 v, u32 best, 
 }
 
 template <typename T>
-__device__ __forceinline__ void forward(float* rows, const T* logits, const int* labels, u32 p, u32 s,
-                                        u32 v, u32 kind) {
+__device__ __forceinline__ void forward(float* rows, const T* logits, const int* labels, u32 p,
+                                        u32 s, u32 v, u32 kind) {
     __shared__ float partial[TOKEN_THREADS / WARP];
     const u32 b = blockIdx.x;
     labels += static_cast<u64>(b) * s;
@@ -71,9 +72,9 @@ __device__ __forceinline__ void forward(float* rows, const T* logits, const int*
 
 // n = B (P + S) positions.
 template <typename T>
-__device__ __forceinline__ void backward(T* dx, const T* logits, const int* labels, const float* rows,
-                                         const float* drows, u32 n, u32 p, u32 s, u32 v, u32 kind,
-                                         u32 add) {
+__device__ __forceinline__ void backward(T* dx, const T* logits, const int* labels,
+                                         const float* rows, const float* drows, u32 n, u32 p, u32 s,
+                                         u32 v, u32 kind, u32 add) {
     const u32 position = blockIdx.x * blockDim.x + threadIdx.x;
     if (position >= n) return;
     const u32 b = position / (p + s), t = position % (p + s);

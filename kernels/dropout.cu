@@ -1,8 +1,8 @@
 // dropout: contract and formula in src/ops/dropout/mod.rs.
 //
-//   y[i] = kept ? x[i] * scale : 0, n elements; backward is the same kernel from dy to dx, and y may be x.
-//   draw (4): seed low, high, number of this draw low, high; in device memory, since a captured step
-//   is replayed with other numbers. `stream` tells the dropouts of a network apart.
+//   y[i] = kept ? x[i] * scale : 0, n elements; backward is the same from dy to dx. y may be x.
+//   draw (4): seed low, high, number of this draw low, high; in device memory, since a captured
+//   step is replayed with other numbers. `stream` tells the dropouts of a network apart.
 //   Element i takes word i % 4 of block i / 4: the mask does not depend on the width of access.
 #include "common/elementwise.cuh"
 #include "common/philox.cuh"
@@ -12,8 +12,8 @@ __device__ __forceinline__ u32 word_of(uint4 w, u32 j) {
 }
 
 template <typename T>
-__device__ __forceinline__ void apply(T* y, const T* x, const u32* draw, u32 n, u32 stream, float prob,
-                                      float scale) {
+__device__ __forceinline__ void apply(T* y, const T* x, const u32* draw, u32 n, u32 stream,
+                                      float prob, float scale) {
     const u64 seed = draw[0] | static_cast<u64>(draw[1]) << 32;
     const u32 low = draw[2], high = draw[3];
     each_piece<16 / sizeof(T)>(n, aligned(y, x), [&](auto width, u32 i) {
@@ -32,11 +32,13 @@ __device__ __forceinline__ void apply(T* y, const T* x, const u32* draw, u32 n, 
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    dropout_fwd_f32(float* y, const float* x, const u32* draw, u32 n, u32 stream, float prob, float scale) {
+    dropout_fwd_f32(float* y, const float* x, const u32* draw, u32 n, u32 stream, float prob,
+                    float scale) {
     apply(y, x, draw, n, stream, prob, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    dropout_fwd_bf16(bf16* y, const bf16* x, const u32* draw, u32 n, u32 stream, float prob, float scale) {
+    dropout_fwd_bf16(bf16* y, const bf16* x, const u32* draw, u32 n, u32 stream, float prob,
+                     float scale) {
     apply(y, x, draw, n, stream, prob, scale);
 }

@@ -1,6 +1,7 @@
 // embedding: contract and formula in src/ops/embedding/mod.rs. Its letters:
 //
-//   tokens (B, S) i32    table (V, C)    puzzle (B, D) f32    pos (P + S, C) or null    y (B, P + S, C)
+//   tokens (B, S) i32    table (V, C)    puzzle (B, D) f32    pos (P + S, C) or null
+//   y, dy (B, P + S, C)
 //   A token outside the table makes its row NaN: the loss is then not finite and the step refused.
 //
 //   Gradients are f32. That of the small table: `table_part` sums ROWS_PER_PART token rows for each
@@ -14,9 +15,9 @@ static const int WORDS = 16;  // of the vocabulary, per block
 static const int AT_ONCE = 8; // rows that a thread has under way
 
 template <typename T>
-__device__ __forceinline__ void forward(T* y, const int* tokens, const T* table, const float* puzzle,
-                                        const T* pos, u32 n, u32 s, u32 p, u32 c, u32 v, u32 d,
-                                        float scale) {
+__device__ __forceinline__ void forward(T* y, const int* tokens, const T* table,
+                                        const float* puzzle, const T* pos, u32 n, u32 s, u32 p,
+                                        u32 c, u32 v, u32 d, float scale) {
     constexpr int N = 16 / sizeof(T);
     each_piece<N>(n, c % N == 0 && aligned(y, table, pos), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
@@ -48,8 +49,8 @@ __device__ __forceinline__ void forward(T* y, const int* tokens, const T* table,
 // thread's sums are its own.
 template <typename T, int W>
 __device__ __forceinline__ void part_of(Vec<float, W> (*sums)[PART_THREADS], float* parts,
-                                        const int* tokens, const T* dy, u32 rows, u32 s, u32 p, u32 c,
-                                        u32 v) {
+                                        const int* tokens, const T* dy, u32 rows, u32 s, u32 p,
+                                        u32 c, u32 v) {
     const u32 first_word = blockIdx.z * WORDS, me = threadIdx.x;
     const u32 start = blockIdx.x * ROWS_PER_PART, end = min(start + ROWS_PER_PART, rows);
     for (u32 column = (blockIdx.y * blockDim.x + me) * W; column < c;
@@ -77,8 +78,8 @@ __device__ __forceinline__ void part_of(Vec<float, W> (*sums)[PART_THREADS], flo
             }
         }
         for (u32 word = 0; word < WORDS && first_word + word < v; word++) {
-            float* part = parts + (static_cast<u64>(blockIdx.x) * v + first_word + word) * c + column;
-            *reinterpret_cast<Vec<float, W>*>(part) = sums[word][me];
+            const u64 row = static_cast<u64>(blockIdx.x) * v + first_word + word;
+            *reinterpret_cast<Vec<float, W>*>(parts + row * c + column) = sums[word][me];
         }
     }
 }
@@ -96,8 +97,8 @@ __device__ __forceinline__ void table_part(float* parts, const int* tokens, cons
 }
 
 template <typename T>
-__device__ __forceinline__ void backward_puzzle(float* dpuzzle, const T* dy, u32 n, u32 d, u32 stride,
-                                                float scale, u32 add) {
+__device__ __forceinline__ void backward_puzzle(float* dpuzzle, const T* dy, u32 n, u32 d,
+                                                u32 stride, float scale, u32 add) {
     each_piece<1>(n, false, [&](auto, u32 i) {
         const float g = scale * to_f32(dy[static_cast<u64>(i / d) * stride + i % d]);
         dpuzzle[i] = (add ? dpuzzle[i] : 0.0f) + g;
@@ -105,7 +106,8 @@ __device__ __forceinline__ void backward_puzzle(float* dpuzzle, const T* dy, u32
 }
 
 extern "C" __global__ void __launch_bounds__(WARP* SUM_WARPS)
-    embedding_table_sum(float* dtable, const float* parts, u32 count, u32 width, u32 add, float scale) {
+    embedding_table_sum(float* dtable, const float* parts, u32 count, u32 width, u32 add,
+                        float scale) {
     column_sum<float>(dtable, parts, count, width, width, scale, add);
 }
 

@@ -1,15 +1,16 @@
 // layer_norm: contract and formula in src/ops/layer_norm/mod.rs.
 //
 //   x, r, s, y, dy (N, C)    mean, rstd (N) f32    gain, bias (C)    dgain, dbias (C) f32
-//   A warp per row, held in registers if common/row.cuh can; backward turns dy into ds where it lies.
-//   `part` sums dy xhat and dy over ROWS_PER_PART rows, a thread for COLUMNS columns, and must see dy
-//   before that; `sum` adds the parts. Sums in f32 and a fixed order: runs agree bit for bit.
+//   A warp per row, held in registers if common/row.cuh can; backward turns dy into ds where it
+//   lies. `part` sums dy xhat and dy over ROWS_PER_PART rows, a thread for COLUMNS columns, and
+//   must see dy before that; `sum` adds the parts. f32, fixed order: runs agree bit for bit.
 #include "common/column_sum.cuh"
 #include "common/row.cuh"
 
 template <typename T>
-__device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, const T* x, const T* r,
-                                        const T* gain, const T* bias, u32 n, u32 c, float eps) {
+__device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, const T* x,
+                                        const T* r, const T* gain, const T* bias, u32 n, u32 c,
+                                        float eps) {
     const u32 lane = threadIdx.x % WARP;
     const u32 row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
     if (row >= n) return;

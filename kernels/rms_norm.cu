@@ -51,7 +51,8 @@ __device__ __forceinline__ void backward(T* dy, const T* y, const float* rstd, u
         v.load(y, c);
         Row<T>::each(c, [&](int k, int i) { dot += d.at(k, i) * v.at(k, i); });
         const float mean = warp_sum(dot) / c;
-        Row<T>::store(dy, c, [&](int k, int i) { return scale * (d.at(k, i) - v.at(k, i) * mean); });
+        Row<T>::store(dy, c,
+                      [&](int k, int i) { return scale * (d.at(k, i) - v.at(k, i) * mean); });
     } else {
         for (u32 i = lane; i < c; i += WARP) dot += to_f32(dy[i]) * to_f32(y[i]);
         const float mean = warp_sum(dot) / c;

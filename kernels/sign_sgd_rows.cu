@@ -2,8 +2,8 @@
 //
 //   table (NP, D)    ids (R) i32    g (R, D)    guard (3)    factors (2): lr, decay
 //   blockIdx.x is r. The first r that names an id owns its row: it sums the gradients of all later
-//   ones in order of r, so that no two blocks write a row and runs agree bit for bit. Every warp walks
-//   the ids by itself, 32 at a time.
+//   ones in order of r, so that no two blocks write a row and runs agree bit for bit. Every warp
+//   walks the ids by itself, 32 at a time.
 //   Ids outside the table are passed over: puzzle_emb has made their rows NaN before.
 #include "common/elementwise.cuh"
 #include "common/reduce.cuh"
@@ -12,8 +12,8 @@ static const int ROW_THREADS = 128;
 
 // Columns column..column+W of the row that this warp's lanes own; all 32 lanes call it.
 template <int W>
-__device__ __forceinline__ void update(float* table, const int* ids, const float* g, u32 r_count, u32 d,
-                                       u32 column, float lr, float decay) {
+__device__ __forceinline__ void update(float* table, const int* ids, const float* g, u32 r_count,
+                                       u32 d, u32 column, float lr, float decay) {
     const u32 r = blockIdx.x, lane = threadIdx.x % WARP;
     const int id = ids[r];
     float sum[W] = {};

@@ -5,7 +5,8 @@
 //   overwrites, or, where it adds, over the n that have a gradient.
 #include "common/elementwise.cuh"
 
-template <typename T> __device__ __forceinline__ void forward(T* y, const T* x, u32 n, u32 c, u32 stride) {
+template <typename T>
+__device__ __forceinline__ void forward(T* y, const T* x, u32 n, u32 c, u32 stride) {
     constexpr int N = 16 / sizeof(T);
     each_piece<N>(n, c % N == 0 && aligned(y, x), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;

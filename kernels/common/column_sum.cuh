@@ -1,5 +1,6 @@
-// Sums over rows, column by column, in two stages: parts of ROWS_PER_PART rows, made by a kernel that
-// has other things to do with a row (a thread for COLUMNS columns), then `column_sum` over the parts.
+// Sums over rows, column by column, in two stages: parts of ROWS_PER_PART rows, made by a kernel
+// that has other things to do with a row (a thread for COLUMNS columns), then `column_sum` over the
+// parts.
 #pragma once
 #include "common/reduce.cuh"
 #include "common/vec.cuh"

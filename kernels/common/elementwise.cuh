@@ -15,8 +15,8 @@ template <typename... P> __device__ __forceinline__ bool aligned(P... p) {
     return ((reinterpret_cast<u64>(p) | ...) % 16) == 0;
 }
 
-// f(Width<N>, i) for each piece i..i+N of n elements if `wide`, f(Width<1>, i) for what is left. The
-// caller is number `first` of `step` threads that share the work; any number does.
+// f(Width<N>, i) for each piece i..i+N of n elements if `wide`, f(Width<1>, i) for what is left.
+// The caller is number `first` of `step` threads that share the work; any number does.
 template <int N, typename F>
 __device__ __forceinline__ void each_piece_of(u64 first, u64 step, u32 n, bool wide, F f) {
     u64 done = 0;

@@ -1,6 +1,6 @@
-// A row of C elements in the registers of a warp. Lane l holds pieces of 16 bytes: piece k starts at
-// element (32 k + l) N. Rows that do not fit, or do not allow 16-byte access, are walked element by
-// element instead: `for (i = lane; i < c; i += WARP)`.
+// A row of C elements in the registers of a warp. Lane l holds pieces of 16 bytes: piece k starts
+// at element (32 k + l) N. Rows that do not fit, or do not allow 16-byte access, are walked element
+// by element instead: `for (i = lane; i < c; i += WARP)`.
 #pragma once
 #include "common/elementwise.cuh"
 #include "common/reduce.cuh"
@@ -14,7 +14,9 @@ template <typename T> struct Row {
     Vec<T, N> piece[PIECES];
 
     static __device__ __forceinline__ bool fits(u32 c) { return c <= MAX_HELD && c % N == 0; }
-    static __device__ __forceinline__ u32 start(int k) { return (k * WARP + threadIdx.x % WARP) * N; }
+    static __device__ __forceinline__ u32 start(int k) {
+        return (k * WARP + threadIdx.x % WARP) * N;
+    }
 
     __device__ __forceinline__ void load(const T* row, u32 c) {
 #pragma unroll
