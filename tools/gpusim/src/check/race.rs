@@ -164,6 +164,52 @@ impl Words<'_> {
     }
 }
 
+/// The same for a few words, which do not repay a vectorised loop. `shift` as for runs.
+impl Words<'_> {
+    #[inline(always)]
+    pub fn read_few(
+        &mut self,
+        first: usize,
+        count: usize,
+        shift: u32,
+        new: Stamp,
+        clock: &BlockClock,
+    ) -> bool {
+        let run = first..first + count;
+        let bounds = self.bounds(clock);
+        if !calm(&self.written[run.clone()], shift, new.0, bounds) {
+            return false;
+        }
+        let readers = self.read[run.clone()].iter_mut().zip(&mut self.read_too[run]);
+        for (k, (a, b)) in readers.enumerate() {
+            (*a, *b) = pick(*a, *b, new.0 + (k as u64 >> shift), bounds);
+        }
+        true
+    }
+
+    #[inline(always)]
+    pub fn write_few(
+        &mut self,
+        first: usize,
+        count: usize,
+        shift: u32,
+        new: Stamp,
+        clock: &BlockClock,
+    ) -> bool {
+        let run = first..first + count;
+        let bounds = self.bounds(clock);
+        let quiet = calm(&self.written[run.clone()], shift, new.0, bounds)
+            && calm(&self.read[run.clone()], shift, new.0, bounds)
+            && calm(&self.read_too[run.clone()], shift, new.0, bounds);
+        if quiet {
+            for (k, w) in self.written[run].iter_mut().enumerate() {
+                *w = new.0 + (k as u64 >> shift);
+            }
+        }
+        quiet
+    }
+}
+
 /// Stamps at which something starts, as they compare with stamps.
 #[derive(Clone, Copy)]
 struct Bounds {
@@ -174,6 +220,12 @@ struct Bounds {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
 fn undisturbed(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
+    calm(stamps, shift, new, at)
+}
+
+/// No stamp is of another thread without order, or of another block of the launch.
+#[inline(always)]
+fn calm(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
     let mut bad = 0_u64;
     for (k, &s) in stamps.iter().enumerate() {
         let mine = (s ^ (new + (k as u64 >> shift))) & THREAD == 0;

@@ -102,10 +102,18 @@ fn spread(
 ) {
     let at = |l: usize| offset + l * stride;
     if elem == 4 && d & CLASS == R {
-        let value: [u32; LANES] = std::array::from_fn(|l| {
-            let at = at(l);
-            u32::from_le_bytes([from[at], from[at + 1], from[at + 2], from[at + 3]])
-        });
+        let mut value = [0; LANES];
+        if stride == 4 {
+            let (words, _) = from.as_chunks::<4>();
+            for l in 0..LANES {
+                value[l] = u32::from_le_bytes(words[l]);
+            }
+        } else {
+            for (l, v) in value.iter_mut().enumerate() {
+                let (word, _) = from[at(l)..].as_chunks::<4>();
+                *v = u32::from_le_bytes(word[0]);
+            }
+        }
         return u32::write(regs, d, mask, &value);
     }
     let value: [u64; LANES] = std::array::from_fn(|l| {
@@ -121,8 +129,17 @@ fn spread(
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx2", "x86_64+avx2"))]
 fn collect(regs: &Registers, s: u32, to: &mut Buffer, (offset, stride): (usize, usize), elem: u32) {
     if elem == 4 && s & CLASS == R {
-        for (l, v) in u32::read(regs, s).into_iter().enumerate() {
-            to[offset + l * stride..][..4].copy_from_slice(&v.to_le_bytes());
+        let value = u32::file(regs, s);
+        if stride == 4 {
+            let (words, _) = to.as_chunks_mut::<4>();
+            for l in 0..LANES {
+                words[l] = value[l].to_le_bytes();
+            }
+        } else {
+            for (l, v) in value.iter().enumerate() {
+                let (word, _) = to[offset + l * stride..].as_chunks_mut::<4>();
+                word[0] = v.to_le_bytes();
+            }
         }
         return;
     }
@@ -243,11 +260,7 @@ fn read_global(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, o
         let l = a.mask.trailing_zeros() as usize;
         if core.global_ok(a.pc, warp.thread(l), start, a.bytes, false) {
             let first = (start - BASE) as usize;
-            let mut value = [0; 16];
-            value[..a.bytes].copy_from_slice(&core.memory.parts().0[first..first + a.bytes]);
-            for to in out.chunks_exact_mut(a.bytes).take(LANES) {
-                to.copy_from_slice(&value[..a.bytes]);
-            }
+            repeat(&core.memory.parts().0[first..first + a.bytes], out);
             sector(core, first, a.bytes, false);
             // Two readers are all that a word remembers.
             let other = 31 - a.mask.leading_zeros() as usize;
@@ -324,6 +337,20 @@ pub fn race_global(core: &mut Core<'_>, warp: &Warp, lane: usize, at: u64, a: Ac
     }
     let time = core.clock.time(warp.index);
     let thread = warp.thread(lane);
+    if a.bytes >= 4 {
+        // One thread has all the words: a shift by more than their number.
+        let stamp = Stamp::new(time, thread, 15, a.ordered);
+        let (first, count) = (((at - BASE) / 4) as usize, a.bytes / 4);
+        let mut words = core.memory.trace.words();
+        let quiet = if write {
+            words.write_few(first, count, 8, stamp, &core.clock)
+        } else {
+            words.read_few(first, count, 8, stamp, &core.clock)
+        };
+        if quiet {
+            return;
+        }
+    }
     for k in 0..a.bytes.div_ceil(4) {
         let at = at + 4 * k as u64;
         let stamp = Stamp::new(time, thread, word_bytes(at, a.bytes), a.ordered);
@@ -424,6 +451,9 @@ fn read_shared(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, o
             return;
         }
     }
+    if let Some(start) = super::core::uniform(at, a.mask) {
+        return broadcast_shared(core, warp, start, a, out);
+    }
     banks(core, at, a);
     for l in lanes(a.mask) {
         if core.shared_ok(a.pc, warp.thread(l), at[l], a.bytes, false) {
@@ -432,6 +462,36 @@ fn read_shared(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, o
                 .copy_from_slice(&core.shared.data[first..first + a.bytes]);
             race_shared(core, warp, l, at[l], a, false);
         }
+    }
+}
+
+/// The same bytes for each lane.
+fn repeat(value: &[u8], out: &mut Buffer) {
+    if let Ok(word) = <[u8; 4]>::try_from(value) {
+        out.as_chunks_mut::<4>().0[..LANES].fill(word);
+    } else if let Ok(word) = <[u8; 8]>::try_from(value) {
+        out.as_chunks_mut::<8>().0[..LANES].fill(word);
+    } else if let Ok(word) = <[u8; 16]>::try_from(value) {
+        out.as_chunks_mut::<16>().0.fill(word);
+    } else {
+        out.chunks_exact_mut(value.len()).take(LANES).for_each(|to| to.copy_from_slice(value));
+    }
+}
+
+/// All lanes read one place.
+fn broadcast_shared(core: &mut Core<'_>, warp: &Warp, start: u64, a: Access, out: &mut Buffer) {
+    core.tally.counters.shared_passes += 1;
+    let l = a.mask.trailing_zeros() as usize;
+    if !core.shared_ok(a.pc, warp.thread(l), start, a.bytes, false) {
+        return;
+    }
+    let first = start as usize;
+    repeat(&core.shared.data[first..first + a.bytes], out);
+    // Two readers are all that a word remembers.
+    let other = 31 - a.mask.leading_zeros() as usize;
+    race_shared(core, warp, l, start, a, false);
+    if other != l {
+        race_shared(core, warp, other, start, a, false);
     }
 }
 
@@ -495,6 +555,19 @@ pub fn race_shared(core: &mut Core<'_>, warp: &Warp, lane: usize, at: u64, a: Ac
     }
     let time = core.clock.time(warp.index);
     let thread = warp.thread(lane);
+    if a.bytes >= 4 {
+        let stamp = Stamp::new(time, thread, 15, a.ordered);
+        let (first, count) = ((at / 4) as usize, a.bytes / 4);
+        let mut words = core.shared.words();
+        let quiet = if write {
+            words.write_few(first, count, 8, stamp, &core.clock)
+        } else {
+            words.read_few(first, count, 8, stamp, &core.clock)
+        };
+        if quiet {
+            return;
+        }
+    }
     for k in 0..a.bytes.div_ceil(4) {
         let at = at + 4 * k as u64;
         let stamp = Stamp::new(time, thread, word_bytes(at, a.bytes), a.ordered);

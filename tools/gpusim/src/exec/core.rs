@@ -56,6 +56,32 @@ impl Shared {
     }
 }
 
+/// Shadow of up to 16 bytes as one number; `None` outside, or when the address is no multiple of the size.
+#[inline(always)]
+fn states(shadow: &[u8], at: usize, bytes: usize) -> Option<u128> {
+    if at & (bytes - 1) != 0 || at >= shadow.len() || shadow.len() - at < bytes {
+        return None;
+    }
+    let s = &shadow[at..at + bytes];
+    Some(match bytes {
+        4 => u32::from_le_bytes([s[0], s[1], s[2], s[3]]).into(),
+        8 => u64::from_le_bytes([s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]]).into(),
+        _ => s.iter().rev().fold(0, |word, &s| word << 8 | u128::from(s)),
+    })
+}
+
+/// Nothing to report about an access of `bytes` bytes, a power of two.
+#[inline(always)]
+pub fn fine(shadow: &[u8], at: usize, bytes: usize, write: bool) -> bool {
+    const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
+    let ones = ONES >> (128 - 8 * bytes);
+    match states(shadow, at, bytes) {
+        None => false,
+        Some(s) if write => s & (ones * 5) == ones,
+        Some(s) => s == ones * u128::from(INITIALISED),
+    }
+}
+
 /// Counts of one launch; instructions by place in the program.
 #[derive(Default)]
 pub struct Tally {
@@ -233,7 +259,21 @@ impl<'a> Core<'a> {
     }
 
     /// Reports bytes of shared memory that cannot be accessed; true if all can.
+    #[inline(always)]
     pub fn shared_ok(
+        &mut self,
+        pc: usize,
+        thread: u32,
+        at: u64,
+        bytes: usize,
+        write: bool,
+    ) -> bool {
+        fine(&self.shared.shadow, at as usize, bytes, write)
+            || self.shared_closer(pc, thread, at, bytes, write)
+    }
+
+    #[cold]
+    fn shared_closer(
         &mut self,
         pc: usize,
         thread: u32,
@@ -282,7 +322,22 @@ impl<'a> Core<'a> {
     }
 
     /// The same for global memory.
+    #[inline(always)]
     pub fn global_ok(
+        &mut self,
+        pc: usize,
+        thread: u32,
+        at: u64,
+        bytes: usize,
+        write: bool,
+    ) -> bool {
+        let offset = at.wrapping_sub(crate::memory::BASE) as usize;
+        fine(self.memory.parts().1, offset, bytes, write)
+            || self.global_closer(pc, thread, at, bytes, write)
+    }
+
+    #[cold]
+    fn global_closer(
         &mut self,
         pc: usize,
         thread: u32,

@@ -80,7 +80,8 @@ fn f32_modes(op: FloatOp, mode: FloatMode, regs: &mut Registers, i: &Instr, mask
             }
             let product = f64::from(a) * f64::from(b);
             let sum = add_odd(product, f64::from(c));
-            let exact_zero = sum == 0.0 && product != 0.0;
+            let same_zeros = product == 0.0 && product.is_sign_negative() == c.is_sign_negative();
+            let exact_zero = sum == 0.0 && !same_zeros;
             out(if exact_zero { signed_zero(mode.round) } else { directed(sum) })
         }),
         FloatOp::Div | FloatOp::Rcp => map2_or_rcp(op, regs, i, mask, |a, b| {
@@ -137,7 +138,8 @@ fn signed_zero(round: Round) -> f32 {
 }
 
 fn zero_sum(a: f32, b: f32, round: Round, directed: impl Fn(f64) -> f32) -> f32 {
-    if a == -b && a != 0.0 || (a == 0.0 && b == 0.0 && a.is_sign_negative() != b.is_sign_negative())
+    if (a == -b && a != 0.0 && a.is_finite())
+        || (a == 0.0 && b == 0.0 && a.is_sign_negative() != b.is_sign_negative())
     {
         return signed_zero(round);
     }

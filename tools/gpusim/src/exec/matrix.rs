@@ -5,7 +5,7 @@ use super::access::{self, Access};
 use super::core::Core;
 use super::float::f16_of;
 use super::lanes::{ALL, LANES, Lane, Registers, lanes};
-use super::round::{bf16_to_f32, canonical, f16_to_f64};
+use super::round::{canonical, f16_to_f64};
 use super::warp::Warp;
 use crate::check::race::Stamp;
 use crate::memory::INITIALISED;
@@ -122,9 +122,9 @@ fn touch_row(
     let first = start as usize / 4;
     let mut words = core.shared.words();
     let calm = if write {
-        words.write_run(first, 4, 0, stamp, &core.clock)
+        words.write_few(first, 4, 0, stamp, &core.clock)
     } else {
-        words.read_run(first, 4, 0, stamp, &core.clock)
+        words.read_few(first, 4, 0, stamp, &core.clock)
     };
     if !calm {
         for k in 0..4 {
@@ -153,79 +153,105 @@ fn depth(kind: Mma) -> (usize, bool) {
     }
 }
 
+/// Bits of a 16-bit pair, or of a tf32, as f32: element `2w` and element `2w + 1`.
+#[inline(always)]
+fn widen<const W: usize>(words: &[u32; W], kind: Mma) -> ([f32; W], [f32; W]) {
+    let (mut low, mut high) = ([0.0; W], [0.0; W]);
+    match kind {
+        Mma::M16N8K16 { bf16: true, .. } | Mma::M16N8K8 { bf16: true, .. } => {
+            for w in 0..W {
+                low[w] = f32::from_bits(words[w] << 16);
+                high[w] = f32::from_bits(words[w] & 0xffff_0000);
+            }
+        }
+        Mma::M16N8K8Tf32 | Mma::M16N8K4Tf32 => {
+            for w in 0..W {
+                low[w] = f32::from_bits(words[w] & !0x1fff);
+            }
+        }
+        _ => {
+            for w in 0..W {
+                low[w] = f16_to_f64(words[w] as u16) as f32;
+                high[w] = f16_to_f64((words[w] >> 16) as u16) as f32;
+            }
+        }
+    }
+    (low, high)
+}
+
+/// Column of `b`, and of the sums, at each place: even columns first, as registers hold them.
+const COLUMNS: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
+
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn multiply(regs: &mut Registers, list: &[u32], kind: Mma) {
     let (depth, paired) = depth(kind);
-    let (bf16, f16_acc) = match kind {
-        Mma::M16N8K16 { bf16, f16_acc } | Mma::M16N8K8 { bf16, f16_acc } => (bf16, f16_acc),
-        _ => (false, false),
-    };
-    let accumulators = if f16_acc { 2 } else { 4 };
-    let per_k = if paired { 8 } else { 4 };
-    let (a_count, b_count) = (2 * depth / per_k, depth / per_k);
-    let (d, rest) = list.split_at(accumulators);
-    let (a_regs, rest) = rest.split_at(a_count);
-    let (b_regs, c_regs) = rest.split_at(b_count);
-    let widen = |bits: u32| -> [f32; 2] {
-        let halves = [bits as u16, (bits >> 16) as u16];
-        if bf16 { halves.map(bf16_to_f32) } else { halves.map(|h| f16_to_f64(h) as f32) }
-    };
-    let mut a = [[0.0_f32; 16]; 16]; // (m, k)
-    let mut b = [[0.0_f32; 8]; 16]; // (k, n)
+    let f16_acc =
+        matches!(kind, Mma::M16N8K16 { f16_acc: true, .. } | Mma::M16N8K8 { f16_acc: true, .. });
+    // Words of a row of `a` or a column of `b`; each register holds four.
+    let words = if paired { depth / 2 } else { depth };
+    let (d, rest) = list.split_at(if f16_acc { 2 } else { 4 });
+    let (a_regs, rest) = rest.split_at(words / 2);
+    let (b_regs, c_regs) = rest.split_at(words / 4);
+
+    let mut a = [[0_u32; 8]; 16]; // (row, word)
     for (j, &slot) in a_regs.iter().enumerate() {
         // Registers alternate between rows g and g + 8, then go on along k.
-        let (row, k0) = (8 * (j % 2), per_k * (j / 2));
-        for (l, bits) in u32::read(regs, slot).into_iter().enumerate() {
-            let (g, t) = (l / 4, l % 4);
-            if paired {
-                [a[row + g][k0 + 2 * t], a[row + g][k0 + 2 * t + 1]] = widen(bits);
-            } else {
-                a[row + g][k0 + t] = f32::from_bits(bits & !0x1fff);
-            }
+        let value = u32::file(regs, slot);
+        for g in 0..8 {
+            a[8 * (j % 2) + g][4 * (j / 2)..][..4].copy_from_slice(&value[4 * g..4 * g + 4]);
         }
     }
+    let mut b = [[0_u32; 8]; 8]; // (word, place of column)
     for (j, &slot) in b_regs.iter().enumerate() {
-        let k0 = per_k * j;
-        for (l, bits) in u32::read(regs, slot).into_iter().enumerate() {
-            let (g, t) = (l / 4, l % 4);
-            if paired {
-                [b[k0 + 2 * t][g], b[k0 + 2 * t + 1][g]] = widen(bits);
-            } else {
-                b[k0 + t][g] = f32::from_bits(bits & !0x1fff);
+        let value = u32::file(regs, slot);
+        for t in 0..4 {
+            for (place, column) in COLUMNS.into_iter().enumerate() {
+                b[4 * j + t][place] = value[4 * column + t];
             }
         }
     }
-    let mut sum = [[0.0_f32; 8]; 16];
+    let mut sum = [[0.0_f32; 8]; 16]; // (row, place of column)
     for (j, &slot) in c_regs.iter().enumerate() {
-        for (l, bits) in u32::read(regs, slot).into_iter().enumerate() {
-            let (g, t) = (l / 4, l % 4);
-            if f16_acc {
-                let halves = [bits as u16, (bits >> 16) as u16];
-                let row = &mut sum[8 * j + g];
-                [row[2 * t], row[2 * t + 1]] = halves.map(|h| f16_to_f64(h) as f32);
-            } else {
-                sum[8 * (j / 2) + g][2 * t + j % 2] = f32::from_bits(bits);
+        let value = u32::file(regs, slot);
+        for g in 0..8 {
+            let four = &value[4 * g..4 * g + 4];
+            for t in 0..4 {
+                if f16_acc {
+                    sum[8 * j + g][t] = f16_to_f64(four[t] as u16) as f32;
+                    sum[8 * j + g][4 + t] = f16_to_f64((four[t] >> 16) as u16) as f32;
+                } else {
+                    sum[8 * (j / 2) + g][4 * (j % 2) + t] = f32::from_bits(four[t]);
+                }
             }
         }
     }
-    for (row, total) in a.iter().zip(&mut sum) {
-        for (x, b_row) in row.iter().zip(&b).take(depth) {
-            for (s, y) in total.iter_mut().zip(b_row) {
-                *s = x.mul_add(*y, *s);
+    let a = a.map(|row| widen(&row, kind));
+    for (w, b_word) in b.iter().enumerate().take(words) {
+        let (b_low, b_high) = widen(b_word, kind);
+        for (row, (a_low, a_high)) in sum.iter_mut().zip(&a) {
+            for n in 0..8 {
+                row[n] = a_low[w].mul_add(b_low[n], row[n]);
+            }
+            if paired {
+                for n in 0..8 {
+                    row[n] = a_high[w].mul_add(b_high[n], row[n]);
+                }
             }
         }
     }
     for (j, &slot) in d.iter().enumerate() {
-        let value: [u32; LANES] = std::array::from_fn(|l| {
-            let (g, t) = (l / 4, l % 4);
-            if f16_acc {
-                let row = &sum[8 * j + g];
-                let half = |x: f32| u32::from(f16_of(f64::from(x)));
-                half(row[2 * t]) | half(row[2 * t + 1]) << 16
-            } else {
-                canonical(sum[8 * (j / 2) + g][2 * t + j % 2]).to_bits()
+        let mut value = [0; LANES];
+        for g in 0..8 {
+            for t in 0..4 {
+                value[4 * g + t] = if f16_acc {
+                    let row = &sum[8 * j + g];
+                    let half = |x: f32| u32::from(f16_of(f64::from(x)));
+                    half(row[t]) | half(row[4 + t]) << 16
+                } else {
+                    canonical(sum[8 * (j / 2) + g][4 * (j % 2) + t]).to_bits()
+                };
             }
-        });
+        }
         u32::write(regs, slot, ALL, &value);
     }
 }

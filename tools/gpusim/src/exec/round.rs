@@ -135,7 +135,7 @@ pub fn bf16_to_f32(bits: u16) -> f32 {
 pub fn f32_to_bf16(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    if x.is_nan() { 0x7fff } else { rounded as u16 }
+    if bits & 0x7fff_ffff > 0x7f80_0000 { 0x7fff } else { rounded as u16 }
 }
 
 /// Flushes a subnormal to zero of its sign.
@@ -144,8 +144,9 @@ pub fn flush(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE { f32::from_bits(x.to_bits() & 0x8000_0000) } else { x }
 }
 
-/// The NaN that f32 arithmetic of a card produces.
+/// The NaN that f32 arithmetic of a card produces. In integers: a compiler may drop a choice between NaNs.
 #[inline(always)]
 pub fn canonical(x: f32) -> f32 {
-    if x.is_nan() { f32::from_bits(0x7fff_ffff) } else { x }
+    let bits = x.to_bits();
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { 0x7fff_ffff } else { bits })
 }

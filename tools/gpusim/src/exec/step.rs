@@ -67,7 +67,7 @@ fn stuck(core: &mut Core<'_>, warp: &mut Warp, forced: &mut bool) -> Option<Stop
     let Some((pc, i, need)) = waiting.min() else { return Some(Stop::Barrier) };
     let missing = need & warp.live & !warp.groups[i].mask;
     if missing == 0 {
-        // The others exited.
+        // The others exited meanwhile; the instruction will say so.
         warp.groups[i].parked = Parked::No;
         return None;
     }
@@ -276,6 +276,12 @@ fn members(core: &mut Core<'_>, warp: &Warp, i: &Instr, pc: usize, mask: u32) ->
     let masks = u32::read(&warp.regs, slot);
     let first = mask.trailing_zeros() as usize;
     let need = masks[first];
+    let gone = need & !warp.live;
+    if gone != 0 {
+        core.report(Kind::SyncMask, pc, Some(warp.thread(first)), None, |_| {
+            format!("mask {need:#010x} names lanes {gone:#010x}, which exited or never were")
+        });
+    }
     let differs = lanes(mask).find(|&l| masks[l] != need);
     let outside = lanes(mask).find(|&l| masks[l] >> l & 1 == 0);
     if let Some(lane) = differs.or(outside) {

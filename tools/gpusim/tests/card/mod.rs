@@ -96,7 +96,8 @@ impl Card {
 
     /// Fails unless exactly these kinds were found, each on its line.
     pub fn expect(&self, wanted: &[(Kind, u32)]) {
-        let mut found: Vec<(Kind, u32)> = self.findings().iter().map(|f| (f.kind, f.line)).collect();
+        let mut found: Vec<(Kind, u32)> =
+            self.findings().iter().map(|f| (f.kind, f.line)).collect();
         let mut wanted = wanted.to_vec();
         let key = |p: &(Kind, u32)| (p.1, format!("{:?}", p.0));
         found.sort_by_key(key);
@@ -136,7 +137,8 @@ pub const HEADER: &str = ".version 8.7\n.target sm_80\n.address_size 64\n.file 1
 /// `body` finds 32-bit words in %a, %b, %c and 64-bit ones in %da, %db, %dc, and leaves %o or %do.
 pub fn lane_kernel(body: &str, wide_in: bool, wide_out: bool) -> String {
     let mut text = String::from(HEADER);
-    text += ".visible .entry k(.param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 po)\n{\n";
+    text +=
+        ".visible .entry k(.param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 po)\n{\n";
     text += ".reg .b32 %a, %b, %c, %o, %r<16>; .reg .b64 %da, %db, %dc, %do, %rd<16>;\n";
     text += ".reg .b16 %h<8>; .reg .f32 %f<8>; .reg .f64 %fd<8>; .reg .pred %p<8>; .reg .b32 %t;\n";
     text += "mov.u32 %t, %tid.x;\n";
@@ -144,7 +146,9 @@ pub fn lane_kernel(body: &str, wide_in: bool, wide_out: bool) -> String {
     for (k, name) in ["a", "b", "c"].iter().enumerate() {
         let at = k + 10;
         let (ty, prefix) = if wide_in { ("b64", "%d") } else { ("b32", "%") };
-        text += &format!("ld.param.u64 %rd{at}, [p{name}]; mad.wide.u32 %rd{at}, %t, {width}, %rd{at};\n");
+        text += &format!(
+            "ld.param.u64 %rd{at}, [p{name}]; mad.wide.u32 %rd{at}, %t, {width}, %rd{at};\n"
+        );
         text += &format!("ld.global.{ty} {prefix}{name}, [%rd{at}];\n");
     }
     text += body;

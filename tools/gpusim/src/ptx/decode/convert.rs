@@ -144,6 +144,9 @@ impl<'a> Decoder<'_, 'a> {
         if from.is_bits() || to.is_bits() || matches!(from, Ty::BF16x2 | Ty::F16x2 | Ty::TF32) {
             return self.refuse("form is not modelled");
         }
+        if !rounding_exists(to, from, round.is_some() || away, integer.is_some()) {
+            return self.refuse("rounding is missing, or does not exist for these types");
+        }
         if relu && !matches!(to, Ty::F16 | Ty::BF16 | Ty::TF32) {
             return self.refuse("modifier .relu does not exist here");
         }
@@ -163,5 +166,25 @@ impl<'a> Decoder<'_, 'a> {
         }
         let op = if to { Op::FromGeneric(space) } else { Op::ToGeneric(space) };
         self.simple(op, o, &[D, D])
+    }
+}
+
+/// Which rounding a conversion must have: to integers an integer one, to less precision a float one.
+fn rounding_exists(to: Ty, from: Ty, float: bool, integer: bool) -> bool {
+    let digits = |ty: Ty| match ty {
+        Ty::BF16 => 8,
+        Ty::F16 | Ty::TF32 => 11,
+        Ty::F32 => 24,
+        Ty::F64 => 53,
+        _ => 0,
+    };
+    match (digits(from), digits(to)) {
+        (0, 0) => !float && !integer,
+        (0, _) => float && !integer,
+        (_, 0) => integer && !float,
+        (a, b) if a == b && from == to => !float,
+        // bf16 has more range than f16, so neither holds the other.
+        (a, b) if a > b || (from == Ty::BF16 && to == Ty::F16) => float && !integer,
+        _ => !float && !integer,
     }
 }
