@@ -67,7 +67,7 @@ pub fn run(args: args::Devices) -> Result<()> {
             card.multiprocessors,
             card.driver / 1000,
             card.driver % 1000 / 10,
-            if card.simulated { " (simulated: right results, times mean nothing)" } else { "" }
+            if card.simulated { ": right results, but times mean nothing" } else { "" }
         );
         let (total, free) = (card.memory_bytes as f64 / GIB, card.free_bytes as f64 / GIB);
         println!("         {total:.1} GiB of memory, {free:.1} GiB free");

@@ -2,9 +2,7 @@
 
 use super::Refusal;
 use super::lexer::{Token, refuse, tokens};
-use super::syntax::{
-    File, Function, Initial, Instruction, Operand, Place, Statement, Variable,
-};
+use super::syntax::{File, Function, Initial, Instruction, Operand, Place, Statement, Variable};
 use super::types::{Space, Ty};
 
 type Parsed<T> = Result<T, Refusal>;
