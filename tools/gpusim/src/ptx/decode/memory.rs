@@ -55,7 +55,7 @@ impl<'a> Decoder<'_, 'a> {
             }
             "createpolicy" => {
                 // A policy is a hint: any value serves.
-                while m.left().first().is_some() {
+                while !m.left().is_empty() {
                     m.find(|_| Some(()));
                 }
                 let d = self.dst(&o[0], D)?;
