@@ -301,17 +301,17 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
 }
 
 #define KERNELS(T, NAME)                                                                           \
-    extern "C" __global__ void __launch_bounds__(128) attention_fwd_##NAME(                        \
+    extern "C" __global__ void __launch_bounds__(128, 4) attention_fwd_##NAME(                     \
         T* y, float* lse, const T* qkv, const float* cos, const float* sin, u32 t, u32 nh,         \
         float scale, u32 hd, u32 r) {                                                              \
         forward<T>({t, nh, hd, r, scale}, y, lse, qkv, cos, sin);                                  \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(128) attention_bwd_dq_##NAME(                     \
+    extern "C" __global__ void __launch_bounds__(128, 4) attention_bwd_dq_##NAME(                  \
         T* dqkv, float* delta, const T* qkv, const T* y, const T* dy, const float* lse,            \
         const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {  \
         backward_q<T>({t, nh, hd, r, scale}, dqkv, delta, qkv, y, dy, lse, cos, sin, add);         \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(128) attention_bwd_dkv_##NAME(                    \
+    extern "C" __global__ void __launch_bounds__(128, 4) attention_bwd_dkv_##NAME(                 \
         T* dqkv, const T* qkv, const T* dy, const float* lse, const float* delta,                  \
         const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {  \
         backward_kv<T>({t, nh, hd, r, scale}, dqkv, qkv, dy, lse, delta, cos, sin, add);           \
