@@ -18,6 +18,7 @@
 //     t128  128 x 128, a warp 64 x 64: per 16 of k, 8 ldmatrix.x4 feed 32 mma; 2 blocks on an SM.
 //           Limited by the tensor cores: on sm_89 an mma takes 8 clocks of an SM, so 32 of them
 //           256, while their fragments take 32 clocks of shared memory and their tiles 16.
+//     t96   96 x 128, a warp 48 x 64: where its number of tiles divides better among the SMs.
 //     t64   64 x 64, a warp 32 x 32: for outputs too small to give every SM a large tile.
 //     any   t64 for rows that are no multiple of 16 bytes (vocabulary 12, two Q logits): an
 //           operand whose rows are unaligned goes through registers element by element.
@@ -38,13 +39,13 @@ __device__ __forceinline__ u64 operand_index(Layout layout, u32 at, u32 extent, 
     return layout == K_INNER ? static_cast<u64>(at) * k + at_k : static_cast<u64>(at_k) * extent + at;
 }
 
-// The square of out that a block computes and its part of k. Neighbouring blocks share rows of a.
-template <int TILE> struct Place {
+// The tile of out that a block computes and its part of k. Neighbouring blocks share rows of a.
+template <int ROWS, int COLS> struct Place {
     u32 row, col, k_begin, k_end;
     __device__ Place(u32 n, u32 k, u32 k_per_split) {
-        const u32 tiles = (n + TILE - 1) / TILE;
-        row = blockIdx.x / tiles * TILE;
-        col = blockIdx.x % tiles * TILE;
+        const u32 tiles = (n + COLS - 1) / COLS;
+        row = blockIdx.x / tiles * ROWS;
+        col = blockIdx.x % tiles * COLS;
         k_begin = blockIdx.z * k_per_split;
         k_end = min(k, k_begin + k_per_split);
     }
@@ -130,27 +131,28 @@ __device__ __forceinline__ void store_two(Out* out, const bf16* bias, float x0, 
     }
 }
 
-// The part of a TILE x TILE square of out that one of four warps holds.
-template <int TILE> struct WarpTile {
-    static constexpr int SIDE = TILE / 2, MT = SIDE / 16, NT = SIDE / 8;
+// The quarter of a ROWS x COLS tile of out that one of four warps holds.
+template <int ROWS, int COLS> struct WarpTile {
+    static constexpr int MT = ROWS / 32, NT = COLS / 16;
     float acc[MT][NT][4];
-    int row, col; // of acc[0][0][0] in the square
+    int row, col; // of acc[0][0][0] in the tile
 
     __device__ __forceinline__ WarpTile() : acc() {
         const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-        row = warp / 2 * SIDE + lane / 4;
-        col = warp % 2 * SIDE + lane % 4 * 2;
+        row = warp / 2 * (ROWS / 2) + lane / 4;
+        col = warp % 2 * (COLS / 2) + lane % 4 * 2;
     }
 };
 
 // Sum over k from k_begin to k_end of rows row.. of a times rows col.. of b (columns if K_OUTER).
-template <typename A, typename B, bool ANY, int TILE>
-__device__ __forceinline__ void accumulate(WarpTile<TILE>& tile, const bf16* a, const bf16* b, u32 row,
-                                           u32 m, u32 col, u32 n, u32 k_begin, u32 k_end, u32 k) {
-    typedef WarpTile<TILE> W;
+template <typename A, typename B, bool ANY, int ROWS, int COLS>
+__device__ __forceinline__ void accumulate(WarpTile<ROWS, COLS>& tile, const bf16* a, const bf16* b,
+                                           u32 row, u32 m, u32 col, u32 n, u32 k_begin, u32 k_end,
+                                           u32 k) {
+    typedef WarpTile<ROWS, COLS> W;
     __shared__ alignas(128) bf16 slices[STAGES][A::ELEMS + B::ELEMS];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const int warp_row = warp / 2 * W::SIDE, warp_col = warp % 2 * W::SIDE;
+    const int warp_row = warp / 2 * (ROWS / 2), warp_col = warp % 2 * (COLS / 2);
     const u32 steps = (k_end - k_begin + SLICE_K - 1) / SLICE_K;
 
     auto fill = [&](u32 step) {
@@ -188,12 +190,12 @@ __device__ __forceinline__ void accumulate(WarpTile<TILE>& tile, const bf16* a, 
     }
 }
 
-template <int TILE, Layout LA, Layout LB, bool ANY, typename Out>
+template <int ROWS, int COLS, Layout LA, Layout LB, bool ANY, typename Out>
 __device__ __forceinline__ void product_bf16(PRODUCT_PARAMETERS(Out, bf16)) {
-    typedef WarpTile<TILE> W;
-    const Place<TILE> place(n, k, k_per_split);
+    typedef WarpTile<ROWS, COLS> W;
+    const Place<ROWS, COLS> place(n, k, k_per_split);
     W tile;
-    accumulate<Slice<TILE, LA>, Slice<TILE, LB>, ANY>(tile, a, b, place.row, m, place.col, n,
+    accumulate<Slice<ROWS, LA>, Slice<COLS, LB>, ANY>(tile, a, b, place.row, m, place.col, n,
                                                       place.k_begin, place.k_end, k);
 
     out += static_cast<u64>(blockIdx.z) * m * n;
@@ -211,18 +213,20 @@ __device__ __forceinline__ void product_bf16(PRODUCT_PARAMETERS(Out, bf16)) {
     }
 }
 
-#define BF16(NAME, OUT, TILE, LA, LB, ANY, BLOCKS)                                                 \
+#define BF16(NAME, OUT, ROWS, COLS, LA, LB, ANY, BLOCKS)                                          \
     extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)                                  \
         matmul_##NAME(PRODUCT_PARAMETERS(OUT, bf16)) {                                             \
-        product_bf16<TILE, LA, LB, ANY>(out, a, b, bias, m, n, k, k_per_split, add);               \
+        product_bf16<ROWS, COLS, LA, LB, ANY>(out, a, b, bias, m, n, k, k_per_split, add);         \
     }
 #define BF16_TILES(NAME, OUT, LA, LB)                                                              \
-    BF16(NAME##_bf16_t128, OUT, 128, LA, LB, false, 2)                                             \
-    BF16(NAME##_bf16_t64, OUT, 64, LA, LB, false, 4)                                               \
-    BF16(NAME##_bf16_any, OUT, 64, LA, LB, true, 4)
+    BF16(NAME##_bf16_t128, OUT, 128, 128, LA, LB, false, 2)                                        \
+    BF16(NAME##_bf16_t64, OUT, 64, 64, LA, LB, false, 4)                                           \
+    BF16(NAME##_bf16_any, OUT, 64, 64, LA, LB, true, 4)
 
 BF16_TILES(fwd, bf16, K_INNER, K_INNER)
+BF16(fwd_bf16_t96, bf16, 96, 128, K_INNER, K_INNER, false, 2)
 BF16_TILES(bwd_dx, bf16, K_INNER, K_OUTER)
+BF16(bwd_dx_bf16_t96, bf16, 96, 128, K_INNER, K_OUTER, false, 2)
 BF16_TILES(bwd_dw, float, K_OUTER, K_OUTER)
 
 // 128 rows x 64 pairs a block. The products are rounded before the gate, as if stored and read.
@@ -230,7 +234,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     matmul_swiglu_bf16(bf16* __restrict__ y, bf16* __restrict__ gate_up, const bf16* __restrict__ x,
                        const bf16* __restrict__ w, u32 m, u32 f, u32 k) {
     const u32 tiles = (f + 63) / 64, row0 = blockIdx.x / tiles * 128, col0 = blockIdx.x % tiles * 64;
-    typedef WarpTile<128> W;
+    typedef WarpTile<128, 128> W;
     W tile;
     accumulate<Slice<128, K_INNER>, Slice<128, K_INNER, true>, false>(tile, x, w, row0, m, col0, f, 0,
                                                                       k, k);
@@ -270,7 +274,7 @@ __device__ __forceinline__ void product_f32(PRODUCT_PARAMETERS(float, float)) {
     typedef float Lines[STEP][TILE + 4];
     __shared__ alignas(16) Lines slices[STAGES][2];
 
-    const Place<TILE> place(n, k, k_per_split);
+    const Place<TILE, TILE> place(n, k, k_per_split);
     const int tid = threadIdx.x, ty = tid / SIDE * 4, tx = tid % SIDE * 4;
     const u32 steps = (place.k_end - place.k_begin + STEP - 1) / STEP;
 

@@ -152,26 +152,25 @@ fn own_kernels_and_library_agree() {
     }
 }
 
-/// Shapes that take the 128 x 128 tiles in all three products, dw in 32 parts, edges included.
+/// Shapes that take the large tiles, dw in many parts, ragged edges included.
 #[test]
 fn large_tiles_agree_with_the_cpu() {
-    let case = case(8190, 248, 248, false);
-    let shape_only = Device::shape_only(DeviceKind::Cuda);
-    let launched = launched(&shape_only, DType::Bf16, case.dims());
-    let names: Vec<&str> = launched.iter().map(|l| l.kernel).collect();
-    assert_eq!(
-        names,
-        [
-            "matmul_fwd_bf16_t128",
-            "matmul_bwd_dw_bf16_t128",
-            "matmul_sum_parts_f32",
-            "matmul_bwd_dx_bf16_t128"
-        ]
-    );
     let all = devices_both_ways();
-    for device in &all[1..] {
-        agree(&case, DType::F32, [device, &all[0]]);
-        agree(&case, DType::Bf16, [device, &all[0]]);
+    for (m, width, [fwd, dw, dx], dtypes) in [
+        (8190, 248, ["t128", "t128", "t128"], &[DType::F32, DType::Bf16][..]),
+        (12_283, 128, ["t96", "t64", "t96"], &[DType::Bf16]),
+    ] {
+        let case = case(m, width, width, false);
+        let launched = launched(&Device::shape_only(DeviceKind::Cuda), DType::Bf16, case.dims());
+        let names: Vec<&str> = launched.iter().map(|l| l.kernel).collect();
+        let [fwd, dw, dx] = [("fwd", fwd), ("bwd_dw", dw), ("bwd_dx", dx)]
+            .map(|(pass, tile)| format!("matmul_{pass}_bf16_{tile}"));
+        assert_eq!(names, [&fwd[..], &dw, "matmul_sum_parts_f32", &dx]);
+        for device in &all[1..] {
+            for &dtype in dtypes {
+                agree(&case, dtype, [device, &all[0]]);
+            }
+        }
     }
 }
 
@@ -200,11 +199,12 @@ fn products_of_a_training_step_keep_a_card_busy() {
             if l.cost.matmul_flops == 0.0 {
                 continue; // the sum of parts
             }
-            assert!(l.kernel.ends_with("_t128"), "{dims:?}: {}", l.kernel);
+            let large = l.kernel.ends_with("_t128") || l.kernel.ends_with("_t96");
+            assert!(large, "{dims:?}: {}", l.kernel);
             assert_eq!(l.cost.matmul_flops, 2.0 * (dims.m * dims.n * dims.k) as f64);
             let blocks = l.grid.iter().product::<usize>();
             let busy = blocks as f64 / blocks.next_multiple_of(128) as f64;
-            assert!(busy >= 0.88, "{dims:?}: {} has {blocks} blocks", l.kernel);
+            assert!(busy >= 0.92, "{dims:?}: {} has {blocks} blocks", l.kernel);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod cpu;
 mod cuda;
+mod cut;
 pub mod reference;
 
 use super::{by_float, dispatch};
