@@ -15,6 +15,8 @@ struct Kernel {
     name: String,
     /// Bytes of each parameter.
     params: Vec<usize>,
+    /// Of the largest block, as `__launch_bounds__` says.
+    threads: usize,
     /// A row for each arch: registers, spilled bytes, stack bytes, static shared bytes.
     resources: Vec<[usize; 4]>,
 }
@@ -58,7 +60,12 @@ fn entries(ptx: &str) -> Vec<Kernel> {
             })
             .collect();
         debug_assert_eq!(params, sizes.len());
-        found.push(Kernel { name: name.trim().into(), params: sizes, resources: vec![] });
+        let head = rest.split('{').next().unwrap_or("");
+        let threads = head.split(".maxntid").nth(1).map_or(0, |bounds| {
+            let sizes = bounds.split('.').next().unwrap_or("").split(',');
+            sizes.filter_map(|n| n.trim().parse::<usize>().ok()).product()
+        });
+        found.push(Kernel { name: name.trim().into(), params: sizes, threads, resources: vec![] });
     }
     found
 }
@@ -101,8 +108,9 @@ pub fn render(modules: &[Module]) -> String {
             for (arch, [registers, spilled, stack, shared]) in m.archs.iter().zip(&k.resources) {
                 let _ = write!(
                     text,
-                    "Resources {{ arch: {arch}, registers: {registers}, spilled_bytes: {spilled}, \
-                     stack_bytes: {stack}, shared_bytes: {shared} }}, "
+                    "Resources {{ arch: {arch}, threads: {}, registers: {registers}, \
+                     spilled_bytes: {spilled}, stack_bytes: {stack}, shared_bytes: {shared} }}, ",
+                    k.threads
                 );
             }
             let _ = writeln!(text, "] }},");

@@ -7,6 +7,7 @@
 //! error shape rng       <- data                  (data never sees a tensor or a device)
 //! models data           <- eval                  (never imports train)
 //! error                 <- config track
+//! backend               <- predict
 //! models data eval config track <- train
 //! all                   <- cli <- main
 //! ```
@@ -26,6 +27,7 @@ pub mod eval;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod predict;
 pub mod rng;
 pub mod shape;
 pub mod tape;

@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("track", &[]),
     ("backend", &[]),
+    ("predict", &["backend"]),
     ("tensor", &["backend"]),
     ("tape", &["backend", "tensor"]),
     ("ops", &["backend", "tensor", "tape"]),
@@ -30,7 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "backend", "tensor", "tape", "ops", "nn", "models", "data", "eval", "config", "track",
-            "train",
+            "train", "predict",
         ],
     ),
 ];

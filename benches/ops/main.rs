@@ -1,19 +1,20 @@
 //! Every op at the named workloads: milliseconds, GB/s, GFLOP/s.
 //!
-//! `cargo bench --bench ops -- [WORKLOAD ...] [OP ...] [THREADS]`; without a workload those that suit
-//! a CPU. Best of several runs after a warm-up. Bytes and operations are what the shape-only device
-//! counts for the same call.
+//! `cargo bench --bench ops -- [--device cuda] [--csv FILE] [WORKLOAD ...] [OP ...] [THREADS]`; without a
+//! workload those that suit the device. Bytes and operations are what the shape-only device counts
+//! for the same call. A simulated card is refused: its times mean nothing.
 
+mod measure;
 mod table;
 
-use std::time::{Duration, Instant};
-
 use hrm::Result;
-use hrm::backend::{Cost, Device, DeviceKind};
+use hrm::backend::{Device, DeviceKind};
 use hrm::dtype::DType;
 use hrm::ops::workloads::{self, Workload};
 use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
+
+use measure::{Measured, Recorder};
 
 type Forward = Box<dyn Fn(&mut Tape, &[Var]) -> Result<Var>>;
 
@@ -54,32 +55,60 @@ const OPS: &[(&str, Build)] = &[
 /// Ops that know one dtype only: timed once.
 const F32_ONLY: &[&str] = &["puzzle_emb", "global_norm", "adam", "adamw", "sign_sgd_rows", "ema"];
 
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let known = |arg: &str| {
-        OPS.iter().any(|(op, _)| *op == arg)
-            || workloads::ALL.iter().any(|w| w.name == arg)
-            || arg.parse::<usize>().is_ok()
-    };
-    if let Some(bad) = args.iter().find(|a| !known(a)) {
-        return Err(hrm::Error::invalid(format!("no op, workload or thread count named {bad}")));
+/// What the command line asks for.
+struct Args {
+    device: Device,
+    csv: Option<String>,
+    threads: usize,
+    workloads: Vec<Workload>,
+    ops: Vec<&'static (&'static str, Build)>,
+}
+
+fn parse() -> Result<Args> {
+    let mut words = std::env::args().skip(1).filter(|a| a != "--bench");
+    let (mut device, mut csv, mut threads) = (Device::cpu(), None, 0);
+    let (mut chosen, mut ops) = (vec![], vec![]);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--device" => device = measure::device(words.next().as_deref())?,
+            "--csv" => csv = words.next(),
+            _ => {
+                let workload = workloads::ALL.into_iter().find(|w| w.name == word);
+                let op = OPS.iter().find(|(op, _)| *op == word);
+                chosen.extend(workload);
+                ops.extend(op);
+                if let Ok(n) = word.parse() {
+                    threads = n;
+                } else if workload.is_none() && op.is_none() {
+                    let what = format!("no op, workload or thread count named {word}");
+                    return Err(hrm::Error::invalid(what));
+                }
+            }
+        }
     }
-    let threads = args.iter().find_map(|a| a.parse().ok()).unwrap_or(0);
-    let asked = |name: &str| args.iter().any(|a| a == name);
-    let mut chosen: Vec<Workload> = workloads::ALL.into_iter().filter(|w| asked(w.name)).collect();
     if chosen.is_empty() {
-        chosen = vec![workloads::ARC_SMALL, workloads::SUDOKU];
+        chosen = match device.kind() {
+            DeviceKind::Cpu => vec![workloads::ARC_SMALL, workloads::SUDOKU],
+            DeviceKind::Cuda => vec![workloads::ARC_TRAIN, workloads::SUDOKU],
+        };
     }
-    let every_op = !OPS.iter().any(|(op, _)| asked(op));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("thread pool");
+    if ops.is_empty() {
+        ops = OPS.iter().collect();
+    }
+    Ok(Args { device, csv, threads, workloads: chosen, ops })
+}
+
+fn main() -> Result<()> {
+    let args = parse()?;
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(args.threads).build().expect("thread pool");
     pool.install(|| {
-        println!("threads {}", rayon::current_num_threads());
-        println!("workload   op             dtype pass         ms     GB/s  GFLOP/s");
-        for workload in &chosen {
-            for (op, build) in OPS.iter().filter(|(op, _)| every_op || asked(op)) {
+        let mut recorder = Recorder::new(&args.device, args.csv.as_deref())?;
+        for workload in &args.workloads {
+            for (op, build) in &args.ops {
                 let dtypes = if F32_ONLY.contains(op) { 1 } else { 2 };
                 for dtype in [DType::F32, DType::Bf16].into_iter().take(dtypes) {
-                    one(workload, op, *build, dtype)?;
+                    one(&args.device, workload, op, *build, dtype, &mut recorder)?;
                 }
             }
         }
@@ -87,63 +116,53 @@ fn main() -> Result<()> {
     })
 }
 
-fn one(workload: &Workload, op: &str, build: Build, dtype: DType) -> Result<()> {
-    let (shape, cpu) = (Device::shape_only(DeviceKind::Cpu), Device::cpu());
-    let (counted, work) = (build(workload, &shape, dtype)?, build(workload, &cpu, dtype)?);
+fn one(
+    device: &Device,
+    workload: &Workload,
+    op: &str,
+    build: Build,
+    dtype: DType,
+    recorder: &mut Recorder,
+) -> Result<()> {
+    let shape = Device::shape_only(device.kind());
+    let (counted, work) = (build(workload, &shape, dtype)?, build(workload, device, dtype)?);
     shape.take_work();
     let passes = match &work {
         Work::Taped(..) => &["fwd", "bwd"][..],
         Work::Plain(_) => &["run"],
     };
     for pass in passes {
-        timed(&counted, pass)?;
+        once_s(&counted, &shape, pass)?;
         let cost = shape.take_work().total;
-        report(workload.name, op, dtype, pass, best(&work, pass)?, cost);
+        let times_s = recorder.sample(|| once_s(&work, device, pass))?;
+        let dtype = dtype.to_string();
+        recorder.add(&Measured {
+            workload: workload.name,
+            op,
+            dtype: &dtype,
+            pass,
+            times_s,
+            cost,
+        })?;
     }
     Ok(())
 }
 
 /// Seconds of one pass.
-fn timed(work: &Work, pass: &str) -> Result<Duration> {
+fn once_s(work: &Work, device: &Device, pass: &str) -> Result<f64> {
     let (inputs, forward) = match work {
-        Work::Plain(f) => {
-            let start = Instant::now();
-            f()?;
-            return Ok(start.elapsed());
-        }
+        Work::Plain(f) => return device.time_s(f),
         Work::Taped(inputs, forward) => (inputs, forward),
     };
-    let device = inputs[0].device();
     if pass == "fwd" {
         let mut tape = Tape::no_grad(device);
         let vars: Vec<Var> = inputs.iter().map(|t| Var::constant(t.clone())).collect();
-        let start = Instant::now();
-        forward(&mut tape, &vars)?;
-        return Ok(start.elapsed());
+        return device.time_s(|| forward(&mut tape, &vars).map(drop));
     }
     let mut tape = Tape::new(device);
     let vars: Vec<Var> = inputs.iter().map(|t| tape.leaf(t.clone())).collect();
     let y = forward(&mut tape, &vars)?;
     let dy = table::filled(device, y.tensor.dtype(), y.tensor.shape().dims())?;
     device.take_work();
-    let start = Instant::now();
-    tape.backward(&[(&y, dy)])?;
-    Ok(start.elapsed())
-}
-
-/// The fastest of the runs that fit about 0.1 s.
-fn best(work: &Work, pass: &str) -> Result<Duration> {
-    timed(work, pass)?;
-    let (start, mut best) = (Instant::now(), Duration::MAX);
-    while start.elapsed() < Duration::from_millis(100) {
-        best = best.min(timed(work, pass)?);
-    }
-    Ok(best)
-}
-
-fn report(workload: &str, op: &str, dtype: DType, pass: &str, time: Duration, cost: Cost) {
-    let s = time.as_secs_f64();
-    let (gb, gflop) = (cost.bytes * 1e-9 / s, cost.matmul_flops * 1e-9 / s);
-    let gflop = if gflop > 0.0 { format!("{gflop:>8.1}") } else { String::new() };
-    println!("{workload:<10} {op:<14} {dtype:<5} {pass:<4} {:>10.4} {gb:>8.1} {gflop}", s * 1e3);
+    device.time_s(|| tape.backward(&[(&y, dy)]).map(drop))
 }

@@ -1,10 +1,11 @@
 //! Stands in for `cuda` in builds without it: a device that cannot exist, so nothing here runs.
 
-use super::{Card, Gemm, Launch, Products};
+use super::{Card, Gemm, Launch, Products, Resources};
 use crate::{Error, Result};
 
 pub enum Cuda {}
 pub enum Graph {}
+pub enum Range {}
 pub enum Slot {}
 
 pub fn cards() -> Result<Vec<Card>> {
@@ -20,6 +21,17 @@ fn absent(device: &str) -> Error {
         device: device.into(),
         what: "this build has no CUDA: build with `--features cuda`, or use --device cpu".into(),
     }
+}
+
+impl Range {
+    pub fn begin(_: &str) -> Option<Self> {
+        None
+    }
+}
+
+/// No kernel is compiled into this build.
+pub fn resources() -> impl Iterator<Item = (&'static str, &'static str, &'static [Resources])> {
+    std::iter::empty()
 }
 
 impl Slot {
@@ -58,6 +70,10 @@ impl Cuda {
     }
 
     pub fn synchronize(&self) -> Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn time_s(&self, _: impl FnOnce() -> Result<()>) -> Result<f64> {
         match *self {}
     }
 

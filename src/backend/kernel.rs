@@ -26,6 +26,20 @@ pub enum Param {
     F32,
 }
 
+/// What one kernel takes of a multiprocessor, from `ptxas -v`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resources {
+    pub arch: u32,
+    /// Of the largest block that the kernel may be launched with; 0: it does not say.
+    pub threads: usize,
+    /// Of a thread.
+    pub registers: usize,
+    pub spilled_bytes: usize,
+    pub stack_bytes: usize,
+    /// Static; a launch may add to it.
+    pub shared_bytes: usize,
+}
+
 impl Param {
     pub const fn bytes(self) -> usize {
         match self {

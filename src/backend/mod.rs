@@ -22,7 +22,7 @@ pub use arena::{Arena, Purpose, Usage};
 pub use buffer::Buffer;
 pub use card::Card;
 pub use gemm::{Gemm, Products};
-pub use kernel::{Arg, Kernel, Launch, Param, by_dtype};
+pub use kernel::{Arg, Kernel, Launch, Param, Resources, by_dtype};
 pub(crate) use kernel::{kernel, kernel_pair};
 
 use crate::{Error, Result};
@@ -102,6 +102,12 @@ pub struct Launched {
     /// Dynamic shared memory of a block.
     pub shared_bytes: usize,
     pub cost: Cost,
+}
+
+impl Launched {
+    pub fn blocks(&self) -> usize {
+        self.grid.iter().product()
+    }
 }
 
 /// Names of the driver's own work among the launches.
@@ -185,10 +191,28 @@ impl Device {
         self.as_cuda().map_or(Ok(()), |cuda| cuda.synchronize())
     }
 
+    /// A part of the host's work by name, for a profiler, until the result is dropped.
+    pub fn range(&self, name: &str) -> Option<cuda::Range> {
+        self.as_cuda().and_then(|_| cuda::Range::begin(name))
+    }
+
+    /// Seconds that `work` takes: on a CUDA device what it does there, without the host's part.
+    pub fn time_s(&self, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+        if let Some(cuda) = self.as_cuda() {
+            return cuda.time_s(work);
+        }
+        let start = std::time::Instant::now();
+        work()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
     /// Run a CUDA kernel, or count it where nothing runs.
     pub fn launch(&self, launch: &Launch) -> Result<()> {
         match &self.0.backend {
-            Backend::Cuda(cuda) => cuda.launch(launch),
+            Backend::Cuda(cuda) => {
+                let _range = self.range(launch.kernel.op);
+                cuda.launch(launch)
+            }
             Backend::Shape(DeviceKind::Cuda) => {
                 launch.check()?;
                 let Launch { kernel, grid, block, shared_bytes, cost, .. } = *launch;

@@ -103,24 +103,38 @@ pub struct Eval {
     pub threads: Option<usize>,
 }
 
-/// Say what a run will need before it runs: memory by purpose, parameters, the largest batch
+/// Say what a run will need before it runs: memory by purpose, parameters, the largest batch, time
 ///
-/// Memory is exact for everything that the engine allocates (the program itself and scratch of its
-/// threads come on top). The step time is a lower bound, printed with the measurement behind it.
+/// Memory is exact for everything that the engine allocates (the program itself, scratch of its threads
+/// and a GPU driver's context come on top). For a CPU the step time is a lower bound, printed with the
+/// measurement behind it. For a card it is a prediction from counted work, kernel by kernel, printed
+/// with its formula and the card's published figures; no GPU is needed. A data set that is not built
+/// yet is taken at its published size.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm plan arc-small\n",
+    "  hrm plan arc1 --card 4090                     memory, largest batch and step time on that card\n",
+    "  hrm plan sudoku-extreme --card h100 --json    every kernel, for scripts\n",
     "  hrm plan arc1 train.precision=f32 --data data/my-arc --vram 16GiB",
 ))]
 pub struct PlanArgs {
     /// Preset (default: arc-small), then settings such as train.batch_size=64
     #[arg(value_name = "PRESET | KEY=VALUE")]
     pub settings: Vec<String>,
-    /// Folder of a built data set; default: what the preset has built under data/
+    /// Folder of a built data set; default: what the preset has built under data/, else published sizes
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Memory that the run may take; default: what is available here
+    /// cpu (default), or cuda: the CUDA engine on the card of --card
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Card to predict for: 4090 (default with --device cuda), 4090-laptop, h100, h200
+    #[arg(long, value_name = "CARD")]
+    pub card: Option<String>,
+    /// Puzzle ids, variants included, when no data set is there to count them
+    #[arg(long, value_name = "N", conflicts_with = "data")]
+    pub puzzles: Option<usize>,
+    /// Memory that the run may take; default: the card's, or what is available here
     #[arg(long, value_name = "SIZE", value_parser = super::plan_command::parse_bytes)]
     pub vram: Option<usize>,
     /// CPU threads of the speed measurement; default: all
@@ -136,19 +150,23 @@ pub struct PlanArgs {
 
 /// Time the whole training step in f32 and bf16, beside PyTorch where it is installed
 ///
-/// Three shapes of the official model. Each variant runs in a process of its own; the median step and
-/// the peak of resident memory are reported, and how many times faster than the best PyTorch variant
-/// it is. Leave the machine alone meanwhile.
+/// Shapes of the official model. Each variant runs in a process of its own; the median step and the peak
+/// of memory are reported (resident on the CPU, allocated on a GPU), and how many times faster than the
+/// best PyTorch variant it is. Leave the machine alone meanwhile. A simulated GPU is refused.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm bench                        all shapes, with PyTorch (minutes: it compiles)\n",
     "  hrm bench --quick --no-python    three steps of each\n",
     "  hrm bench --shape b32-s81-h128 --json\n",
-    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128.",
+    "  hrm bench --device cuda          shapes for a GPU, against PyTorch on the same GPU\n",
+    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128; for a GPU b256-s81-h512, b16-s900-h512.",
 ))]
 pub struct Bench {
-    /// Shapes, separated by commas; default: all
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Shapes, separated by commas; default: those for the device
     #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
     pub shape: Vec<String>,
     /// 3 steps instead of 9, and of PyTorch the eager variants only

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::plan::start_threads;
 use super::{args, machine};
-use crate::backend::Device;
+use crate::backend::{Device, DeviceKind};
 use crate::dtype::DType;
 use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use crate::rng::{Purpose, Rng};
@@ -20,7 +20,9 @@ use crate::{Error, Result};
 const VOCAB: usize = 12;
 const PUZZLE_IDS: usize = 1_000;
 const WARM_UP_STEPS: usize = 3;
+/// PyTorch's home, for the CPU and with CUDA (`tools/on-gpu` makes the second).
 const PYTHON: &str = "target/venv/bin/python";
+const PYTHON_CUDA: &str = "target/venv-cuda/bin/python";
 const BASELINE: &str = "tools/baseline/hrm.py";
 
 /// The same names and sizes as in the PyTorch baseline.
@@ -34,11 +36,15 @@ struct Shape {
     halt_max_steps: usize,
 }
 
-const SHAPES: [Shape; 3] = [
+const SHAPES: [Shape; 5] = [
     shape("b32-s81-h128", [32, 81, 128, 4, 2, 16]),
     shape("b8-s81-h512", [8, 81, 512, 8, 4, 16]),
     shape("b2-s900-h128", [2, 900, 128, 4, 2, 8]),
+    shape("b256-s81-h512", [256, 81, 512, 8, 4, 16]),
+    shape("b16-s900-h512", [16, 900, 512, 8, 4, 16]),
 ];
+/// Of them, the first are for a CPU, the last for a GPU.
+const CPU_SHAPES: usize = 3;
 
 const fn shape(name: &'static str, sizes: [usize; 6]) -> Shape {
     let [batch_size, seq_len, hidden_size, num_heads, layers, halt_max_steps] = sizes;
@@ -58,15 +64,25 @@ struct Timing {
 pub fn run(args: args::Bench) -> Result<()> {
     if let Some(variant) = &args.one {
         start_threads(args.threads)?;
-        let timing = time(variant, steps(&args))?;
+        let timing = time(variant, steps(&args), &device(&args.device)?)?;
         println!("{}", json!(timing));
         return Ok(());
     }
+    let device = device(&args.device)?;
     let known = || SHAPES.iter().map(|s| s.name);
+    let suited = match device.kind() {
+        DeviceKind::Cpu => &SHAPES[..CPU_SHAPES],
+        DeviceKind::Cuda => &SHAPES[CPU_SHAPES..],
+    };
     let names: Vec<String> = match args.shape.is_empty() {
-        true => known().map(str::to_owned).collect(),
+        true => suited.iter().map(|s| s.name.to_owned()).collect(),
         false => args.shape.clone(),
     };
+    let on = match device.as_cuda() {
+        Some(cuda) => cuda.card().name.clone(),
+        None => machine::cpu_model(),
+    };
+    drop(device); // its memory belongs to the processes that are timed
     if let Some(unknown) = names.iter().find(|n| !known().any(|k| k == n.as_str())) {
         let known: Vec<&str> = known().collect();
         return Err(Error::invalid(format!("--shape {unknown}: choose from {}", known.join(", "))));
@@ -98,18 +114,17 @@ pub fn run(args: args::Bench) -> Result<()> {
                 line
             })
             .collect();
-        let (cpu, threads) = (machine::cpu_model(), threads(&args));
+        let threads = threads(&args);
         let (steps, warm_up) = (steps(&args), WARM_UP_STEPS);
         println!(
             "{}",
-            json!({ "cpu": cpu, "threads": threads, "steps": steps, "warm_up_steps": warm_up,
+            json!({ "device": on, "threads": threads, "steps": steps, "warm_up_steps": warm_up,
                     "pytorch_left_out": reason, "results": lines })
         );
         return Ok(());
     }
     println!(
-        "{}, {} threads, median of {} steps after {WARM_UP_STEPS}",
-        machine::cpu_model(),
+        "{on}, {} threads, median of {} steps after {WARM_UP_STEPS}",
         threads(&args),
         steps(&args)
     );
@@ -128,6 +143,15 @@ pub fn run(args: args::Bench) -> Result<()> {
         println!("PyTorch was not timed: {reason}");
     }
     Ok(())
+}
+
+/// A simulator is no device to time.
+fn device(name: &str) -> Result<Device> {
+    let (device, _) = super::plan::device(name)?;
+    match device.as_cuda().is_some_and(|cuda| cuda.card().simulated) {
+        true => Err(Error::invalid("this card is simulated: its times mean nothing")),
+        false => Ok(device),
+    }
 }
 
 /// The timings of one shape, ours with their speed relative to the fastest of PyTorch's.
@@ -155,6 +179,7 @@ fn in_own_process(variant: &str, args: &args::Bench) -> Result<Timing> {
     let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let mut command = Command::new(program);
     command.args(["bench", "--one", variant, "--threads", &threads(args).to_string()]);
+    command.args(["--device", &args.device]);
     if args.quick {
         command.arg("--quick");
     }
@@ -167,14 +192,19 @@ fn in_own_process(variant: &str, args: &args::Bench) -> Result<Timing> {
 
 /// All PyTorch variants of these shapes; `Err` says why there are none.
 fn pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> {
-    for (path, hint) in [(PYTHON, "tools/test makes it"), (BASELINE, "run in the repository")] {
+    let python = match args.device.as_str() {
+        "cpu" => (PYTHON, "tools/test makes it"),
+        _ => (PYTHON_CUDA, "tools/on-gpu makes it"),
+    };
+    for (path, hint) in [python, (BASELINE, "run in the repository")] {
         if !Path::new(path).exists() {
             return Err(format!("{path} is not here ({hint})"));
         }
     }
     let (threads, steps) = (threads(args).to_string(), steps(args).to_string());
-    let mut command = Command::new(PYTHON);
+    let mut command = Command::new(python.0);
     command.args([BASELINE, "--bench", "--json", "--shapes", &names.join(",")]);
+    command.args(["--device", &args.device]);
     command.args(["--steps", &steps, "--threads", &threads]);
     if args.quick {
         command.args(["--variants", "eager-f32,eager-bf16"]);
@@ -183,7 +213,8 @@ fn pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> 
         "timing PyTorch{}",
         if args.quick { ", eager only" } else { "; it compiles for minutes" }
     );
-    let output = command.stderr(Stdio::inherit()).output().map_err(|e| format!("{PYTHON}: {e}"))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().map_err(|e| format!("{}: {e}", python.0))?;
     if !output.status.success() {
         return Err(format!("{BASELINE} failed ({})", output.status));
     }
@@ -194,7 +225,7 @@ fn pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> 
 }
 
 /// `SHAPE/f32` or `SHAPE/bf16` in this process.
-fn time(variant: &str, steps: usize) -> Result<Timing> {
+fn time(variant: &str, steps: usize, device: &Device) -> Result<Timing> {
     let unknown = || Error::invalid(format!("--one {variant}: expected SHAPE/f32 or SHAPE/bf16"));
     let (name, dtype_name) = variant.split_once('/').ok_or_else(unknown)?;
     let shape = SHAPES.iter().find(|s| s.name == name).ok_or_else(unknown)?;
@@ -203,7 +234,7 @@ fn time(variant: &str, steps: usize) -> Result<Timing> {
         "bf16" => DType::Bf16,
         _ => return Err(unknown()),
     };
-    let mut trainer = Trainer::new(&Device::cpu(), config(shape), options(dtype))?;
+    let mut trainer = Trainer::new(device, config(shape), options(dtype))?;
     let (rows, cells) = (shape.batch_size, shape.batch_size * shape.seq_len);
     let mut rng = Rng::new(0, Purpose::Test, 0);
     let mut tokens = |n: usize, below: usize| -> Vec<i32> {
@@ -226,7 +257,10 @@ fn time(variant: &str, steps: usize) -> Result<Timing> {
         variant: format!("hrm {dtype_name}"),
         step_ms: step_ms[step_ms.len() / 2],
         fastest_ms: step_ms[0],
-        peak_bytes: machine::peak_resident_bytes().unwrap_or(0),
+        peak_bytes: match device.kind() {
+            DeviceKind::Cpu => machine::peak_resident_bytes().unwrap_or(0),
+            DeviceKind::Cuda => device.usage().span_bytes,
+        },
     })
 }
 

@@ -107,8 +107,11 @@ impl Tape {
         name: impl Into<String>,
         f: impl FnOnce(&mut Tape) -> Result<Var>,
     ) -> Result<Var> {
-        self.scopes.push(name.into());
+        let name = name.into();
+        let range = self.device.range(&name);
+        self.scopes.push(name);
         let out = f(self)?;
+        drop(range);
         if let Some(probe) = &mut self.probe {
             probe(&self.scopes.join("."), &out.tensor);
         }
@@ -192,6 +195,7 @@ impl Tape {
 
 fn run(rules: Vec<Box<dyn Rule>>, grads: &mut Grads) -> Result<()> {
     for rule in rules.into_iter().rev() {
+        let _range = grads.device().range(rule.name());
         grads.current_op = rule.name();
         rule.backward(grads)?;
     }

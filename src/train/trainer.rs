@@ -159,8 +159,9 @@ impl Trainer {
     pub fn submit(&mut self, batches: &[HostBatch], rates: Rates) -> Result<()> {
         step_input::check(&self.model.config, batches, self.options.grad_accum)?;
         let number = self.step + self.in_flight.len() as u64;
-        self.send(number, batches, rates)?;
         let device = self.model.device().clone();
+        let _range = device.range("step");
+        self.send(number, batches, rates)?;
         match self.recorder.next(&device) {
             Next::Run => self.run(Tape::new)?,
             Next::Record => {

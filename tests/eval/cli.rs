@@ -97,8 +97,50 @@ fn plan_adds_up_and_says_where_its_time_comes_from() {
     assert!(plan["step_s_basis"].as_str().unwrap().contains("measured now"));
     let table = stdout(dir.path(), &settings);
     assert!(table.contains("weights") && table.contains("at least"), "{table}");
-    let error = refusal(dir.path(), &["plan", "arc-small"]);
-    assert!(error.contains("not built yet"), "{error}");
+    let fresh = stdout(dir.path(), &[&["plan", "--vram", "64MiB"][..], &SMALL].concat());
+    assert!(fresh.contains("not built here") && fresh.contains("at most 800 tasks"), "{fresh}");
+}
+
+#[test]
+fn plan_for_a_card_predicts_every_kernel_and_marks_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["plan", "sudoku-extreme", "--card", "4090-laptop", "train.batch_size=8"];
+    let json = stdout(dir.path(), &[&args[..], &["--json"]].concat());
+    let plan: Value = serde_json::from_str(&json).unwrap();
+    let predicted = &plan["predicted"];
+    assert_eq!((&plan["device"], &predicted["card"]), (&"cuda".into(), &"4090-laptop".into()));
+    let number = |v: &Value| v.as_f64().unwrap();
+    let kernels = predicted["kernels"].as_array().unwrap();
+    let busy_s: f64 = kernels.iter().map(|k| number(&k["busy_s"])).sum();
+    let step_s = number(&predicted["step_s"]);
+    assert!((busy_s + number(&predicted["launch_s"]) - step_s).abs() < 1e-9 * step_s);
+    assert!((number(&predicted["samples_per_s"]) * step_s - 8.0).abs() < 1e-6);
+    let share = number(&predicted["tensor_peak_frac"]);
+    assert!(share > 0.05 && share < 1.0, "{share}");
+    let flops: f64 = kernels.iter().map(|k| number(&k["matmul_flops"])).sum();
+    assert!((flops / number(&plan["matmul_flops_per_step"]) - 1.0).abs() < 1e-9);
+    assert!(kernels.iter().any(|k| k["limit"] == "tensor cores"));
+    let rooms: Vec<u64> = plan["rooms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| {
+            assert!(r["largest_batch"].as_u64().unwrap() > 100);
+            r["room_bytes"].as_u64().unwrap() >> 30
+        })
+        .collect();
+    assert_eq!(rooms, [16, 24]);
+
+    let table = stdout(dir.path(), &args);
+    for text in ["not measured", "limit", "basis", "75.9 TFLOPS", "come on top", "one puzzle id"] {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+    let small = [&args[..], &["--vram", "1MiB"]].concat();
+    assert!(stdout(dir.path(), &small).contains("it does not fit"));
+    let unknown = refusal(dir.path(), &["plan", "--card", "3090"]);
+    assert!(unknown.contains("known are 4090, 4090-laptop, h100, h200"), "{unknown}");
+    let both = refusal(dir.path(), &["plan", "--card", "h100", "--device", "cpu"]);
+    assert!(both.contains("exclude each other"), "{both}");
 }
 
 #[test]
@@ -114,5 +156,5 @@ fn devices_name_what_is_missing() {
 fn bench_refuses_an_unknown_shape() {
     let dir = tempfile::tempdir().unwrap();
     let error = refusal(dir.path(), &["bench", "--shape", "b1"]);
-    assert!(error.contains("choose from b32-s81-h128, b8-s81-h512, b2-s900-h128"), "{error}");
+    assert!(error.contains("choose from b32-s81-h128, b8-s81-h512, b2-s900-h128, b256"), "{error}");
 }

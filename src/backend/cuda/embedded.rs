@@ -1,5 +1,7 @@
 //! The kernels inside this binary: PTX, cubins and what the assembler said of each. Made by `build/`.
 
+use crate::backend::Resources;
+
 /// One `kernels/*.cu`.
 pub struct Module {
     pub name: &'static str,
@@ -15,17 +17,6 @@ pub struct Entry {
     /// Bytes of each parameter.
     pub params: &'static [usize],
     pub resources: &'static [Resources],
-}
-
-/// What one kernel takes of a multiprocessor, from `ptxas -v`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Resources {
-    pub arch: u32,
-    pub registers: usize,
-    pub spilled_bytes: usize,
-    pub stack_bytes: usize,
-    /// Static; a launch may add to it.
-    pub shared_bytes: usize,
 }
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

@@ -1,17 +1,19 @@
 //! The CUDA backend: one context, one compute stream, one copy stream, the arena's regions.
 //!
 //! `module.rs` finds kernels, `launch.rs` is the one unsafe launch, `blaslt.rs` the products of
-//! cuBLASLt, `graph.rs` captures a step, `transfer.rs` the pinned buffers, `hooks.rs` tells a
+//! cuBLASLt, `graph.rs` captures a step, `clock.rs` times work, `transfer.rs` the pinned buffers, `hooks.rs` tells a
 //! simulator about buffers inside a region. All work is ordered by the compute stream, so memory may
 //! be freed and reused in host order.
 #![allow(unsafe_code)]
 
 mod blaslt;
+mod clock;
 mod embedded;
 mod graph;
 mod hooks;
 mod launch;
 mod module;
+mod ranges;
 mod transfer;
 
 use std::sync::Mutex;
@@ -19,8 +21,9 @@ use std::sync::Mutex;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
-pub use embedded::{Resources, resources};
+pub use embedded::resources;
 pub use graph::Graph;
+pub use ranges::Range;
 pub use transfer::Slot;
 
 use super::{Card, Products};

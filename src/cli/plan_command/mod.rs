@@ -1,0 +1,178 @@
+//! `hrm plan`: what a run will need, before it runs. Memory is exact, by the same code on a device
+//! without memory; time is a bound from a measurement, or a prediction for a card, and says which.
+//!
+//! `sizes.rs` what the data adds · `room.rs` memory and the batch that fits · `time.rs` step time.
+
+mod room;
+mod sizes;
+mod time;
+
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use self::room::{MIB, Room, grouped};
+use super::plan::{split_settings, start_threads};
+use super::{args, machine};
+use crate::backend::{Device, DeviceKind, Purpose};
+use crate::config::Config;
+use crate::models::hrm::{self, Hrm};
+use crate::predict::Card;
+use crate::train::needed::Needed;
+use crate::train::setup;
+use crate::{Error, Result};
+
+pub use room::parse_bytes;
+
+const GIB: usize = 1 << 30;
+/// The card that a prediction is for when none is named.
+const DEFAULT_CARD: &str = "4090";
+
+pub fn run(args: args::PlanArgs) -> Result<()> {
+    start_threads(args.threads)?;
+    let (preset, overrides) = split_settings(&args.settings)?;
+    let mut config = Config::load(preset, args.config.as_deref(), overrides)?;
+    let card = card(args.device.as_deref(), args.card.as_deref())?;
+    let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
+    let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
+    config.data.canvas = sizes.canvas;
+    let shape = setup::model_of(&config, sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
+    let options = setup::options(&config);
+    let needed = Needed::of(kind, &shape, options)?;
+    let model = Hrm::new(&Device::shape_only(kind), shape.clone(), options.dtype, options.seed)?;
+    let (dense, puzzle) = (model.params.elems(), model.trainable_elems() - model.params.elems());
+    let rooms = rooms(args.vram, card.as_ref())
+        .into_iter()
+        .map(|room| Room::new(kind, &shape, options, room))
+        .collect::<Result<Vec<_>>>()?;
+    let names = Purpose::ALL.iter().map(|p| p.name());
+    let memory: Vec<(&str, usize)> =
+        names.zip(needed.bytes).chain([("gaps", needed.gaps_bytes)]).collect();
+    let total = needed.total_bytes();
+    let rows_of = |batch_size| batch_size * options.grad_accum;
+
+    // A batch that does not fit is predicted at the size that does.
+    let predicted = match (&card, rooms[0].largest_batch) {
+        (Some(card), Some(largest)) => {
+            let batch_size = shape.batch_size.min(largest);
+            let smaller = hrm::Config { batch_size, ..shape.clone() };
+            let needed = Needed::of(kind, &smaller, options)?;
+            Some((card, batch_size, time::on_card(&needed, card)))
+        }
+        _ => None,
+    };
+    let bound = match card {
+        None => {
+            let rows = shape.batch_size * shape.positions();
+            Some(time::on_this_cpu(&needed, options.dtype, rows, shape.hidden_size))
+        }
+        Some(_) => None,
+    };
+
+    if args.json {
+        let memory: serde_json::Map<_, _> =
+            memory.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect();
+        let rooms_json = rooms.iter().map(
+            |r| json!({"room": r.is, "room_bytes": r.bytes, "largest_batch": r.largest_batch}),
+        );
+        let mut plan = json!({
+            "data": sizes.basis,
+            "device": if card.is_some() { "cuda" } else { "cpu" },
+            "parameters": dense,
+            "puzzle_embedding_parameters": puzzle,
+            "memory_bytes": memory,
+            "total_bytes": total,
+            "matmul_flops_per_step": needed.work.total.matmul_flops,
+            "rows_per_step": rows_of(shape.batch_size),
+            "room_bytes": rooms[0].bytes,
+            "largest_batch": rooms[0].largest_batch,
+            "rooms": rooms_json.collect::<Vec<_>>(),
+        });
+        if let Some((least_s, basis)) = bound {
+            plan["step_s_at_least"] = json!(least_s);
+            plan["step_s_basis"] = json!(basis);
+        }
+        if let Some((card, batch_size, p)) = predicted {
+            plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
+        }
+        println!("{plan}");
+        return Ok(());
+    }
+    let mut text = String::new();
+    let _ = writeln!(text, "data         {}", sizes.basis);
+    let _ = writeln!(
+        text,
+        "parameters   {} and {} in puzzle embeddings",
+        grouped(dense),
+        grouped(puzzle)
+    );
+    let _ = writeln!(
+        text,
+        "step         {} rows of {} positions, {:.1} GFLOP in matrix products",
+        rows_of(shape.batch_size),
+        shape.positions(),
+        needed.work.total.matmul_flops / 1e9
+    );
+    for (name, n) in memory {
+        let _ = writeln!(text, "memory       {name:<12}{:>10.1} MiB", n as f64 / MIB);
+    }
+    let _ = writeln!(text, "memory       total       {:>10.1} MiB", total as f64 / MIB);
+    if card.is_some() {
+        let _ = writeln!(text, "memory       {}", time::CONTEXT_NOTE);
+    }
+    for room in &rooms {
+        let fits = match room.largest_batch {
+            Some(n) => format!("train.batch_size={n}"),
+            None => "not even train.batch_size=1".into(),
+        };
+        let gib = room.bytes as f64 / GIB as f64;
+        let _ = writeln!(text, "largest      {fits} in {gib:.2} GiB ({})", room.is);
+    }
+    if let Some((least_s, basis)) = bound {
+        let _ = write!(text, "step time    at least {least_s:.3} s: {basis}");
+    }
+    match predicted {
+        Some((card, batch_size, p)) => {
+            text += &time::table(&p, card, batch_size, rows_of(batch_size));
+        }
+        None if card.is_some() => text += "predicted    nothing: it does not fit",
+        None => {}
+    }
+    println!("{}", text.trim_end());
+    Ok(())
+}
+
+/// The card to predict for; none: the CPU.
+fn card(device: Option<&str>, card: Option<&str>) -> Result<Option<Card>> {
+    match (device, card) {
+        (None | Some("cpu"), None) => Ok(None),
+        (Some("cuda"), None) => Card::named(DEFAULT_CARD).map(Some),
+        (None | Some("cuda"), Some(name)) => Card::named(name).map(Some),
+        (Some("cpu"), Some(name)) => {
+            Err(Error::invalid(format!("--device cpu and --card {name} exclude each other")))
+        }
+        (Some(other), _) => {
+            Err(Error::invalid(format!("--device {other}: a plan is for cpu or cuda")))
+        }
+    }
+}
+
+/// What the batch is to fit, the most important first.
+fn rooms(vram: Option<usize>, card: Option<&Card>) -> Vec<(usize, String)> {
+    match (vram, card) {
+        (Some(bytes), _) => vec![(bytes, "--vram".into())],
+        (None, Some(card)) => {
+            let mut all = vec![(card.memory_bytes, format!("all memory of the {}", card.title))];
+            for gib in [16, 24] {
+                if gib * GIB != card.memory_bytes {
+                    all.push((gib * GIB, format!("a card of {gib} GiB")));
+                }
+            }
+            all
+        }
+        (None, None) => match machine::memory_bytes() {
+            Some((_, available)) => vec![(available, "memory available here".into())],
+            None => vec![(0, "memory of this machine: unknown, give --vram".into())],
+        },
+    }
+}

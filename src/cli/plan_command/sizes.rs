@@ -1,0 +1,84 @@
+//! What the data set adds to a model's shape: from the built data set, or the preset's published sizes
+//! where it is not built yet.
+
+use std::path::Path;
+
+use crate::Result;
+use crate::cli::preset_data;
+use crate::config::{DataConfig, Dataset};
+use crate::data::{DataSet, Kind};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sizes {
+    pub cells: usize,
+    pub vocabulary: usize,
+    pub puzzle_ids: usize,
+    pub canvas: usize,
+    /// Where these come from.
+    pub basis: String,
+}
+
+/// `puzzles`: puzzle ids asked for, for data that is not there.
+pub fn of(config: &DataConfig, dir: Option<&Path>, puzzles: Option<usize>) -> Result<Sizes> {
+    let data = match (dir, puzzles, config.dataset) {
+        (Some(dir), ..) => Some(DataSet::open(dir)?),
+        (None, Some(_), _) | (None, None, Dataset::SudokuExtreme | Dataset::MazeHard) => None,
+        (None, None, _) => preset_data::built(config)?,
+    };
+    Ok(match data {
+        Some(data) => Sizes {
+            cells: data.seq_len(),
+            vocabulary: data.vocab_size(),
+            puzzle_ids: data.num_puzzle_ids(),
+            canvas: data.canvas(),
+            basis: data.dir().display().to_string(),
+        },
+        None => published(config, puzzles),
+    })
+}
+
+fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
+    // Boards have no identity of their own: all rows carry the blank id.
+    let (kind, tasks) = match config.dataset {
+        Dataset::Arc1 => (Kind::Arc, 800),
+        Dataset::Arc2 => (Kind::Arc, 1120),
+        Dataset::Sudoku | Dataset::SudokuExtreme => (Kind::Sudoku, 0),
+        Dataset::Maze | Dataset::MazeHard => (Kind::Maze, 0),
+    };
+    let canvas = config.canvas;
+    let most = 1 + tasks * (1 + config.num_aug);
+    let count = match (puzzles, tasks) {
+        (Some(_), _) => "puzzle ids as given".to_owned(),
+        (None, 0) => "one puzzle id".to_owned(),
+        (None, _) => format!(
+            "at most {tasks} tasks with {} variants each as puzzle ids (--puzzles N for another \
+             number)",
+            config.num_aug
+        ),
+    };
+    Sizes {
+        cells: canvas * canvas,
+        vocabulary: kind.vocab_size(canvas).expect("kinds of presets have a vocabulary"),
+        puzzle_ids: puzzles.unwrap_or(most),
+        canvas,
+        basis: format!("not built here; canvas {canvas}, {count}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn published_sizes_are_those_of_the_papers() {
+        let of = |preset| published(&Config::load(Some(preset), None, &[]).unwrap().data, None);
+        let arc = of("arc1");
+        assert_eq!((arc.cells, arc.vocabulary, arc.puzzle_ids), (900, 12, 800_801));
+        let sudoku = of("sudoku-extreme");
+        assert_eq!((sudoku.cells, sudoku.vocabulary, sudoku.puzzle_ids), (81, 11, 1));
+        assert_eq!((of("maze-hard").cells, of("maze-hard").vocabulary), (900, 6));
+        let config = Config::load(Some("arc2"), None, &[]).unwrap().data;
+        assert_eq!(published(&config, Some(5)).puzzle_ids, 5);
+    }
+}
