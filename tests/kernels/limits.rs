@@ -1,0 +1,59 @@
+//! What each kernel waits for on an RTX 4090, by the formula of `hrm plan`.
+
+use std::collections::BTreeMap;
+
+use hrm::backend::{DeviceKind, cuda};
+use hrm::config::Config;
+use hrm::predict::{Card, Prediction};
+use hrm::train::needed::Needed;
+use hrm::train::setup;
+
+/// Preset and settings; the first that launches a kernel speaks for it.
+const STEPS: &[(&str, &[&str])] = &[
+    ("arc1", &["train.batch_size=32"]),
+    ("sudoku-extreme", &["train.batch_size=8", "train.precision=f32"]),
+    (
+        "arc1",
+        &[
+            "train.batch_size=8",
+            "model.num_heads=16",
+            "train.optimizer=adamw",
+            "train.ema=0.99",
+            "train.clip=1",
+            "model.pos_encodings=learned",
+            "model.loss=softmax",
+        ],
+    ),
+    (
+        "sudoku-extreme",
+        &[
+            "train.batch_size=8",
+            "model.num_heads=32",
+            "train.precision=f32",
+            "train.ema=0.99",
+            "model.pos_encodings=learned",
+        ],
+    ),
+    ("arc-small", &["model.num_heads=8"]),
+    ("arc-small", &["model.num_heads=16"]),
+];
+
+pub fn by_kernel() -> BTreeMap<&'static str, &'static str> {
+    let card = Card::named("4090").unwrap();
+    let mut limits = BTreeMap::new();
+    for (preset, settings) in STEPS {
+        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+        let config = Config::load(Some(preset), None, &settings).unwrap();
+        let cells = config.data.canvas * config.data.canvas;
+        let shape = setup::model_of(&config, cells, 12, 1000);
+        let needed = Needed::of(DeviceKind::Cuda, &shape, setup::options(&config)).unwrap();
+        let resources = |kernel: &str, arch| {
+            let (_, _, all) = cuda::resources().find(|(_, name, _)| *name == kernel)?;
+            all.iter().find(|r| r.arch == arch).copied()
+        };
+        for class in Prediction::new(&card, &needed.work.launched, resources).classes {
+            limits.entry(class.kernel).or_insert(class.limit.name());
+        }
+    }
+    limits
+}
