@@ -33,7 +33,11 @@ SHAPES = {
     "b32-s81-h128": Config(32, 81, 128, 4, 2, 2, puzzle_emb_ndim=128),
     "b8-s81-h512": Config(8, 81, 512, 8, 4, 4, puzzle_emb_ndim=512),
     "b2-s900-h128": Config(2, 900, 128, 4, 2, 2, puzzle_emb_ndim=128, halt_max_steps=8),
+    "b256-s81-h512": Config(256, 81, 512, 8, 4, 4, puzzle_emb_ndim=512),
+    "b16-s900-h512": Config(16, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
 }
+CPU_SHAPES = tuple(SHAPES)[:3]
+CUDA_SHAPES = tuple(SHAPES)[3:]
 VARIANTS = ("eager-f32", "compile-f32", "eager-bf16", "compile-bf16")
 
 
@@ -47,8 +51,15 @@ def peak_resident_bytes():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def reset_peak():
+def peak_bytes(device):
+    return peak_resident_bytes() if device == "cpu" else torch.cuda.max_memory_allocated()
+
+
+def reset_peak(device):
     """Compilation needs more memory than training and happens once: it is not counted."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -56,11 +67,13 @@ def reset_peak():
 
 
 def time_variant(shape, variant, args):
-    """Runs in its own process: median step time and peak memory of one variant."""
+    """Runs in its own process: median step time and peak memory of one variant. On CUDA the step ends
+    with the loss on the host, as ours does; attention is PyTorch's own fused kernel."""
     mode, dtype = variant.split("-")
     cfg = SHAPES[shape]._replace(forward_dtype={"f32": "float32", "bf16": "bfloat16"}[dtype])
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)
     rows = (cfg.batch_size, cfg.seq_len)
     batch = {
         "inputs": torch.randint(0, cfg.vocab_size, rows),
@@ -78,7 +91,7 @@ def time_variant(shape, variant, args):
     )
     for _ in range(3):  # compilation, optimizer state, caches
         trainer.step(batch)
-    reset_peak()
+    reset_peak(args.device)
     step_ms = []
     for _ in range(args.steps):
         start = time.perf_counter()
@@ -91,17 +104,19 @@ def time_variant(shape, variant, args):
         "variant": variant,
         "step_ms": round(statistics.median(step_ms), 3),
         "fastest_ms": round(min(step_ms), 3),
-        "peak_bytes": peak_resident_bytes(),
+        "peak_bytes": peak_bytes(args.device),
     }
 
 
 def bench(args):
     """Prints a table, or JSON on stdout with the table on stderr."""
     table = sys.stderr if args.json else sys.stdout
-    print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.steps} steps", file=table)
+    where = torch.cuda.get_device_name() if args.device != "cpu" else f"{args.threads} threads"
+    print(f"PyTorch {torch.__version__}, {where}, {args.steps} steps", file=table)
     columns = ("shape", "variant", "median_ms", "fastest_ms", "peak_MiB")
     print("{:<16}{:<16}{:>12}{:>12}{:>12}".format(*columns), file=table)
     options = ["--steps", args.steps, "--threads", args.threads, "--optimizer", args.optimizer]
+    options += ["--device", args.device]
     results = []
     for shape, variant in itertools.product(args.shapes, args.variants or VARIANTS):
         command = [sys.executable, __file__, "--one", f"{shape}/{variant}", *map(str, options)]
@@ -138,8 +153,9 @@ def parse_args():
     task.add_argument("--bench", action="store_true", help="time the training step")
     task.add_argument("--one", metavar="SHAPE/VARIANT", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="JSON on stdout, table on stderr")
-    parser.add_argument("--shapes", type=chosen(SHAPES), default=list(SHAPES),
-                        help=f"comma-separated, of {', '.join(SHAPES)} (default: all)")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    parser.add_argument("--shapes", type=chosen(SHAPES),
+                        help=f"comma-separated, of {', '.join(SHAPES)} (default: those for the device)")
     parser.add_argument("--variants", type=chosen(VARIANTS),
                         help=f"comma-separated, of {', '.join(VARIANTS)} "
                              "(default: all; of --check: eager-f32)")
@@ -147,6 +163,11 @@ def parse_args():
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
     parser.add_argument("--optimizer", choices=("adamw", "atan2"), default="adamw")
     args = parser.parse_args()
+    args.shapes = args.shapes or (CPU_SHAPES if args.device == "cpu" else CUDA_SHAPES)
+    if args.device != "cpu" and not torch.cuda.is_available():
+        parser.error(f"--device {args.device}: this PyTorch sees no CUDA device")
+    if args.device != "cpu" and args.check:
+        parser.error("--check runs on the CPU")
     if args.steps < 1 or args.threads < 1:
         parser.error("--steps and --threads must be at least 1")
     if args.check and any("bf16" in v for v in args.variants or ()):
