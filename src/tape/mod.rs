@@ -108,10 +108,9 @@ impl Tape {
         f: impl FnOnce(&mut Tape) -> Result<Var>,
     ) -> Result<Var> {
         let name = name.into();
-        let range = self.device.range(&name);
+        let _range = self.device.range(&name);
         self.scopes.push(name);
         let out = f(self)?;
-        drop(range);
         if let Some(probe) = &mut self.probe {
             probe(&self.scopes.join("."), &out.tensor);
         }
