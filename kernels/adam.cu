@@ -1,6 +1,6 @@
 // adam: contract and formula in src/ops/adam/mod.rs; a kernel for each rule.
 //
-//   p, g, m, v (n) f32    guard (3): norm, scale, ok    factors (5): decay, b1, b2, step, v_scale
+//   p, g, m, v (n) f32    copy (n) bf16 or null: p rounded    guard (3): norm, scale, ok    factors (5): decay, b1, b2, step, v_scale
 //   Both are read from device memory, since a captured step is replayed with other numbers.
 #include "common/elementwise.cuh"
 
@@ -28,12 +28,12 @@ struct AdamW {
 };
 
 template <typename Rule>
-__device__ __forceinline__ void step(float* p, float* m, float* v, const float* g,
+__device__ __forceinline__ void step(float* p, bf16* copy, float* m, float* v, const float* g,
                                      const float* guard, const float* factors, u32 n) {
     if (guard[2] == 0.0f) return;
     const float scale = guard[1], decay = factors[0], b1 = factors[1], b2 = factors[2];
     const float rate = factors[3], v_scale = factors[4];
-    each_piece<4>(n, aligned(p, m, v, g), [&](auto width, u32 i) {
+    each_piece<4>(n, aligned(p, copy, m, v, g), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         float pi[W], mi[W], vi[W], gi[W];
         load_f32<float, W>(p + i, pi);
@@ -50,17 +50,18 @@ __device__ __forceinline__ void step(float* p, float* m, float* v, const float* 
         store_f32<float, W>(p + i, pi);
         store_f32<float, W>(m + i, mi);
         store_f32<float, W>(v + i, vi);
+        if (copy != nullptr) store_f32<bf16, W>(copy + i, pi);
     });
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    adam_atan2_step(float* p, float* m, float* v, const float* g, const float* guard,
+    adam_atan2_step(float* p, bf16* copy, float* m, float* v, const float* g, const float* guard,
                     const float* factors, u32 n) {
-    step<AdamAtan2>(p, m, v, g, guard, factors, n);
+    step<AdamAtan2>(p, copy, m, v, g, guard, factors, n);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    adamw_step(float* p, float* m, float* v, const float* g, const float* guard,
+    adamw_step(float* p, bf16* copy, float* m, float* v, const float* g, const float* guard,
                const float* factors, u32 n) {
-    step<AdamW>(p, m, v, g, guard, factors, n);
+    step<AdamW>(p, copy, m, v, g, guard, factors, n);
 }

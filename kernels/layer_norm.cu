@@ -1,13 +1,13 @@
 // layer_norm: contract and formula in src/ops/layer_norm/mod.rs.
 //
 //   x, r, s, y, dy (N, C)    mean, rstd (N) f32    gain, bias (C)    dgain, dbias (C) f32
-//   A warp per row, held in registers if common/row.cuh can; backward turns dy into ds where it
-//   lies. `part` sums dy xhat and dy over ROWS_PER_PART rows, a thread for COLUMNS columns, and
+//   A warp per row, held in registers if common/row.cuh can (`wide` holds more, for rows that need
+//   it); backward turns dy into ds where it lies. `part` sums dy xhat and dy over ROWS_PER_PART rows, a thread for COLUMNS columns, and
 //   must see dy before that; `sum` adds the parts. f32, fixed order: runs agree bit for bit.
 #include "common/column_sum.cuh"
 #include "common/row.cuh"
 
-template <typename T>
+template <typename T, int HELD>
 __device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, const T* x,
                                         const T* r, const T* gain, const T* bias, u32 n, u32 c,
                                         float eps) {
@@ -17,25 +17,25 @@ __device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, co
     const u64 start = static_cast<u64>(row) * c;
     y += start, s += start, x += start, r += start;
     float sum = 0.0f, sum_sq = 0.0f, center, scale;
-    if (Row<T>::fits(c) && aligned(y, s, x, r, gain, bias)) {
-        Row<T> v, other;
+    if (Row<T, HELD>::fits(c) && aligned(y, s, x, r, gain, bias)) {
+        Row<T, HELD> v, other;
         v.load(x, c);
         other.load(r, c);
-        Row<T>::each(c, [&](int k, int i) {
+        Row<T, HELD>::each(c, [&](int k, int i) {
             v.piece[k].at[i] = from_f32<T>(v.at(k, i) + other.at(k, i));
             sum += v.at(k, i);
         });
         center = warp_sum(sum) / c;
-        Row<T>::each(c, [&](int k, int i) {
+        Row<T, HELD>::each(c, [&](int k, int i) {
             const float d = v.at(k, i) - center;
             sum_sq += d * d;
         });
         scale = 1.0f / sqrtf(warp_sum(sum_sq) / c + eps);
-        Row<T>::store(s, c, [&](int k, int i) { return v.at(k, i); });
-        Row<T> shift;
+        Row<T, HELD>::store(s, c, [&](int k, int i) { return v.at(k, i); });
+        Row<T, HELD> shift;
         other.load(gain, c);
         shift.load(bias, c);
-        Row<T>::store(y, c, [&](int k, int i) {
+        Row<T, HELD>::store(y, c, [&](int k, int i) {
             return (v.at(k, i) - center) * scale * other.at(k, i) + shift.at(k, i);
         });
     } else {
@@ -56,7 +56,7 @@ __device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, co
 }
 
 // ds = rstd (g - mean_c(g) - xhat mean_c(g xhat)), g = dy gain.
-template <typename T>
+template <typename T, int HELD>
 __device__ __forceinline__ void backward(T* dy, const T* s, const float* mean, const float* rstd,
                                          const T* gain, u32 n, u32 c) {
     const u32 lane = threadIdx.x % WARP;
@@ -66,19 +66,19 @@ __device__ __forceinline__ void backward(T* dy, const T* s, const float* mean, c
     dy += start, s += start;
     const float center = mean[row], scale = rstd[row];
     float sum = 0.0f, dot = 0.0f;
-    if (Row<T>::fits(c) && aligned(dy, s, gain)) {
-        Row<T> d, v, w;
+    if (Row<T, HELD>::fits(c) && aligned(dy, s, gain)) {
+        Row<T, HELD> d, v, w;
         d.load(dy, c);
         v.load(s, c);
         w.load(gain, c);
         const auto g = [&](int k, int i) { return d.at(k, i) * w.at(k, i); };
         const auto xhat = [&](int k, int i) { return (v.at(k, i) - center) * scale; };
-        Row<T>::each(c, [&](int k, int i) {
+        Row<T, HELD>::each(c, [&](int k, int i) {
             sum += g(k, i);
             dot += g(k, i) * xhat(k, i);
         });
         const float mean_g = warp_sum(sum) / c, mean_dot = warp_sum(dot) / c;
-        Row<T>::store(dy, c, [&](int k, int i) {
+        Row<T, HELD>::store(dy, c, [&](int k, int i) {
             return scale * (g(k, i) - mean_g - xhat(k, i) * mean_dot);
         });
     } else {
@@ -133,21 +133,27 @@ extern "C" __global__ void __launch_bounds__(WARP* SUM_WARPS)
     column_sum<float>(out, parts, count, c, c, 1.0f, add);
 }
 
-#define LAYER_NORM(T, NAME)                                                                      \
+#define LAYER_NORM(T, HELD, FWD, BWD)                                                            \
     extern "C" __global__ void __launch_bounds__(ROWS_PER_BLOCK* WARP)                           \
-        layer_norm_fwd_##NAME(T* y, T* s, float* mean, float* rstd, const T* x, const T* r,      \
-                              const T* gain, const T* bias, u32 n, u32 c, float eps) {           \
-        forward<T>(y, s, mean, rstd, x, r, gain, bias, n, c, eps);                               \
+        FWD(T* y, T* s, float* mean, float* rstd, const T* x, const T* r, const T* gain,         \
+            const T* bias, u32 n, u32 c, float eps) {                                            \
+        forward<T, HELD>(y, s, mean, rstd, x, r, gain, bias, n, c, eps);                         \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(ROWS_PER_BLOCK* WARP)                           \
-        layer_norm_bwd_##NAME(T* dy, const T* s, const float* mean, const float* rstd,           \
-                              const T* gain, u32 n, u32 c) {                                     \
-        backward<T>(dy, s, mean, rstd, gain, n, c);                                              \
-    }                                                                                            \
+        BWD(T* dy, const T* s, const float* mean, const float* rstd, const T* gain, u32 n,       \
+            u32 c) {                                                                             \
+        backward<T, HELD>(dy, s, mean, rstd, gain, n, c);                                        \
+    }
+LAYER_NORM(float, NARROW, layer_norm_fwd_f32, layer_norm_bwd_f32)
+LAYER_NORM(bf16, NARROW, layer_norm_fwd_bf16, layer_norm_bwd_bf16)
+LAYER_NORM(float, WIDE, layer_norm_fwd_wide_f32, layer_norm_bwd_wide_f32)
+LAYER_NORM(bf16, WIDE, layer_norm_fwd_wide_bf16, layer_norm_bwd_wide_bf16)
+
+#define PART(T, NAME)                                                                            \
     extern "C" __global__ void __launch_bounds__(PART_THREADS)                                   \
         layer_norm_part_##NAME(float* dgain, float* dbias, const T* dy, const T* s,              \
                                const float* mean, const float* rstd, u32 n, u32 c) {             \
         part<T>(dgain, dbias, dy, s, mean, rstd, n, c);                                          \
     }
-LAYER_NORM(float, f32)
-LAYER_NORM(bf16, bf16)
+PART(float, f32)
+PART(bf16, bf16)

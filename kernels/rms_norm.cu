@@ -1,11 +1,12 @@
 // rms_norm: contract and formula in src/ops/rms_norm/mod.rs.
 //
 //   x, r, y, dy (N, C)    rstd (N) f32    backward turns dy into ds where it lies
-//   A warp per row, held in registers between the sum and the store if common/row.cuh can.
+//   A warp per row, held in registers between the sum and the store if common/row.cuh can; `wide`
+//   holds more, for rows that need it.
 //   Sums in f32, lane stride, then xor butterfly: runs agree bit for bit.
 #include "common/row.cuh"
 
-template <typename T>
+template <typename T, int HELD>
 __device__ __forceinline__ void forward(T* y, float* rstd, const T* x, const T* r, u32 n, u32 c,
                                         float eps) {
     const u32 lane = threadIdx.x % WARP;
@@ -14,16 +15,16 @@ __device__ __forceinline__ void forward(T* y, float* rstd, const T* x, const T* 
     const u64 start = static_cast<u64>(row) * c;
     y += start, x += start, r += start;
     float sum_sq = 0.0f, scale;
-    if (Row<T>::fits(c) && aligned(y, x, r)) {
-        Row<T> s, residual;
+    if (Row<T, HELD>::fits(c) && aligned(y, x, r)) {
+        Row<T, HELD> s, residual;
         s.load(x, c);
         residual.load(r, c);
-        Row<T>::each(c, [&](int k, int i) {
+        Row<T, HELD>::each(c, [&](int k, int i) {
             s.piece[k].at[i] = from_f32<T>(s.at(k, i) + residual.at(k, i));
             sum_sq += s.at(k, i) * s.at(k, i);
         });
         scale = 1.0f / sqrtf(warp_sum(sum_sq) / c + eps);
-        Row<T>::store(y, c, [&](int k, int i) { return s.at(k, i) * scale; });
+        Row<T, HELD>::store(y, c, [&](int k, int i) { return s.at(k, i) * scale; });
     } else {
         for (u32 i = lane; i < c; i += WARP) {
             const T s = from_f32<T>(to_f32(x[i]) + to_f32(r[i]));
@@ -36,7 +37,7 @@ __device__ __forceinline__ void forward(T* y, float* rstd, const T* x, const T* 
     if (lane == 0) rstd[row] = scale;
 }
 
-template <typename T>
+template <typename T, int HELD>
 __device__ __forceinline__ void backward(T* dy, const T* y, const float* rstd, u32 n, u32 c) {
     const u32 lane = threadIdx.x % WARP;
     const u32 row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
@@ -45,13 +46,13 @@ __device__ __forceinline__ void backward(T* dy, const T* y, const float* rstd, u
     dy += start, y += start;
     const float scale = rstd[row];
     float dot = 0.0f;
-    if (Row<T>::fits(c) && aligned(dy, y)) {
-        Row<T> d, v;
+    if (Row<T, HELD>::fits(c) && aligned(dy, y)) {
+        Row<T, HELD> d, v;
         d.load(dy, c);
         v.load(y, c);
-        Row<T>::each(c, [&](int k, int i) { dot += d.at(k, i) * v.at(k, i); });
+        Row<T, HELD>::each(c, [&](int k, int i) { dot += d.at(k, i) * v.at(k, i); });
         const float mean = warp_sum(dot) / c;
-        Row<T>::store(dy, c,
+        Row<T, HELD>::store(dy, c,
                       [&](int k, int i) { return scale * (d.at(k, i) - v.at(k, i) * mean); });
     } else {
         for (u32 i = lane; i < c; i += WARP) dot += to_f32(dy[i]) * to_f32(y[i]);
@@ -61,15 +62,16 @@ __device__ __forceinline__ void backward(T* dy, const T* y, const float* rstd, u
     }
 }
 
-#define RMS_NORM(T, NAME)                                                                        \
+#define RMS_NORM(T, HELD, FWD, BWD)                                                              \
     extern "C" __global__ void __launch_bounds__(ROWS_PER_BLOCK* WARP)                           \
-        rms_norm_fwd_##NAME(T* y, float* rstd, const T* x, const T* r, u32 n, u32 c,             \
-                            float eps) {                                                         \
-        forward<T>(y, rstd, x, r, n, c, eps);                                                    \
+        FWD(T* y, float* rstd, const T* x, const T* r, u32 n, u32 c, float eps) {                \
+        forward<T, HELD>(y, rstd, x, r, n, c, eps);                                              \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(ROWS_PER_BLOCK* WARP)                           \
-        rms_norm_bwd_##NAME(T* dy, const T* y, const float* rstd, u32 n, u32 c) {                \
-        backward<T>(dy, y, rstd, n, c);                                                          \
+        BWD(T* dy, const T* y, const float* rstd, u32 n, u32 c) {                                \
+        backward<T, HELD>(dy, y, rstd, n, c);                                                    \
     }
-RMS_NORM(float, f32)
-RMS_NORM(bf16, bf16)
+RMS_NORM(float, NARROW, rms_norm_fwd_f32, rms_norm_bwd_f32)
+RMS_NORM(bf16, NARROW, rms_norm_fwd_bf16, rms_norm_bwd_bf16)
+RMS_NORM(float, WIDE, rms_norm_fwd_wide_f32, rms_norm_bwd_wide_f32)
+RMS_NORM(bf16, WIDE, rms_norm_fwd_wide_bf16, rms_norm_bwd_wide_bf16)

@@ -168,7 +168,9 @@ fn adam(w: &Workload, device: &Device, rule: Rule) -> Result<Work> {
     v.zero()?;
     let moments = Moments { m: flat()?, v };
     let factors = HYPER.on(device)?;
-    Ok(Work::Plain(Box::new(move || ops::adam::step(rule, &p, &g, &moments, &guard, &factors))))
+    Ok(Work::Plain(Box::new(move || {
+        ops::adam::step(rule, &p, None, &g, &moments, &guard, &factors)
+    })))
 }
 
 pub fn adam_atan2(w: &Workload, device: &Device, _: DType) -> Result<Work> {

@@ -6,9 +6,10 @@
 #include "common/reduce.cuh"
 
 static const int ROWS_PER_BLOCK = 4; // a warp each
-static const int MAX_HELD = 1024;    // elements
+static const int NARROW = 512;       // elements held: what most models need, in few registers
+static const int WIDE = 1024;
 
-template <typename T> struct Row {
+template <typename T, int MAX_HELD> struct Row {
     static const int N = 16 / sizeof(T);
     static const int PIECES = MAX_HELD / (N * WARP);
     Vec<T, N> piece[PIECES];

@@ -78,10 +78,12 @@ impl Params {
 
     /// Recompute the working copy after the master changed.
     pub fn refresh(&self) -> Result<()> {
-        match self.work.dtype() {
-            DType::F32 => Ok(()), // the master itself
-            _ => cast::from_f32(&self.master, &self.work),
-        }
+        self.rounded().map_or(Ok(()), |copy| cast::from_f32(&self.master, copy))
+    }
+
+    /// The rounded copy, where forward does not read the master itself.
+    pub fn rounded(&self) -> Option<&Tensor> {
+        (self.work.dtype() != DType::F32).then_some(&self.work)
     }
 
     /// Exchange the master's content with another flat buffer's (averaged weights, for the time of

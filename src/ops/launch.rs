@@ -10,6 +10,7 @@ pub(super) const PIECE_BYTES: usize = 16;
 
 /// row.cuh
 const ROWS_PER_BLOCK: usize = 4;
+const NARROW: usize = 512;
 const WARP: usize = 32;
 
 /// column_sum.cuh
@@ -17,6 +18,9 @@ pub(super) const ROWS_PER_PART: usize = 128;
 const PART_THREADS: usize = 128;
 const COLUMNS: usize = 4;
 const SUM_WARPS: usize = 8;
+
+/// A kernel in f32 and bf16.
+type Pair = [Kernel; 2];
 
 /// A kernel, where it runs and what it costs; the shape comes by the method.
 pub(super) struct On<'a> {
@@ -61,6 +65,11 @@ impl On<'_> {
 /// Parts that `rows` make.
 pub(super) fn parts(rows: usize) -> usize {
     rows.div_ceil(ROWS_PER_PART)
+}
+
+/// Of the kernels for narrow and for wide rows, those for rows of `c` elements.
+pub(super) fn by_width(c: usize, narrow: &'static Pair, wide: &'static Pair) -> &'static Pair {
+    if c <= NARROW { narrow } else { wide }
 }
 
 /// Elements of `dtype` that a thread moves at once.

@@ -94,13 +94,14 @@ impl Optimizer {
         let s = &self.settings;
         global_norm::guard(&params.grad, losses, s.clip as f32, &self.guard)?;
         let Params { master, grad, .. } = params;
-        adam::step(s.rule, master, grad, &self.moments, &self.guard, &factors.dense)?;
+        let (copy, moments) = (params.rounded(), &self.moments);
+        adam::step(s.rule, master, copy, grad, moments, &self.guard, &factors.dense)?;
         if let Some(PuzzleGradient { table, ids, rows }) = puzzle {
             sign_sgd_rows::step(table, ids, rows, &self.guard, &factors.puzzle)?;
         }
         if let Some(average) = &self.ema {
             ema::step(average, &params.master, &self.guard, s.ema)?;
         }
-        params.refresh()
+        Ok(())
     }
 }

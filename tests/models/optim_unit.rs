@@ -85,7 +85,7 @@ fn follow(device: &Device, golden: &Golden, run: &str, max_norm: f32, not_matche
         let g = flat.gradient(golden, t);
         global_norm::guard(&g, &upload(device, &[0.0]), max_norm, &guard).unwrap();
         let factors = hyper(golden, t).on(device).unwrap();
-        adam::step(rule, &flat.p, &g, &flat.moments, &guard, &factors).unwrap();
+        adam::step(rule, &flat.p, None, &g, &flat.moments, &guard, &factors).unwrap();
         let at = format!("{run}/step{t}/");
         let names = golden.names(&at);
         assert!(!names.is_empty(), "{}: no {at}*", golden.name);

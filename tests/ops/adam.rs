@@ -50,13 +50,16 @@ fn four_steps_agree_with_reference() {
         for rule in RULES {
             let got = state(&device);
             let guard = tensor(&device, DType::F32, &[3], &UP);
+            let copy = tensor(&device, DType::Bf16, &[ELEMS], &vec![f64::NAN; ELEMS]);
             let [mut p, mut m, mut v] = got.all().map(|(_, x)| x);
             for t in 1..=4 {
                 let (g, factors) = (gradient(t), hyper(t).on(&device).unwrap());
                 let g_dev = tensor(&device, DType::F32, &[ELEMS], &g);
-                step(rule, &got.p, &g_dev, &got.moments, &guard, &factors).unwrap();
+                step(rule, &got.p, Some(&copy), &g_dev, &got.moments, &guard, &factors).unwrap();
                 reference::step(rule, &mut p, &g, [&mut m, &mut v], UP, hyper(t));
             }
+            let rounded = tensor(&device, DType::Bf16, &[ELEMS], &numbers(&got.p));
+            assert!(numbers(&copy) == numbers(&rounded), "{rule:?}: copy on {name}");
             for ((what, got), want) in got.all().iter().zip([&p, &m, &v]) {
                 let at = format!("{rule:?}: {what} on {name}");
                 compare(&at, got, want, want, DType::F32, 1e-6);
@@ -73,7 +76,7 @@ fn step_is_refused_when_the_guard_is_down() {
             let before = s.all();
             let g = tensor(&device, DType::F32, &[ELEMS], &vec![f64::NAN; ELEMS]);
             let guard = tensor(&device, DType::F32, &[3], &DOWN);
-            step(rule, &s.p, &g, &s.moments, &guard, &factors).unwrap();
+            step(rule, &s.p, None, &g, &s.moments, &guard, &factors).unwrap();
             assert_eq!(before, s.all());
         }
     }
@@ -89,7 +92,7 @@ fn bits_do_not_depend_on_threads_or_launch() {
                     let (s, factors) = (state(&device), hyper(3).on(&device).unwrap());
                     let g = tensor(&device, DType::F32, &[ELEMS], &gradient(1));
                     let guard = tensor(&device, DType::F32, &[3], &UP);
-                    step(rule, &s.p, &g, &s.moments, &guard, &factors).unwrap();
+                    step(rule, &s.p, None, &g, &s.moments, &guard, &factors).unwrap();
                     s.all()
                 })
             };
@@ -109,7 +112,7 @@ fn parts_of_flat_storage_are_stepped_alone() {
             let g = tensor(&device, DType::F32, &[ELEMS], &gradient(1));
             let guard = tensor(&device, DType::F32, &[3], &UP);
             let moments = Moments { m: part(&s.moments.m), v: part(&s.moments.v) };
-            step(Rule::AdamW, &part(&s.p), &part(&g), &moments, &guard, &factors).unwrap();
+            step(Rule::AdamW, &part(&s.p), None, &part(&g), &moments, &guard, &factors).unwrap();
             for ((what, old), (_, new)) in before.iter().zip(s.all()) {
                 let changed = |(i, (old, new)): (usize, (&f64, &f64))| (old != new).then_some(i);
                 let changed: Vec<_> =
@@ -130,7 +133,7 @@ fn without_gradient_only_decay_acts() {
             let (p, moments) = (of(2.0), Moments { m: of(0.0), v: of(0.0) });
             let guard = tensor(&device, DType::F32, &[3], &[0.0, 1.0, 1.0]);
             let hyper = Hyper { lr: 0.5, weight_decay: 0.5, beta1: 0.9, beta2: 0.95, t: 1 };
-            step(rule, &p, &of(0.0), &moments, &guard, &hyper.on(&device).unwrap()).unwrap();
+            step(rule, &p, None, &of(0.0), &moments, &guard, &hyper.on(&device).unwrap()).unwrap();
             assert_eq!(p.download::<f32>().unwrap(), [1.5]);
         }
     }
@@ -143,7 +146,7 @@ fn mismatches_are_refused() {
         let half = |n: usize| tensor(&device, DType::Bf16, &[n], &vec![0.0; n]);
         let with = |g: Tensor, m: Tensor, guard: Tensor, factors: Tensor| {
             let moments = Moments { m, v: f32s(6) };
-            step(Rule::AdamW, &f32s(6), &g, &moments, &guard, &factors)
+            step(Rule::AdamW, &f32s(6), None, &g, &moments, &guard, &factors)
         };
         let run = |g, m, guard| with(g, m, guard, f32s(5));
         refuses("g", run(f32s(5), f32s(6), f32s(3)), &["adam", "g (n)", "(5)", "(6)"]);
@@ -152,5 +155,11 @@ fn mismatches_are_refused() {
         refuses("guard", run(f32s(6), f32s(6), f32s(2)), &["adam", "guard (3)", "(2)"]);
         let factors = with(f32s(6), f32s(6), f32s(3), f32s(4));
         refuses("factors", factors, &["adam", "factors (5)", "(4)"]);
+        let (moments, factors) = (Moments { m: f32s(6), v: f32s(6) }, f32s(5));
+        for (copy, words) in [(half(5), ["(5)", "(6)"]), (f32s(6), ["f32", "bf16"])] {
+            let (p, g, guard) = (f32s(6), f32s(6), f32s(3));
+            let step = step(Rule::AdamW, &p, Some(&copy), &g, &moments, &guard, &factors);
+            refuses("copy", step, &[&["adam", "copy (n)"][..], &words].concat());
+        }
     }
 }

@@ -16,6 +16,7 @@ const CASES: &[Case] = &[
     Case { n: 1, c: 8 },
     Case { n: 17, c: 3 },
     Case { n: 97, c: 13 },
+    Case { n: 5, c: 512 },
     Case { n: 5, c: 1024 }, // the widest row that a warp holds
     Case { n: 5, c: 1032 },
     Case { n: 300, c: 64 }, // more than two parts of the column sums

@@ -4,18 +4,38 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{EPS, Factors, Rule};
+use crate::backend::cpu::simd;
+use crate::dtype::bf16;
 use crate::ops::ELEMS_PER_TASK;
 
-pub fn step(rule: Rule, p: &mut [f32], g: &[f32], [m, v]: [&mut [f32]; 2], scale: f32, f: Factors) {
+pub fn step(
+    rule: Rule,
+    p: &mut [f32],
+    copy: Option<&mut [bf16]>,
+    g: &[f32],
+    [m, v]: [&mut [f32]; 2],
+    scale: f32,
+    f: Factors,
+) {
     let chunk = match rule {
         Rule::AdamAtan2 => atan2_chunk,
         Rule::AdamW => adamw_chunk,
     };
+    let copies: Vec<Option<&mut [bf16]>> = match copy {
+        Some(copy) => copy.chunks_mut(ELEMS_PER_TASK).map(Some).collect(),
+        None => p.chunks(ELEMS_PER_TASK).map(|_| None).collect(),
+    };
     p.par_chunks_mut(ELEMS_PER_TASK)
+        .zip(copies)
         .zip(g.par_chunks(ELEMS_PER_TASK))
         .zip(m.par_chunks_mut(ELEMS_PER_TASK))
         .zip(v.par_chunks_mut(ELEMS_PER_TASK))
-        .for_each(|(((p, g), m), v)| chunk(p, g, m, v, scale, f));
+        .for_each(|((((p, copy), g), m), v)| {
+            chunk(p, g, m, v, scale, f);
+            if let Some(copy) = copy {
+                simd::to_bf16(p, copy);
+            }
+        });
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]

@@ -5,8 +5,9 @@
 //!                                                                   AdamW      m / (rms + eps)
 //!
 //! The first correction multiplies the step; it is not inside atan2, and atan2(0, 0) = 0. AdamAtan2
-//! has no epsilon. p, g, m, v the same number of f32 elements; t counts from 1. Nothing happens if the
-//! guard is down. References: PyPI `adam-atan2` 0.0.3; `torch.optim.AdamW` (eps 1e-8).
+//! has no epsilon. p, g, m, v the same number of f32 elements, and so has `copy`, which becomes p
+//! rounded to bf16: the weights that forward reads. t counts from 1. Nothing happens if the guard is
+//! down. References: PyPI `adam-atan2` 0.0.3; `torch.optim.AdamW` (eps 1e-8).
 
 mod cpu;
 mod cuda;
@@ -94,6 +95,7 @@ pub struct Moments {
 pub fn step(
     rule: Rule,
     p: &Tensor,
+    copy: Option<&Tensor>,
     g: &Tensor,
     moments: &Moments,
     guard: &Tensor,
@@ -109,12 +111,16 @@ pub fn step(
         t.reshape([t.elems()])?.expect_dims(what, &n)?;
         t.expect_dtype(what, DType::F32)?;
     }
+    if let Some(copy) = copy {
+        copy.reshape([copy.elems()])?.expect_dims("adam copy (n)", &n)?;
+        copy.expect_dtype("adam copy (n)", DType::Bf16)?;
+    }
     global_norm::check("adam", guard)?;
     factors.expect_dims("adam factors (5)", &[FACTORS])?;
     factors.expect_dtype("adam factors (5)", DType::F32)?;
     dispatch(
         p.device(),
-        traffic(7 * p.bytes()),
+        traffic(7 * p.bytes() + copy.map_or(0, Tensor::bytes)),
         || {
             let guard = guard.read::<f32>()?;
             if guard[2] == 0.0 {
@@ -122,9 +128,11 @@ pub fn step(
             }
             let factors = Factors::read(factors)?;
             let (mut m, mut v) = (moments.m.write()?, moments.v.write()?);
-            cpu::step(rule, &mut p.write()?, &g.read()?, [&mut m, &mut v], guard[1], factors);
+            let mut copy = copy.map(Tensor::write).transpose()?;
+            let (p, copy) = (&mut p.write()?[..], copy.as_deref_mut());
+            cpu::step(rule, p, copy, &g.read()?, [&mut m, &mut v], guard[1], factors);
             Ok(())
         },
-        || cuda::step(rule, p, g, moments, guard, factors),
+        || cuda::step(rule, p, copy, g, moments, guard, factors),
     )
 }

@@ -2,18 +2,20 @@ use crate::Result;
 use crate::backend::{Kernel, Purpose, kernel};
 use crate::dtype::DType;
 use crate::ops::launch::{On, THREADS};
-use crate::ops::{ELEMS_PER_TASK, traffic};
+use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const PART: Kernel = kernel!("global_norm", "global_norm_part", [Out, In, U32]);
 const GUARD: Kernel = kernel!("global_norm", "global_norm_guard", [Out, In, In, U32, U32, F32]);
 
 const GUARD_THREADS: usize = 1024;
+/// Four pieces for each thread: many small blocks end together.
+const ELEMS_PER_PART: usize = 4096;
 const F64_BYTES: usize = 8;
 
 pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Result<()> {
     let (n, device) = (g.elems(), g.device());
-    let count = n.div_ceil(ELEMS_PER_TASK);
+    let count = n.div_ceil(ELEMS_PER_PART);
     let parts = Tensor::uninit(device, DType::U8, [count * F64_BYTES], Purpose::Workspace)?;
     let on = On { device, kernel: &PART, cost: traffic(g.bytes() + parts.bytes()) };
     on.blocks([count, 1, 1], THREADS, &[(&parts).into(), g.into(), n.into()])?;

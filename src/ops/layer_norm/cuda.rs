@@ -2,7 +2,7 @@ use super::Saved;
 use crate::Result;
 use crate::backend::{Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
-use crate::ops::launch::{self, On};
+use crate::ops::launch::{self, On, by_width};
 use crate::ops::traffic;
 use crate::tensor::Tensor;
 
@@ -13,6 +13,13 @@ const FWD: [Kernel; 2] = kernel_pair!(
 );
 const BWD: [Kernel; 2] =
     kernel_pair!("layer_norm", "layer_norm_bwd", [Out, In, In, In, In, U32, U32]);
+const FWD_WIDE: [Kernel; 2] = kernel_pair!(
+    "layer_norm",
+    "layer_norm_fwd_wide",
+    [Out, Out, Out, Out, In, In, In, In, U32, U32, F32]
+);
+const BWD_WIDE: [Kernel; 2] =
+    kernel_pair!("layer_norm", "layer_norm_bwd_wide", [Out, In, In, In, In, U32, U32]);
 const PART: [Kernel; 2] =
     kernel_pair!("layer_norm", "layer_norm_part", [Out, Out, In, In, In, In, U32, U32]);
 const SUM: Kernel = kernel!("layer_norm", "layer_norm_sum", [Out, In, U32, U32, U32]);
@@ -27,8 +34,9 @@ pub fn forward(
     saved: &Saved,
 ) -> Result<()> {
     let cost = traffic(4 * y.bytes() + 2 * saved.mean.bytes());
-    let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost };
     let (n, c) = (y.shape().rows(), y.shape().last());
+    let kernel = by_dtype(y.dtype(), by_width(c, &FWD, &FWD_WIDE))?;
+    let on = On { device: y.device(), kernel, cost };
     let args = [
         y.into(),
         (&saved.s).into(),
@@ -79,5 +87,6 @@ pub fn backward(
     }
     let cost = traffic(3 * dy.bytes() + mean.bytes() + rstd.bytes());
     let args = [dy.into(), s.into(), mean.into(), rstd.into(), gain.into(), n.into(), c.into()];
-    On { device, kernel: by_dtype(dtype, &BWD)?, cost }.rows(n, &args)
+    let kernel = by_dtype(dtype, by_width(c, &BWD, &BWD_WIDE))?;
+    On { device, kernel, cost }.rows(n, &args)
 }

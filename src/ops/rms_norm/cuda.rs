@@ -1,17 +1,22 @@
 use crate::Result;
 use crate::backend::{Kernel, by_dtype, kernel_pair};
-use crate::ops::launch::On;
+use crate::ops::launch::{On, by_width};
 use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] =
     kernel_pair!("rms_norm", "rms_norm_fwd", [Out, Out, In, In, U32, U32, F32]);
+const FWD_WIDE: [Kernel; 2] =
+    kernel_pair!("rms_norm", "rms_norm_fwd_wide", [Out, Out, In, In, U32, U32, F32]);
 const BWD: [Kernel; 2] = kernel_pair!("rms_norm", "rms_norm_bwd", [Out, In, In, U32, U32]);
+const BWD_WIDE: [Kernel; 2] =
+    kernel_pair!("rms_norm", "rms_norm_bwd_wide", [Out, In, In, U32, U32]);
 
 pub fn forward(x: &Tensor, r: &Tensor, eps: f32, y: &Tensor, rstd: &Tensor) -> Result<()> {
     let cost = traffic(3 * y.bytes() + rstd.bytes());
-    let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost };
     let (n, c) = (y.shape().rows(), y.shape().last());
+    let kernel = by_dtype(y.dtype(), by_width(c, &FWD, &FWD_WIDE))?;
+    let on = On { device: y.device(), kernel, cost };
     let args = [y.into(), rstd.into(), x.into(), r.into(), n.into(), c.into(), eps.into()];
     on.rows(n, &args)
 }
@@ -19,7 +24,8 @@ pub fn forward(x: &Tensor, r: &Tensor, eps: f32, y: &Tensor, rstd: &Tensor) -> R
 /// dy becomes ds.
 pub fn backward(dy: &Tensor, y: &Tensor, rstd: &Tensor) -> Result<()> {
     let cost = traffic(3 * y.bytes() + rstd.bytes());
-    let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &BWD)?, cost };
     let (n, c) = (y.shape().rows(), y.shape().last());
+    let kernel = by_dtype(y.dtype(), by_width(c, &BWD, &BWD_WIDE))?;
+    let on = On { device: y.device(), kernel, cost };
     on.rows(n, &[dy.into(), y.into(), rstd.into(), n.into(), c.into()])
 }
