@@ -74,8 +74,8 @@ __device__ __forceinline__ void key_pass(float (&dk)[HD / 8][4], float (&dv)[HD 
         u32 p[4], ds[4];
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const float4 two = *reinterpret_cast<const float4*>(
-                &stats[i + 8 * (e / 2) + threadIdx.x % 4 * 2]);
+            const float4 two =
+                *reinterpret_cast<const float4*>(stats + i + 8 * (e / 2) + threadIdx.x % 4 * 2);
             weights(p[e], ds[e], &s[e / 2][e % 2 * 2], &dp[e / 2][e % 2 * 2],
                     make_float2(two.x, two.y), make_float2(two.z, two.w), c);
         }
@@ -196,7 +196,7 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
     float dk[HD / 8][4] = {}, dv[HD / 8][4] = {};
     for (u32 i = 0; i < t; i += TILE) {
         const u32 queries = min(t - i, u32(TILE));
-        float2* stat = stats[i / TILE % 2];
+        float2* const stat = stats[i / TILE % 2];
         for (u32 n = threadIdx.x; n < TILE; n += blockDim.x) {
             const size_t at = head.lse() + i + n;
             stat[n] = scales.stats(n < queries, lse + at, n < queries ? delta[at] : 0.0f);
