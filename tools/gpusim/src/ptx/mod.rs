@@ -1,7 +1,9 @@
 //! PTX text to a program: lexer, parser, decoder. What is not modelled is refused here, by line.
 
+mod allocate;
 mod decode;
 mod lexer;
+mod liveness;
 mod module;
 mod parser;
 pub mod program;

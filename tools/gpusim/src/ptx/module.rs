@@ -57,7 +57,8 @@ pub fn load(text: &str, memory: &mut DeviceMemory) -> Result<Module, Refusal> {
 }
 
 fn kernel(file: &File<'_>, globals: &Globals, f: &Function<'_>) -> Result<Kernel, Refusal> {
-    let (program, static_shared_bytes) = decode(file, globals, f)?;
+    let (mut program, static_shared_bytes) = decode(file, globals, f)?;
+    let registers = super::allocate::share_slots(&mut program);
     let mut params = Vec::new();
     let mut offset = 0_u32;
     for p in &f.params {
@@ -73,7 +74,7 @@ fn kernel(file: &File<'_>, globals: &Globals, f: &Function<'_>) -> Result<Kernel
         static_shared_bytes,
         required_block: f.required_block,
         max_threads: f.max_block.or(f.required_block).map_or(1024, threads),
-        registers: (program.r_slots + 2 * program.d_slots).min(255),
+        registers,
         local_bytes: program.local_bytes,
         program,
     })

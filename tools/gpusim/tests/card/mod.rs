@@ -24,10 +24,7 @@ impl Card {
     }
 
     /// A buffer with data.
-    pub fn buffer<T: Copy>(&mut self, name: &str, values: &[T]) -> u64
-    where
-        T: Bytes,
-    {
+    pub fn buffer<T: Bytes>(&mut self, name: &str, values: &[T]) -> u64 {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.bytes()).collect();
         let at = self.memory.alloc(bytes.len() as u64, name).expect("room");
         self.memory.host_write(at, &bytes).expect("write");

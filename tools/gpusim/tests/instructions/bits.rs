@@ -144,7 +144,7 @@ fn prmt_modes() {
     let inputs: Vec<[u32; 3]> = (0..4).map(|s| [0x3322_1100, 0x7766_5544, s]).collect();
     for (mode, rows) in TABLE {
         check(&format!("prmt.b32.{mode} %o, %a, %b, %c;"), &inputs, |_, _, s| {
-            rows[s as usize].into_iter().fold(0, |word, byte| word << 8 | 0x11 * byte as u32)
+            rows[s as usize].into_iter().fold(0, |word, byte| (word << 8) | (0x11 * byte as u32))
         });
     }
 }

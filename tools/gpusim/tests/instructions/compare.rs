@@ -103,7 +103,7 @@ fn setp_combines_and_gives_the_complement() {
         selp.u32 %r0, 1, 0, %p0; selp.u32 %r1, 2, 0, %p1; or.b32 %o, %r0, %r1;";
     for (&[a, b, c], got) in inputs.iter().zip(lanes32(body, &inputs)) {
         let (first, other) = (a < b, b >= c);
-        assert_eq!(got, u32::from(first && other) | 2 * u32::from(!first && other));
+        assert_eq!(got, u32::from(first && other) | (2 * u32::from(!first && other)));
     }
 }
 

@@ -31,7 +31,7 @@ fn nearest(x: f64, decode: fn(u32) -> f64, nan: u32, infinity: u32, largest: f64
     // Positive finite bits are ordered like their values: bisect.
     let (mut low, mut high) = (0, infinity - 1);
     while low < high {
-        let mid = (low + high + 1) / 2;
+        let mid = (low + high).div_ceil(2);
         if decode(mid) <= x.abs() { low = mid } else { high = mid - 1 }
     }
     let (below, above) = (

@@ -40,9 +40,9 @@ fn mul_parts() {
     check32("mul.hi.s32 %o, %a, %b;", |a, b, _| (signed(a, b) >> 32) as u32);
     check32("mad.lo.u32 %o, %a, %b, %c;", |a, b, c| (wide(a, b) as u32).wrapping_add(c));
     check32("mad.hi.s32 %o, %a, %b, %c;", |a, b, c| ((signed(a, b) >> 32) as u32).wrapping_add(c));
-    check64("mul.hi.u64 %do, %da, %db;", |a, b, _| (u128::from(a) * u128::from(b) >> 64) as u64);
+    check64("mul.hi.u64 %do, %da, %db;", |a, b, _| ((u128::from(a) * u128::from(b)) >> 64) as u64);
     check64("mul.hi.s64 %do, %da, %db;", |a, b, _| {
-        (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64
+        ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64
     });
     check64("mad.lo.s64 %do, %da, %db, %dc;", |a, b, c| a.wrapping_mul(b).wrapping_add(c));
 }
@@ -72,7 +72,7 @@ fn sixteen_bit_arithmetic_wraps_at_sixteen_bits() {
     check32(&with("add.s16"), |a, b, _| u32::from((a as u16).wrapping_add(b as u16)));
     check32(&with("mul.lo.u16"), |a, b, _| u32::from((a as u16).wrapping_mul(b as u16)));
     check32(&with("mul.hi.s16"), |a, b, _| {
-        u32::from((i32::from(a as i16) * i32::from(b as i16) >> 16) as u16)
+        u32::from(((i32::from(a as i16) * i32::from(b as i16)) >> 16) as u16)
     });
     check32(&with("max.s16"), |a, b, _| u32::from((a as i16).max(b as i16) as u16));
 }

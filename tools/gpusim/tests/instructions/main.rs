@@ -1,6 +1,8 @@
 //! What each instruction computes, held to the PTX manual: its tables and formulas are written down here as
 //! data, or computed another way, and never taken from the simulator.
 
+#![allow(clippy::type_complexity)] // Tables of forms and formulas.
+
 #[path = "../card/mod.rs"]
 mod card;
 
