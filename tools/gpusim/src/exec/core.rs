@@ -63,6 +63,9 @@ fn states(shadow: &[u8], at: usize, bytes: usize) -> Option<u128> {
         return None;
     }
     let s = &shadow[at..at + bytes];
+    if let Ok(all) = <[u8; 16]>::try_from(s) {
+        return Some(u128::from_le_bytes(all));
+    }
     Some(match bytes {
         4 => u32::from_le_bytes([s[0], s[1], s[2], s[3]]).into(),
         8 => u64::from_le_bytes([s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]]).into(),
