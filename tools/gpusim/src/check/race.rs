@@ -13,7 +13,7 @@ const BYTES_AT: u32 = 12;
 const TIME_AT: u32 = 16;
 
 /// Moment, bytes, and thread of an access.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Stamp(pub u64);
 
 impl Stamp {
@@ -90,11 +90,7 @@ impl Words<'_> {
     }
 
     fn bounds(&self, clock: &BlockClock) -> Bounds {
-        Bounds {
-            launch: self.start(clock) << TIME_AT,
-            block: clock.block_start << TIME_AT,
-            floor: clock.floor << TIME_AT,
-        }
+        clock.bounds(self.of_launch)
     }
 
     /// Registers a read of one word.
@@ -164,77 +160,119 @@ impl Words<'_> {
     }
 }
 
-/// The same for a few words, which do not repay a vectorised loop. `shift` as for runs.
-impl Words<'_> {
-    #[inline(always)]
-    pub fn read_few(
-        &mut self,
-        first: usize,
-        count: usize,
-        shift: u32,
-        new: Stamp,
-        clock: &BlockClock,
-    ) -> bool {
-        let run = first..first + count;
-        let bounds = self.bounds(clock);
-        if !calm(&self.written[run.clone()], shift, new.0, bounds) {
-            return false;
-        }
-        let readers = self.read[run.clone()].iter_mut().zip(&mut self.read_too[run]);
-        for (k, (a, b)) in readers.enumerate() {
-            (*a, *b) = pick(*a, *b, new.0 + (k as u64 >> shift), bounds);
-        }
-        true
-    }
+/// Neighbouring words that one instruction touches: the first word, and the stamp of its thread.
+#[derive(Clone, Copy, Default)]
+pub struct Row {
+    pub first: usize,
+    pub stamp: Stamp,
+}
 
-    #[inline(always)]
-    pub fn write_few(
-        &mut self,
-        first: usize,
-        count: usize,
-        shift: u32,
-        new: Stamp,
-        clock: &BlockClock,
-    ) -> bool {
-        let run = first..first + count;
-        let bounds = self.bounds(clock);
-        let quiet = calm(&self.written[run.clone()], shift, new.0, bounds)
-            && calm(&self.read[run.clone()], shift, new.0, bounds)
-            && calm(&self.read_too[run.clone()], shift, new.0, bounds);
-        if quiet {
-            for (k, w) in self.written[run].iter_mut().enumerate() {
-                *w = new.0 + (k as u64 >> shift);
+impl Words<'_> {
+    /// Registers rows of 1, 2 or 4 words. Each next word of a row belongs to the thread `step` further on.
+    /// A bit is set for each row that needs a closer look, and for which nothing is registered.
+    pub fn rows(&mut self, rows: &[Row], words: usize, step: u64, write: bool, at: Bounds) -> u32 {
+        let stamps = (&mut *self.written, &mut *self.read, &mut *self.read_too);
+        each_row(stamps, rows, words, step, write, at)
+    }
+}
+
+type Stamps<'m> = (&'m mut [u64], &'m mut [u64], &'m mut [u64]);
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
+fn each_row(
+    stamps: Stamps<'_>,
+    rows: &[Row],
+    words: usize,
+    step: u64,
+    write: bool,
+    at: Bounds,
+) -> u32 {
+    match words {
+        4 => rows_of::<4>(stamps, rows, step, write, at),
+        2 => rows_of::<2>(stamps, rows, step, write, at),
+        _ => rows_of::<1>(stamps, rows, step, write, at),
+    }
+}
+
+#[inline(always)]
+fn rows_of<const N: usize>(
+    (written, read, read_too): Stamps<'_>,
+    rows: &[Row],
+    step: u64,
+    write: bool,
+    at: Bounds,
+) -> u32 {
+    let mut closer = 0;
+    for (k, row) in rows.iter().enumerate() {
+        let run = row.first..row.first + N;
+        let ([w], [a], [b]) = (
+            written[run.clone()].as_chunks_mut::<N>().0,
+            read[run.clone()].as_chunks_mut::<N>().0,
+            read_too[run].as_chunks_mut::<N>().0,
+        ) else {
+            continue;
+        };
+        let mut bad = 0;
+        for n in 0..N {
+            let new = row.stamp.0 + n as u64 * step;
+            bad |= disturbed(w[n], new, at);
+            if write {
+                bad |= disturbed(a[n], new, at) | disturbed(b[n], new, at);
             }
         }
-        quiet
+        if bad != 0 {
+            closer |= 1 << k;
+            continue;
+        }
+        for n in 0..N {
+            let new = row.stamp.0 + n as u64 * step;
+            if write {
+                w[n] = new;
+            } else {
+                (a[n], b[n]) = pick(a[n], b[n], new, at);
+            }
+        }
     }
+    closer
 }
 
 /// Stamps at which something starts, as they compare with stamps.
 #[derive(Clone, Copy)]
-struct Bounds {
+pub struct Bounds {
     launch: u64,
     block: u64,
     floor: u64,
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
-fn undisturbed(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
-    calm(stamps, shift, new, at)
+impl BlockClock {
+    /// For a memory that all blocks of the launch share, or only the threads of this one.
+    pub fn bounds(&self, of_launch: bool) -> Bounds {
+        let launch = if of_launch { self.launch_start } else { self.block_start };
+        Bounds {
+            launch: launch << TIME_AT,
+            block: self.block_start << TIME_AT,
+            floor: self.floor << TIME_AT,
+        }
+    }
 }
 
-/// No stamp is of another thread without order, or of another block of the launch.
-#[inline(always)]
-fn calm(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
-    let mut bad = 0_u64;
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
+fn undisturbed(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
+    let mut bad = 0;
     for (k, &s) in stamps.iter().enumerate() {
-        let mine = (s ^ (new + (k as u64 >> shift))) & THREAD == 0;
-        let old = s < at.launch;
-        let here = s >= at.block;
-        let ordered = s < at.floor;
-        bad |= u64::from(!(old | (here & (ordered | mine))));
+        bad |= disturbed(s, new + (k as u64 >> shift), at);
     }
     bad == 0
+}
+
+/// 1 for a stamp of another thread without order, or of another block of the launch.
+#[inline(always)]
+fn disturbed(old: u64, new: u64, at: Bounds) -> u64 {
+    let mine = (old ^ new) & THREAD == 0;
+    let before = old < at.launch;
+    let here = old >= at.block;
+    let ordered = old < at.floor;
+    u64::from(!(before | (here & (ordered | mine))))
 }
 
 /// The two readers to remember after `new`. One of another block, or of another warp, is worth most.

@@ -1,6 +1,6 @@
 //! `atom` and `red`: read, combine, write, one lane after another.
 
-use super::access::{self, Access};
+use super::access::{self, Access, Place};
 use super::core::Core;
 use super::float::{bf16_of, f16_of};
 use super::lanes::{LANES, lanes};
@@ -40,7 +40,7 @@ pub fn run(
                     let first = at as usize;
                     old[l] = update(&mut core.shared.data[first..first + bytes], combine);
                     core.shared.shadow[first..first + bytes].fill(INITIALISED);
-                    access::race_shared(core, warp, l, at, a, true);
+                    access::race(core, warp, Place::Shared, l, at, a, true);
                 }
             }
             Space::Local => core.report(Kind::OutOfBounds, pc, Some(thread), Some(at), |_| {
@@ -54,7 +54,7 @@ pub fn run(
                     shadow[first..first + bytes].fill(INITIALISED);
                     access::sector(core, first, bytes, false);
                     access::sector(core, first, bytes, true);
-                    access::race_global(core, warp, l, at, a, true);
+                    access::race(core, warp, Place::Global, l, at, a, true);
                     hand_over(core, at);
                 }
             }

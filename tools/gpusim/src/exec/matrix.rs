@@ -1,13 +1,13 @@
 //! Matrix instructions. Lane `l` is in row group `g = l / 4` at place `t = l % 4`, as in the figures of the
 //! PTX manual.
 
-use super::access::{self, Access};
+use super::access::{self, Access, Place};
 use super::core::Core;
 use super::float::f16_of;
 use super::lanes::{ALL, LANES, Lane, Registers, lanes};
 use super::round::{canonical, f16_to_f64};
 use super::warp::Warp;
-use crate::check::race::Stamp;
+use crate::check::race::{Row, Stamp};
 use crate::memory::INITIALISED;
 use crate::ptx::program::{Instr, Mma};
 use multiversion::multiversion;
@@ -28,11 +28,11 @@ pub fn load(
     let at = row_addresses(warp, i);
     let list = core.program.list(i);
     count_passes(core, count);
+    let mut touched = Vec::with_capacity(LANES);
     for (j, &d) in list.iter().enumerate() {
         let mut rows = [[0_u16; 8]; 8];
         for (r, row) in rows.iter_mut().enumerate() {
             let start = at[8 * j + r];
-            let reader = warp.thread(4 * r);
             if !core.shared_ok(pc, warp.thread(8 * j + r), start, ROW_BYTES, false) {
                 continue;
             }
@@ -41,7 +41,7 @@ pub fn load(
                 let byte = first + 2 * c;
                 *value = u16::from_le_bytes([core.shared.data[byte], core.shared.data[byte + 1]]);
             }
-            touch_row(core, warp, pc, mask, reader, start, false);
+            touched.push((r, start));
         }
         let value: [u32; LANES] = std::array::from_fn(|l| {
             let (g, t) = (l / 4, l % 4);
@@ -54,6 +54,7 @@ pub fn load(
         });
         u32::write(&mut warp.regs, d, mask, &value);
     }
+    touch_rows(core, warp, pc, &touched, false);
 }
 
 pub fn store(
@@ -68,6 +69,7 @@ pub fn store(
     let at = row_addresses(warp, i);
     let list = core.program.list(i);
     count_passes(core, count);
+    let mut touched = Vec::with_capacity(LANES);
     for (j, &s) in list.iter().enumerate() {
         let value = u32::read(&warp.regs, s);
         let mut rows = [[0_u16; 8]; 8];
@@ -91,9 +93,10 @@ pub fn store(
                 core.shared.data[first + 2 * c..][..2].copy_from_slice(&value.to_le_bytes());
             }
             core.shared.shadow[first..first + ROW_BYTES].fill(INITIALISED);
-            touch_row(core, warp, pc, mask, warp.thread(4 * r), start, true);
+            touched.push((r, start));
         }
     }
+    touch_rows(core, warp, pc, &touched, true);
 }
 
 fn row_addresses(warp: &Warp, i: &Instr) -> [u64; LANES] {
@@ -106,31 +109,23 @@ fn count_passes(core: &mut Core<'_>, count: u32) {
 }
 
 /// Word `k` of a row is read or written by the lane `k` places behind the first of the row.
-fn touch_row(
-    core: &mut Core<'_>,
-    warp: &Warp,
-    pc: usize,
-    mask: u32,
-    first_thread: u32,
-    start: u64,
-    write: bool,
-) {
+fn touch_rows(core: &mut Core<'_>, warp: &Warp, pc: usize, starts: &[(usize, u64)], write: bool) {
     if !core.session.races {
         return;
     }
-    let stamp = Stamp::new(core.clock.time(warp.index), first_thread, 15, false);
-    let first = start as usize / 4;
-    let mut words = core.shared.words();
-    let calm = if write {
-        words.write_few(first, 4, 0, stamp, &core.clock)
-    } else {
-        words.read_few(first, 4, 0, stamp, &core.clock)
-    };
-    if !calm {
-        for k in 0..4 {
-            let lane = first_thread as usize % LANES + k;
-            let a = Access { pc, bytes: 4, mask, ordered: false };
-            access::race_shared(core, warp, lane, start + 4 * k as u64, a, write);
+    let time = core.clock.time(warp.index);
+    let mut rows = [Row::default(); LANES];
+    for (row, &(r, start)) in rows.iter_mut().zip(starts) {
+        let stamp = Stamp::new(time, warp.thread(4 * r), 15, false);
+        *row = Row { first: start as usize / 4, stamp };
+    }
+    let closer = access::race_rows(core, Place::Shared, &rows[..starts.len()], 4, 1, write);
+    for k in lanes(closer) {
+        let (r, start) = starts[k];
+        for word in 0..4 {
+            let a = Access { pc, bytes: 4, mask: ALL, ordered: false };
+            let at = start + 4 * word as u64;
+            access::race(core, warp, Place::Shared, 4 * r + word, at, a, write);
         }
     }
 }
