@@ -54,7 +54,7 @@ impl Session {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            instruction_budget: 20_000_000_000,
+            instruction_budget: 1_000_000_000,
             races: true,
             findings: Findings::default(),
             counters: CountersByKernel::new(),

@@ -8,6 +8,9 @@ use super::types::Space;
 use crate::memory::DeviceMemory;
 use std::sync::Arc;
 
+/// More than this must be dynamic, on every card.
+const MAX_STATIC_SHARED_BYTES: u32 = 48 << 10;
+
 /// A kernel parameter: where it lies in the parameter block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
@@ -58,6 +61,13 @@ pub fn load(text: &str, memory: &mut DeviceMemory) -> Result<Module, Refusal> {
 
 fn kernel(file: &File<'_>, globals: &Globals, f: &Function<'_>) -> Result<Kernel, Refusal> {
     let (mut program, static_shared_bytes) = decode(file, globals, f)?;
+    if static_shared_bytes > MAX_STATIC_SHARED_BYTES {
+        return Err(Refusal {
+            line: 0,
+            reason: format!("{static_shared_bytes} bytes of static shared memory, at most 48 KiB"),
+            text: f.name.to_owned(),
+        });
+    }
     let registers = super::allocate::share_slots(&mut program);
     let mut params = Vec::new();
     let mut offset = 0_u32;

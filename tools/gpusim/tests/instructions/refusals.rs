@@ -69,3 +69,66 @@ fn a_refused_module_leaves_no_memory_behind() {
     assert!(load(&text, &mut card.memory).is_err());
     assert_eq!(card.memory.bytes_in_use(), 0);
 }
+
+/// One of everything that has its own syntax.
+const SAMPLE: &str = ".version 8.7
+.target sm_80
+.address_size 64
+.file 1 \"a.cu\"
+.global .align 4 .b32 table[3] = {1, -2, 0x3};
+.const .align 8 .u64 where = generic(table) + 4;
+.extern .shared .align 16 .b8 dyn[];
+.func (.param .b32 out) f(.param .b32 x)
+{
+.reg .b32 %r<4>; ld.param.u32 %r1, [x]; st.param.b32 [out+0], %r1; ret;
+}
+.visible .entry k(.param .u64 p, .param .align 4 .b8 s[12]) .maxntid 64, 1, 1
+{
+.reg .b32 %r<9>; .reg .b64 %rd<3>; .reg .pred %p<3>; .reg .f32 %f<6>; .reg .b16 %h;
+.shared .align 4 .b8 tile[64]; .local .align 8 .b8 depot[16];
+.loc 1 7 5, function_name $info, inlined_at 1 9 2
+ld.param.u64 %rd1, [p]; cvta.to.global.u64 %rd1, %rd1; mov.u32 %r1, %tid.x;
+setp.lt.and.s32 %p1|%p2, %r1, 5, !%p0; @!%p1 bra $L1;
+ld.global.nc.v4.f32 {%f1, %f2, %f3, %f4}, [%rd1+16]; fma.rn.f32 %f1, %f2, 0f3F800000, 1.5;
+mov.b32 {%h, _}, %r1; lop3.b32 %r2, %r1, %r1, %r3, 0x96; bfi.b32 %r2, %r1, %r2, 3, 4;
+{ .param .b32 a; st.param.b32 [a], %r1; .param .b32 b; call.uni (b), f, (a); ld.param.b32 %r2, [b]; }
+t: .branchtargets $L1, $L2; brx.idx %r1, t; $L2: shfl.sync.bfly.b32 %r3|%p1, %r1, 1, 31, -1;
+mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f1,%f2,%f3,%f4}, {%r1,%r2}, {%r3}, {%f1,%f2,%f3,%f4};
+cp.async.ca.shared.global [tile], [%rd1], 4, %r1; cp.async.wait_group 0; bar.sync 0, 32;
+atom.global.cas.b32 %r4, [%rd1], 0, %r1; st.shared.u32 [tile+4], %r4;
+$L1: ret;
+}
+.section .debug_str { .b8 0 }
+";
+
+#[test]
+fn damaged_text_is_refused_and_never_a_panic() {
+    let mut card = Card::default();
+    assert!(load(SAMPLE, &mut card.memory).is_ok_and(|m| m.kernels.len() == 1));
+    let mut load =
+        |text: &str| load(text, &mut card.memory).map(|m| m.unload(&mut card.memory)).is_ok();
+    for end in (0..SAMPLE.len()).filter(|&end| SAMPLE.is_char_boundary(end)) {
+        load(&SAMPLE[..end]);
+    }
+    // Each word left out, doubled, or replaced by each of a few others.
+    let words: Vec<&str> =
+        SAMPLE.split_inclusive(&[' ', ',', ';', '[', ']', '{', '}', '\n'][..]).collect();
+    for k in 0..words.len() {
+        for other in
+            ["", ";", "{", "}", "%r1 ", "%rd1 ", "7", ".b32 ", "[", "_", "tile", "f", "$L1", "-"]
+        {
+            let mut damaged = words.clone();
+            damaged[k] = other;
+            load(&damaged.concat());
+        }
+    }
+    assert!(load(SAMPLE));
+    assert!(card.memory.bytes_in_use() > 0, "the first module is still loaded");
+}
+
+#[test]
+fn too_much_static_shared_memory() {
+    let text = format!("{HEADER}.visible .entry k()\n{{\n.shared .b8 x[49153]; ret;\n}}\n");
+    let e = load(&text, &mut Card::default().memory).err().expect("a refusal");
+    assert!(e.to_string().contains("48 KiB"), "{e}");
+}

@@ -3,7 +3,7 @@
 use super::{Decoded, Decoder, Modifiers, Symbol, class_of};
 use crate::ptx::program::{CLASS, Convert, D, Op, P, R, Round, Slot, Special};
 use crate::ptx::syntax::Operand;
-use crate::ptx::types::Ty;
+use crate::ptx::types::{Space, Ty};
 
 impl<'a> Decoder<'_, 'a> {
     pub(super) fn convert(
@@ -161,6 +161,9 @@ impl<'a> Decoder<'_, 'a> {
     fn cvta(&mut self, m: &mut Modifiers<'_>, o: &[Operand<'a>]) -> Decoded<bool> {
         let to = m.take("to");
         let Some(space) = m.space() else { return self.refuse("space expected") };
+        if space == Space::Param {
+            return self.refuse("generic addresses of parameters are not modelled");
+        }
         if m.ty() != Some(Ty::U64) {
             return self.refuse("only 64-bit addresses are modelled");
         }

@@ -58,6 +58,9 @@ impl<'a> Decoder<'_, 'a> {
                 while !m.left().is_empty() {
                     m.find(|_| Some(()));
                 }
+                if o.is_empty() {
+                    return self.count(o, 1).map(|()| true);
+                }
                 let d = self.dst(&o[0], D)?;
                 let zero = self.constant(Constant::Bits(0), D);
                 let i = self.emit(Op::Mov64);
