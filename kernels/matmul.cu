@@ -10,8 +10,9 @@
 //   Sums in f32; out is rounded once, at the store. Every order is fixed: runs agree bit for bit.
 //   bwd_dw cuts its long k into gridDim.z parts of k_per_split (a multiple of 32), each written to
 //   a slice of its own; sum_parts adds the slices in order. fwd and bwd_dx have one part.
-//   swiglu is bf16 with k % 8 == 0 and f % 8 == 0; (g, u) is stored too where gate_up is not null.
-//   It spares the reading back of g and u, and in passes without gradient their writing.
+//   swiglu and swiglu_bwd (d_gate_up of the product that follows) are bf16 with k % 8 == 0 and
+//   f % 8 == 0. They spare what a SwiGLU of its own would move: forward the reading of g and u, and
+//   without gradient their writing; backward the writing and reading of its gradient.
 //
 //   bf16  tensor cores, 4 warps, a tile of out per block, k in slices of 32, three slices of
 //         swizzled shared memory filled by cp.async (no bank conflict on either side).
@@ -229,12 +230,14 @@ BF16_TILES(bwd_dx, bf16, K_INNER, K_OUTER)
 BF16(bwd_dx_bf16_t96, bf16, 96, 128, K_INNER, K_OUTER, false, 2)
 BF16_TILES(bwd_dw, float, K_OUTER, K_OUTER)
 
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
 // 128 rows x 64 pairs a block. The products are rounded before the gate, as if stored and read.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     matmul_swiglu_bf16(bf16* __restrict__ y, bf16* __restrict__ gate_up, const bf16* __restrict__ x,
                        const bf16* __restrict__ w, u32 m, u32 f, u32 k) {
-    const u32 tiles = (f + 63) / 64, row0 = blockIdx.x / tiles * 128, col0 = blockIdx.x % tiles * 64;
     typedef WarpTile<128, 128> W;
+    const u32 tiles = (f + 63) / 64, row0 = blockIdx.x / tiles * 128, col0 = blockIdx.x % tiles * 64;
     W tile;
     accumulate<Slice<128, K_INNER>, Slice<128, K_INNER, true>, false>(tile, x, w, row0, m, col0, f, 0,
                                                                       k, k);
@@ -242,25 +245,58 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     const u32 row = row0 + tile.row, col = col0 + tile.col % 64 + tile.col / 64 * 32;
 #pragma unroll
     for (int i = 0; i < 2 * W::MT; i++) {
-        if (row + 8 * i >= m) break;
         const u64 n = row + 8 * i;
+        if (n >= m) break;
 #pragma unroll
         for (int j = 0; j < W::NT / 2; j++) {
             const u32 at = col + 8 * j;
             if (at >= f) break;
-            const float *g = tile.acc[i / 2][j] + i % 2 * 2, *u = tile.acc[i / 2][j + 4] + i % 2 * 2;
-            float yy[2];
+            float g[2], u[2], yy[2];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                const float gate = to_f32(bf16(g[h])), up = to_f32(bf16(u[h]));
-                yy[h] = up * (gate * (1.0f / (1.0f + expf(-gate))));
+                g[h] = to_f32(bf16(tile.acc[i / 2][j][i % 2 * 2 + h]));
+                u[h] = to_f32(bf16(tile.acc[i / 2][j + W::NT / 2][i % 2 * 2 + h]));
+                yy[h] = u[h] * (g[h] * sigmoid(g[h]));
             }
             store_f32<bf16, 2>(y + n * f + at, yy);
             if (gate_up) {
-                const float gg[2] = {g[0], g[1]}, uu[2] = {u[0], u[1]};
-                store_f32<bf16, 2>(gate_up + n * 2 * f + at, gg);
-                store_f32<bf16, 2>(gate_up + n * 2 * f + f + at, uu);
+                store_f32<bf16, 2>(gate_up + n * 2 * f + at, g);
+                store_f32<bf16, 2>(gate_up + n * 2 * f + f + at, u);
             }
+        }
+    }
+}
+
+// The way back: d = dy (m, k) w (k, f), rounded, is the gradient of silu(g) u; d_gate_up is (m, 2f).
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+    matmul_swiglu_bwd_bf16(bf16* __restrict__ d_gate_up, const bf16* __restrict__ gate_up,
+                           const bf16* __restrict__ dy, const bf16* __restrict__ w, u32 m, u32 f,
+                           u32 k) {
+    typedef WarpTile<128, 128> W;
+    const u32 tiles = (f + 127) / 128, row0 = blockIdx.x / tiles * 128, col0 = blockIdx.x % tiles * 128;
+    W tile;
+    accumulate<Slice<128, K_INNER>, Slice<128, K_OUTER>, false>(tile, dy, w, row0, m, col0, f, 0, k, k);
+
+#pragma unroll
+    for (int i = 0; i < 2 * W::MT; i++) {
+        const u64 n = row0 + tile.row + 8 * i;
+        if (n >= m) break;
+#pragma unroll
+        for (int j = 0; j < W::NT; j++) {
+            const u32 col = col0 + tile.col + 8 * j;
+            if (col >= f) break;
+            const u64 at = n * 2 * f + col;
+            float g[2], u[2], dg[2], du[2];
+            load_f32<bf16, 2>(gate_up + at, g);
+            load_f32<bf16, 2>(gate_up + at + f, u);
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                const float d = to_f32(bf16(tile.acc[i / 2][j][i % 2 * 2 + h])), sig = sigmoid(g[h]);
+                dg[h] = d * u[h] * sig * (1.0f + g[h] * (1.0f - sig));
+                du[h] = d * g[h] * sig;
+            }
+            store_f32<bf16, 2>(d_gate_up + at, dg);
+            store_f32<bf16, 2>(d_gate_up + at + f, du);
         }
     }
 }

@@ -31,7 +31,7 @@ type Build = fn(&Workload, &Device, DType) -> Result<Work>;
 const OPS: &[(&str, Build)] = &[
     ("add", table::add),
     ("matmul", table::matmul),
-    ("gated_linear", table::gated_linear),
+    ("gated_mlp", table::gated_mlp),
     ("rms_norm", table::rms_norm),
     ("layer_norm", table::layer_norm),
     ("bias_relu", table::bias_relu),

@@ -56,11 +56,12 @@ pub fn matmul(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     Ok(Work::Taped(vec![x, weight], Box::new(run)))
 }
 
-pub fn gated_linear(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+pub fn gated_mlp(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.t, w.c])?;
-    let weight = filled(device, dtype, &[2 * w.f, w.c])?;
-    let run = |tape: &mut _, x: &[_]| block::gated_linear(tape, &x[0], &x[1]);
-    Ok(Work::Taped(vec![x, weight], Box::new(run)))
+    let weights = [[2 * w.f, w.c], [w.c, w.f]].map(|shape| filled(device, dtype, &shape));
+    let [gate_up, down] = weights;
+    let run = |tape: &mut _, x: &[_]| block::gated_mlp(tape, &x[0], &x[1], &x[2]);
+    Ok(Work::Taped(vec![x, gate_up?, down?], Box::new(run)))
 }
 
 pub fn rms_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {

@@ -29,18 +29,15 @@ pub fn specs(prefix: &str, c: usize, expansion: f64) -> Vec<Spec> {
     ]
 }
 
-/// swiglu(x w^T), w (2F, C): in one kernel where there is one.
-pub fn gated_linear(tape: &mut Tape, x: &Var, w: &Var) -> Result<Var> {
-    match matmul::linear_swiglu(tape, x, w)? {
-        Some(matmul::Gated { gate_up: Some(gate_up), y }) => swiglu::record(tape, &gate_up, y),
-        Some(matmul::Gated { gate_up: None, y }) => {
-            tape.output("swiglu", y, &[], |_| unreachable!())
-        }
-        None => {
-            let gate_up = matmul::linear(tape, x, w, None)?;
-            swiglu::forward(tape, &gate_up)
-        }
+/// swiglu(x w^T) v^T, w (2F, C), v (C, F): in two kernels where there are such, else three ops.
+pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Var> {
+    if let Some(y) = matmul::gated_mlp(tape, x, w, v)? {
+        return Ok(y);
     }
+    let gate_up = matmul::linear(tape, x, w, None)?;
+    let inner = swiglu::forward(tape, &gate_up)?;
+    drop(gate_up);
+    matmul::linear(tape, &inner, v, None)
 }
 
 /// One block's weights as variables of the current step.
@@ -77,10 +74,7 @@ impl Block {
         })?;
         let h = rms_norm::forward(tape, x, &a, RMS_NORM_EPS)?;
         drop(a);
-        let m = tape.scope("mlp", |tape| {
-            let m = gated_linear(tape, &h, &self.gate_up)?;
-            matmul::linear(tape, &m, &self.down, None)
-        })?;
+        let m = tape.scope("mlp", |tape| gated_mlp(tape, &h, &self.gate_up, &self.down))?;
         rms_norm::forward(tape, &h, &m, RMS_NORM_EPS)
     }
 

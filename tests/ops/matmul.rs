@@ -3,7 +3,7 @@
 use hrm::Result;
 use hrm::backend::{Device, DeviceKind, Launched, Products, Purpose};
 use hrm::dtype::DType;
-use hrm::nn::block::gated_linear;
+use hrm::nn::block::gated_mlp;
 use hrm::ops::matmul::{self, Dims, reference};
 use hrm::ops::real::Real;
 use hrm::ops::swiglu;
@@ -256,50 +256,54 @@ fn a_captured_product_replays_to_the_same_bits() {
     }
 }
 
-/// y, dx and dw of a gated layer, in one kernel or in two.
-fn gated(device: &Device, [m, f, k]: [usize; 3], fused: bool) -> [Tensor; 3] {
+/// y and the gradients of x, w and v of a gated MLP, fused or as three ops.
+fn gated(device: &Device, [m, f, k, o]: [usize; 4], fused: bool) -> [Tensor; 4] {
     let mut tape = Tape::new(device);
-    let leaf = |tape: &mut Tape, shape: [usize; 2], seed| {
-        let values = normal(shape[0] * shape[1], 0.5, seed);
+    let [x, w, v] = [[m, k], [2 * f, k], [o, f]].map(|shape| {
+        let values = normal(shape[0] * shape[1], 0.5, shape[1] as u64);
         tape.leaf(tensor(device, DType::Bf16, &shape, &values))
-    };
-    let (x, w) = (leaf(&mut tape, [m, k], 1), leaf(&mut tape, [2 * f, k], 2));
+    });
     let y = if fused {
-        gated_linear(&mut tape, &x, &w).unwrap()
+        gated_mlp(&mut tape, &x, &w, &v).unwrap()
     } else {
         let gate_up = matmul::linear(&mut tape, &x, &w, None).unwrap();
-        swiglu::forward(&mut tape, &gate_up).unwrap()
+        let inner = swiglu::forward(&mut tape, &gate_up).unwrap();
+        matmul::linear(&mut tape, &inner, &v, None).unwrap()
     };
-    let inference = gated_linear(&mut Tape::no_grad(device), &x, &w).unwrap().tensor;
+    let inference = gated_mlp(&mut Tape::no_grad(device), &x, &w, &v).unwrap().tensor;
     assert!(numbers(&inference) == numbers(&y.tensor), "no gradient, the same y");
-    let dy = tensor(device, DType::Bf16, &[m, f], &normal(m * f, 1.0, 3));
+    let dy = tensor(device, DType::Bf16, &[m, o], &normal(m * o, 1.0, 3));
     let mut grads = tape.backward(&[(&y, dy)]).unwrap();
     let mut take = |v: &Var| grads.take(v.id.unwrap()).unwrap().unwrap();
-    [y.tensor, take(&x), take(&w)]
+    [y.tensor, take(&x), take(&w), take(&v)]
 }
 
 #[test]
-fn gated_product_is_bit_equal_to_product_and_swiglu() {
-    let sizes = [8150, 120, 24];
-    let planned = Device::shape_only(DeviceKind::Cuda);
-    let uninit = |shape| Tensor::uninit(&planned, DType::Bf16, shape, Purpose::Weights).unwrap();
-    let [x, w] = [uninit([sizes[0], sizes[2]]), uninit([2 * sizes[1], sizes[2]])];
-    gated_linear(&mut Tape::new(&planned), &Var::constant(x), &Var::constant(w)).unwrap();
-    let launched = planned.take_work().launched;
-    assert_eq!(launched.iter().map(|l| l.kernel).collect::<Vec<_>>(), ["matmul_swiglu_bf16"]);
+fn gated_mlp_is_bit_equal_to_its_three_ops() {
+    let sizes @ [m, f, k, o] = [8150, 120, 24, 16];
+    let plan = Device::shape_only(DeviceKind::Cuda);
+    let mut tape = Tape::new(&plan);
+    let [x, w, v, dy] = [[m, k], [2 * f, k], [o, f], [m, o]]
+        .map(|shape| Tensor::uninit(&plan, DType::Bf16, shape, Purpose::Weights).unwrap());
+    let [x, w, v] = [x, w, v].map(|t| tape.leaf(t));
+    let y = gated_mlp(&mut tape, &x, &w, &v).unwrap();
+    tape.backward(&[(&y, dy)]).unwrap();
+    let names: Vec<_> = plan.take_work().launched.iter().map(|l| l.kernel).collect();
+    for fused in ["matmul_swiglu_bf16", "matmul_swiglu_bwd_bf16"] {
+        assert!(names.contains(&fused), "{names:?}");
+    }
 
     let want = gated(&Device::cpu(), sizes, false).map(|t| numbers(&t));
     for (name, device) in devices_both_ways() {
         let got = gated(&device, sizes, true);
         for (i, (got, want)) in got.iter().zip(&want).enumerate() {
-            let what = format!("gated product on {name}, output {i}");
-            // gate and up are rounded to bf16 before the gate: sums that straddle a rounding differ
-            let rtol = 2f64.powi(-7);
-            compare(&what, &numbers(got), want, want, DType::F32, rtol);
+            let what = format!("gated MLP on {name}, output {i}");
+            // what lies between is rounded to bf16: sums that straddle a rounding differ
+            compare(&what, &numbers(got), want, want, DType::F32, 2f64.powi(-7));
         }
         if name.ends_with("Own") {
-            let unfused = gated(&device, sizes, false);
-            for (i, (got, want)) in got.iter().zip(&unfused).enumerate() {
+            let three = gated(&device, sizes, false);
+            for (i, (got, want)) in got.iter().zip(&three).enumerate() {
                 assert!(numbers(got) == numbers(want), "{name}: output {i}");
             }
         }

@@ -70,6 +70,9 @@ static BWD_DW: Product = product!(Tn, "bwd_dw", []);
 static BWD_DB: [Kernel; 2] = kernel_pair!("matmul", "matmul_bwd_db", [Out, In, U32, U32, U32]);
 static SUM_PARTS: Kernel = kernel!("matmul", "matmul_sum_parts_f32", [Out, In, U32, U32, U32]);
 
+/// d_gate_up gate_up dy v m f k
+static SWIGLU_BWD: Kernel =
+    kernel!("matmul", "matmul_swiglu_bwd_bf16", [Out, In, In, In, U32, U32, U32]);
 /// y gate_up x w m f k
 static SWIGLU: Kernel = kernel!("matmul", "matmul_swiglu_bf16", [Out, Out, In, In, U32, U32, U32]);
 
@@ -85,12 +88,14 @@ pub fn backward_w(d: Dims, dy: &Tensor, x: &Tensor, dw: &Tensor, mode: Mode) -> 
     product(&BWD_DW, d, [dy, x], None, dw, mode)
 }
 
-/// Whether the gated product has a kernel, and its large tile is the better one.
-pub fn gated_suits(d: Dims, x: &Tensor, w: &Tensor) -> bool {
-    [x, w].iter().all(|t| t.dtype() == DType::Bf16)
-        && d.n.is_multiple_of(16)
-        && rows_are_aligned(Layout::Nt, d, [x, w])
-        && Cut::new(d, Layout::Nt, T128).speed() >= Cut::new(d, Layout::Nt, T64).speed()
+/// Whether the gated products have kernels, and their large tile is the better one. d: m rows, n = 2F
+/// gate and up columns, k = K; x (m, K), w (2F, K), v (O, F).
+pub fn gated_suits(d: Dims, operands: [&Tensor; 3]) -> bool {
+    let speed = |tile| Cut::new(d, Layout::Nt, tile).speed();
+    operands.iter().all(|t| {
+        t.dtype() == DType::Bf16 && starts_aligned(t) && t.shape().last().is_multiple_of(8)
+    }) && operands[2].shape().rows().is_multiple_of(8)
+        && speed(T128) >= speed(T64)
 }
 
 /// y (m, n / 2) and, where given, gate_up (m, n).
@@ -105,6 +110,35 @@ pub fn gated(d: Dims, x: &Tensor, w: &Tensor, gate_up: Option<&Tensor>, y: &Tens
         shared_bytes: 0,
         args: &[y.into(), gate_up.into(), x.into(), w.into(), m.into(), (n / 2).into(), k.into()],
         cost: cost(d, cut.executed_flops(), x.bytes() + w.bytes() + written),
+    })
+}
+
+/// d_gate_up from d = dy v: d is m rows, n = F columns, k = O.
+pub fn gated_backward(
+    d: Dims,
+    dy: &Tensor,
+    v: &Tensor,
+    gate_up: &Tensor,
+    d_gate_up: &Tensor,
+) -> Result<()> {
+    let Dims { m, n, k } = d;
+    let cut = Cut::new(d, Layout::Nn, T128);
+    let moved = dy.bytes() + v.bytes() + gate_up.bytes() + d_gate_up.bytes();
+    dy.device().launch(&Launch {
+        kernel: &SWIGLU_BWD,
+        grid: [cut.tiles(), 1, 1],
+        block: [128, 1, 1],
+        shared_bytes: 0,
+        args: &[
+            d_gate_up.into(),
+            gate_up.into(),
+            dy.into(),
+            v.into(),
+            m.into(),
+            n.into(),
+            k.into(),
+        ],
+        cost: cost(d, cut.executed_flops(), moved),
     })
 }
 
@@ -235,11 +269,15 @@ fn rows_are_aligned(layout: Layout, d: Dims, operands: [&Tensor; 2]) -> bool {
         Layout::Nn => [d.k, d.n],
         Layout::Tn => [d.m, d.n],
     };
-    operands.iter().zip(rows).all(|(t, row)| {
-        let start_bytes = match Arg::from(*t) {
-            Arg::Memory(_, start_bytes) => start_bytes,
-            _ => 0,
-        };
-        [start_bytes, row * t.dtype().size_bytes()].iter().all(|b| b.is_multiple_of(16))
-    })
+    operands
+        .iter()
+        .zip(rows)
+        .all(|(t, row)| starts_aligned(t) && (row * t.dtype().size_bytes()).is_multiple_of(16))
+}
+
+fn starts_aligned(t: &Tensor) -> bool {
+    match Arg::from(t) {
+        Arg::Memory(_, start_bytes) => start_bytes.is_multiple_of(16),
+        _ => false,
+    }
 }

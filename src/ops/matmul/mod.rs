@@ -6,11 +6,14 @@
 mod cpu;
 mod cuda;
 mod cut;
+mod gated;
 pub mod reference;
+
+pub use gated::gated_mlp;
 
 use super::{by_float, dispatch};
 use crate::Result;
-use crate::backend::{Cost, DeviceKind};
+use crate::backend::Cost;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
@@ -60,34 +63,6 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var, b: Option<&Var>) -> Result<Var>
         || cuda::forward(d, xt, wt, b.map(|b| &b.tensor), &y),
     )?;
     record(tape, d, x, w, b, y)
-}
-
-/// silu(g) u in one pass, where (g, u) = x w^T is never read back; see [`linear_swiglu`].
-pub struct Gated {
-    /// (.., 2F), where backward will want it.
-    pub gate_up: Option<Var>,
-    /// (.., F), bit for bit what [`super::swiglu`] makes of our kernels' (g, u).
-    pub y: Tensor,
-}
-
-/// The gated product of x (.., K) and w (2F, K), where there is a kernel for it and the shape suits
-/// it: CUDA, bf16, large. Then it is used whoever computes the other products: it spares the reading
-/// of (g, u), and without gradient their writing too.
-pub fn linear_swiglu(tape: &mut Tape, x: &Var, w: &Var) -> Result<Option<Gated>> {
-    let (xt, wt) = (&x.tensor, &w.tensor);
-    let d = Dims { m: xt.shape().rows(), n: wt.shape().rows(), k: xt.shape().last() };
-    if tape.device().kind() != DeviceKind::Cuda || !cuda::gated_suits(d, xt, wt) {
-        return Ok(None);
-    }
-    let y = tape.alloc(xt.dtype(), xt.shape().with_last(d.n / 2))?;
-    if !tape.wants_grad(&[x, w]) {
-        cuda::gated(d, xt, wt, None, &y)?;
-        return Ok(Some(Gated { gate_up: None, y }));
-    }
-    let gate_up = tape.alloc(xt.dtype(), xt.shape().with_last(d.n))?;
-    cuda::gated(d, xt, wt, Some(&gate_up), &y)?;
-    let gate_up = record(tape, d, x, w, None, gate_up)?;
-    Ok(Some(Gated { gate_up: Some(gate_up), y }))
 }
 
 fn record(tape: &mut Tape, d: Dims, x: &Var, w: &Var, b: Option<&Var>, y: Tensor) -> Result<Var> {

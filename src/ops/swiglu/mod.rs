@@ -33,11 +33,6 @@ pub fn forward(tape: &mut Tape, gate_up: &Var) -> Result<Var> {
         },
         || cuda::forward(x, c / 2, &y),
     )?;
-    record(tape, gate_up, y)
-}
-
-/// The op's output where y has been computed already.
-pub fn record(tape: &mut Tape, gate_up: &Var, y: Tensor) -> Result<Var> {
     tape.output("swiglu", y, &[gate_up], |y| {
         Box::new(Backward { y, gate_up: gate_up.tensor.clone(), id: gate_up.id })
     })
