@@ -6,6 +6,7 @@
 
 use super::clock::BlockClock;
 use multiversion::multiversion;
+use std::ops::Range;
 
 const THREAD: u64 = 0x7ff;
 const ATOMIC: u64 = 1 << 11;
@@ -118,9 +119,57 @@ impl Words<'_> {
         Some(conflict(Before::Read, reader, clock))
     }
 
+    /// Registers an access of a run of bytes, `bytes` of them for each thread from that of `new`. False,
+    /// and nothing registered, if some word needs a closer look.
+    pub fn run(
+        &mut self,
+        run: Range<usize>,
+        bytes: usize,
+        write: bool,
+        new: Stamp,
+        clock: &BlockClock,
+    ) -> bool {
+        let (first, count) = (run.start / 4, run.len() / 4);
+        let shift = (bytes / 4).max(1).trailing_zeros();
+        match (bytes, write) {
+            (4.., false) => self.read_run(first, count, shift, new, clock),
+            (4.., true) => self.write_run(first, count, shift, new, clock),
+            (2, _) if run.start.is_multiple_of(4) => self.half_run(first, count, write, new, clock),
+            _ => false,
+        }
+    }
+
+    /// Two threads to each word.
+    fn half_run(
+        &mut self,
+        first: usize,
+        count: usize,
+        write: bool,
+        new: Stamp,
+        clock: &BlockClock,
+    ) -> bool {
+        let words = first..first + count;
+        let bounds = self.bounds(clock);
+        let calm = |stamps: &[u64]| all_ordered(&stamps[words.clone()], bounds);
+        if !(calm(self.written) && calm(self.read) && calm(self.read_too)) {
+            return false;
+        }
+        let plain = new.0 & !(15 << BYTES_AT);
+        let low = |k: usize| plain + 2 * k as u64 + (3 << BYTES_AT);
+        let high = |k: usize| plain + 2 * k as u64 + 1 + (12 << BYTES_AT);
+        for (k, word) in words.enumerate() {
+            if write {
+                self.written[word] = high(k);
+            } else {
+                (self.read[word], self.read_too[word]) = (low(k), high(k));
+            }
+        }
+        true
+    }
+
     /// Registers a read of `count` words from `first`, `1 << shift` words for each thread from that of
     /// `new`. False, and nothing registered, if some word needs a closer look.
-    pub fn read_run(
+    fn read_run(
         &mut self,
         first: usize,
         count: usize,
@@ -138,7 +187,7 @@ impl Words<'_> {
     }
 
     /// The same for a write.
-    pub fn write_run(
+    fn write_run(
         &mut self,
         first: usize,
         count: usize,
@@ -261,6 +310,16 @@ fn undisturbed(stamps: &[u64], shift: u32, new: u64, at: Bounds) -> bool {
     let mut bad = 0;
     for (k, &s) in stamps.iter().enumerate() {
         bad |= disturbed(s, new + (k as u64 >> shift), at);
+    }
+    bad == 0
+}
+
+/// Every stamp is of a launch before, or ordered before all threads of this block.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx2", "x86_64+avx2"))]
+fn all_ordered(stamps: &[u64], at: Bounds) -> bool {
+    let mut bad = 0;
+    for &s in stamps {
+        bad |= u64::from(!((s < at.launch) | ((s >= at.block) & (s < at.floor))));
     }
     bad == 0
 }

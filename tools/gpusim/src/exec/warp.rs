@@ -37,6 +37,8 @@ pub struct Warp {
     pub local_written: Vec<bool>,
     pub in_flight: InFlight,
     pub rotate: bool,
+    /// Ran a block of the launch before: constants of the launch are in place.
+    started: bool,
 }
 
 /// What a launch tells a warp about its place.
@@ -66,11 +68,13 @@ impl Warp {
             local_written: vec![false; local],
             in_flight: InFlight::default(),
             rotate: false,
+            started: false,
         }
     }
 
     /// Back to the start of the kernel, in another block.
     pub fn restart(&mut self, program: &Program, place: Place) {
+        let fresh = !std::mem::replace(&mut self.started, true);
         let threads: u32 = place.block.iter().product();
         let here = (threads - 32 * self.index as u32).min(32);
         self.live = ALL >> (32 - here);
@@ -79,6 +83,10 @@ impl Warp {
         self.local_written.fill(false);
         self.in_flight = InFlight::default();
         for &(slot, constant) in &program.constants {
+            // Only these differ from block to block.
+            if !fresh && !matches!(constant, Constant::Ctaid(_) | Constant::SmId) {
+                continue;
+            }
             let value: [u64; LANES] =
                 std::array::from_fn(|l| self.constant(constant, place, l as u32));
             if super::lanes::is_predicate(slot) {

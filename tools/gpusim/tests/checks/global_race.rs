@@ -127,3 +127,28 @@ fn races_can_be_left_out() {
     card.launch(&module, 4, 32, &[&a, &0_u64, &0_u64]).unwrap();
     card.expect_clean();
 }
+
+#[test]
+fn halves_of_words_are_apart() {
+    // Sixteen-bit elements: each thread writes its own, then reads it or that of a neighbour.
+    let body = |distance: u32, sync: &str| {
+        format!(
+            "mad.wide.u32 %rd4, %t, 2, %rd0; cvt.u16.u32 %h0, %t; xor.b32 %r0, %t, {distance};
+            mad.wide.u32 %rd5, %r0, 2, %rd0;
+            @@5 st.global.u16 [%rd4], %h0;
+            {sync}
+            @@7 ld.global.u16 %h1, [%rd5];"
+        )
+    };
+    clean(&kernel(16, &body(0, "")), 1, 64);
+    clean(&kernel(16, &body(1, "bar.sync 0;")), 1, 64);
+    clean(&kernel(16, &body(33, "bar.sync 0;")), 1, 64);
+    expect(&kernel(16, &body(1, "")), 1, 32, &[(Kind::GlobalRace, 7)]);
+    for seed in crate::SEEDS {
+        let mut card = Card::new(seed);
+        let module = card.load(&kernel(16, &body(33, "")));
+        let a = card.buffer("a", &[0_u32; 64]);
+        card.launch(&module, 1, 64, &[&a, &0_u64, &0_u64]).unwrap();
+        assert!(card.findings().iter().any(|f| f.kind == Kind::GlobalRace));
+    }
+}

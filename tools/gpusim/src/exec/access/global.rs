@@ -19,11 +19,8 @@ pub fn read(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, out:
         if states.is_some_and(|s| all_and(s) == INITIALISED) {
             out[..len].copy_from_slice(&data[first..first + len]);
             let stamp = Stamp::new(time, warp.thread(0), 15, a.ordered);
-            let calm = !races
-                || (a.bytes >= 4 && {
-                    let shift = (a.bytes / 4).trailing_zeros();
-                    trace.words().read_run(first / 4, len / 4, shift, stamp, &core.clock)
-                });
+            let calm =
+                !races || trace.words().run(first..first + len, a.bytes, false, stamp, &core.clock);
             sectors(core, first, len, false);
             if !calm {
                 race::lanes_of(core, warp, Place::Global, at, a, false);
@@ -75,11 +72,8 @@ pub fn write(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, byt
             data[first..first + len].copy_from_slice(&bytes[..len]);
             states.fill(INITIALISED);
             let stamp = Stamp::new(time, warp.thread(0), 15, a.ordered);
-            let calm = !races
-                || (a.bytes >= 4 && {
-                    let shift = (a.bytes / 4).trailing_zeros();
-                    trace.words().write_run(first / 4, len / 4, shift, stamp, &core.clock)
-                });
+            let calm =
+                !races || trace.words().run(first..first + len, a.bytes, true, stamp, &core.clock);
             sectors(core, first, len, true);
             if !calm {
                 race::lanes_of(core, warp, Place::Global, at, a, true);

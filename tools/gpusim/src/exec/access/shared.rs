@@ -17,10 +17,7 @@ pub fn read(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, out:
             core.tally.counters.shared_passes += (len / 128).max(1) as u64;
             let stamp = Stamp::new(core.clock.time(warp.index), warp.thread(0), 15, a.ordered);
             let calm = !core.session.races
-                || (a.bytes >= 4 && {
-                    let shift = (a.bytes / 4).trailing_zeros();
-                    core.shared.words().read_run(first / 4, len / 4, shift, stamp, &core.clock)
-                });
+                || core.shared.words().run(first..first + len, a.bytes, false, stamp, &core.clock);
             if !calm {
                 race::lanes_of(core, warp, Place::Shared, at, a, false);
             }
@@ -84,10 +81,7 @@ pub fn write(core: &mut Core<'_>, warp: &Warp, at: &[u64; LANES], a: Access, byt
             core.tally.counters.shared_passes += (len / 128).max(1) as u64;
             let stamp = Stamp::new(core.clock.time(warp.index), warp.thread(0), 15, a.ordered);
             let calm = !core.session.races
-                || (a.bytes >= 4 && {
-                    let shift = (a.bytes / 4).trailing_zeros();
-                    core.shared.words().write_run(first / 4, len / 4, shift, stamp, &core.clock)
-                });
+                || core.shared.words().run(first..first + len, a.bytes, true, stamp, &core.clock);
             if !calm {
                 race::lanes_of(core, warp, Place::Shared, at, a, true);
             }
