@@ -174,6 +174,14 @@ fn widen<const W: usize>(words: &[u32; W], kind: Mma) -> ([f32; W], [f32; W]) {
     (low, high)
 }
 
+#[inline(always)]
+fn add_product(mut acc: [f32; 8], x: f32, y: &[f32; 8]) -> [f32; 8] {
+    for n in 0..8 {
+        acc[n] = x.mul_add(y[n], acc[n]);
+    }
+    acc
+}
+
 /// Column of `b`, and of the sums, at each place: even columns first, as registers hold them.
 const COLUMNS: [usize; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
 
@@ -220,19 +228,20 @@ fn multiply(regs: &mut Registers, list: &[u32], kind: Mma) {
             }
         }
     }
-    let a = a.map(|row| widen(&row, kind));
-    for (w, b_word) in b.iter().enumerate().take(words) {
-        let (b_low, b_high) = widen(b_word, kind);
-        for (row, (a_low, a_high)) in sum.iter_mut().zip(&a) {
-            for n in 0..8 {
-                row[n] = a_low[w].mul_add(b_low[n], row[n]);
-            }
+    let (mut b_low, mut b_high) = ([[0.0; 8]; 8], [[0.0; 8]; 8]);
+    for w in 0..words {
+        (b_low[w], b_high[w]) = widen(&b[w], kind);
+    }
+    for (row, total) in a.iter().zip(&mut sum) {
+        let (low, high) = widen(row, kind);
+        let mut acc = *total;
+        for w in 0..words {
+            acc = add_product(acc, low[w], &b_low[w]);
             if paired {
-                for n in 0..8 {
-                    row[n] = a_high[w].mul_add(b_high[n], row[n]);
-                }
+                acc = add_product(acc, high[w], &b_high[w]);
             }
         }
+        *total = acc;
     }
     for (j, &slot) in d.iter().enumerate() {
         let mut value = [0; LANES];
