@@ -55,34 +55,13 @@ pub fn run(
                     access::sector(core, first, bytes, false);
                     access::sector(core, first, bytes, true);
                     access::race(core, warp, Place::Global, l, at, a, true);
-                    hand_over(core, at);
+                    core.handover.atomic(at);
                 }
             }
         }
     }
     if i.d != NO_SLOT {
         warp.regs.set_wide(i.d, mask, &old);
-    }
-}
-
-/// A block that did a fence and then an atomic gives what it wrote to blocks that come to the same place.
-fn hand_over(core: &mut Core<'_>, at: u64) {
-    if let Some(blocks) = core.released.get(&at) {
-        for &block in blocks {
-            if !core.acquired.contains(&block) {
-                core.acquired.push(block);
-            }
-        }
-    }
-    if core.fenced {
-        let me = core.clock.block_start;
-        let all: Vec<u64> = core.acquired.iter().copied().chain([me]).collect();
-        let blocks = core.released.entry(at).or_default();
-        for block in all {
-            if !blocks.contains(&block) {
-                blocks.push(block);
-            }
-        }
     }
 }
 

@@ -42,8 +42,7 @@ pub fn run(core: &mut Core<'_>, warps: &mut [Warp], place: Place, order: &mut Or
     core.block = place.block_id;
     core.clock = BlockClock::new(core.clock.launch_start, core.memory.trace.now, warps.len());
     core.starts.push((core.memory.trace.now, place.block_id));
-    core.acquired.clear();
-    core.fenced = false;
+    core.handover.start_block(core.memory.trace.now);
     core.barriers = vec![barrier::Barrier::default(); barrier::BARRIERS];
     let dynamic_start = core.dynamic_start();
     core.shared.reset(core.program, dynamic_start, place.dynamic_shared_bytes);

@@ -3,6 +3,7 @@
 use super::lanes::LANES;
 use super::{LaunchConfig, Session};
 use crate::check::clock::BlockClock;
+use crate::check::handover::Handover;
 use crate::check::race::{Before, Conflict};
 use crate::memory::{DeviceMemory, INITIALISED, UNADDRESSABLE, UNINITIALISED};
 use crate::ptx::Kernel;
@@ -113,10 +114,7 @@ pub struct Core<'a> {
     /// Why the kernel stopped, once it did.
     pub stopped: Option<String>,
     seen: HashMap<(Kind, usize), u32>,
-    /// Blocks that did a fence and then an atomic, by address; and whether this block saw them.
-    pub released: HashMap<u64, Vec<u64>>,
-    pub acquired: Vec<u64>,
-    pub fenced: bool,
+    pub handover: Handover,
 }
 
 /// Reports of one kind at one place in full; the rest adds nothing.
@@ -152,9 +150,7 @@ impl<'a> Core<'a> {
             first_serial,
             stopped: None,
             seen: HashMap::new(),
-            released: HashMap::new(),
-            acquired: Vec::new(),
-            fenced: false,
+            handover: Handover::default(),
         }
     }
 
@@ -231,7 +227,7 @@ impl<'a> Core<'a> {
         address: u64,
         c: Conflict,
     ) {
-        if c.other_block && self.acquired.contains(&self.start_of(c.time)) {
+        if c.other_block && self.handover.acquired(self.start_of(c.time)) {
             return;
         }
         let kind = match (global, c.other_block) {

@@ -448,7 +448,8 @@ fn execute(core: &mut Core<'_>, warp: &mut Warp, i: &Instr, pc: usize, mask: u32
         Op::CpAsync(bytes) => async_copy::issue(core, warp, i, pc, mask, bytes as usize),
         Op::CpAsyncCommit => warp.in_flight.commit(mask),
         Op::CpAsyncWait => async_copy::wait(core, warp, pc, mask, i.imm),
-        Op::Fence(wide) => core.fenced |= wide,
+        Op::Fence(true) => core.handover.fence(),
+        Op::Fence(false) => {}
         Op::Printf => host::print(core, warp, i, mask),
         Op::Nop => {}
         _ => unreachable!("control flow is handled by its own function"),
