@@ -23,8 +23,8 @@
 //     t64   64 x 64, a warp 32 x 32: for outputs too small to give every SM a large tile.
 //     any   t64 for rows that are no multiple of 16 bytes (vocabulary 12, two Q logits): an
 //           operand whose rows are unaligned goes through registers element by element.
-//   f32   FMA on CUDA cores, an 8 x 8 square per thread, k in slices of 16, two slices. Limited by
-//         the FMA pipe: 16 floats of shared memory per 64 FMA.
+//   f32   FMA on CUDA cores, an 8 x 8 square per thread, k in slices of 8, three of them, filled by
+//         cp.async of 4 bytes. Limited by the FMA pipe: 16 floats of shared memory per 64 FMA.
 #include "common/mma.cuh"
 #include "common/reduce.cuh"
 
