@@ -39,6 +39,7 @@ pub struct Class {
     pub kernel: &'static str,
     pub launches: usize,
     pub matmul_flops: f64,
+    pub tensor_flops: f64,
     pub bytes: f64,
     /// Without [`GRAPH_LAUNCH_S`].
     pub busy_s: f64,
@@ -84,6 +85,7 @@ impl Prediction {
             let (class, by_limit, ideal) = &mut sums[at];
             class.launches += 1;
             class.matmul_flops += launch.cost.matmul_flops;
+            class.tensor_flops += launch.cost.tensor_flops;
             class.bytes += launch.cost.bytes;
             class.busy_s += busy_s;
             let limit = if busy_s < GRAPH_LAUNCH_S { Limit::Launch } else { limit };
@@ -117,6 +119,7 @@ impl Class {
             kernel,
             launches: 0,
             matmul_flops: 0.0,
+            tensor_flops: 0.0,
             bytes: 0.0,
             busy_s: 0.0,
             limit: Limit::Launch,

@@ -1,15 +1,30 @@
 //! Training on a CUDA device from the command line. Skipped by name where there is none: under
 //! `tools/gpusim/run` the simulator is one.
 
+use std::process::Output;
+
 use serde_json::Value;
 
 use crate::lab::{Lab, expect_error, expect_success, stdout};
 
+fn json(output: &Output) -> Value {
+    expect_success(output);
+    serde_json::from_str(&stdout(output)).unwrap()
+}
+
+/// Whether the simulator stands in for a card.
+fn is_simulated(lab: &Lab) -> bool {
+    let devices = json(&lab.hrm(&["devices", "--json"]));
+    let simulated = devices["devices"][0]["simulated"] == true;
+    if !simulated {
+        println!("skipped: counts of the simulator (not run by tools/gpusim/run)");
+    }
+    simulated
+}
+
 /// Whether the binary sees a CUDA device.
 fn has_cuda(lab: &Lab) -> bool {
-    let output = lab.hrm(&["devices", "--json"]);
-    expect_success(&output);
-    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let json = json(&lab.hrm(&["devices", "--json"]));
     let names = json["devices"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap());
     let here = names.clone().any(|name| name == "cuda:0");
     if !here {
@@ -72,4 +87,68 @@ fn a_run_on_cuda_learns_and_goes_on_on_the_cpu() {
     // The same data from the same state: the next line differs by rounding only.
     let (cpu, cuda) = (on_cpu(32), on_cuda(32));
     assert!((cpu - cuda).abs() <= 0.02 * cuda, "step 32: {cuda} on cuda, {cpu} on the CPU");
+}
+
+/// `hrm plan` predicts from what each launch says that it moves and multiplies: the same as the
+/// simulator sees it move and multiply.
+#[test]
+fn counted_work_is_what_the_simulator_sees() {
+    let lab = Lab::new();
+    if !is_simulated(&lab) {
+        return;
+    }
+    let shape = [
+        "sudoku-mini",
+        "--data",
+        "data",
+        "model.num_heads=2",
+        "model.h_layers=1",
+        "model.l_layers=1",
+        "model.q_continue=true",
+        "model.halt_max_steps=1",
+        "train.batch_size=8",
+        "train.eval_examples=1",
+    ];
+    let report = lab.path("report.json");
+    let train = ["--device", "cuda", "--run-dir", "run", "train.max_steps=1"];
+    let mut command = lab.command(&[&["train"], &shape[..], &train].concat());
+    command.env("GPUSIM_REPORT", &report).env("GPUSIM_RACES", "0").env("HRM_GEMM", "own");
+    expect_success(&command.output().unwrap());
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let card = ["--card", "4090", "--vram", "1GiB", "--json"];
+    let plan = json(&lab.hrm(&[&["plan"], &shape[..], &card].concat()));
+
+    // What these move depends on the data: who halted, how often an id occurs. And `cast` also makes
+    // the initial states, which are smaller.
+    let by_data = ["act_halt_", "puzzle_emb_", "sign_sgd_rows_", "cast_"];
+    let mut compared = 0;
+    for planned in plan["predicted"]["kernels"].as_array().unwrap() {
+        let kernel = planned["kernel"].as_str().unwrap();
+        if ["copy", "fill"].contains(&kernel) {
+            continue; // the driver's
+        }
+        let seen = &report["counters"][kernel];
+        let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or(f64::NAN);
+        let each = |of: &Value, name: &str| number(of, name) / number(of, "launches");
+        let sectors = each(seen, "unique_sectors_read") + each(seen, "unique_sectors_written");
+        let (bytes, flops) = (each(planned, "bytes"), each(planned, "tensor_flops"));
+        let off = (bytes / (32.0 * sectors) - 1.0).abs();
+        if bytes >= 20_000.0 && !by_data.iter().any(|name| kernel.starts_with(name)) {
+            assert!(off <= 0.05, "{kernel}: {bytes} bytes planned, {} moved", 32.0 * sectors);
+            compared += 1;
+        }
+        let mma = each(seen, "mma_flops");
+        let off = (flops - mma).abs();
+        assert!(off <= 0.05 * mma, "{kernel}: {flops} flop planned, {mma} executed");
+    }
+    assert!(compared >= 12, "{compared} kernels were compared");
+}
+
+#[test]
+fn times_of_a_simulated_card_are_refused() {
+    let lab = Lab::empty();
+    if is_simulated(&lab) {
+        let error = expect_error(&lab.hrm(&["bench", "--device", "cuda", "--no-python"]));
+        assert!(error.contains("simulated"), "{error}");
+    }
 }

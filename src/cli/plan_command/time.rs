@@ -71,6 +71,7 @@ pub fn json(p: &Prediction, card: &Card, batch_size: usize, rows: usize) -> Valu
             "kernel": c.kernel,
             "launches": c.launches,
             "matmul_flops": c.matmul_flops,
+            "tensor_flops": c.tensor_flops,
             "bytes": c.bytes,
             "busy_s": c.busy_s,
             "limit": c.limit.name(),
