@@ -38,22 +38,39 @@ const STEPS: &[(&str, &[&str])] = &[
     ("arc-small", &["model.num_heads=16"]),
 ];
 
-pub fn by_kernel() -> BTreeMap<&'static str, &'static str> {
+fn predict(preset: &str, settings: &[&str]) -> Prediction {
     let card = Card::named("4090").unwrap();
+    let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+    let config = Config::load(Some(preset), None, &settings).unwrap();
+    let cells = config.data.canvas * config.data.canvas;
+    let shape = setup::model_of(&config, cells, 12, 1000);
+    let needed = Needed::of(DeviceKind::Cuda, &shape, setup::options(&config)).unwrap();
+    Prediction::new(&card, &needed.work.launched, |kernel, arch| {
+        let (_, _, all) = cuda::resources().find(|(_, name, _)| *name == kernel)?;
+        all.iter().find(|r| r.arch == arch).copied()
+    })
+}
+
+pub fn by_kernel() -> BTreeMap<&'static str, &'static str> {
     let mut limits = BTreeMap::new();
     for (preset, settings) in STEPS {
-        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let config = Config::load(Some(preset), None, &settings).unwrap();
-        let cells = config.data.canvas * config.data.canvas;
-        let shape = setup::model_of(&config, cells, 12, 1000);
-        let needed = Needed::of(DeviceKind::Cuda, &shape, setup::options(&config)).unwrap();
-        let resources = |kernel: &str, arch| {
-            let (_, _, all) = cuda::resources().find(|(_, name, _)| *name == kernel)?;
-            all.iter().find(|r| r.arch == arch).copied()
-        };
-        for class in Prediction::new(&card, &needed.work.launched, resources).classes {
+        for class in predict(preset, settings).classes {
             limits.entry(class.kernel).or_insert(class.limit.name());
         }
     }
     limits
+}
+
+/// Of the tensor cores' peak in a whole step, predicted: what fusing and tiling have gained is not
+/// lost unnoticed.
+#[test]
+fn a_step_is_predicted_near_the_peak() {
+    for (preset, settings, least) in [
+        ("arc1", &["train.batch_size=128"], 0.78),
+        ("sudoku-extreme", &["train.batch_size=768"], 0.72),
+    ] {
+        let p = predict(preset, settings);
+        assert!(p.tensor_frac >= least, "{preset}: {:.3} of the peak", p.tensor_frac);
+        assert!(p.tensor_frac <= 1.0, "{preset}: {:.3} of the peak", p.tensor_frac);
+    }
 }

@@ -30,7 +30,8 @@ pub struct Inputs<'a> {
 }
 
 pub fn forward(dims: Dims, x: Inputs, scale: f32, y: &Tensor) -> Result<()> {
-    let cost = traffic(y.bytes() + x.tokens.bytes());
+    let read = [Some(x.tokens), Some(x.table), x.puzzle, x.pos].into_iter().flatten();
+    let cost = traffic(y.bytes() + read.map(Tensor::bytes).sum::<usize>());
     let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost };
     let (Dims { s, p, c, v, d, .. }, n) = (dims, y.elems());
     let args = [
