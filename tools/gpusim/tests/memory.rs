@@ -80,3 +80,18 @@ fn parts_of_an_arena_have_their_own_bounds() {
     m.annotate(arena + 256, 50, "y").unwrap();
     assert_eq!(m.read(arena + 256, 1), Err(AccessError::Uninitialised(arena + 256)));
 }
+
+#[test]
+fn ranges_of_many_pages_end_where_they_should() {
+    let mut m = memory();
+    let arena = m.alloc(100_000, "arena").unwrap();
+    m.annotate(arena, 50_001, "x").unwrap();
+    m.annotate(arena + 50_001, 49_999, "y").unwrap();
+    m.host_write(arena, &vec![1; 100_000]).unwrap();
+    m.retire(arena + 50_001, 49_999).unwrap();
+    assert!(m.read(arena, 50_001).is_ok());
+    assert_eq!(m.read(arena, 50_002), Err(AccessError::Unaddressable(arena + 50_001)));
+    assert_eq!(m.read(arena + 99_999, 1), Err(AccessError::Unaddressable(arena + 99_999)));
+    m.retire(arena, 50_001).unwrap();
+    assert_eq!(m.read(arena + 4096, 1), Err(AccessError::Unaddressable(arena + 4096)));
+}

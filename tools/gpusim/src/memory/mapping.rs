@@ -9,10 +9,18 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 /// Integers for which all-zero bytes are a value.
-pub trait Plain: Copy {}
-impl Plain for u8 {}
-impl Plain for u32 {}
-impl Plain for u64 {}
+pub trait Plain: Copy {
+    const ZERO: Self;
+}
+impl Plain for u8 {
+    const ZERO: Self = 0;
+}
+impl Plain for u32 {
+    const ZERO: Self = 0;
+}
+impl Plain for u64 {
+    const ZERO: Self = 0;
+}
 
 const PAGE_BYTES: usize = 4096;
 
@@ -45,6 +53,19 @@ impl<T: Plain> Mapping<T> {
         }
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, elems })
+    }
+
+    /// Sets a range to zero, whole pages by giving them back.
+    pub fn zero(&mut self, range: std::ops::Range<usize>) {
+        let per_page = PAGE_BYTES / size_of::<T>();
+        let inner = range.start.next_multiple_of(per_page)..range.end / per_page * per_page;
+        if inner.start >= inner.end {
+            self[range].fill(T::ZERO);
+            return;
+        }
+        self[range.start..inner.start].fill(T::ZERO);
+        self[inner.end..range.end].fill(T::ZERO);
+        self.discard(inner);
     }
 
     /// Gives whole pages of `range` back to the system; they read as zero afterwards.

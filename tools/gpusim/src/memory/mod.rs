@@ -23,7 +23,7 @@ pub const BASE: u64 = 0x7000_0000_0000;
 /// Alignment of every allocation, and the least distance between two.
 pub const ALIGN: u64 = 256;
 
-/// Shadow of a byte: no buffer, a buffer without data, data.
+/// Shadow of a byte: no buffer (as untouched pages say), a buffer without data, data.
 pub const UNADDRESSABLE: u8 = 0;
 pub const UNINITIALISED: u8 = 1;
 pub const INITIALISED: u8 = 3;
@@ -219,7 +219,11 @@ impl DeviceMemory {
 
     fn mark(&mut self, address: u64, bytes: u64, state: u8) {
         let at = self.offset(address);
-        self.shadow[at..at + bytes as usize].fill(state);
+        let range = at..at + bytes as usize;
+        match state {
+            UNADDRESSABLE => self.shadow.zero(range),
+            _ => self.shadow[range].fill(state),
+        }
     }
 
     /// Offsets of a range of which every byte belongs to a live buffer.
