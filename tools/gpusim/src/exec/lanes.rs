@@ -13,6 +13,10 @@ pub struct V32(pub [u32; LANES]);
 #[repr(align(64))]
 pub struct V64(pub [u64; LANES]);
 
+/// What a register holds in a launch's first blocks until it is written: NaN as a float, and as an
+/// index far outside of everything. A kernel that reads it computes what no test can pass.
+const POISON: u32 = 0x7fff_dead;
+
 #[derive(Clone, Default)]
 pub struct Registers {
     pub r: Vec<V32>,
@@ -23,9 +27,10 @@ pub struct Registers {
 
 impl Registers {
     pub fn new(program: &Program) -> Self {
+        let wide = u64::from(POISON) << 32 | u64::from(POISON);
         Self {
-            r: vec![V32([0; LANES]); program.r_slots as usize],
-            d: vec![V64([0; LANES]); program.d_slots as usize],
+            r: vec![V32([POISON; LANES]); program.r_slots as usize],
+            d: vec![V64([wide; LANES]); program.d_slots as usize],
             p: vec![0; program.p_slots as usize],
         }
     }

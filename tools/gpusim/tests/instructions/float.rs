@@ -191,3 +191,11 @@ fn doubles_round_in_the_direction() {
     assert_eq!(run("add.rp.f64 %fd3, %fd0, %fd1;")[2], 1.0_f64.next_up());
     assert_eq!(run("add.rz.f64 %fd3, %fd0, %fd1;")[2], 1.0);
 }
+
+#[test]
+fn a_register_that_nothing_wrote_spoils_the_result() {
+    let inputs = [[0; 3]; 32];
+    for got in lanes32("add.f32 %f0, %f0, 0f3f800000; mov.b32 %o, %f0;", &inputs) {
+        assert!(f32::from_bits(got).is_nan());
+    }
+}

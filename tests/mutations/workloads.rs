@@ -1,0 +1,371 @@
+//! What drives the kernels: small calls of the ops, forward and backward, with awkward sizes. Each
+//! returns what its kernels wrote, to be compared with the CPU's.
+
+use std::cell::Cell;
+
+use hrm::Result;
+use hrm::backend::{Device, Purpose};
+use hrm::dtype::{DType, Float, bf16};
+use hrm::nn::rope;
+use hrm::ops;
+use hrm::rng::{self, Rng};
+use hrm::tape::{Tape, Var};
+use hrm::tensor::Tensor;
+
+/// What a kernel wrote.
+pub struct Output {
+    pub kernel: &'static str,
+    pub values: Vec<f64>,
+    pub dtype: DType,
+}
+
+impl Output {
+    fn new(kernel: &'static str, t: &Tensor) -> Result<Self> {
+        let values = match t.dtype() {
+            DType::Bf16 => t.read::<bf16>()?.iter().map(|x| x.to_f32() as f64).collect(),
+            _ => t.read::<f32>()?.iter().map(|&x| x as f64).collect(),
+        };
+        Ok(Self { kernel, values, dtype: t.dtype() })
+    }
+
+    /// The columns of rows of `width` that `kernel` wrote.
+    fn columns(&self, kernel: &'static str, width: usize, own: impl Fn(usize) -> bool) -> Self {
+        let kept = self.values.iter().enumerate().filter(|(i, _)| own(i % width));
+        Self { kernel, values: kept.map(|(_, x)| *x).collect(), dtype: self.dtype }
+    }
+}
+
+pub struct Workload {
+    pub name: &'static str,
+    pub run: fn(&Device) -> Result<Vec<Output>>,
+}
+
+const fn workload(name: &'static str, run: fn(&Device) -> Result<Vec<Output>>) -> Workload {
+    Workload { name, run }
+}
+
+pub const WORKLOADS: &[Workload] = &[
+    workload("rms_norm", rms_norm),
+    workload("rms_norm_wide", rms_norm_wide),
+    workload("layer_norm", layer_norm),
+    workload("matmul_f32", matmul_f32),
+    workload("matmul_bf16", matmul_bf16),
+    workload("matmul_bf16_any", matmul_bf16_any),
+    workload("matmul_parts", matmul_parts),
+    workload("attention_bf16", attention_bf16),
+    workload("attention_short", attention_short),
+    workload("attention_f32", attention_f32),
+    workload("swiglu", swiglu),
+    workload("embedding", embedding),
+    workload("cross_entropy", cross_entropy),
+    workload("optimizer", optimizer),
+    workload("puzzle_rows", puzzle_rows),
+    workload("dropout", dropout),
+    workload("add_views", add_views),
+    workload("act_halt", act_halt),
+];
+
+/// Makes the inputs of one workload: standard normal, each from a stream of its own.
+struct Inputs<'a> {
+    device: &'a Device,
+    dtype: DType,
+    made: Cell<u64>,
+}
+
+impl<'a> Inputs<'a> {
+    fn new(device: &'a Device, dtype: DType) -> Self {
+        Self { device, dtype, made: Cell::new(0) }
+    }
+
+    fn normal(&self, shape: &[usize]) -> Result<Tensor> {
+        self.scaled(shape, 1.0)
+    }
+
+    fn scaled(&self, shape: &[usize], scale: f64) -> Result<Tensor> {
+        self.made.set(self.made.get() + 1);
+        let mut rng = Rng::new(1, rng::Purpose::Test, self.made.get());
+        let values: Vec<f32> =
+            (0..shape.iter().product()).map(|_| (rng.normal() * scale) as f32).collect();
+        let t = Tensor::uninit(self.device, self.dtype, shape, Purpose::Activations)?;
+        match self.dtype {
+            DType::Bf16 => {
+                let rounded: Vec<bf16> =
+                    values.into_iter().map(<bf16 as Float>::from_f32).collect();
+                t.upload(&rounded)?;
+            }
+            _ => t.upload(&values)?,
+        }
+        Ok(t)
+    }
+
+    /// `uses` calls of one op on the same leaves, each output's gradient being given; so gradients
+    /// of the second are added to those of the first. `kernels`: who writes the output, and who
+    /// the gradient of each leaf.
+    fn drive(
+        &self,
+        kernels: &[&'static str],
+        leaves: Vec<Tensor>,
+        uses: usize,
+        op: impl Fn(&mut Tape, &[Var]) -> Result<Var>,
+    ) -> Result<Vec<Output>> {
+        assert_eq!(kernels.len(), leaves.len() + 1, "a kernel for the output and for each leaf");
+        let mut tape = Tape::new(self.device);
+        let leaves: Vec<Var> = leaves.into_iter().map(|t| tape.leaf(t)).collect();
+        let outputs: Vec<Var> = (0..uses).map(|_| op(&mut tape, &leaves)).collect::<Result<_>>()?;
+        let seeds = outputs
+            .iter()
+            .map(|y| {
+                let dy = Inputs { dtype: y.tensor.dtype(), made: self.made.clone(), ..*self };
+                self.made.set(self.made.get() + 1);
+                Ok((y, dy.normal(y.tensor.shape().dims())?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut grads = tape.backward(&seeds)?;
+        let mut written = vec![Output::new(kernels[0], &outputs[0].tensor)?];
+        for (leaf, kernel) in leaves.iter().zip(&kernels[1..]) {
+            let id = leaf.id.expect("a leaf");
+            let gradient = grads.take(id)?.expect("a gradient reaches every leaf");
+            written.push(Output::new(kernel, &gradient)?);
+        }
+        Ok(written)
+    }
+}
+
+fn ints(device: &Device, shape: &[usize], values: &[i32]) -> Result<Tensor> {
+    Tensor::from_slice(device, values, shape, Purpose::Activations)
+}
+
+fn floats(device: &Device, values: &[f32]) -> Result<Tensor> {
+    Tensor::from_slice(device, values, [values.len()], Purpose::Activations)
+}
+
+/// Rows that allow no 16-byte access; the last block is not full.
+fn rms_norm(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let kernels = ["rms_norm_fwd_f32", "rms_norm_bwd_f32", "rms_norm_bwd_f32"];
+    let leaves = vec![x.normal(&[5, 13])?, x.normal(&[5, 13])?];
+    x.drive(&kernels, leaves, 1, |tape, x| ops::rms_norm::forward(tape, &x[0], &x[1], 1e-5))
+}
+
+fn rms_norm_wide(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::Bf16);
+    let kernels = ["rms_norm_fwd_bf16", "rms_norm_bwd_bf16", "rms_norm_bwd_bf16"];
+    let leaves = vec![x.normal(&[6, 328])?, x.normal(&[6, 328])?];
+    x.drive(&kernels, leaves, 1, |tape, x| ops::rms_norm::forward(tape, &x[0], &x[1], 1e-5))
+}
+
+/// Two parts of the sum over rows.
+fn layer_norm(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let kernels = [
+        "layer_norm_fwd_f32",
+        "layer_norm_bwd_f32",
+        "layer_norm_bwd_f32",
+        "layer_norm_sum",
+        "layer_norm_sum",
+    ];
+    let leaves =
+        vec![x.normal(&[150, 40])?, x.normal(&[150, 40])?, x.normal(&[40])?, x.normal(&[40])?];
+    x.drive(&kernels, leaves, 1, |tape, x| {
+        let affine = ops::layer_norm::Affine { gain: &x[2], bias: &x[3] };
+        ops::layer_norm::forward(tape, &x[0], &x[1], affine, 1e-5)
+    })
+}
+
+fn linear(x: &Inputs, kernels: [&'static str; 4], [n, k, o]: [usize; 3]) -> Result<Vec<Output>> {
+    let leaves = vec![x.normal(&[n, k])?, x.scaled(&[o, k], 0.2)?, x.normal(&[o])?];
+    x.drive(&kernels, leaves, 2, |tape, x| ops::matmul::linear(tape, &x[0], &x[1], Some(&x[2])))
+}
+
+/// Tails in all three sizes, and more slices of k than stages.
+fn matmul_f32(device: &Device) -> Result<Vec<Output>> {
+    let kernels = [
+        "matmul_fwd_f32_t64",
+        "matmul_bwd_dx_f32_t64",
+        "matmul_bwd_dw_f32_t64",
+        "matmul_sum_parts_f32",
+    ];
+    linear(&Inputs::new(device, DType::F32), kernels, [70, 45, 66])
+}
+
+fn matmul_bf16(device: &Device) -> Result<Vec<Output>> {
+    let kernels = [
+        "matmul_fwd_bf16_t64",
+        "matmul_bwd_dx_bf16_t64",
+        "matmul_bwd_dw_bf16_t64",
+        "matmul_sum_parts_f32",
+    ];
+    linear(&Inputs::new(device, DType::Bf16), kernels, [72, 200, 80])
+}
+
+/// Rows that are no multiple of 16 bytes, as those of the vocabulary.
+fn matmul_bf16_any(device: &Device) -> Result<Vec<Output>> {
+    let kernels = [
+        "matmul_fwd_bf16_any",
+        "matmul_bwd_dx_bf16_any",
+        "matmul_bwd_dw_bf16_any",
+        "matmul_sum_parts_f32",
+    ];
+    linear(&Inputs::new(device, DType::Bf16), kernels, [35, 70, 13])
+}
+
+/// A sum over rows that is long enough to be cut in two, for dw and for db.
+fn matmul_parts(device: &Device) -> Result<Vec<Output>> {
+    let kernels = [
+        "matmul_fwd_f32_t64",
+        "matmul_bwd_dx_f32_t64",
+        "matmul_sum_parts_f32",
+        "matmul_sum_parts_f32",
+    ];
+    linear(&Inputs::new(device, DType::F32), kernels, [530, 9, 10])
+}
+
+fn attend(x: &Inputs, kernels: [&'static str; 3], dims: [usize; 4]) -> Result<Vec<Output>> {
+    let [b, t, nh, hd] = dims;
+    let c = nh * hd;
+    let qkv = x.scaled(&[b, t, 3 * c], 1.5)?;
+    let tables = rope::tables(x.device, t, hd, 10_000.0)?;
+    let [forward, dq, dkv] = kernels;
+    let mut written = x.drive(&[forward, dq], vec![qkv], 1, |tape, x| {
+        ops::attention::forward(tape, &x[0], nh, Some(&tables))
+    })?;
+    let all = written.pop().expect("the gradient");
+    written.push(all.columns(dq, 3 * c, |i| i < c));
+    written.push(all.columns(dkv, 3 * c, |i| i >= c));
+    Ok(written)
+}
+
+/// Three tiles of keys, the last with a tail; two blocks, some warps of which have no rows.
+fn attention_bf16(device: &Device) -> Result<Vec<Output>> {
+    let kernels =
+        ["attention_fwd_hd32_bf16", "attention_bwd_dq_hd32_bf16", "attention_bwd_dkv_hd32_bf16"];
+    attend(&Inputs::new(device, DType::Bf16), kernels, [1, 133, 2, 32])
+}
+
+/// Less than one tile: what lies behind the last step was never written.
+fn attention_short(device: &Device) -> Result<Vec<Output>> {
+    let kernels = [
+        "attention_fwd_hd32_bf16",
+        "attention_bwd_short_hd32_bf16",
+        "attention_bwd_short_hd32_bf16",
+    ];
+    attend(&Inputs::new(device, DType::Bf16), kernels, [2, 19, 1, 32])
+}
+
+/// Three tiles of 32 rows, the last with a tail.
+fn attention_f32(device: &Device) -> Result<Vec<Output>> {
+    let kernels = ["attention_fwd_f32", "attention_bwd_dq_f32", "attention_bwd_dkv_f32"];
+    attend(&Inputs::new(device, DType::F32), kernels, [1, 70, 2, 12])
+}
+
+/// More than one block, and a rest that no piece of 16 bytes covers.
+fn swiglu(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let leaves = vec![x.normal(&[31, 2 * 40])?];
+    x.drive(&["swiglu_fwd_f32", "swiglu_bwd_f32"], leaves, 2, |tape, x| {
+        ops::swiglu::forward(tape, &x[0])
+    })
+}
+
+fn embedding(device: &Device) -> Result<Vec<Output>> {
+    const B: usize = 2;
+    const S: usize = 11;
+    const C: usize = 24;
+    const V: usize = 7;
+    let x = Inputs::new(device, DType::F32);
+    let tokens: Vec<i32> = (0..B * S).map(|i| (i * 5 % V) as i32).collect();
+    let tokens = ints(device, &[B, S], &tokens)?;
+    let leaves = vec![x.normal(&[V, C])?, x.normal(&[B, 30])?, x.normal(&[2 + S, C])?];
+    let kernels =
+        ["embedding_fwd_f32", "embedding_table_sum", "embedding_puzzle_f32", "embedding_pos_f32"];
+    x.drive(&kernels, leaves, 1, |tape, x| {
+        ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), Some(&x[2]), 4.0)
+    })
+}
+
+/// Behind a bias, so that a kernel reads the gradient of the logits. A prefix, and labels that are
+/// not scored.
+fn cross_entropy(device: &Device) -> Result<Vec<Output>> {
+    const B: usize = 2;
+    const P: usize = 1;
+    const S: usize = 70;
+    const V: usize = 12;
+    let x = Inputs::new(device, DType::F32);
+    let labels: Vec<i32> = (0..B * S)
+        .map(|i| if i % 7 == 3 { ops::cross_entropy::IGNORE } else { (i * 5 % V) as i32 })
+        .collect();
+    let labels = ints(device, &[B, S], &labels)?;
+    let leaves = vec![x.normal(&[B, P + S, V])?, x.normal(&[V])?];
+    let kernels = ["cross_entropy_fwd_f32", "bias_relu_bwd_f32", "bias_relu_sum"];
+    x.drive(&kernels, leaves, 1, |tape, x| {
+        let logits = ops::bias_relu::forward(tape, &x[0], &x[1])?;
+        ops::cross_entropy::forward(tape, ops::cross_entropy::Kind::Stablemax, &logits, &labels)
+    })
+}
+
+/// The norm over several blocks, then the step that obeys it; a count with a rest.
+fn optimizer(device: &Device) -> Result<Vec<Output>> {
+    use ops::adam::{Hyper, Moments, Rule};
+    const ELEMS: usize = 2 * 16 * 1024 + 803;
+    let x = Inputs::new(device, DType::F32);
+    let zeros = || Tensor::zeros(device, DType::F32, [ELEMS], Purpose::Activations);
+    let (p, g) = (x.normal(&[ELEMS])?, x.normal(&[ELEMS])?);
+    let moments = Moments { m: zeros()?, v: zeros()? };
+    let guard = Tensor::uninit(device, DType::F32, [3], Purpose::Activations)?;
+    ops::global_norm::guard(&g, &floats(device, &[1.0, 2.0])?, 1.0, &guard)?;
+    let hyper = Hyper { lr: 1e-2, weight_decay: 0.1, beta1: 0.9, beta2: 0.95, t: 1 };
+    let rounded = Tensor::uninit(device, DType::Bf16, [ELEMS], Purpose::Activations)?;
+    let (rule, factors) = (Rule::AdamAtan2, hyper.on(device)?);
+    ops::adam::step(rule, &p, Some(&rounded), &g, &moments, &guard, &factors)?;
+    Ok(vec![Output::new("global_norm_guard", &guard)?, Output::new("adam_atan2_step", &p)?])
+}
+
+/// One puzzle twice in the batch, and a width that is no multiple of a warp.
+fn puzzle_rows(device: &Device) -> Result<Vec<Output>> {
+    const NP: usize = 5;
+    const D: usize = 44;
+    const R: usize = 6;
+    let x = Inputs::new(device, DType::F32);
+    let table = x.normal(&[NP, D])?;
+    let ids = ints(device, &[R], &[3, 0, 3, 4, 1, 0])?;
+    let rows = Tensor::uninit(device, DType::F32, [R, D], Purpose::Activations)?;
+    ops::puzzle_emb::gather(&table, &ids, &rows)?;
+    let (guard, factors) = (floats(device, &[1.0, 1.0, 1.0])?, floats(device, &[0.1, 0.99])?);
+    ops::sign_sgd_rows::step(&table, &ids, &x.normal(&[R, D])?, &guard, &factors)?;
+    Ok(vec![Output::new("puzzle_emb_gather", &rows)?, Output::new("sign_sgd_rows_step", &table)?])
+}
+
+fn dropout(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::Bf16);
+    let draw = ops::draw::Draw { seed: 7, number: 3 };
+    let draw = ints(device, &[4], &draw.words())?;
+    let site = ops::dropout::Site { number: 2, prob: 0.25 };
+    let leaves = vec![x.normal(&[3, 1003])?];
+    x.drive(&["dropout_fwd_bf16", "dropout_fwd_bf16"], leaves, 1, |tape, x| {
+        ops::dropout::forward(tape, &x[0], site, &draw)
+    })
+}
+
+/// A term that starts in the middle of a buffer, where no 16-byte access is allowed.
+fn add_views(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let (a, b) = (x.normal(&[101])?, x.normal(&[100])?);
+    let terms = [Var::constant(a.view(1, [100])?), Var::constant(b)];
+    let y = ops::add::forward(&mut Tape::no_grad(device), &[&terms[0], &terms[1]])?;
+    Ok(vec![Output::new("add_fwd_f32", &y.tensor)?])
+}
+
+fn act_halt(device: &Device) -> Result<Vec<Output>> {
+    const B: usize = 3;
+    const T: usize = 5;
+    const C: usize = 12;
+    let x = Inputs::new(device, DType::F32);
+    let halted = Tensor::from_slice(device, &[1_u8, 0, 1], [B], Purpose::Activations)?;
+    let steps = ints(device, &[B], &[4, 2, 4])?;
+    let (z, rows) = (x.normal(&[B, T, C])?, x.normal(&[B, 4])?);
+    let (q, q_rows) = (x.normal(&[B, 2])?, x.normal(&[B, 2])?);
+    ops::act_halt::reset(&halted, &x.normal(&[C])?, &z)?;
+    let metrics = Tensor::uninit(device, DType::F32, [8], Purpose::Activations)?;
+    ops::act_halt::metrics(&rows, &q, &q_rows, &steps, &halted, &metrics)?;
+    Ok(vec![Output::new("act_halt_reset_f32", &z)?, Output::new("act_halt_metrics_f32", &metrics)?])
+}
