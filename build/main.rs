@@ -1,10 +1,9 @@
 //! Feature `cuda`: kernels/*.cu to PTX (NVRTC) and cubins (ptxas), embedded by `kernels.rs` in
 //! OUT_DIR. Needs a compiler, never a GPU or a driver.
 //!
-//! The compiler is a folder with `bin/ptxas`, `lib64/libnvrtc.so*` and `include/`, the first of
-//! HRM_CUDA_HOME, CUDA_HOME, CUDA_PATH and what `tools/cuda-toolchain` fills.
 //! HRM_CUDA_ARCHS: cubins to make, default "80,86,89,90,120"; every other card runs the PTX.
 
+mod home;
 mod nvrtc;
 mod ptxas;
 mod table;
@@ -15,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 const ARCHS: &str = "80,86,89,90,120";
-const HOMES: [&str; 3] = ["HRM_CUDA_HOME", "CUDA_HOME", "CUDA_PATH"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build");
@@ -30,11 +28,11 @@ fn main() {
 }
 
 fn build() -> Result<(), String> {
-    for name in HOMES.iter().chain(&["HRM_CUDA_ARCHS"]) {
+    for name in home::VARIABLES.iter().chain(&["HRM_CUDA_ARCHS"]) {
         println!("cargo:rerun-if-env-changed={name}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let home = find_home(&out)?;
+    let home = home::find(&out)?;
     println!("cargo:rerun-if-changed={}", home.join("bin").display());
     let archs = env::var("HRM_CUDA_ARCHS").unwrap_or_else(|_| ARCHS.into());
     let archs: Vec<u32> = archs
@@ -56,7 +54,8 @@ fn build() -> Result<(), String> {
             modules.push(table::Module::read(&out, name, &archs)?);
             continue;
         }
-        let ptx = compiler.compile(&source, &text, &home)?;
+        let ptx =
+            compiler.compile(&source, &text, &[Path::new("kernels"), &home.join("include")])?;
         let written = out.join(format!("{name}.ptx"));
         fs::write(&written, ptx + "\0").map_err(|e| format!("{}: {e}", written.display()))?;
         for arch in &archs {
@@ -68,30 +67,6 @@ fn build() -> Result<(), String> {
     let generated = out.join("kernels.rs");
     fs::write(&generated, table::render(&modules))
         .map_err(|e| format!("{}: {e}", generated.display()))
-}
-
-fn find_home(out: &Path) -> Result<PathBuf, String> {
-    let complete = |home: &Path| home.join("bin/ptxas").exists() && home.join("include").exists();
-    for name in HOMES {
-        if let Some(home) = env::var_os(name).map(PathBuf::from) {
-            return match complete(&home) {
-                true => Ok(home),
-                false => Err(format!(
-                    "{name}={} holds no CUDA compiler (bin/ptxas, include/); unset it to use the \
-                     one of tools/cuda-toolchain",
-                    home.display()
-                )),
-            };
-        }
-    }
-    // OUT_DIR lies below the target folder, whatever it is called.
-    out.ancestors().map(|dir| dir.join("cuda-toolchain")).find(|home| complete(home)).ok_or_else(
-        || {
-            "feature `cuda` needs the CUDA compiler: run tools/cuda-toolchain (PyPI wheels, no GPU \
-             or driver needed), or set CUDA_HOME to a CUDA 12 toolkit"
-                .into()
-        },
-    )
 }
 
 fn sources(dir: &Path) -> Result<Vec<PathBuf>, String> {

@@ -8,7 +8,7 @@ use libloading::{Library, Symbol};
 
 /// The oldest card we aim at is Ampere; PTX of 8.0 runs on everything since.
 pub const OPTIONS: &[&str] =
-    &["--gpu-architecture=compute_80", "--std=c++17", "-default-device", "-lineinfo", "-Ikernels"];
+    &["--gpu-architecture=compute_80", "--std=c++17", "-default-device", "-lineinfo"];
 
 const LIBRARIES: [&str; 3] = ["libnvrtc.so.12", "libnvrtc.so", "libnvrtc.so.13"];
 
@@ -41,13 +41,16 @@ impl Compiler {
         library.map(Self).map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    pub fn compile(&self, source: &Path, text: &str, home: &Path) -> Result<String, String> {
+    /// `text`, which stands in `source`; headers are looked for in `include`.
+    pub fn compile(&self, source: &Path, text: &str, include: &[&Path]) -> Result<String, String> {
         let c =
             |s: String| CString::new(s).map_err(|_| "a NUL byte in a source or path".to_owned());
         let (code, name) = (c(text.into())?, c(source.display().to_string())?);
         let mut options: Vec<CString> =
             OPTIONS.iter().map(|o| c((*o).into())).collect::<Result<_, _>>()?;
-        options.push(c(format!("-I{}", home.join("include").display()))?);
+        for folder in include {
+            options.push(c(format!("-I{}", folder.display()))?);
+        }
         let options: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
         // SAFETY: signatures as in nvrtc.h; every pointer outlives its call; text buffers have the
         // size that the library asks for.
