@@ -51,7 +51,7 @@ pub const LIST: &[Mutation] = &[
         module: "attention_fwd",
         workload: "attention_bf16",
         caught: Caught::Finding {
-            kinds: COPY,
+            kinds: &["shared_race", "shared_uninitialised"],
             kernel: "attention_fwd_hd32_bf16",
             at: &[
                 ("attention_fwd.cu", "attend<HD, false>(q, kj, vj, TILE"),
@@ -138,6 +138,7 @@ pub const LIST: &[Mutation] = &[
             kinds: SHARED,
             kernel: "attention_fwd_f32",
             at: &[
+                ("attention_any.cu", "accumulate(c, sums, p, v, keys, factor);"),
                 (
                     "attention_any.cu",
                     "const u32 keys = min(c.r, c.t - j0);
