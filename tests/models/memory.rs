@@ -1,10 +1,12 @@
 //! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
 
+use hrm::config::{Config as Preset, PRESETS};
 use hrm::dtype::DType;
 use hrm::eval::Evaluator;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::setup;
 use hrm::train::trainer::{HostBatch, Options, Trainer};
 
 use crate::common::devices::devices;
@@ -101,6 +103,25 @@ fn plan_is_exactly_what_a_step_needs() {
             assert_eq!(needed.bytes, run.peak_bytes, "{at}: peak by purpose");
             assert_eq!(needed.total_bytes(), run.span_bytes, "{at}: what was reserved");
             assert!(run.peak_total_bytes() > run.now_total_bytes(), "{at}");
+        }
+    }
+}
+
+/// Every preset as it is, but for a batch and a canvas that a CPU and a simulator can run.
+#[test]
+fn every_preset_takes_what_its_plan_says() {
+    for (preset, _) in PRESETS {
+        let of = Preset::load(Some(preset), None, &["train.batch_size=1".into()]).unwrap();
+        let (config, options) = (setup::model_of(&of, 16, 12, 8), setup::options(&of));
+        for (device_name, device) in devices() {
+            let needed = Needed::of(device.kind(), &config, options).unwrap();
+            device.reserve(needed.total_bytes()).unwrap();
+            let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+            let _evaluator = Evaluator::new(&trainer.model).unwrap();
+            step(&mut trainer, 1);
+            let run = device.usage();
+            assert_eq!(needed.bytes, run.peak_bytes, "{preset} on {device_name}");
+            assert_eq!(needed.total_bytes(), run.span_bytes, "{preset} on {device_name}");
         }
     }
 }
