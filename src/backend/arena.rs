@@ -64,7 +64,10 @@ impl Usage {
 pub(super) struct Place {
     pub region: usize,
     pub offset: usize,
+    /// The guard included.
     bytes: usize,
+    /// What the buffer itself takes.
+    own_bytes: usize,
     purpose: Purpose,
 }
 
@@ -99,11 +102,6 @@ struct Region {
     high_bytes: usize,
 }
 
-/// How much to add when nothing fits: large steps, so that growth is rare.
-pub(super) fn growth_bytes(request_bytes: usize) -> usize {
-    round_up(request_bytes).max(64 << 20)
-}
-
 fn round_up(bytes: usize) -> usize {
     bytes.max(1).next_multiple_of(ALIGN_BYTES)
 }
@@ -111,6 +109,11 @@ fn round_up(bytes: usize) -> usize {
 impl Arena {
     pub fn new(guard_bytes: usize) -> Self {
         Self { guard_bytes, ..Self::default() }
+    }
+
+    /// How much to add when a request does not fit: large steps, so that growth is rare.
+    pub(super) fn growth_bytes(&self, request_bytes: usize) -> usize {
+        round_up(round_up(request_bytes) + self.guard_bytes).max(64 << 20)
     }
 
     /// Returns the new region's number.
@@ -122,23 +125,24 @@ impl Arena {
     }
 
     pub(super) fn alloc(&mut self, bytes: usize, purpose: Purpose) -> Option<Place> {
-        let bytes = round_up(bytes + self.guard_bytes);
+        let own_bytes = round_up(bytes);
+        let bytes = round_up(own_bytes + self.guard_bytes);
         let (region, offset) = self
             .regions
             .iter_mut()
             .enumerate()
             .find_map(|(i, region)| region.take(bytes).map(|offset| (i, offset)))?;
-        self.usage.now_bytes[purpose as usize] += bytes;
+        self.usage.now_bytes[purpose as usize] += own_bytes;
         if self.usage.now_total_bytes() > self.usage.peak_total_bytes() {
             self.usage.peak_bytes = self.usage.now_bytes;
         }
-        let place = Place { region, offset, bytes, purpose };
+        let place = Place { region, offset, bytes, own_bytes, purpose };
         self.live ^= place.mark();
         Some(place)
     }
 
     pub(super) fn free(&mut self, place: &Place) {
-        self.usage.now_bytes[place.purpose as usize] -= place.bytes;
+        self.usage.now_bytes[place.purpose as usize] -= place.own_bytes;
         self.live ^= place.mark();
         self.regions[place.region].insert(place.offset, place.bytes);
     }
@@ -215,6 +219,18 @@ mod tests {
         assert_eq!(big.offset, 3 * ALIGN_BYTES);
         assert_eq!(a.usage().peak_total_bytes(), 10 * ALIGN_BYTES);
         assert_eq!(a.usage().now_bytes[Purpose::Carry as usize], 3 * ALIGN_BYTES);
+    }
+
+    #[test]
+    fn guarded_buffers_keep_their_distance_and_count_as_before() {
+        let mut a = Arena::new(ALIGN_BYTES);
+        let request_bytes = 100 << 20;
+        a.add_region(a.growth_bytes(request_bytes));
+        let big = a.alloc(request_bytes, Purpose::Weights).expect("room for what was asked for");
+        assert_eq!(a.usage().now_total_bytes(), request_bytes);
+        a.free(&big);
+        let [one, two] = [1, 1].map(|n| a.alloc(n, Purpose::Weights).unwrap().offset);
+        assert_eq!(two - one, 2 * ALIGN_BYTES);
     }
 
     #[test]

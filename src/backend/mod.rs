@@ -280,7 +280,8 @@ impl Device {
         let place = match place {
             Some(place) => place,
             None => {
-                self.reserve(arena::growth_bytes(bytes))?;
+                let growth_bytes = self.arena().growth_bytes(bytes);
+                self.reserve(growth_bytes)?;
                 self.arena().alloc(bytes, purpose).ok_or_else(|| Error::Device {
                     device: self.name(),
                     what: format!("no room for {bytes} bytes after growing"),
