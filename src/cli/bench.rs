@@ -65,7 +65,7 @@ pub fn run(args: args::Bench) -> Result<()> {
     if let Some(variant) = &args.one {
         start_threads(args.threads)?;
         let timing = time(variant, steps(&args), &device(&args.device)?)?;
-        println!("{}", json!(timing));
+        outln!("{}", json!(timing));
         return Ok(());
     }
     let device = device(&args.device)?;
@@ -116,31 +116,32 @@ pub fn run(args: args::Bench) -> Result<()> {
             .collect();
         let threads = threads(&args);
         let (steps, warm_up) = (steps(&args), WARM_UP_STEPS);
-        println!(
+        outln!(
             "{}",
             json!({ "device": on, "threads": threads, "steps": steps, "warm_up_steps": warm_up,
                     "pytorch_left_out": reason, "results": lines })
         );
         return Ok(());
     }
-    println!(
+    outln!(
         "{on}, {} threads, median of {} steps after {WARM_UP_STEPS}",
         threads(&args),
         steps(&args)
     );
     let head = ("shape", "variant", "median_ms", "fastest_ms", "peak_MiB");
-    println!("{:<14}{:<22}{:>10}{:>12}{:>10}   speed", head.0, head.1, head.2, head.3, head.4);
+    outln!("{:<14}{:<22}{:>10}{:>12}{:>10}   speed", head.0, head.1, head.2, head.3, head.4);
     for (t, ratio) in lines {
         let ratio = ratio.map_or(String::new(), |r| format!("{r:.2} x best PyTorch"));
         let mib = t.peak_bytes as f64 / (1 << 20) as f64;
         let (median, fastest) = (t.step_ms, t.fastest_ms);
-        println!(
+        outln!(
             "{:<14}{:<22}{median:>10.1}{fastest:>12.1}{mib:>10.0}   {ratio}",
-            t.shape, t.variant
+            t.shape,
+            t.variant
         );
     }
     if let Some(reason) = reason {
-        println!("PyTorch was not timed: {reason}");
+        outln!("PyTorch was not timed: {reason}");
     }
     Ok(())
 }

@@ -43,9 +43,9 @@ pub fn run(args: DataArgs) -> Result<()> {
         DataCommand::Stats { dir, json } => {
             let stats = stats::collect(&DataSet::open(&dir)?)?;
             if json {
-                println!("{}", serde_json::json!(stats));
+                outln!("{}", serde_json::json!(stats));
             } else {
-                print!("{}", stats.table());
+                out!("{}", stats.table());
             }
             Ok(())
         }

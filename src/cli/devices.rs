@@ -55,11 +55,11 @@ pub fn run(args: args::Devices) -> Result<()> {
             })
         });
         let devices: Vec<_> = cards.chain([cpu]).collect();
-        println!("{}", json!({ "devices": devices, "missing": missing }));
+        outln!("{}", json!({ "devices": devices, "missing": missing }));
         return Ok(());
     }
     for (i, card) in cards.iter().enumerate() {
-        println!(
+        outln!(
             "cuda:{i}   {}, compute capability {}.{}, {} multiprocessors, driver for CUDA {}.{}{}",
             card.name,
             card.arch / 10,
@@ -70,13 +70,13 @@ pub fn run(args: args::Devices) -> Result<()> {
             if card.simulated { ": right results, but times mean nothing" } else { "" }
         );
         let (total, free) = (card.memory_bytes as f64 / GIB, card.free_bytes as f64 / GIB);
-        println!("         {total:.1} GiB of memory, {free:.1} GiB free");
+        outln!("         {total:.1} GiB of memory, {free:.1} GiB free");
     }
-    println!("cpu      {model}, {threads} threads, {}", features.join(" "));
+    outln!("cpu      {model}, {threads} threads, {}", features.join(" "));
     if let Some((total, available)) = memory {
         let (total, available) = (total as f64 / GIB, available as f64 / GIB);
-        println!("         {total:.1} GiB of memory, {available:.1} GiB available");
+        outln!("         {total:.1} GiB of memory, {available:.1} GiB available");
     }
-    missing.iter().for_each(|line| println!("missing  {line}"));
+    missing.iter().for_each(|line| outln!("missing  {line}"));
     Ok(())
 }

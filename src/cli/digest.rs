@@ -22,9 +22,9 @@ pub fn run(args: args::Digest) -> Result<()> {
             let file = file.to_string();
             let json =
                 serde_json::json!({ "checkpoint": file, "step": step, "digest": digest.as_str() });
-            println!("{json}");
+            outln!("{json}");
         }
-        false => println!("{file}  step {step}  {digest}"),
+        false => outln!("{file}  step {step}  {digest}"),
     }
     Ok(())
 }

@@ -43,9 +43,9 @@ pub fn run(args: args::Eval) -> Result<()> {
     let report = checkpoint(&reader, &device, &job)?;
     if args.json {
         let json = serde_json::to_string_pretty(&report);
-        println!("{}", json.map_err(|e| Error::invalid(format!("evaluation: {e}")))?);
+        outln!("{}", json.map_err(|e| Error::invalid(format!("evaluation: {e}")))?);
     } else {
-        print!("{}", report.table());
+        out!("{}", report.table());
     }
     eprintln!("pictures, predictions and eval.json: {}", output.display());
     Ok(())

@@ -1,6 +1,9 @@
 //! The command line: raw flags in (`args.rs`), a validated plan out (`plan.rs`), one module per
 //! subcommand. Errors go to stderr as `error: ...`; the exit code is 0 only on success.
 
+#[macro_use]
+mod out;
+
 mod args;
 mod bench;
 mod devices;

@@ -49,7 +49,8 @@ impl Log {
     pub fn say(&mut self, text: &str) -> Result<()> {
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(text),
-            _ => println!("{text}"),
+            // A closed pipe does not end a run: the log file has every line.
+            _ => drop(writeln!(std::io::stdout(), "{text}")),
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let line = format!("{seconds:10.1}s  {text}\n");

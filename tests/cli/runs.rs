@@ -1,8 +1,9 @@
 //! Run folders: what is in them, which one a command goes to, how a run ends.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 
-use crate::lab::{Lab, expect_error, expect_success, stdout};
+use crate::lab::{Lab, expect_error, expect_success, stderr, stdout};
 
 #[test]
 fn run_folder_holds_plan_log_metrics_and_checkpoints() {
@@ -144,4 +145,15 @@ fn digest_of_a_folder_without_checkpoints_is_an_error() {
     std::fs::create_dir(lab.path("r")).unwrap();
     expect_error(&lab.hrm(&["digest", "r"]));
     expect_error(&lab.hrm(&["digest", "none.safetensors"]));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() {
+    let lab = Lab::empty();
+    let mut command = lab.command(&["plan", "arc1", "--card", "4090", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
+    assert_eq!(stderr(&output), "");
 }

@@ -95,7 +95,7 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         if let Some((card, batch_size, p)) = predicted {
             plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
         }
-        println!("{plan}");
+        outln!("{plan}");
         return Ok(());
     }
     let mut text = String::new();
@@ -138,7 +138,7 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         None if card.is_some() => text += "predicted    nothing: it does not fit",
         None => {}
     }
-    println!("{}", text.trim_end());
+    outln!("{}", text.trim_end());
     Ok(())
 }
 
