@@ -1,11 +1,12 @@
 //! The whole engine on a CUDA device beside the CPU: the same steps from the same start. On CUDA the
 //! second step is recorded as a graph, and from then on replayed.
 
-use hrm::backend::Device;
+use hrm::backend::{Device, DeviceKind};
 use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::ops::act_halt::metric;
 use hrm::rng::{Purpose, Rng};
+use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::trainer::{HostBatch, Options, Report, Trainer};
 
@@ -153,6 +154,19 @@ fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
     let options = Options { grad_accum: 2, ..options(DType::F32) };
     let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
     follows(&config, Options { optimizer: rule, ..options }, 1e-4);
+}
+
+/// Enough rows (64 whole tiles of 128) for the MLP that has its gate in the products.
+#[test]
+fn a_large_batch_follows_the_cpu_in_bf16() {
+    let config =
+        Config { batch_size: 315, h_cycles: 1, l_cycles: 1, q_continue: false, ..config() };
+    let options = options(DType::Bf16);
+    let planned = Needed::of(DeviceKind::Cuda, &config, options).unwrap().work.launched;
+    for kernel in ["matmul_swiglu_bf16", "matmul_swiglu_bwd_bf16"] {
+        assert!(planned.iter().any(|l| l.kernel == kernel), "{kernel} is not part of the step");
+    }
+    follows(&config, options, 0.02);
 }
 
 /// Bytes of everything that training continues from.
