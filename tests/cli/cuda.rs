@@ -36,9 +36,10 @@ fn has_cuda(lab: &Lab) -> bool {
 #[test]
 fn a_device_that_is_not_there_is_an_error_that_says_what_is_missing() {
     let lab = Lab::new();
-    for device in ["cuda:97", "gpu", "cuda:x"] {
+    // Without a driver no number is looked at.
+    for (device, named) in [("cuda:97", "cuda"), ("gpu", "gpu"), ("cuda:x", "cuda:x")] {
         let error = expect_error(&lab.train(&["train.max_steps=1", "--device", device]));
-        assert!(error.contains(device), "{error}");
+        assert!(error.contains(named), "{error}");
     }
 }
 
