@@ -1,8 +1,8 @@
 //! A launch: its limits, as the driver checks them, and its execution.
 
 use super::block::{self, Order};
+use super::class;
 use super::core::Core;
-use super::step;
 use super::warp::{Place, SMS, Warp};
 use super::{Session, Touched};
 use crate::memory::{BASE, DeviceMemory};
@@ -146,7 +146,7 @@ fn totals(core: &Core<'_>) -> Counters {
     let code = core.program.code.iter();
     for ((i, &issued), &lanes) in code.zip(&core.tally.issued).zip(&core.tally.lanes) {
         if issued > 0 {
-            let (class, flops) = step::class(i);
+            let (class, flops) = class::of(i);
             c.warp_instructions += issued;
             *c.by_class.entry(class).or_default() += issued;
             c.other_flops += flops * lanes;
