@@ -8,7 +8,6 @@ use crate::backend::Device;
 use crate::data::DataSet;
 use crate::data::progress::Progress;
 use crate::eval::{self, Report};
-use crate::models::hrm::Hrm;
 use crate::train::checkpoint::{Folder, Reader, load_model, model_config};
 use crate::train::plan::Plan;
 use crate::train::run_folder::CHECKPOINTS;
@@ -55,12 +54,12 @@ pub fn run(args: args::Eval) -> Result<()> {
 pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report> {
     let config = Plan::parse(&reader.meta.plan)?.config;
     let shape = model_config(reader, &config)?;
-    eval::run::check_data(&shape, Some(&reader.meta.state.data_digest), job.data)?;
+    eval::run::check_data(&shape.dims(), Some(&reader.meta.state.data_digest), job.data)?;
     let examples = eval::select(job.data, job.split, job.limit)?;
     let options = setup::options(&config);
-    let model = Hrm::new(device, shape, options.dtype, options.seed)?;
-    load_model(reader, &model)?;
-    let evaluation = eval::evaluate(&model, job.data, job.split, &examples, Progress::Shown)?;
+    let model = shape.build(device, options.dtype, options.seed)?;
+    load_model(reader, &*model)?;
+    let evaluation = eval::evaluate(&*model, job.data, job.split, &examples, Progress::Shown)?;
     let report = eval::report(job.data, &evaluation)?;
     report.write(job.output, job.data, &evaluation)?;
     Ok(report)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::data::progress::Progress;
 use crate::data::{Batch, BatchOptions, DataSet};
 use crate::dtype::{DType, bf16};
-use crate::models::hrm::{Carry, Config, DeviceBatch, Hrm, Segment, Workspace};
+use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::ops::act_halt::metric;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ pub struct Evaluation {
 
 /// Make the memory, run to the end, drop it.
 pub fn evaluate(
-    model: &Hrm,
+    model: &dyn Model,
     data: &DataSet,
     split: &str,
     examples: &[u32],
@@ -51,11 +51,11 @@ pub fn evaluate(
 }
 
 /// Refuses data that the model was not made for. `trained_on` is the digest of its training data.
-pub fn check_data(config: &Config, trained_on: Option<&str>, data: &DataSet) -> Result<()> {
+pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Result<()> {
     let dir = data.dir().display();
     let same = [
-        ("canvas cells", config.seq_len, data.seq_len()),
-        ("vocabulary", config.vocab_size, data.vocab_size()),
+        ("canvas cells", dims.seq_len, data.seq_len()),
+        ("vocabulary", dims.vocab_size, data.vocab_size()),
     ];
     for (what, model, found) in same {
         if model != found {
@@ -64,10 +64,10 @@ pub fn check_data(config: &Config, trained_on: Option<&str>, data: &DataSet) -> 
             )));
         }
     }
-    if config.puzzle_emb_ndim == 0 {
+    if dims.puzzle_emb_ndim == 0 {
         return Ok(());
     }
-    let (ids, found) = (config.num_puzzle_ids, data.num_puzzle_ids());
+    let (ids, found) = (dims.num_puzzle_ids, data.num_puzzle_ids());
     if ids != found {
         return Err(Error::invalid(format!(
             "{dir}: {found} puzzle ids, but the model has embeddings for {ids}: it was trained on \
@@ -85,12 +85,12 @@ pub fn check_data(config: &Config, trained_on: Option<&str>, data: &DataSet) -> 
 }
 
 impl Evaluator {
-    pub fn new(model: &Hrm) -> Result<Self> {
-        let config = &model.config;
+    pub fn new(model: &dyn Model) -> Result<Self> {
+        let dims = model.dims();
         Ok(Self {
             carry: Carry::new(model)?,
-            batch: DeviceBatch::new(model.device(), config.batch_size, config.seq_len)?,
-            space: Workspace::new(model, config.batch_size)?,
+            batch: DeviceBatch::new(model.device(), dims.batch_size, dims.seq_len)?,
+            space: Workspace::new(model, dims.batch_size)?,
         })
     }
 
@@ -98,21 +98,23 @@ impl Evaluator {
     /// before each batch; it ends the evaluation without a result.
     pub fn run(
         &self,
-        model: &Hrm,
+        model: &dyn Model,
         data: &DataSet,
         split: &str,
         examples: &[u32],
         progress: Progress,
         stop: impl Fn() -> bool,
     ) -> Result<Option<Evaluation>> {
-        check_data(&model.config, None, data)?;
+        let dims = model.dims();
+        check_data(&dims, None, data)?;
         let shard = data.split(split)?;
-        let (rows, steps) = (model.config.batch_size, model.config.halt_max_steps as u32);
+        let (rows, steps) = (dims.batch_size, dims.segments as u32);
+        let options = BatchOptions { ignore_pad: dims.ignores_pad };
         let mut out = Evaluation {
             split: split.to_owned(),
             examples: examples.to_vec(),
-            seq_len: model.config.seq_len,
-            tokens: Vec::with_capacity(examples.len() * model.config.seq_len),
+            seq_len: dims.seq_len,
+            tokens: Vec::with_capacity(examples.len() * dims.seq_len),
             q: Vec::with_capacity(examples.len()),
             halt_steps: Vec::with_capacity(examples.len()),
             steps,
@@ -125,7 +127,7 @@ impl Evaluator {
             if stop() {
                 return Ok(None);
             }
-            let batch = Batch::assemble(shard, chunk, rows, BatchOptions::default())?;
+            let batch = Batch::assemble(shard, chunk, rows, options)?;
             self.batch.upload(&batch.inputs, &batch.labels, &batch.puzzle_ids)?;
             self.answer(model, chunk, &mut out)?;
             bar.advance(chunk.len() as u64);
@@ -135,7 +137,7 @@ impl Evaluator {
     }
 
     /// All segments of one uploaded batch, whose first rows are `examples`.
-    fn answer(&self, model: &Hrm, examples: &[u32], out: &mut Evaluation) -> Result<()> {
+    fn answer(&self, model: &dyn Model, examples: &[u32], out: &mut Evaluation) -> Result<()> {
         let n = examples.len();
         self.carry.halt_all()?;
         let mut halt_steps = vec![out.steps; n];
@@ -143,8 +145,7 @@ impl Evaluator {
             let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
             let q = host_f32(&segment.q)?;
             for (halt_step, q) in halt_steps.iter_mut().zip(q.chunks_exact(2)) {
-                let go_on = if model.config.q_continue { q[1] } else { 0.0 };
-                if q[0] > go_on {
+                if model.would_halt([q[0], q[1]]) {
                     *halt_step = step.min(*halt_step);
                 }
             }
@@ -158,7 +159,7 @@ impl Evaluator {
 
     fn read(
         &self,
-        model: &Hrm,
+        model: &dyn Model,
         examples: &[u32],
         segment: Segment,
         q: &[f32],
@@ -176,7 +177,7 @@ impl Evaluator {
                     out.split
                 )));
             }
-            let cells = logits[model.config.prefix() * v..].chunks_exact(v);
+            let cells = logits[model.dims().prefix * v..].chunks_exact(v);
             out.tokens.extend(cells.map(|cell| argmax(cell) as u8));
             out.q.push([q[0], q[1]]);
         }

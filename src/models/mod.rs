@@ -1,3 +1,171 @@
-//! The models. Each knows its parameters and its computation; none knows a device or a data set.
+//! The models. Each knows its parameters and its computation; none knows a data set or a loop.
+//!
+//! [`Model`] is what a trainer and an evaluator need of one. A model answers rows of tokens with rows
+//! of tokens, a segment at a time; what runs on between segments is in a [`Carry`]. `act.rs` makes a
+//! model of anything that recurs on two states (`hrm`), with adaptive computation time.
 
+pub mod act;
+mod carry;
 pub mod hrm;
+mod segment;
+
+pub use carry::{Carry, DeviceBatch};
+pub use segment::{Segment, Workspace};
+
+use crate::Result;
+use crate::backend::Device;
+use crate::dtype::DType;
+use crate::nn::params::Params;
+use crate::tape::{Mode, Tape};
+use crate::tensor::Tensor;
+
+/// What must be known of a model's shape outside of it; the letters are the crate's glossary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dims {
+    pub batch_size: usize,  // B
+    pub seq_len: usize,     // S
+    pub vocab_size: usize,  // V
+    pub hidden_size: usize, // C
+    /// P: positions before the first cell.
+    pub prefix: usize,
+    pub puzzle_emb_ndim: usize, // D; 0: no puzzle embeddings
+    pub num_puzzle_ids: usize,  // NP
+    /// Segments that an answer takes in evaluation.
+    pub segments: usize,
+    /// Whether labels that are PAD are left out of loss and scores.
+    pub ignores_pad: bool,
+}
+
+impl Dims {
+    /// T = P + S.
+    pub fn positions(&self) -> usize {
+        self.prefix + self.seq_len
+    }
+}
+
+/// A model's shape and behaviour: everything but its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Config {
+    Hrm(hrm::Config),
+}
+
+impl Config {
+    /// Memory and initial values. `dtype` is what forward computes in: f32 or bf16.
+    pub fn build(&self, device: &Device, dtype: DType, seed: u64) -> Result<Box<dyn Model>> {
+        Ok(match self.clone() {
+            Config::Hrm(c) => Box::new(hrm::Hrm::new(device, c, dtype, seed)?),
+        })
+    }
+
+    pub fn dims(&self) -> Dims {
+        match self {
+            Config::Hrm(c) => c.dims(),
+        }
+    }
+
+    /// The same model for batches of another size.
+    pub fn with_batch_size(mut self, batch_size: usize) -> Self {
+        match &mut self {
+            Config::Hrm(c) => c.batch_size = batch_size,
+        }
+        self
+    }
+}
+
+impl From<&Config> for Config {
+    fn from(config: &Config) -> Self {
+        config.clone()
+    }
+}
+
+impl From<hrm::Config> for Config {
+    fn from(config: hrm::Config) -> Self {
+        Config::Hrm(config)
+    }
+}
+
+pub trait Model {
+    fn dims(&self) -> Dims;
+
+    fn params(&self) -> &Params;
+
+    /// What official checkpoints put before each name.
+    fn name_prefix(&self) -> &'static str {
+        ""
+    }
+
+    /// Puzzle embeddings (NP, D) f32, trained by `sign_sgd_rows`, and their name.
+    fn puzzle_table(&self) -> Option<(&'static str, &Tensor)> {
+        None
+    }
+
+    /// What is part of the model and not trained, by name.
+    fn constants(&self) -> Vec<(&'static str, Tensor)> {
+        vec![]
+    }
+
+    /// States (B, T, C) that run on between segments.
+    fn states(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Bring the working copies up to date after weights were loaded.
+    fn refresh(&self) -> Result<()> {
+        self.params().refresh()
+    }
+
+    /// Whether a step reads nothing back from the device, so that it can be recorded and replayed.
+    fn is_recordable(&self) -> bool {
+        true
+    }
+
+    /// Whether training's rule would halt on these Q logits (halt, continue).
+    fn would_halt(&self, q: [f32; 2]) -> bool;
+
+    /// A training segment: forward, losses, backward. Gradients go to `params().grad` (overwritten or
+    /// added to, by `mode`) and to the workspace's puzzle rows; the carry moves on. `draw` (4) i32 are
+    /// the words of a [`Draw`](crate::ops::draw::Draw).
+    fn train_segment(
+        &self,
+        tape: Tape,
+        carry: &Carry,
+        batch: &DeviceBatch,
+        space: &Workspace,
+        draw: &Tensor,
+        mode: Mode,
+    ) -> Result<Segment>;
+
+    /// An evaluation segment: no gradient, nothing random, halting only at the last step.
+    fn eval_segment(
+        &self,
+        carry: &Carry,
+        batch: &DeviceBatch,
+        space: &Workspace,
+    ) -> Result<Segment>;
+
+    fn device(&self) -> &Device {
+        self.params().master.device()
+    }
+
+    fn dtype(&self) -> DType {
+        self.params().work.dtype()
+    }
+
+    /// Trainable numbers, puzzle embeddings included.
+    fn trainable_elems(&self) -> usize {
+        self.params().elems() + self.puzzle_table().map_or(0, |(_, table)| table.elems())
+    }
+
+    /// Everything that is the model, under its official names: constants, puzzle table, trained
+    /// weights (f32 master). After writing to one, call [`refresh`](Self::refresh).
+    fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let params = self.params();
+        let mut all: Vec<(&str, Tensor)> = self.constants();
+        all.extend(self.puzzle_table().map(|(name, table)| (name, table.clone())));
+        for name in params.names() {
+            all.push((name, params.part(&params.master, name)?));
+        }
+        let prefix = self.name_prefix();
+        Ok(all.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)).collect())
+    }
+}

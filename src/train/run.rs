@@ -138,7 +138,8 @@ impl<'a> Run<'a> {
             }
         };
         let ahead = 2 * config.train.grad_accum;
-        let (options, from) = (BatchOptions::default(), state.position);
+        let options = BatchOptions { ignore_pad: trainer.model.dims().ignores_pad };
+        let from = state.position;
         Ok(Self {
             loader: Loader::train(data, setup::SPLIT, sampler, options, from, ahead)?,
             metrics: Jsonl::open(&folder.metrics(), |line| was_written_by(&state, line))?,

@@ -4,10 +4,10 @@ use super::optimizer::{Rule, Settings};
 use super::schedule::Schedule;
 use super::trainer::Options;
 use crate::Result;
-use crate::config::{self, Config};
+use crate::config::{self, Arch, Config};
 use crate::data::{DataSet, Order, Sampler};
 use crate::dtype::DType;
-use crate::models::hrm;
+use crate::models::{self, hrm};
 
 pub const SPLIT: &str = "train";
 const ROPE_THETA: f32 = 10_000.0;
@@ -15,11 +15,22 @@ const ROPE_THETA: f32 = 10_000.0;
 /// incomplete batch of an epoch is dropped.
 const BATCHES_PER_EPOCH: f64 = 16.0;
 
-pub fn model(config: &Config, data: &DataSet) -> hrm::Config {
+pub fn model(config: &Config, data: &DataSet) -> models::Config {
     model_of(config, data.seq_len(), data.vocab_size(), data.num_puzzle_ids())
 }
 
 pub fn model_of(
+    config: &Config,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_ids: usize,
+) -> models::Config {
+    match config.model.arch {
+        Arch::Hrm => hrm_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
+    }
+}
+
+fn hrm_of(
     config: &Config,
     seq_len: usize,
     vocab_size: usize,

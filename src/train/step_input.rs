@@ -5,7 +5,7 @@ use super::optimizer::StepFactors;
 use super::trainer::HostBatch;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
-use crate::models::hrm::{Config, DeviceBatch};
+use crate::models::{DeviceBatch, Dims};
 use crate::ops::cross_entropy::IGNORE;
 use crate::ops::{adam, draw::Draw, sign_sgd_rows};
 use crate::shape::Shape;
@@ -29,8 +29,8 @@ pub struct LaneInput {
 const ALIGN_ELEMS: usize = 64;
 
 impl StepInput {
-    pub fn new(device: &Device, config: &Config, grad_accum: usize) -> Result<Self> {
-        let (b, s) = (config.batch_size, config.seq_len);
+    pub fn new(device: &Device, dims: &Dims, grad_accum: usize) -> Result<Self> {
+        let (b, s) = (dims.batch_size, dims.seq_len);
         let mut parts: Vec<Shape> = vec![];
         for _ in 0..grad_accum {
             parts.extend([[b, s].into(), [b, s].into(), [b].into(), Shape::from([Draw::WORDS])]);
@@ -86,14 +86,14 @@ impl StepInput {
 }
 
 /// What kernels take for granted, asked where the data still is on the host.
-pub fn check(config: &Config, batches: &[HostBatch], grad_accum: usize) -> Result<()> {
+pub fn check(dims: &Dims, batches: &[HostBatch], grad_accum: usize) -> Result<()> {
     if batches.len() != grad_accum {
         return Err(Error::invalid(format!(
             "a step needs {grad_accum} micro-batches, got {}",
             batches.len()
         )));
     }
-    let (b, s) = (config.batch_size, config.seq_len);
+    let (b, s) = (dims.batch_size, dims.seq_len);
     let inside = |what: &str, values: &[i32], len: usize, end: usize| {
         if values.len() != len {
             return Err(Error::invalid(format!("batch: {} {what}, expected {len}", values.len())));
@@ -104,11 +104,11 @@ pub fn check(config: &Config, batches: &[HostBatch], grad_accum: usize) -> Resul
         }
     };
     for batch in batches {
-        inside("tokens", batch.inputs, b * s, config.vocab_size)?;
-        inside("puzzle ids", batch.puzzle_ids, b, config.num_puzzle_ids)?;
+        inside("tokens", batch.inputs, b * s, dims.vocab_size)?;
+        inside("puzzle ids", batch.puzzle_ids, b, dims.num_puzzle_ids)?;
         let labels: Vec<i32> =
             batch.labels.iter().copied().map(|l| if l == IGNORE { 0 } else { l }).collect();
-        inside("labels", &labels, b * s, config.vocab_size)?;
+        inside("labels", &labels, b * s, dims.vocab_size)?;
     }
     Ok(())
 }

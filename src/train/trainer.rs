@@ -1,4 +1,4 @@
-//! One optimizer step of HRM: micro-batches with their own carries, then the update.
+//! One optimizer step of a model: micro-batches with their own carries, then the update.
 //!
 //! Owns everything that a step changes; [`Trainer::state`] lists it all, so that what is saved and
 //! what is digested cannot drift apart. Reads no file and writes none.
@@ -10,7 +10,7 @@ use super::recorder::{Next, Recorder};
 use super::step_input::{self, StepInput};
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
-use crate::models::hrm::{self, Carry, Hrm, Workspace};
+use crate::models::{Carry, Config, Model, Workspace};
 use crate::ops::act_halt::metric;
 use crate::ops::adam::Moments;
 use crate::ops::draw::Draw;
@@ -47,7 +47,7 @@ pub struct Report {
 }
 
 pub struct Trainer {
-    pub model: Hrm,
+    pub model: Box<dyn Model>,
     pub options: Options,
     optimizer: Optimizer,
     /// One for each micro-batch: what it keeps between steps.
@@ -96,18 +96,18 @@ impl OwnedBatch {
 }
 
 impl Trainer {
-    pub fn new(device: &Device, config: hrm::Config, options: Options) -> Result<Self> {
-        let model = Hrm::new(device, config, options.dtype, options.seed)?;
-        let c = &model.config;
+    pub fn new(device: &Device, config: impl Into<Config>, options: Options) -> Result<Self> {
+        let model = config.into().build(device, options.dtype, options.seed)?;
+        let dims = model.dims();
         let accum = options.grad_accum;
         if accum == 0 {
             return Err(Error::invalid("train.grad_accum is 0; it must be at least 1"));
         }
-        let carries = (0..accum).map(|_| Carry::new(&model)).collect::<Result<_>>()?;
-        let rows = accum * c.batch_size;
+        let carries = (0..accum).map(|_| Carry::new(&*model)).collect::<Result<_>>()?;
+        let rows = accum * dims.batch_size;
         let workspace =
             |dtype, shape: &[usize]| Tensor::zeros(device, dtype, shape, Purpose::Workspace);
-        let puzzle = match c.puzzle_emb_ndim {
+        let puzzle = match dims.puzzle_emb_ndim {
             0 => None,
             d => Some(Puzzle {
                 ids: workspace(DType::I32, &[rows])?,
@@ -118,9 +118,9 @@ impl Trainer {
         let results = workspace(DType::F32, &[losses + global_norm::GUARD])?;
         let guard = results.view(losses, [global_norm::GUARD])?;
         Ok(Self {
-            optimizer: Optimizer::new(device, &model.params, options.optimizer, guard)?,
-            input: StepInput::new(device, c, accum)?,
-            space: Workspace::new(&model, rows)?,
+            optimizer: Optimizer::new(device, model.params(), options.optimizer, guard)?,
+            input: StepInput::new(device, &dims, accum)?,
+            space: Workspace::new(&*model, rows)?,
             results: Results {
                 losses: results.view(0, [losses])?,
                 readback: Readback::new(results)?,
@@ -143,7 +143,7 @@ impl Trainer {
 
     /// Rows of an optimizer step.
     pub fn global_batch(&self) -> usize {
-        self.options.grad_accum * self.model.config.batch_size
+        self.options.grad_accum * self.model.dims().batch_size
     }
 
     /// One optimizer step; `batches` holds one batch per micro-batch. A non-finite loss or gradient
@@ -157,12 +157,16 @@ impl Trainer {
     /// Queue one optimizer step. On CUDA it may still be running afterwards, and at most two may be
     /// in flight; [`finish`](Self::finish) collects them in order.
     pub fn submit(&mut self, batches: &[HostBatch], rates: Rates) -> Result<()> {
-        step_input::check(&self.model.config, batches, self.options.grad_accum)?;
+        step_input::check(&self.model.dims(), batches, self.options.grad_accum)?;
         let number = self.step + self.in_flight.len() as u64;
         let device = self.model.device().clone();
         let _range = device.range("step");
         self.send(number, batches, rates)?;
-        match self.recorder.next(&device) {
+        let next = match self.model.is_recordable() {
+            true => self.recorder.next(&device),
+            false => Next::Run,
+        };
+        match next {
             Next::Run => self.run(Tape::new)?,
             Next::Record => {
                 let graph = device.capture(|| self.run(Tape::new))?;
@@ -206,7 +210,7 @@ impl Trainer {
     /// model, both moments, averaged weights, carries with their data. Write to these tensors to
     /// load a checkpoint, then call [`loaded`](Self::loaded).
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let params = &self.model.params;
+        let params = self.model.params();
         let mut all = self.model.tensors()?;
         let moments =
             [("exp_avg", &self.optimizer.moments.m), ("exp_avg_sq", &self.optimizer.moments.v)];
@@ -217,7 +221,7 @@ impl Trainer {
             }
         }
         for (i, carry) in self.carries.iter().enumerate() {
-            let tensors = carry.tensors();
+            let tensors = carry.tensors().into_iter();
             all.extend(tensors.map(|(name, t)| (format!("carry.{i}.{name}"), t.clone())));
         }
         Ok(all)
@@ -230,11 +234,11 @@ impl Trainer {
     }
 
     /// Run `f` on the averaged weights if the run keeps them, else on the weights.
-    pub fn with_evaluation_weights<T>(&self, f: impl FnOnce(&Hrm) -> Result<T>) -> Result<T> {
-        let Some(average) = &self.optimizer.ema else { return f(&self.model) };
-        self.model.params.swap_master(average)?;
-        let out = f(&self.model);
-        self.model.params.swap_master(average)?;
+    pub fn with_evaluation_weights<T>(&self, f: impl FnOnce(&dyn Model) -> Result<T>) -> Result<T> {
+        let Some(average) = &self.optimizer.ema else { return f(&*self.model) };
+        self.model.params().swap_master(average)?;
+        let out = f(&*self.model);
+        self.model.params().swap_master(average)?;
         out
     }
 
@@ -270,15 +274,15 @@ impl Trainer {
     fn run(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
         self.run_lanes(tape)?;
         let puzzle =
-            self.puzzle.as_ref().zip(self.model.puzzle_table.as_ref()).map(|(puzzle, table)| {
+            self.puzzle.as_ref().zip(self.model.puzzle_table()).map(|(puzzle, (_, table))| {
                 PuzzleGradient { table, ids: &puzzle.ids, rows: &puzzle.rows }
             });
-        let (params, losses) = (&self.model.params, &self.results.losses);
+        let (params, losses) = (self.model.params(), &self.results.losses);
         self.optimizer.step(params, puzzle, losses, &self.input.factors)
     }
 
     fn run_lanes(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
-        let b = self.model.config.batch_size;
+        let b = self.model.dims().batch_size;
         self.last_q = None;
         for (i, (carry, input)) in self.carries.iter().zip(&self.input.lanes).enumerate() {
             let mode = if i == 0 { Mode::Set } else { Mode::Add };

@@ -6,6 +6,7 @@ use hrm::data::progress::Progress;
 use hrm::dtype::DType;
 use hrm::eval::run::check_data;
 use hrm::eval::{self, Answers, Evaluator};
+use hrm::models::Model;
 use hrm::models::hrm::{Config, Hrm, Loss, PosEncodings, Recompute};
 use hrm::ops::act_halt::metric;
 
@@ -84,8 +85,8 @@ fn a_model_that_wants_to_halt_is_recorded_and_still_runs_all_segments() {
     let data = arc(dir.path(), &random_tasks(2, 2));
     let model = model(config(&data, 2));
     model
-        .params
-        .part(&model.params.master, "q_head.bias")
+        .params()
+        .part(&model.params().master, "q_head.bias")
         .unwrap()
         .upload(&[1.0f32, -1.0])
         .unwrap();
@@ -102,7 +103,7 @@ fn an_answer_that_is_not_finite_is_refused() {
     let data = arc(dir.path(), &random_tasks(1, 2));
     for bad in [f32::NAN, f32::INFINITY] {
         let model = model(config(&data, 2));
-        let head = model.params.part(&model.params.master, "lm_head.weight").unwrap();
+        let head = model.params().part(&model.params().master, "lm_head.weight").unwrap();
         head.write::<f32>().unwrap()[7] = bad;
         model.refresh().unwrap();
         let error = eval::evaluate(&model, &data, "test", &[1, 0], Progress::Quiet).unwrap_err();
@@ -117,10 +118,10 @@ fn data_of_another_model_is_refused() {
     let data = arc(dir.path(), &random_tasks(1, 2));
     let mine = config(&data, 2);
     let digest = data.digest();
-    check_data(&mine, Some(&digest), &data).unwrap();
-    check_data(&mine, None, &data).unwrap();
+    check_data(&mine.dims(), Some(&digest), &data).unwrap();
+    check_data(&mine.dims(), None, &data).unwrap();
     let refusal = |config: Config, digest: &str| {
-        check_data(&config, Some(digest), &data).unwrap_err().to_string()
+        check_data(&config.dims(), Some(digest), &data).unwrap_err().to_string()
     };
     let wide = refusal(Config { seq_len: 900, ..mine.clone() }, &digest);
     assert!(wide.contains("canvas cells 25, but the model has 900"), "{wide}");
@@ -131,7 +132,8 @@ fn data_of_another_model_is_refused() {
     let other = refusal(mine.clone(), "0123");
     assert!(other.contains("trained on data with digest 0123"), "{other}");
     // Without puzzle embeddings a model knows no puzzle: any data of its vocabulary and canvas will do.
-    check_data(&Config { puzzle_emb_ndim: 0, ..mine.clone() }, Some("0123"), &data).unwrap();
+    let without_table = Config { puzzle_emb_ndim: 0, ..mine.clone() }.dims();
+    check_data(&without_table, Some("0123"), &data).unwrap();
     // The runner itself does not trust its caller.
     let model = model(Config { num_puzzle_ids: 9, ..mine });
     assert!(eval::evaluate(&model, &data, "test", &[0], Progress::Quiet).is_err());

@@ -162,7 +162,7 @@ fn a_large_batch_follows_the_cpu_in_bf16() {
     let config =
         Config { batch_size: 315, h_cycles: 1, l_cycles: 1, q_continue: false, ..config() };
     let options = options(DType::Bf16);
-    let planned = Needed::of(DeviceKind::Cuda, &config, options).unwrap().work.launched;
+    let planned = Needed::of(DeviceKind::Cuda, config.clone(), options).unwrap().work.launched;
     for kernel in ["matmul_swiglu_bf16", "matmul_swiglu_bwd_bf16"] {
         assert!(planned.iter().any(|l| l.kernel == kernel), "{kernel} is not part of the step");
     }
@@ -203,7 +203,7 @@ fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
         let (config, options) = (config(), options(DType::F32));
         let (mut trainer, _) = run(&device, &config, options);
         let head =
-            trainer.model.params.part(&trainer.model.params.master, "lm_head.weight").unwrap();
+            trainer.model.params().part(&trainer.model.params().master, "lm_head.weight").unwrap();
         let mut values = head.download::<f32>().unwrap();
         values[5] = f32::NAN;
         head.upload(&values).unwrap();

@@ -49,7 +49,7 @@ fn follow(device: &Device, golden: &Golden, run: &str) {
         seed: 0,
     };
     let mut trainer = Trainer::new(device, config(&base.json, Recompute::None), options).unwrap();
-    load_weights(&trainer.model, &base);
+    load_weights(&*trainer.model, &base);
     let mut noisy: std::collections::HashMap<String, Vec<bool>> = Default::default();
 
     for step in 1.. {
@@ -75,7 +75,7 @@ fn follow(device: &Device, golden: &Golden, run: &str) {
 
         let gradient = |name: &str| match name {
             "puzzle_emb.weights" => puzzle_gradient(&trainer),
-            _ => widen(&part(&trainer, &trainer.model.params.grad, name)),
+            _ => widen(&part(&trainer, &trainer.model.params().grad, name)),
         };
         let local = format!("{at}/grad/{PREFIX}puzzle_emb.local_weights");
         if golden.has(&local) {
@@ -86,9 +86,9 @@ fn follow(device: &Device, golden: &Golden, run: &str) {
             let name = full.strip_prefix(&format!("{at}/param/{PREFIX}")).expect("prefix");
             let got = match name {
                 "puzzle_emb.weights" => {
-                    trainer.model.puzzle_table.as_ref().unwrap().download::<f32>().unwrap()
+                    trainer.model.puzzle_table().unwrap().1.download::<f32>().unwrap()
                 }
-                _ => part(&trainer, &trainer.model.params.master, name),
+                _ => part(&trainer, &trainer.model.params().master, name),
             };
             let want = golden.f64s(&full);
             let g = gradient(name);
@@ -128,7 +128,7 @@ fn refuse_textbook(golden: &Golden, trainer: &Trainer, step: u64) {
     golden.f64s(&format!("{at}/lr"));
     for full in golden.names(&format!("{at}/param/")) {
         let name = full.strip_prefix(&format!("{at}/param/{PREFIX}")).expect("prefix");
-        let got = widen(&part(trainer, &trainer.model.params.master, name));
+        let got = widen(&part(trainer, &trainer.model.params().master, name));
         let error = relative_error(&got, &golden.f64s(&full));
         // The bias starts at -5, so that a step of 1e-4 is a small share of it.
         assert!(error > 1e-6, "{full}: agrees with the textbook rule ({error:e})");
@@ -136,14 +136,14 @@ fn refuse_textbook(golden: &Golden, trainer: &Trainer, step: u64) {
 }
 
 fn part(trainer: &Trainer, flat: &hrm::tensor::Tensor, name: &str) -> Vec<f32> {
-    trainer.model.params.part(flat, name).unwrap().download().unwrap()
+    trainer.model.params().part(flat, name).unwrap().download().unwrap()
 }
 
 /// Gradients of the touched rows at their places in the table, the rest zero.
 fn puzzle_gradient(trainer: &Trainer) -> Vec<f64> {
     let (ids, rows) = trainer.puzzle_rows().unwrap();
     let d = rows.shape().last();
-    let mut table = vec![0.0; trainer.model.puzzle_table.as_ref().unwrap().elems()];
+    let mut table = vec![0.0; trainer.model.puzzle_table().unwrap().1.elems()];
     let rows = rows.download::<f32>().unwrap();
     for (id, row) in ids.download::<i32>().unwrap().into_iter().zip(rows.chunks(d)) {
         let at = &mut table[id as usize * d..][..d];

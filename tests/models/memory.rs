@@ -76,7 +76,7 @@ fn cases() -> Vec<(&'static str, Config, Options)> {
 }
 
 fn step(trainer: &mut Trainer, seed: i32) {
-    let c = trainer.model.config.clone();
+    let c = trainer.model.dims();
     let cells = |k: i32, n: i32| -> Vec<i32> {
         (0..c.batch_size * c.seq_len).map(|i| (i as i32 * k + seed) % n).collect()
     };
@@ -92,12 +92,12 @@ fn plan_is_exactly_what_a_step_needs() {
     for (name, config, options) in cases() {
         for (device_name, device) in devices() {
             let at = format!("{name} on {device_name}");
-            let needed = Needed::of(device.kind(), &config, options).unwrap();
+            let needed = Needed::of(device.kind(), config.clone(), options).unwrap();
             let cost = needed.work.total;
             assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{at}");
             device.reserve(needed.total_bytes()).unwrap();
             let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
-            let _evaluator = Evaluator::new(&trainer.model).unwrap();
+            let _evaluator = Evaluator::new(&*trainer.model).unwrap();
             (1..=3).for_each(|i| step(&mut trainer, i));
             let run = device.usage();
             assert_eq!(needed.bytes, run.peak_bytes, "{at}: peak by purpose");
@@ -114,10 +114,10 @@ fn every_preset_takes_what_its_plan_says() {
         let of = Preset::load(Some(preset), None, &["train.batch_size=1".into()]).unwrap();
         let (config, options) = (setup::model_of(&of, 16, 12, 8), setup::options(&of));
         for (device_name, device) in devices() {
-            let needed = Needed::of(device.kind(), &config, options).unwrap();
+            let needed = Needed::of(device.kind(), config.clone(), options).unwrap();
             device.reserve(needed.total_bytes()).unwrap();
             let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
-            let _evaluator = Evaluator::new(&trainer.model).unwrap();
+            let _evaluator = Evaluator::new(&*trainer.model).unwrap();
             step(&mut trainer, 1);
             let run = device.usage();
             assert_eq!(needed.bytes, run.peak_bytes, "{preset} on {device_name}");

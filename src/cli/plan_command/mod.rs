@@ -16,7 +16,6 @@ use super::plan::{split_settings, start_threads};
 use super::{args, machine};
 use crate::backend::{Device, DeviceKind, Purpose};
 use crate::config::Config;
-use crate::models::hrm::{self, Hrm};
 use crate::predict::Card;
 use crate::train::needed::Needed;
 use crate::train::setup;
@@ -39,8 +38,10 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     let shape = setup::model_of(&config, sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
     let options = setup::options(&config);
     let needed = Needed::of(kind, &shape, options)?;
-    let model = Hrm::new(&Device::shape_only(kind), shape.clone(), options.dtype, options.seed)?;
-    let (dense, puzzle) = (model.params.elems(), model.trainable_elems() - model.params.elems());
+    let model = shape.build(&Device::shape_only(kind), options.dtype, options.seed)?;
+    let dims = model.dims();
+    let dense = model.params().elems();
+    let puzzle = model.trainable_elems() - dense;
     let rooms = rooms(args.vram, card.as_ref())
         .into_iter()
         .map(|room| Room::new(kind, &shape, options, room))
@@ -54,8 +55,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     // A batch that does not fit is predicted at the size that does.
     let predicted = match (&card, rooms[0].largest_batch) {
         (Some(card), Some(largest)) => {
-            let batch_size = shape.batch_size.min(largest);
-            let smaller = hrm::Config { batch_size, ..shape.clone() };
+            let batch_size = dims.batch_size.min(largest);
+            let smaller = shape.clone().with_batch_size(batch_size);
             let needed = Needed::of(kind, &smaller, options)?;
             Some((card, batch_size, time::on_card(&needed, card)))
         }
@@ -63,8 +64,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     };
     let bound = match card {
         None => {
-            let rows = shape.batch_size * shape.positions();
-            Some(time::on_this_cpu(&needed, options.dtype, rows, shape.hidden_size))
+            let rows = dims.batch_size * dims.positions();
+            Some(time::on_this_cpu(&needed, options.dtype, rows, dims.hidden_size))
         }
         Some(_) => None,
     };
@@ -83,7 +84,7 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
             "memory_bytes": memory,
             "total_bytes": total,
             "matmul_flops_per_step": needed.work.total.matmul_flops,
-            "rows_per_step": rows_of(shape.batch_size),
+            "rows_per_step": rows_of(dims.batch_size),
             "room_bytes": rooms[0].bytes,
             "largest_batch": rooms[0].largest_batch,
             "rooms": rooms_json.collect::<Vec<_>>(),
@@ -109,8 +110,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     let _ = writeln!(
         text,
         "step         {} rows of {} positions, {:.1} GFLOP in matrix products",
-        rows_of(shape.batch_size),
-        shape.positions(),
+        rows_of(dims.batch_size),
+        dims.positions(),
         needed.work.total.matmul_flops / 1e9
     );
     for (name, n) in memory {

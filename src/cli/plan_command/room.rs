@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::backend::DeviceKind;
-use crate::models::hrm;
+use crate::models::Config;
 use crate::train::needed::Needed;
 use crate::train::trainer::Options;
 
@@ -19,7 +19,7 @@ pub struct Room {
 impl Room {
     pub fn new(
         kind: DeviceKind,
-        shape: &hrm::Config,
+        shape: &Config,
         options: Options,
         (bytes, is): (usize, String),
     ) -> Result<Self> {
@@ -30,12 +30,12 @@ impl Room {
 /// The largest `train.batch_size` whose peak fits in `room` bytes.
 fn largest_batch(
     kind: DeviceKind,
-    shape: &hrm::Config,
+    shape: &Config,
     options: Options,
     room: usize,
 ) -> Result<Option<usize>> {
     let fits = |batch_size: usize| -> Result<bool> {
-        let shape = hrm::Config { batch_size, ..shape.clone() };
+        let shape = shape.clone().with_batch_size(batch_size);
         Ok(Needed::of(kind, &shape, options)?.total_bytes() <= room)
     };
     if !fits(1)? {
@@ -83,7 +83,6 @@ pub fn parse_bytes(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::train::setup;
 
     #[test]
@@ -98,12 +97,12 @@ mod tests {
 
     #[test]
     fn the_largest_batch_fits_and_the_next_does_not() {
-        let config = Config::load(Some("arc-small"), None, &[]).unwrap();
+        let config = crate::config::Config::load(Some("arc-small"), None, &[]).unwrap();
         let (shape, options) = (setup::model_of(&config, 49, 12, 1_000), setup::options(&config));
         let room = 100 << 20;
         for kind in [DeviceKind::Cpu, DeviceKind::Cuda] {
             let total = |batch_size| {
-                let shape = hrm::Config { batch_size, ..shape.clone() };
+                let shape = shape.clone().with_batch_size(batch_size);
                 Needed::of(kind, &shape, options).unwrap().total_bytes()
             };
             let largest = largest_batch(kind, &shape, options, room).unwrap().unwrap();

@@ -1,6 +1,7 @@
 //! Shape and behaviour of an HRM; the letters in brackets are the crate's glossary.
 
-use crate::ops::cross_entropy::Kind;
+use crate::models::Dims;
+use crate::models::act::Rules;
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +102,26 @@ impl Config {
         Ok(())
     }
 
-    pub(super) fn loss_kind(&self) -> Kind {
-        self.loss
+    pub fn dims(&self) -> Dims {
+        Dims {
+            batch_size: self.batch_size,
+            seq_len: self.seq_len,
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            prefix: self.prefix(),
+            puzzle_emb_ndim: self.puzzle_emb_ndim,
+            num_puzzle_ids: self.num_puzzle_ids,
+            segments: self.halt_max_steps,
+            ignores_pad: true,
+        }
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            loss: self.loss,
+            halt_max_steps: self.halt_max_steps,
+            halt_exploration_prob: self.halt_exploration_prob,
+            q_continue: self.q_continue,
+        }
     }
 }

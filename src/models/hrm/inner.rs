@@ -2,6 +2,8 @@
 
 use super::{Hrm, Recompute, names};
 use crate::Result;
+use crate::models::Dims;
+use crate::models::act::{Reasoner, Rules, State, Store};
 use crate::nn::block::Block;
 use crate::nn::params::Bound;
 use crate::ops::{add, embedding, matmul, take_first};
@@ -9,7 +11,7 @@ use crate::tape::{self, Tape, Var};
 use crate::tensor::Tensor;
 
 /// The weights of one step.
-pub(super) struct Weights {
+pub struct Weights {
     embed_tokens: Var,
     embed_pos: Option<Var>,
     h_level: Vec<Block>,
@@ -19,20 +21,22 @@ pub(super) struct Weights {
     q_bias: Var,
 }
 
-/// The two levels' states.
-pub(super) struct State {
-    pub z_h: Var, // (B, T, C)
-    pub z_l: Var, // (B, T, C)
-}
+impl Reasoner for Hrm {
+    type Weights = Weights;
 
-/// logits (B, T, V), prefix positions included; q (B, 2): halt, continue.
-pub(super) struct Heads {
-    pub logits: Var,
-    pub q: Var,
-}
+    fn dims(&self) -> Dims {
+        self.config.dims()
+    }
 
-impl Hrm {
-    pub(super) fn weights(&self, bound: &Bound) -> Result<Weights> {
+    fn rules(&self) -> Rules {
+        self.config.rules()
+    }
+
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn weights(&self, bound: &Bound) -> Result<Weights> {
         let heads = self.config.num_heads;
         let level = |n: usize, name: fn(usize) -> String| {
             (0..n).map(|i| Block::bind(bound, &name(i), heads, self.rope())).collect::<Result<_>>()
@@ -48,8 +52,7 @@ impl Hrm {
         })
     }
 
-    /// (B, T, C)
-    pub(super) fn embed(
+    fn embed(
         &self,
         tape: &mut Tape,
         w: &Weights,
@@ -64,13 +67,7 @@ impl Hrm {
     }
 
     /// All cycles; a gradient flows through the last L pass and the last H pass only.
-    pub(super) fn cycles(
-        &self,
-        tape: &mut Tape,
-        w: &Weights,
-        from: State,
-        e: &Var,
-    ) -> Result<State> {
+    fn cycles(&self, tape: &mut Tape, w: &Weights, from: State, e: &Var) -> Result<State> {
         let State { mut z_h, mut z_l } = from;
         let (h_cycles, l_cycles) = (self.config.h_cycles, self.config.l_cycles);
         tape.paused(|tape| {
@@ -91,6 +88,17 @@ impl Hrm {
         Ok(State { z_h, z_l })
     }
 
+    fn logits(&self, tape: &mut Tape, w: &Weights, z_h: &Var) -> Result<Var> {
+        matmul::linear(tape, z_h, &w.lm_head, None)
+    }
+
+    fn q_head(&self, tape: &mut Tape, w: &Weights, z_h: &Var) -> Result<Var> {
+        let first = take_first::forward(tape, z_h)?;
+        matmul::linear(tape, &first, &w.q_head, Some(&w.q_bias))
+    }
+}
+
+impl Hrm {
     /// One pass of a level over the sum of its state and what is injected.
     fn level(&self, tape: &mut Tape, name: &str, blocks: &[Block], terms: &[&Var]) -> Result<Var> {
         tape.scope(name, |tape| {
@@ -112,15 +120,5 @@ impl Hrm {
                 tape::checkpoint(tape, &all, move |tape| again.forward(tape, &input))
             }
         }
-    }
-
-    pub(super) fn heads(&self, tape: &mut Tape, w: &Weights, z_h: &Var) -> Result<Heads> {
-        let logits = matmul::linear(tape, z_h, &w.lm_head, None)?;
-        Ok(Heads { logits, q: self.q_head(tape, w, z_h)? })
-    }
-
-    pub(super) fn q_head(&self, tape: &mut Tape, w: &Weights, z_h: &Var) -> Result<Var> {
-        let first = take_first::forward(tape, z_h)?;
-        matmul::linear(tape, &first, &w.q_head, Some(&w.q_bias))
     }
 }

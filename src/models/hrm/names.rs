@@ -1,15 +1,11 @@
-//! The official names of the parameters, in the order of the flat buffers, and of the puzzle table
-//! and the initial states, which are not among them. Official checkpoints put [`PREFIX`] before each.
+//! The official names of the parameters, in the order of the flat buffers. Those of the puzzle table
+//! and the initial states, which are not among them, are in [`act`](crate::models::act).
 
 use super::{Config, PosEncodings};
 use crate::nn::block;
 use crate::nn::init::Init;
 use crate::nn::params::Spec;
 
-pub const PREFIX: &str = "model.inner.";
-pub const PUZZLE_TABLE: &str = "puzzle_emb.weights";
-pub const H_INIT: &str = "H_init";
-pub const L_INIT: &str = "L_init";
 pub const EMBED_TOKENS: &str = "embed_tokens.embedding_weight";
 pub const EMBED_POS: &str = "embed_pos.embedding_weight";
 pub const LM_HEAD: &str = "lm_head.weight";

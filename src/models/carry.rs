@@ -1,16 +1,17 @@
 //! What runs on from one segment to the next, and the rows offered to it.
 
-use super::Hrm;
+use super::Model;
 use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
+use crate::ops::act_halt;
 use crate::tensor::Tensor;
 
 /// One slot per batch row: states, counters and the data being worked on. All slots start halted,
 /// so the first batch enters every one; what is in them before is never read.
 pub struct Carry {
-    pub z_h: Tensor,    // (B, T, C)
-    pub z_l: Tensor,    // (B, T, C)
+    /// (B, T, C) each, in the order of [`Model::states`].
+    pub states: Vec<(&'static str, Tensor)>,
     pub steps: Tensor,  // (B) i32
     pub halted: Tensor, // (B) u8
     pub current: DeviceBatch,
@@ -41,15 +42,17 @@ impl DeviceBatch {
 }
 
 impl Carry {
-    pub fn new(model: &Hrm) -> Result<Self> {
-        let (device, config) = (model.device(), &model.config);
-        let (b, t, c) = (config.batch_size, config.positions(), config.hidden_size);
+    pub fn new(model: &dyn Model) -> Result<Self> {
+        let (device, dims) = (model.device(), model.dims());
+        let (b, t, c) = (dims.batch_size, dims.positions(), dims.hidden_size);
+        let state = |name: &&'static str| {
+            Ok((*name, Tensor::zeros(device, model.dtype(), [b, t, c], Purpose::Carry)?))
+        };
         let carry = Self {
-            z_h: Tensor::zeros(device, model.dtype(), [b, t, c], Purpose::Carry)?,
-            z_l: Tensor::zeros(device, model.dtype(), [b, t, c], Purpose::Carry)?,
+            states: model.states().iter().map(state).collect::<Result<_>>()?,
             steps: Tensor::zeros(device, DType::I32, [b], Purpose::Carry)?,
             halted: Tensor::zeros(device, DType::U8, [b], Purpose::Carry)?,
-            current: DeviceBatch::new(device, b, config.seq_len)?,
+            current: DeviceBatch::new(device, b, dims.seq_len)?,
         };
         carry.halt_all()?;
         Ok(carry)
@@ -63,21 +66,17 @@ impl Carry {
     /// Rows of `batch` enter the halted slots; rows for running slots are discarded.
     pub(super) fn admit(&self, batch: &DeviceBatch) -> Result<()> {
         for (dst, src) in self.current.tensors().into_iter().zip(batch.tensors()) {
-            crate::ops::act_halt::admit(&self.halted, src, dst)?;
+            act_halt::admit(&self.halted, src, dst)?;
         }
         Ok(())
     }
 
     /// Everything a bit-exact continuation needs, by name.
-    pub fn tensors(&self) -> [(&'static str, &Tensor); 7] {
-        [
-            ("z_H", &self.z_h),
-            ("z_L", &self.z_l),
-            ("steps", &self.steps),
-            ("halted", &self.halted),
-            ("inputs", &self.current.inputs),
-            ("labels", &self.current.labels),
-            ("puzzle_identifiers", &self.current.puzzle_ids),
-        ]
+    pub fn tensors(&self) -> Vec<(&'static str, &Tensor)> {
+        let mut all: Vec<_> = self.states.iter().map(|(name, state)| (*name, state)).collect();
+        all.extend([("steps", &self.steps), ("halted", &self.halted)]);
+        let names = ["inputs", "labels", "puzzle_identifiers"];
+        all.extend(names.into_iter().zip(self.current.tensors()));
+        all
     }
 }

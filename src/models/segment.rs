@@ -1,0 +1,55 @@
+//! What a segment works in and gives out.
+
+use super::Model;
+use crate::Result;
+use crate::backend::Purpose;
+use crate::dtype::DType;
+use crate::ops::act_halt::metric;
+use crate::ops::cross_entropy;
+use crate::tensor::Tensor;
+
+/// Weight of each Q loss in the total.
+const Q_LOSS_WEIGHT: f32 = 0.5;
+
+/// Buffers that every segment reuses, and the constants of its loss.
+pub struct Workspace {
+    /// Puzzle rows of the batch and their gradient, (B, D) f32.
+    pub puzzle_rows: Option<(Tensor, Tensor)>,
+    /// Sums of this segment, (8) f32; see [`metric`].
+    pub metrics: Tensor,
+    /// Targets of the two Q logits, (B, 2) f32.
+    pub q_targets: Tensor,
+    /// Gradient of the total with respect to cross_entropy's rows.
+    pub d_rows: Tensor, // (B, 4)
+    pub d_q_rows: Tensor, // (B, 2)
+}
+
+/// What a segment gives out.
+pub struct Segment {
+    pub logits: Tensor, // (B, T, V), prefix positions included
+    pub q: Tensor,      // (B, 2)
+}
+
+impl Workspace {
+    /// `global_batch` divides the gradient: rows of one optimizer step over all micro-batches.
+    pub fn new(model: &dyn Model, global_batch: usize) -> Result<Self> {
+        let (device, dims) = (model.device(), model.dims());
+        let b = dims.batch_size;
+        let f32s = |shape: &[usize]| Tensor::zeros(device, DType::F32, shape, Purpose::Workspace);
+        let scale = 1.0 / global_batch as f32;
+        let d_rows: Vec<f32> = (0..b).flat_map(|_| [scale, 0.0, 0.0, 0.0]).collect();
+        let d_q_rows = vec![Q_LOSS_WEIGHT * scale; 2 * b];
+        let puzzle_rows = match dims.puzzle_emb_ndim {
+            0 => None,
+            d => Some((f32s(&[b, d])?, f32s(&[b, d])?)),
+        };
+        let row = [b, cross_entropy::ROW];
+        Ok(Self {
+            puzzle_rows,
+            metrics: f32s(&[metric::LEN])?,
+            q_targets: f32s(&[b, 2])?,
+            d_rows: Tensor::from_slice(device, &d_rows, row, Purpose::Workspace)?,
+            d_q_rows: Tensor::from_slice(device, &d_q_rows, [b, 2], Purpose::Workspace)?,
+        })
+    }
+}
