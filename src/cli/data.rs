@@ -5,14 +5,15 @@ pub mod args;
 use std::path::{Path, PathBuf};
 
 use args::{
-    BuildArgs, BuildMazeArgs, BuildSudokuArgs, DivisionArg, HoldoutArg, KindArg, ShowArgs,
-    SourceArg,
+    BuildArgs, BuildMazeArgs, BuildSudokuArgs, DivisionArg, FetchArgs, HoldoutArg, KindArg,
+    ShowArgs, SourceArg,
 };
 pub use args::{DataArgs, DataCommand};
 
 use crate::data::build::arc::{self, ArcOptions, Holdout};
 use crate::data::build::{maze, sudoku};
 use crate::data::fetch::{self, MARKER, Source};
+use crate::data::images::{self, ImageSource};
 use crate::data::manifest::Manifest;
 use crate::data::progress::Progress;
 use crate::data::sheet::Panel;
@@ -25,11 +26,17 @@ pub fn run(args: DataArgs) -> Result<()> {
     let progress = if args.quiet { Progress::Quiet } else { Progress::Shown };
     match args.command {
         DataCommand::Fetch(args) => {
-            let source = match args.source {
-                SourceArg::Arc1 => Source::Arc1,
-                SourceArg::Arc2 => Source::Arc2,
+            let FetchArgs { source, from, output_dir } = args;
+            let grids = |source| fetch::fetch(source, from.as_deref(), &output_dir, progress);
+            let from_path = from.as_deref().map(Path::new);
+            let pictures = |source| images::fetch(source, from_path, &output_dir, progress);
+            match source {
+                SourceArg::Arc1 => grids(Source::Arc1)?,
+                SourceArg::Arc2 => grids(Source::Arc2)?,
+                SourceArg::FashionMnist => pictures(ImageSource::FashionMnist)?,
+                SourceArg::Cifar10 => pictures(ImageSource::Cifar10)?,
             };
-            fetch::fetch(source, args.from.as_deref(), &args.output_dir, progress).map(|_| ())
+            Ok(())
         }
         DataCommand::Build(args) => build(args, progress),
         DataCommand::BuildSudoku(args) => build_sudoku(args, progress),

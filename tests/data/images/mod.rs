@@ -1,0 +1,6 @@
+//! Image sets from the outside: every published form read alike, splits, refusals, damage.
+
+mod damage;
+mod forms;
+mod make;
+mod pictures;
