@@ -1,7 +1,7 @@
 use hrm::Result;
 use hrm::backend::DeviceKind;
 use hrm::dtype::DType;
-use hrm::ops::embedding::{self, Dims, reference};
+use hrm::ops::embedding::{self, Dims, Prefix, reference};
 use hrm::ops::real::Real;
 use hrm::rng::{Purpose, Rng};
 use hrm::tape::{Tape, Var};
@@ -18,11 +18,13 @@ struct Case {
     v: usize,
     /// 0: no puzzle prefix.
     d: usize,
+    /// Prefix tokens that hold padding only.
+    more: usize,
     pos: bool,
 }
 
 const fn case(b: usize, s: usize, c: usize, v: usize, d: usize, pos: bool) -> Case {
-    Case { b, s, c, v, d, pos }
+    Case { b, s, c, v, d, more: 0, pos }
 }
 
 const CASES: &[Case] = &[
@@ -33,12 +35,14 @@ const CASES: &[Case] = &[
     case(9, 30, 16, 11, 0, true), // more than two tasks and parts of the table's gradient
     case(2, 5, 520, 40, 520, false), // more words and columns than a block sums
     case(2, 3, 133, 17, 0, false),
+    Case { more: 2, ..case(2, 9, 5, 11, 7, true) },
+    Case { more: 15, ..case(3, 4, 16, 6, 16, false) }, // TRM's
 ];
 
 impl Case {
     fn dims(&self) -> Dims {
-        let &Case { b, s, c, v, d, .. } = self;
-        Dims { b, s, p: d.div_ceil(c), c, v, d }
+        let &Case { b, s, c, v, d, more, .. } = self;
+        Dims { b, s, p: d.div_ceil(c) + more, c, v, d }
     }
 
     /// Not every word of the vocabulary occurs.
@@ -69,7 +73,8 @@ impl Op for Case {
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
         let (table, puzzle, pos) = self.split(x);
         let tokens = ints(tape.device(), &[self.b, self.s], &self.tokens());
-        embedding::forward(tape, &tokens, table, puzzle, pos, SCALE)
+        let prefix = puzzle.map(|puzzle| Prefix { puzzle, tokens: self.dims().p });
+        embedding::forward(tape, &tokens, table, prefix, pos, SCALE)
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         let (d, (table, puzzle, pos)) = (self.dims(), self.split(x));
@@ -129,7 +134,8 @@ fn mismatches_are_refused() {
         let tokens = ints(&device, &[2, 3], &[0; 6]);
         let run = |tokens, puzzle: Option<Var>, pos: Option<Var>| {
             let mut tape = Tape::new(&device);
-            embedding::forward(&mut tape, tokens, &table, puzzle.as_ref(), pos.as_ref(), 1.0)
+            let prefix = puzzle.as_ref().map(|puzzle| Prefix { puzzle, tokens: 2 });
+            embedding::forward(&mut tape, tokens, &table, prefix, pos.as_ref(), 1.0)
         };
         let floats = tensor(&device, DType::F32, &[2, 3], &[0.0; 6]);
         refuses("tokens", run(&floats, None, None), &["embedding", "tokens", "f32", "i32"]);
@@ -137,6 +143,8 @@ fn mismatches_are_refused() {
         refuses("puzzle", run(&tokens, puzzle, None), &["embedding", "puzzle (B, D)", "(3, 5)"]);
         let puzzle = Some(var(DType::Bf16, &[2, 5]));
         refuses("puzzle", run(&tokens, puzzle, None), &["embedding", "puzzle", "bf16", "f32"]);
+        let puzzle = Some(var(DType::F32, &[2, 9]));
+        refuses("puzzle", run(&tokens, puzzle, None), &["embedding", "rows of 9", "2 prefix", "4"]);
         let pos = Some(var(DType::F32, &[4, 4]));
         refuses("pos", run(&tokens, None, pos), &["embedding", "pos (T, C)", "(4, 4)", "(3, 4)"]);
         let pos = Some(var(DType::Bf16, &[3, 4]));

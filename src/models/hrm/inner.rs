@@ -6,6 +6,7 @@ use crate::models::Dims;
 use crate::models::act::{Reasoner, Rules, State, Store};
 use crate::nn::block::Block;
 use crate::nn::params::Bound;
+use crate::ops::embedding::Prefix;
 use crate::ops::{add, embedding, matmul, take_first};
 use crate::tape::{self, Tape, Var};
 use crate::tensor::Tensor;
@@ -61,8 +62,10 @@ impl Reasoner for Hrm {
     ) -> Result<Var> {
         let scale = (self.config.hidden_size as f32).sqrt();
         let pos = w.embed_pos.as_ref();
+        let tokens_before = self.config.prefix();
+        let prefix = puzzle_rows.map(|puzzle| Prefix { puzzle, tokens: tokens_before });
         tape.scope("input_embeddings", |tape| {
-            embedding::forward(tape, tokens, &w.embed_tokens, puzzle_rows, pos, scale)
+            embedding::forward(tape, tokens, &w.embed_tokens, prefix, pos, scale)
         })
     }
 

@@ -1,12 +1,12 @@
 //! Input embeddings: puzzle prefix, tokens, optional learned positions, scale.
 //!
-//!   e[b,t]  = puzzle[b] cut into P tokens of C, zero-padded     for t < P
+//!   e[b,t]  = puzzle[b], zero-padded to P C, cut into P tokens  for t < P
 //!             table[tokens[b,t-P]]                              for t >= P
 //!   y[b,t]  = scale * e[b,t]                                    without positions
 //!             scale * 0.7071 * (e[b,t] + pos[t])                with learned positions
 //!
-//! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with P = ceil(D / C), pos (P + S, C),
-//! y (B, P + S, C) in the table's dtype; puzzle is rounded to that dtype first. Gradients of
+//! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with D <= P C, pos (P + S, C), y (B, P + S, C) in
+//! the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients of
 //! table, puzzle and pos are f32 sums in a fixed order. A token outside the table is an error; on
 //! CUDA, where nobody waits to hear of it, it makes its row NaN and the guard refuses the step.
 //! Reference: `_input_embeddings` of the official HRM.
@@ -35,33 +35,46 @@ pub struct Dims {
     pub d: usize,
 }
 
+/// What comes before the tokens.
+#[derive(Clone, Copy)]
+pub struct Prefix<'a> {
+    pub puzzle: &'a Var, // (B, D) f32
+    /// P
+    pub tokens: usize,
+}
+
 pub fn forward(
     tape: &mut Tape,
     tokens: &Tensor,
     table: &Var,
-    puzzle: Option<&Var>,
+    prefix: Option<Prefix>,
     pos: Option<&Var>,
     scale: f32,
 ) -> Result<Var> {
     let [b, s] = tokens.dims("embedding tokens (B, S)")?;
     let [v, c] = table.tensor.dims("embedding table (V, C)")?;
     tokens.expect_dtype("embedding tokens", DType::I32)?;
-    let d = match puzzle {
-        Some(rows) => {
-            rows.tensor.expect_dtype("embedding puzzle", DType::F32)?;
-            let [_, d] = rows.tensor.dims("embedding puzzle (B, D)")?;
-            rows.tensor.expect_dims("embedding puzzle (B, D)", &[b, d])?;
-            d
+    let (p, d) = match prefix {
+        Some(Prefix { puzzle, tokens: p }) => {
+            puzzle.tensor.expect_dtype("embedding puzzle", DType::F32)?;
+            let [_, d] = puzzle.tensor.dims("embedding puzzle (B, D)")?;
+            puzzle.tensor.expect_dims("embedding puzzle (B, D)", &[b, d])?;
+            if d > p * c {
+                let room = format!("puzzle rows of {d} do not fit {p} prefix tokens of {c}");
+                return Err(refuse("embedding", room));
+            }
+            (p, d)
         }
-        None => 0,
+        None => (0, 0),
     };
-    let dims = Dims { b, s, p: d.div_ceil(c), c, v, d };
+    let puzzle = prefix.map(|p| p.puzzle);
+    let dims = Dims { b, s, p, c, v, d };
     if let Some(pos) = pos {
-        pos.tensor.expect_dims("embedding pos (T, C)", &[dims.p + s, c])?;
+        pos.tensor.expect_dims("embedding pos (T, C)", &[p + s, c])?;
         pos.tensor.expect_dtype("embedding pos", table.tensor.dtype())?;
     }
     let scale = if pos.is_some() { scale * POSITION_SCALE } else { scale };
-    let y = tape.alloc(table.tensor.dtype(), [b, dims.p + s, c])?;
+    let y = tape.alloc(table.tensor.dtype(), [b, p + s, c])?;
     dispatch(
         tape.device(),
         traffic(y.bytes()),
