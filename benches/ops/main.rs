@@ -40,6 +40,7 @@ const OPS: &[(&str, Build)] = &[
     ("attention", table::attention),
     ("embedding", table::embedding),
     ("take_first", table::take_first),
+    ("transpose", table::transpose),
     ("cross_entropy", table::cross_entropy),
     ("bce_logits", table::bce_logits),
     ("puzzle_emb", table::puzzle_emb),

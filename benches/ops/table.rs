@@ -110,7 +110,8 @@ pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let table = filled(device, dtype, &[w.v, w.c])?;
     let puzzle = filled(device, DType::F32, &[w.b, w.c])?;
     let run = move |tape: &mut _, x: &[_]| {
-        ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), None, 1.0)
+        let prefix = ops::embedding::Prefix { puzzle: &x[1], tokens: 1 };
+        ops::embedding::forward(tape, &tokens, &x[0], Some(prefix), None, 1.0)
     };
     Ok(Work::Taped(vec![table, puzzle], Box::new(run)))
 }
@@ -118,6 +119,11 @@ pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 pub fn take_first(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.t, w.c])?;
     Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::take_first::forward(tape, &x[0]))))
+}
+
+pub fn transpose(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::transpose::forward(tape, &x[0]))))
 }
 
 pub fn cross_entropy(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {

@@ -23,6 +23,7 @@ pub mod rms_norm;
 pub mod sign_sgd_rows;
 pub mod swiglu;
 pub mod take_first;
+pub mod transpose;
 pub mod workloads;
 
 use crate::backend::{Cost, Device, DeviceKind};

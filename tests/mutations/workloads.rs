@@ -57,6 +57,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload("attention_f32", attention_f32),
     workload("swiglu", swiglu),
     workload("embedding", embedding),
+    workload("transpose", transpose),
     workload("cross_entropy", cross_entropy),
     workload("optimizer", optimizer),
     workload("puzzle_rows", puzzle_rows),
@@ -279,7 +280,17 @@ fn embedding(device: &Device) -> Result<Vec<Output>> {
     let kernels =
         ["embedding_fwd_f32", "embedding_table_sum", "embedding_puzzle_f32", "embedding_pos_f32"];
     x.drive(&kernels, leaves, 1, |tape, x| {
-        ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), Some(&x[2]), 4.0)
+        let prefix = ops::embedding::Prefix { puzzle: &x[1], tokens: 2 };
+        ops::embedding::forward(tape, &tokens, &x[0], Some(prefix), Some(&x[2]), 4.0)
+    })
+}
+
+/// Squares with a tail in both directions; the second gradient is added.
+fn transpose(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let kernels = ["transpose_fwd_f32", "transpose_fwd_f32"];
+    x.drive(&kernels, vec![x.normal(&[2, 37, 45])?], 2, |tape, x| {
+        ops::transpose::forward(tape, &x[0])
     })
 }
 

@@ -25,3 +25,4 @@ mod rms_norm;
 mod sign_sgd_rows;
 mod swiglu;
 mod take_first;
+mod transpose;

@@ -24,6 +24,22 @@ pub const LIST: &[Mutation] = &[
         },
     },
     Mutation {
+        name: "transpose: a row past the last",
+        file: "transpose.cu",
+        from: "if (row + i < rows && col + lane < cols)",
+        to: "if (row + i <= rows && col + lane < cols)",
+        module: "transpose",
+        workload: "transpose",
+        caught: Caught::Finding {
+            kinds: GLOBAL,
+            kernel: "transpose_fwd_f32",
+            at: &[(
+                "transpose.cu",
+                "square[i][lane] = x[static_cast<u64>(row + i) * cols + col + lane];",
+            )],
+        },
+    },
+    Mutation {
         name: "row: a piece past the width",
         file: "common/row.cuh",
         from: "if (start(k) < c) piece[k] =",

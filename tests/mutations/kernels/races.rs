@@ -44,6 +44,19 @@ pub const LIST: &[Mutation] = &[
         },
     },
     Mutation {
+        name: "transpose: columns read before all rows are there",
+        file: "transpose.cu",
+        from: "__syncthreads();",
+        to: "",
+        module: "transpose",
+        workload: "transpose",
+        caught: Caught::Finding {
+            kinds: &["shared_race", "shared_uninitialised"],
+            kernel: "transpose_fwd_f32",
+            at: &[("transpose.cu", "const T v = square[lane][i];")],
+        },
+    },
+    Mutation {
         name: "attention: no barrier behind the tile",
         file: "attention_fwd.cu",
         from: "__syncthreads(); // tile j is complete, and nobody reads the other stage any more",

@@ -89,6 +89,15 @@ pub const LIST: &[Mutation] = &[
         caught: Caught::Values { kernel: "rms_norm_fwd_f32" },
     },
     Mutation {
+        name: "transpose: a gradient overwritten where it is to be added to",
+        file: "transpose.cu",
+        from: "*to = add ? from_f32<T>(to_f32(*to) + to_f32(v)) : v;",
+        to: "*to = v;",
+        module: "transpose",
+        workload: "transpose",
+        caught: Caught::Values { kernel: "transpose_fwd_f32" },
+    },
+    Mutation {
         name: "act_halt: the reset of every slot",
         file: "act_halt.cu",
         from: "if (!halted[blockIdx.x]) return;

@@ -1,0 +1,66 @@
+//! y[b,c,t] = x[b,t,c]: positions and channels change places, so that a linear layer over the last
+//! dimension mixes positions.
+//!
+//! x (B, T, C), y (B, C, T), f32 or bf16; a copy, nothing is rounded. Backward is the same the other
+//! way round: dx[b,t,c] = dy[b,c,t]. Nothing is saved.
+
+mod cpu;
+mod cuda;
+pub mod reference;
+
+use super::{by_float, dispatch, traffic};
+use crate::Result;
+use crate::backend::Mode;
+use crate::tape::{Grads, Rule, Tape, Var, VarId};
+use crate::tensor::Tensor;
+
+/// Rows and columns of the matrices that are read, one for each of `b`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dims {
+    pub b: usize,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
+    let [b, t, c] = x.tensor.dims("transpose x (B, T, C)")?;
+    let y = tape.alloc(x.tensor.dtype(), [b, c, t])?;
+    run(Dims { b, rows: t, cols: c }, &x.tensor, &y, Mode::Set)?;
+    tape.output("transpose", y, &[x], |y| {
+        Box::new(Backward { y, x: x.id, dims: Dims { b, rows: c, cols: t } })
+    })
+}
+
+fn run(d: Dims, x: &Tensor, y: &Tensor, mode: Mode) -> Result<()> {
+    dispatch(
+        x.device(),
+        traffic(x.bytes() + y.bytes()),
+        || {
+            by_float!(x.dtype(), "transpose", E => {
+                cpu::run::<E>(d, &x.read()?, &mut y.write()?, mode);
+                Ok(())
+            })
+        },
+        || cuda::run(d, x, y, mode),
+    )
+}
+
+struct Backward {
+    y: VarId,
+    x: Option<VarId>,
+    dims: Dims, // of dy: rows C, cols T
+}
+
+impl Rule for Backward {
+    fn name(&self) -> &'static str {
+        "transpose"
+    }
+
+    fn backward(&self, grads: &mut Grads) -> Result<()> {
+        let Some(dy) = grads.take(self.y)? else { return Ok(()) };
+        let Dims { b, rows, cols } = self.dims;
+        let slot = grads.slot(self.x, dy.dtype(), &[b, cols, rows].into())?;
+        let Some((dx, mode)) = slot else { return Ok(()) };
+        run(self.dims, &dy, &dx, mode)
+    }
+}
