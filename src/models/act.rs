@@ -3,6 +3,7 @@
 //!
 //! Reference: `HierarchicalReasoningModel_ACTV1` and `ACTLossHead` of the official HRM.
 
+use super::io::Io;
 use super::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::Result;
 use crate::backend::{Device, Purpose};
@@ -27,33 +28,33 @@ pub const PREFIX: &str = "model.inner.";
 const H_INIT_STREAM: u64 = 1 << 32;
 const L_INIT_STREAM: u64 = H_INIT_STREAM + 1;
 
-/// The network inside: its weights as variables of a step, and what it computes with them.
+/// The network inside: its levels, and how a segment cycles through them. Input and heads are those
+/// of [`Io`].
 pub trait Reasoner {
-    type Weights;
+    /// The levels' weights as variables of a step.
+    type Levels;
 
     fn dims(&self) -> Dims;
     fn rules(&self) -> Rules;
     fn store(&self) -> &Store;
 
-    fn weights(&self, bound: &Bound) -> Result<Self::Weights>;
+    fn levels(&self, bound: &Bound) -> Result<Self::Levels>;
 
-    /// Tokens (B, S) and puzzle rows (B, D) to (B, T, C).
-    fn embed(
-        &self,
-        tape: &mut Tape,
-        w: &Self::Weights,
-        tokens: &Tensor,
-        puzzle_rows: Option<&Var>,
-    ) -> Result<Var>;
+    /// All cycles of one segment over the embedded input `e` (B, T, C).
+    fn cycles(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<State>;
+}
 
-    /// All cycles of one segment over the embedded input `e`.
-    fn cycles(&self, tape: &mut Tape, w: &Self::Weights, from: State, e: &Var) -> Result<State>;
+/// All weights of one step.
+struct Weights<R: Reasoner> {
+    io: Io,
+    levels: R::Levels,
+}
 
-    /// (B, T, V)
-    fn logits(&self, tape: &mut Tape, w: &Self::Weights, z_h: &Var) -> Result<Var>;
-
-    /// (B, 2): halt, continue.
-    fn q_head(&self, tape: &mut Tape, w: &Self::Weights, z_h: &Var) -> Result<Var>;
+impl<R: Reasoner> Weights<R> {
+    fn of(model: &R, bound: &Bound) -> Result<Self> {
+        let io = Io::bind(bound, Reasoner::dims(model))?;
+        Ok(Self { io, levels: model.levels(bound)? })
+    }
 }
 
 /// The two states.
@@ -167,7 +168,7 @@ impl<R: Reasoner> Model for R {
         mode: Mode,
     ) -> Result<Segment> {
         let mut tape = tape;
-        let w = self.weights(&self.params().bind(&mut tape, mode)?)?;
+        let w = Weights::of(self, &self.params().bind(&mut tape, mode)?)?;
         let pass = forward(self, &mut tape, &w, carry, batch, space)?;
         let halting = self.rules().halting(true);
         act_halt::decide(&pass.q.tensor, halting, Some(draw), &carry.steps, &carry.halted)?;
@@ -192,7 +193,7 @@ impl<R: Reasoner> Model for R {
         space: &Workspace,
     ) -> Result<Segment> {
         let mut tape = Tape::no_grad(self.device());
-        let w = self.weights(&self.params().constants()?)?;
+        let w = Weights::of(self, &self.params().constants()?)?;
         let pass = forward(self, &mut tape, &w, carry, batch, space)?;
         let halting = self.rules().halting(false);
         act_halt::decide(&pass.q.tensor, halting, None, &carry.steps, &carry.halted)?;
@@ -224,7 +225,7 @@ struct Pass {
 fn forward<R: Reasoner>(
     model: &R,
     tape: &mut Tape,
-    w: &R::Weights,
+    w: &Weights<R>,
     carry: &Carry,
     batch: &DeviceBatch,
     space: &Workspace,
@@ -241,21 +242,21 @@ fn forward<R: Reasoner>(
         }
         _ => None,
     };
-    let e = model.embed(tape, w, &carry.current.inputs, puzzle.as_ref())?;
+    let e = w.io.embed(tape, &carry.current.inputs, puzzle.as_ref())?;
     let from = State { z_h: Var::constant(z_h.clone()), z_l: Var::constant(z_l.clone()) };
-    let state = model.cycles(tape, w, from, &e)?;
-    let logits = model.logits(tape, w, &state.z_h)?;
-    let q = model.q_head(tape, w, &state.z_h)?;
+    let state = model.cycles(tape, &w.levels, from, &e)?;
+    let logits = w.io.logits(tape, &state.z_h)?;
+    let q = w.io.q(tape, &state.z_h)?;
     let rows = cross_entropy::forward(tape, model.rules().loss, &logits, &carry.current.labels)?;
     Ok(Pass { e, state, logits, q, rows })
 }
 
 /// The Q head after one more segment, without gradient.
-fn next_q<R: Reasoner>(model: &R, tape: &mut Tape, w: &R::Weights, pass: &Pass) -> Result<Tensor> {
+fn next_q<R: Reasoner>(model: &R, tape: &mut Tape, w: &Weights<R>, pass: &Pass) -> Result<Tensor> {
     tape.paused(|tape| {
         let from = State { z_h: pass.state.z_h.detach(), z_l: pass.state.z_l.detach() };
-        let next = model.cycles(tape, w, from, &pass.e)?;
-        Ok(model.q_head(tape, w, &next.z_h)?.tensor)
+        let next = model.cycles(tape, &w.levels, from, &pass.e)?;
+        Ok(w.io.q(tape, &next.z_h)?.tensor)
     })
 }
 

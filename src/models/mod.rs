@@ -2,12 +2,15 @@
 //!
 //! [`Model`] is what a trainer and an evaluator need of one. A model answers rows of tokens with rows
 //! of tokens, a segment at a time; what runs on between segments is in a [`Carry`]. `act.rs` makes a
-//! model of anything that recurs on two states (`hrm`), with adaptive computation time.
+//! model of anything that recurs on two states (`hrm`, `trm`), with adaptive computation time.
 
 pub mod act;
 mod carry;
+mod check;
 pub mod hrm;
+pub mod io;
 mod segment;
+pub mod trm;
 
 pub use carry::{Carry, DeviceBatch};
 pub use segment::{Segment, Workspace};
@@ -47,6 +50,7 @@ impl Dims {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Config {
     Hrm(hrm::Config),
+    Trm(trm::Config),
 }
 
 impl Config {
@@ -54,12 +58,14 @@ impl Config {
     pub fn build(&self, device: &Device, dtype: DType, seed: u64) -> Result<Box<dyn Model>> {
         Ok(match self.clone() {
             Config::Hrm(c) => Box::new(hrm::Hrm::new(device, c, dtype, seed)?),
+            Config::Trm(c) => Box::new(trm::Trm::new(device, c, dtype, seed)?),
         })
     }
 
     pub fn dims(&self) -> Dims {
         match self {
             Config::Hrm(c) => c.dims(),
+            Config::Trm(c) => c.dims(),
         }
     }
 
@@ -67,6 +73,7 @@ impl Config {
     pub fn with_batch_size(mut self, batch_size: usize) -> Self {
         match &mut self {
             Config::Hrm(c) => c.batch_size = batch_size,
+            Config::Trm(c) => c.batch_size = batch_size,
         }
         self
     }
@@ -81,6 +88,12 @@ impl From<&Config> for Config {
 impl From<hrm::Config> for Config {
     fn from(config: hrm::Config) -> Self {
         Config::Hrm(config)
+    }
+}
+
+impl From<trm::Config> for Config {
+    fn from(config: trm::Config) -> Self {
+        Config::Trm(config)
     }
 }
 

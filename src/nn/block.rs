@@ -1,10 +1,12 @@
-//! The post-norm transformer block of HRM and TRM: attention, SwiGLU, RMSNorm without gain.
+//! The post-norm block of HRM and TRM: something that lets positions see each other, then a SwiGLU
+//! over each; RMSNorm without gain. Positions see each other by attention or, in TRM's `mlp_t`, by a
+//! SwiGLU over the sequence.
 
 use super::init::Init;
 use super::params::{Bound, Spec};
 use crate::Result;
 use crate::ops::attention::Rope;
-use crate::ops::{attention, matmul, rms_norm, swiglu};
+use crate::ops::{attention, matmul, rms_norm, swiglu, transpose};
 use crate::tape::{Tape, Var};
 
 pub const RMS_NORM_EPS: f32 = 1e-5;
@@ -15,17 +17,31 @@ pub fn mlp_width(c: usize, expansion: f64) -> usize {
     exact.next_multiple_of(256)
 }
 
-/// The block's parameters under the official names.
+/// Parameters of a block with attention, under the official names.
 pub fn specs(prefix: &str, c: usize, expansion: f64) -> Vec<Spec> {
+    let mut specs = vec![
+        linear(prefix, "self_attn.qkv_proj", 3 * c, c),
+        linear(prefix, "self_attn.o_proj", c, c),
+    ];
+    specs.extend(mlp_specs(prefix, "mlp", c, expansion));
+    specs
+}
+
+/// Those of a block that mixes `t` positions by an MLP.
+pub fn mlp_t_specs(prefix: &str, t: usize, c: usize, expansion: f64) -> Vec<Spec> {
+    let both = [mlp_specs(prefix, "mlp_t", t, expansion), mlp_specs(prefix, "mlp", c, expansion)];
+    both.into_iter().flatten().collect()
+}
+
+fn linear(prefix: &str, name: &str, out: usize, inp: usize) -> Spec {
+    Spec::new(format!("{prefix}.{name}.weight"), [out, inp], Init::lecun(inp))
+}
+
+fn mlp_specs(prefix: &str, name: &str, c: usize, expansion: f64) -> [Spec; 2] {
     let f = mlp_width(c, expansion);
-    let linear = |name: &str, out: usize, inp: usize| {
-        Spec::new(format!("{prefix}.{name}.weight"), [out, inp], Init::lecun(inp))
-    };
-    vec![
-        linear("self_attn.qkv_proj", 3 * c, c),
-        linear("self_attn.o_proj", c, c),
-        linear("mlp.gate_up_proj", 2 * f, c),
-        linear("mlp.down_proj", c, f),
+    [
+        linear(prefix, &format!("{name}.gate_up_proj"), 2 * f, c),
+        linear(prefix, &format!("{name}.down_proj"), c, f),
     ]
 }
 
@@ -43,43 +59,83 @@ pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Var> {
 /// One block's weights as variables of the current step.
 #[derive(Clone)]
 pub struct Block {
-    qkv: Var,     // (3C, C)
-    o: Var,       // (C, C)
+    mixer: Mixer,
+    mlp: Mlp,
+}
+
+/// What lets positions see each other.
+#[derive(Clone)]
+enum Mixer {
+    Attention {
+        qkv: Var, // (3C, C)
+        o: Var,   // (C, C)
+        heads: usize,
+        rope: Option<Rope>,
+    },
+    MlpT(Mlp), // its C is T
+}
+
+#[derive(Clone)]
+struct Mlp {
     gate_up: Var, // (2F, C)
     down: Var,    // (C, F)
-    heads: usize,
-    rope: Option<Rope>,
+}
+
+impl Mlp {
+    fn bind(params: &Bound, prefix: &str, name: &str) -> Result<Self> {
+        let get = |part: &str| params.get(&format!("{prefix}.{name}.{part}.weight"));
+        Ok(Self { gate_up: get("gate_up_proj")?, down: get("down_proj")? })
+    }
+
+    /// norm(x + mlp(x))
+    fn forward(&self, tape: &mut Tape, name: &str, x: &Var) -> Result<Var> {
+        let m = tape.scope(name, |tape| gated_mlp(tape, x, &self.gate_up, &self.down))?;
+        rms_norm::forward(tape, x, &m, RMS_NORM_EPS)
+    }
 }
 
 impl Block {
     pub fn bind(params: &Bound, prefix: &str, heads: usize, rope: Option<&Rope>) -> Result<Self> {
-        let get = |name: &str| params.get(&format!("{prefix}.{name}.weight"));
-        Ok(Self {
-            qkv: get("self_attn.qkv_proj")?,
-            o: get("self_attn.o_proj")?,
-            gate_up: get("mlp.gate_up_proj")?,
-            down: get("mlp.down_proj")?,
-            heads,
-            rope: rope.cloned(),
-        })
+        let get = |name: &str| params.get(&format!("{prefix}.self_attn.{name}.weight"));
+        let (qkv, o) = (get("qkv_proj")?, get("o_proj")?);
+        let mixer = Mixer::Attention { qkv, o, heads, rope: rope.cloned() };
+        Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")? })
     }
 
-    /// h = norm(x + attention(x)); y = norm(h + mlp(h)).  x, y (B, T, C).
+    pub fn bind_mlp_t(params: &Bound, prefix: &str) -> Result<Self> {
+        let mixer = Mixer::MlpT(Mlp::bind(params, prefix, "mlp_t")?);
+        Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")? })
+    }
+
+    /// y = norm(h + mlp(h)).  x, y (B, T, C).  With attention h = norm(x + attention(x)); with mlp_t
+    /// h^T = norm(x^T + mlp_t(x^T)), where the norm, too, goes over T.
     pub fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
-        let a = tape.scope("self_attn", |tape| {
-            let qkv = tape.scope("qkv_proj", |tape| matmul::linear(tape, x, &self.qkv, None))?;
-            let a = attention::forward(tape, &qkv, self.heads, self.rope.as_ref())?;
-            drop(qkv);
-            matmul::linear(tape, &a, &self.o, None)
-        })?;
-        let h = rms_norm::forward(tape, x, &a, RMS_NORM_EPS)?;
-        drop(a);
-        let m = tape.scope("mlp", |tape| gated_mlp(tape, &h, &self.gate_up, &self.down))?;
-        rms_norm::forward(tape, &h, &m, RMS_NORM_EPS)
+        let h = match &self.mixer {
+            Mixer::Attention { qkv, o, heads, rope } => {
+                let a = tape.scope("self_attn", |tape| {
+                    let qkv = tape.scope("qkv_proj", |tape| matmul::linear(tape, x, qkv, None))?;
+                    let a = attention::forward(tape, &qkv, *heads, rope.as_ref())?;
+                    drop(qkv);
+                    matmul::linear(tape, &a, o, None)
+                })?;
+                rms_norm::forward(tape, x, &a, RMS_NORM_EPS)?
+            }
+            Mixer::MlpT(mlp) => {
+                let x_t = transpose::forward(tape, x)?;
+                let h_t = mlp.forward(tape, "mlp_t", &x_t)?;
+                drop(x_t);
+                transpose::forward(tape, &h_t)?
+            }
+        };
+        self.mlp.forward(tape, "mlp", &h)
     }
 
     /// Every tracked variable that [`forward`](Self::forward) uses besides x.
     pub fn vars(&self) -> [&Var; 4] {
-        [&self.qkv, &self.o, &self.gate_up, &self.down]
+        let [a, b] = match &self.mixer {
+            Mixer::Attention { qkv, o, .. } => [qkv, o],
+            Mixer::MlpT(mlp) => [&mlp.gate_up, &mlp.down],
+        };
+        [a, b, &self.mlp.gate_up, &self.mlp.down]
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod block;
 pub mod init;
+pub mod level;
 pub mod params;
 pub mod rope;

@@ -143,6 +143,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// The variable, where the model has such a parameter.
+    pub fn find(&self, name: &str) -> Option<Var> {
+        self.by_name.get(name).map(|&i| self.vars[i].clone())
+    }
+
     pub fn get(&self, name: &str) -> Result<Var> {
         Ok(self.vars[lookup(&self.by_name, name)?].clone())
     }

@@ -5,6 +5,8 @@ mod common;
 
 mod engine;
 mod hrm;
-mod hrm_optim;
 mod memory;
+mod optim;
 mod optim_unit;
+mod segments;
+mod trm;

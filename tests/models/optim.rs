@@ -1,12 +1,18 @@
-//! Parameters after optimizer steps, against the goldens of the official training script.
+//! Parameters after optimizer steps, against the goldens of the official training scripts.
+
+use std::collections::HashMap;
 
 use hrm::backend::Device;
 use hrm::dtype::DType;
+use hrm::models;
 use hrm::models::hrm::Recompute;
+use hrm::tensor::Tensor;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::trainer::{HostBatch, Options, Trainer};
+use serde_json::Value;
 
-use super::hrm::{PREFIX, TOLERANCE, check_sums, config, load_weights};
+use super::hrm::config;
+use super::segments::{PREFIX, TOLERANCE, check_sums, load_weights};
 use crate::common::compare::{relative_error, widen};
 use crate::common::devices::devices;
 use crate::common::golden::Golden;
@@ -21,100 +27,165 @@ fn golden_hrm_optim_every_tensor() {
     {
         for (device_name, device) in devices() {
             let Some(golden) = Golden::open(&name) else { continue };
+            let Some(base) = Golden::open(golden.json["base"].as_str().expect("base")) else {
+                continue;
+            };
             println!("{name} on {device_name}");
-            for run in ["atan2", "adamw"] {
-                follow(&device, &golden, run);
+            let config: models::Config = config(&base.json, Recompute::None).into();
+            for (run, rule) in [("atan2", Rule::AdamAtan2), ("adamw", Rule::AdamW)] {
+                let settings = settings(&golden.json["optimizer"], rule);
+                let rates = |at: &str| {
+                    let [puzzle_emb_lr, lr] = golden.f64s(&format!("{at}/lr"))[..] else {
+                        panic!("lr")
+                    };
+                    Rates { lr, puzzle_emb_lr }
+                };
+                follow(
+                    &device,
+                    &Run { golden: &golden, base: &base, name: run },
+                    &config,
+                    settings,
+                    rates,
+                );
             }
             golden.finish();
         }
     }
 }
 
-fn follow(device: &Device, golden: &Golden, run: &str) {
-    let Some(base) = Golden::open(golden.json["base"].as_str().expect("base")) else { return };
-    let o = &golden.json["optimizer"];
-    let number = |key: &str| o[key].as_f64().unwrap_or_else(|| panic!("optimizer.{key}"));
-    let options = Options {
-        dtype: DType::F32,
-        grad_accum: 1,
-        optimizer: Settings {
-            rule: if run == "atan2" { Rule::AdamAtan2 } else { Rule::AdamW },
-            beta1: number("beta1"),
-            beta2: number("beta2"),
-            weight_decay: number("weight_decay"),
-            puzzle_emb_weight_decay: number("puzzle_emb_weight_decay"),
-            clip: 0.0,
-            ema: 0.0,
-        },
-        seed: 0,
-    };
-    let mut trainer = Trainer::new(device, config(&base.json, Recompute::None), options).unwrap();
-    load_weights(&*trainer.model, &base);
-    let mut noisy: std::collections::HashMap<String, Vec<bool>> = Default::default();
+/// Steps `<name>/step<n>` of a golden from the weights and on the batches of another.
+pub struct Run<'a> {
+    pub golden: &'a Golden,
+    pub base: &'a Golden,
+    pub name: &'a str,
+}
+
+/// The optimizer of a golden's json.
+pub fn settings(optimizer: &Value, rule: Rule) -> Settings {
+    let number = |key: &str| optimizer[key].as_f64();
+    let known = |key: &str| number(key).unwrap_or_else(|| panic!("optimizer.{key}"));
+    Settings {
+        rule,
+        beta1: known("beta1"),
+        beta2: known("beta2"),
+        weight_decay: known("weight_decay"),
+        puzzle_emb_weight_decay: known("puzzle_emb_weight_decay"),
+        clip: 0.0,
+        ema: number("ema_rate").unwrap_or(0.0),
+    }
+}
+
+pub fn follow(
+    device: &Device,
+    run: &Run,
+    config: &models::Config,
+    optimizer: Settings,
+    rates: impl Fn(&str) -> Rates,
+) {
+    let Run { golden, base, name: run } = *run;
+    let options = Options { dtype: DType::F32, grad_accum: 1, optimizer, seed: 0 };
+    let mut trainer = Trainer::new(device, config, options).unwrap();
+    load_weights(&*trainer.model, base);
+    // Averages start from the weights, and these have just changed.
+    let state: HashMap<String, Tensor> = trainer.state().unwrap().into_iter().collect();
+    for (name, average) in state.iter().filter_map(|(k, t)| Some((k.strip_prefix("ema.")?, t))) {
+        average.copy_from(&state[&format!("{PREFIX}{name}")]).unwrap();
+    }
+    drop(state);
+    let mut noise = Noise::default();
 
     for step in 1.. {
         let at = format!("{run}/step{step}");
         if golden.names(&format!("{at}/")).is_empty() {
             break;
         }
-        let [puzzle_emb_lr, lr] = golden.f64s(&format!("{at}/lr"))[..] else { panic!("lr") };
         let read = |name: &str| base.i32s(&format!("step{step}/batch/{name}"));
         let (inputs, labels, ids) = (read("inputs"), read("labels"), read("puzzle_identifiers"));
         let batch = HostBatch { inputs: &inputs, labels: &labels, puzzle_ids: &ids };
-        let report = trainer.step(&[batch], Rates { lr, puzzle_emb_lr }).unwrap();
+        let report = trainer.step(&[batch], rates(&at)).unwrap();
         check_sums(golden, &at, &report.sums);
+        check_segment(golden, &at, &trainer);
+        noise.note(&trainer);
+        check_state(golden, &at, &trainer, &noise);
+        if run == "atan2" {
+            refuse_textbook(golden, &trainer, step);
+        }
+    }
+}
 
-        let carry = trainer.carry(0);
-        golden.check_exact(&format!("{at}/carry/steps"), &carry.steps.download::<i32>().unwrap());
-        golden.check_exact(&format!("{at}/carry/halted"), &carry.halted.download::<u8>().unwrap());
-        let local_ids = carry.current.puzzle_ids.download::<i32>().unwrap();
-        golden.check_exact(&format!("{at}/puzzle_emb.local_ids"), &local_ids);
+/// What the step's segment left, as far as the golden holds it.
+fn check_segment(golden: &Golden, at: &str, trainer: &Trainer) {
+    let present = |name: &str| Some(format!("{at}/{name}")).filter(|full| golden.has(full));
+    let carry = trainer.carry(0);
+    if let Some(full) = present("carry/steps") {
+        golden.check_exact(&full, &carry.steps.download::<i32>().unwrap());
+    }
+    if let Some(full) = present("carry/halted") {
+        golden.check_exact(&full, &carry.halted.download::<u8>().unwrap());
+    }
+    if let Some(full) = present("puzzle_emb.local_ids") {
+        golden.check_exact(&full, &carry.current.puzzle_ids.download::<i32>().unwrap());
+    }
+    if let Some(full) = present("out/q_halt_logits") {
         let q = trainer.last_q().unwrap().download::<f32>().unwrap();
         let q_halt: Vec<f64> = q.chunks(2).map(|q| q[0] as f64).collect();
-        golden.check(&format!("{at}/out/q_halt_logits"), &q_halt, TOLERANCE);
+        golden.check(&full, &q_halt, TOLERANCE);
+    }
+    if let Some(full) = present(&format!("grad/{PREFIX}puzzle_emb.local_weights")) {
+        let rows = trainer.puzzle_rows().unwrap().1.download::<f32>().unwrap();
+        golden.check_f32(&full, &rows, 2.0 * TOLERANCE);
+    }
+}
 
-        let gradient = |name: &str| match name {
-            "puzzle_emb.weights" => puzzle_gradient(&trainer),
-            _ => widen(&part(&trainer, &trainer.model.params().grad, name)),
-        };
-        let local = format!("{at}/grad/{PREFIX}puzzle_emb.local_weights");
-        if golden.has(&local) {
-            let rows = trainer.puzzle_rows().unwrap().1.download::<f32>().unwrap();
-            golden.check_f32(&local, &rows, 2.0 * TOLERANCE);
-        }
-        for full in golden.names(&format!("{at}/param/")) {
-            let name = full.strip_prefix(&format!("{at}/param/{PREFIX}")).expect("prefix");
-            let got = match name {
-                "puzzle_emb.weights" => {
-                    trainer.model.puzzle_table().unwrap().1.download::<f32>().unwrap()
-                }
-                _ => part(&trainer, &trainer.model.params().master, name),
+/// Parameters, averages and moments after a step.
+fn check_state(golden: &Golden, at: &str, trainer: &Trainer, noise: &Noise) {
+    let state: HashMap<String, Tensor> = trainer.state().unwrap().into_iter().collect();
+    for kind in ["param", "ema", "exp_avg", "exp_avg_sq"] {
+        for full in golden.names(&format!("{at}/{kind}/")) {
+            let name = full.strip_prefix(&format!("{at}/{kind}/{PREFIX}")).expect("prefix");
+            let key = match kind {
+                "param" => format!("{PREFIX}{name}"),
+                _ => format!("{kind}.{name}"),
             };
-            let want = golden.f64s(&full);
-            let g = gradient(name);
-            let floor = NOISE * g.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
-            let noisy = noisy.entry(name.to_owned()).or_insert_with(|| vec![false; g.len()]);
-            noisy.iter_mut().zip(&g).for_each(|(n, g)| *n |= *g != 0.0 && g.abs() < floor);
+            let got = widen(&state[&key].download::<f32>().unwrap());
+            if kind.starts_with("exp") {
+                golden.check(&full, &got, 2.0 * TOLERANCE);
+                continue;
+            }
+            let noisy = &noise.by_name[name];
             let keep = |x: &[f64]| -> Vec<f64> {
-                x.iter().zip(&*noisy).filter(|(_, n)| !**n).map(|(x, _)| *x).collect()
+                x.iter().zip(noisy).filter(|(_, n)| !**n).map(|(x, _)| *x).collect()
             };
-            let share = noisy.iter().filter(|n| **n).count() as f64 / g.len() as f64;
+            let share = noisy.iter().filter(|n| **n).count() as f64 / noisy.len() as f64;
             assert!(share <= 0.05, "{full}: {share} of the gradient is noise");
-            let error = relative_error(&keep(&widen(&got)), &keep(&want));
+            let error = relative_error(&keep(&got), &keep(&golden.f64s(&full)));
             if !(error <= TOLERANCE) {
                 golden.fail(format!("{full}: error {error:e}"));
             }
         }
-        for (kind, flat) in
-            [("exp_avg", &trainer.moments().m), ("exp_avg_sq", &trainer.moments().v)]
-        {
-            for full in golden.names(&format!("{at}/{kind}/")) {
-                let name = full.strip_prefix(&format!("{at}/{kind}/{PREFIX}")).expect("prefix");
-                golden.check(&full, &widen(&part(&trainer, flat, name)), 2.0 * TOLERANCE);
-            }
+    }
+}
+
+/// The elements of each parameter whose direction was noise in some step.
+#[derive(Default)]
+struct Noise {
+    by_name: HashMap<String, Vec<bool>>,
+}
+
+impl Noise {
+    fn note(&mut self, trainer: &Trainer) {
+        let params = trainer.model.params();
+        let mut gradients: Vec<(String, Vec<f64>)> = params
+            .names()
+            .map(|name| (name.to_owned(), widen(&part(trainer, &params.grad, name))))
+            .collect();
+        if let Some((name, _)) = trainer.model.puzzle_table() {
+            gradients.push((name.to_owned(), puzzle_gradient(trainer)));
         }
-        if run == "atan2" {
-            refuse_textbook(golden, &trainer, step);
+        for (name, g) in gradients {
+            let floor = NOISE * g.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
+            let noisy = self.by_name.entry(name).or_insert_with(|| vec![false; g.len()]);
+            noisy.iter_mut().zip(&g).for_each(|(n, g)| *n |= *g != 0.0 && g.abs() < floor);
         }
     }
 }
@@ -135,7 +206,7 @@ fn refuse_textbook(golden: &Golden, trainer: &Trainer, step: u64) {
     }
 }
 
-fn part(trainer: &Trainer, flat: &hrm::tensor::Tensor, name: &str) -> Vec<f32> {
+fn part(trainer: &Trainer, flat: &Tensor, name: &str) -> Vec<f32> {
     trainer.model.params().part(flat, name).unwrap().download().unwrap()
 }
 

@@ -1,25 +1,12 @@
 //! Shape and behaviour of an HRM; the letters in brackets are the crate's glossary.
 
-use crate::models::Dims;
+use crate::Result;
 use crate::models::act::Rules;
-use crate::{Error, Result};
+use crate::models::{Dims, check};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PosEncodings {
-    Rope,
-    Learned,
-}
-
+pub use crate::models::io::PosEncodings;
+pub use crate::nn::level::Recompute;
 pub use crate::ops::cross_entropy::Kind as Loss;
-
-/// What is computed again in backward instead of being kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Recompute {
-    #[default]
-    None,
-    /// Each transformer layer.
-    Layer,
-}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -62,7 +49,7 @@ impl Config {
     }
 
     pub fn validate(&self) -> Result<()> {
-        let positive = [
+        check::positive(&[
             ("batch_size", self.batch_size),
             ("seq_len", self.seq_len),
             ("vocab_size", self.vocab_size),
@@ -74,32 +61,10 @@ impl Config {
             ("l_cycles", self.l_cycles),
             ("num_puzzle_ids", self.num_puzzle_ids),
             ("halt_max_steps", self.halt_max_steps),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, n)| *n == 0) {
-            return Err(Error::invalid(format!("model.{name} is 0; it must be at least 1")));
-        }
-        if !self.hidden_size.is_multiple_of(self.num_heads) || !self.head_dim().is_multiple_of(4) {
-            return Err(Error::invalid(format!(
-                "model.hidden_size={} over model.num_heads={} gives heads of width {}; the width \
-                 must be a whole multiple of 4",
-                self.hidden_size,
-                self.num_heads,
-                self.hidden_size as f64 / self.num_heads as f64
-            )));
-        }
-        if !(0.0..=1.0).contains(&self.halt_exploration_prob) {
-            return Err(Error::invalid(format!(
-                "model.halt_exploration_prob={} is not a probability",
-                self.halt_exploration_prob
-            )));
-        }
-        if !(self.expansion > 0.0 && self.expansion <= 64.0) {
-            return Err(Error::invalid(format!(
-                "model.expansion={} is not in (0, 64]",
-                self.expansion
-            )));
-        }
-        Ok(())
+        ])?;
+        check::heads(self.hidden_size, self.num_heads)?;
+        check::probability("halt_exploration_prob", self.halt_exploration_prob)?;
+        check::expansion(self.expansion)
     }
 
     pub fn dims(&self) -> Dims {

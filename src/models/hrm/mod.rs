@@ -12,6 +12,7 @@ pub mod names;
 pub use config::{Config, Loss, PosEncodings, Recompute};
 
 use super::act::Store;
+use super::io;
 use crate::Result;
 use crate::backend::Device;
 use crate::dtype::DType;
@@ -28,16 +29,12 @@ impl Hrm {
     /// Memory and initial values. `dtype` is what forward computes in: f32 or bf16.
     pub fn new(device: &Device, config: Config, dtype: DType, seed: u64) -> Result<Self> {
         config.validate()?;
-        let store = Store::new(device, &names::specs(&config), config.dims(), dtype, seed)?;
-        let rope = match config.pos_encodings {
-            PosEncodings::Rope => Some(rope::tables(
-                device,
-                config.positions(),
-                config.head_dim(),
-                config.rope_theta,
-            )?),
-            PosEncodings::Learned => None,
-        };
+        let dims = config.dims();
+        let specs = io::specs(dims, config.pos_encodings, names::levels(&config));
+        let store = Store::new(device, &specs, dims, dtype, seed)?;
+        let rope = (config.pos_encodings == PosEncodings::Rope)
+            .then(|| rope::tables(device, dims.positions(), config.head_dim(), config.rope_theta))
+            .transpose()?;
         Ok(Self { config, store, rope })
     }
 

@@ -1,39 +1,17 @@
-//! The official names of the parameters, in the order of the flat buffers. Those of the puzzle table
-//! and the initial states, which are not among them, are in [`act`](crate::models::act).
+//! The official names of the levels' parameters, in the order of the flat buffers; the others are in
+//! [`io`](crate::models::io) and [`act`](crate::models::act).
 
-use super::{Config, PosEncodings};
-use crate::nn::block;
-use crate::nn::init::Init;
+use super::Config;
 use crate::nn::params::Spec;
+use crate::nn::{block, level};
 
-pub const EMBED_TOKENS: &str = "embed_tokens.embedding_weight";
-pub const EMBED_POS: &str = "embed_pos.embedding_weight";
-pub const LM_HEAD: &str = "lm_head.weight";
-pub const Q_HEAD: &str = "q_head.weight";
-pub const Q_HEAD_BIAS: &str = "q_head.bias";
+pub const H_LEVEL: &str = "H_level";
+pub const L_LEVEL: &str = "L_level";
 
-/// Start of the Q head's bias: nearly never halt, nearly never go on.
-const Q_BIAS: f32 = -5.0;
-
-pub fn h_layer(i: usize) -> String {
-    format!("H_level.layers.{i}")
-}
-
-pub fn l_layer(i: usize) -> String {
-    format!("L_level.layers.{i}")
-}
-
-pub fn specs(config: &Config) -> Vec<Spec> {
-    let c = config.hidden_size;
-    let mut specs = vec![Spec::new(EMBED_TOKENS, [config.vocab_size, c], Init::lecun(c))];
-    if config.pos_encodings == PosEncodings::Learned {
-        specs.push(Spec::new(EMBED_POS, [config.positions(), c], Init::lecun(c)));
-    }
-    for prefix in (0..config.h_layers).map(h_layer).chain((0..config.l_layers).map(l_layer)) {
-        specs.extend(block::specs(&prefix, c, config.expansion));
-    }
-    specs.push(Spec::new(LM_HEAD, [config.vocab_size, c], Init::lecun(c)));
-    specs.push(Spec::new(Q_HEAD, [2, c], Init::Constant(0.0)));
-    specs.push(Spec::new(Q_HEAD_BIAS, [2], Init::Constant(Q_BIAS)));
-    specs
+pub fn levels(config: &Config) -> Vec<Spec> {
+    let layers = |name: &'static str, n: usize| (0..n).map(move |i| level::layer(name, i));
+    layers(H_LEVEL, config.h_layers)
+        .chain(layers(L_LEVEL, config.l_layers))
+        .flat_map(|prefix| block::specs(&prefix, config.hidden_size, config.expansion))
+        .collect()
 }

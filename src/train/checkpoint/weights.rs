@@ -2,15 +2,14 @@
 
 use super::{Named, Reader};
 use crate::config::{Arch, Config};
-use crate::models::act;
-use crate::models::{self, Model, hrm};
+use crate::models::{self, Model, act, io};
 use crate::train::setup;
 use crate::{Error, Result};
 
 /// The model's shape as it was trained, for batches of its own size.
 pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> {
     let (prefix, token_table) = match config.model.arch {
-        Arch::Hrm => (act::PREFIX, hrm::names::EMBED_TOKENS),
+        Arch::Hrm => (act::PREFIX, io::EMBED_TOKENS),
     };
     let rows = |name: &str| {
         let shape = reader.shape(&format!("{prefix}{name}"));

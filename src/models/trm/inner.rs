@@ -1,0 +1,49 @@
+//! One segment's forward through the one level.
+
+use super::{Trm, names};
+use crate::Result;
+use crate::models::Dims;
+use crate::models::act::{Reasoner, Rules, State, Store};
+use crate::nn::block::Block;
+use crate::nn::level::Level;
+use crate::nn::params::Bound;
+use crate::tape::{Tape, Var};
+
+impl Reasoner for Trm {
+    type Levels = Level;
+
+    fn dims(&self) -> Dims {
+        self.config.dims()
+    }
+
+    fn rules(&self) -> Rules {
+        self.config.rules()
+    }
+
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn levels(&self, bound: &Bound) -> Result<Level> {
+        let c = &self.config;
+        Level::bind(names::L_LEVEL, c.layers, c.recompute, |prefix| match c.mlp_t {
+            true => Block::bind_mlp_t(bound, prefix),
+            false => Block::bind(bound, prefix, c.num_heads, self.rope()),
+        })
+    }
+
+    /// A gradient flows through every pass of the last H cycle.
+    fn cycles(&self, tape: &mut Tape, level: &Level, from: State, e: &Var) -> Result<State> {
+        let cycle = |tape: &mut Tape, State { z_h, mut z_l }: State| {
+            for _ in 0..self.config.l_cycles {
+                z_l = level.forward(tape, &[&z_h, e, &z_l])?;
+            }
+            let z_h = level.forward(tape, &[&z_h, &z_l])?;
+            Ok(State { z_h, z_l })
+        };
+        let state = tape.paused(|tape| {
+            (1..self.config.h_cycles).try_fold(from, |state, _| cycle(tape, state))
+        })?;
+        cycle(tape, state)
+    }
+}

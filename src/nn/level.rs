@@ -1,0 +1,64 @@
+//! A level of a recursive reasoner: blocks that run one after the other over the sum of a state and
+//! what is injected into it.
+
+use super::block::Block;
+use crate::Result;
+use crate::ops::add;
+use crate::tape::{self, Tape, Var};
+
+/// What is computed again in backward instead of being kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Recompute {
+    #[default]
+    None,
+    /// Each block.
+    Layer,
+}
+
+/// Official name of block `i` of a level.
+pub fn layer(level: &str, i: usize) -> String {
+    format!("{level}.layers.{i}")
+}
+
+/// One level's weights as variables of the current step.
+pub struct Level {
+    name: &'static str,
+    blocks: Vec<Block>,
+    recompute: Recompute,
+}
+
+impl Level {
+    /// `bind` makes the block with the prefix that it is given.
+    pub fn bind(
+        name: &'static str,
+        layers: usize,
+        recompute: Recompute,
+        bind: impl Fn(&str) -> Result<Block>,
+    ) -> Result<Self> {
+        let blocks = (0..layers).map(|i| bind(&layer(name, i))).collect::<Result<_>>()?;
+        Ok(Self { name, blocks, recompute })
+    }
+
+    /// One pass over the sum of `terms`, (B, T, C) each.
+    pub fn forward(&self, tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
+        tape.scope(self.name, |tape| {
+            let mut x = add::forward(tape, terms)?;
+            for (i, block) in self.blocks.iter().enumerate() {
+                x = tape.scope(format!("layers.{i}"), |tape| self.layer(tape, block, x))?;
+            }
+            Ok(x)
+        })
+    }
+
+    fn layer(&self, tape: &mut Tape, block: &Block, x: Var) -> Result<Var> {
+        match self.recompute {
+            Recompute::None => block.forward(tape, &x),
+            Recompute::Layer => {
+                let (inputs, input) = (block.vars(), x.clone());
+                let all = [&x, inputs[0], inputs[1], inputs[2], inputs[3]];
+                let again = block.clone();
+                tape::checkpoint(tape, &all, move |tape| again.forward(tape, &input))
+            }
+        }
+    }
+}
