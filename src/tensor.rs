@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::backend::{Arg, Buffer, COPY, Device, DeviceKind, FILL, Purpose};
-use crate::dtype::{DType, Element};
+use crate::dtype::{DType, Element, bf16};
 use crate::shape::Shape;
 use crate::{Error, Result};
 
@@ -264,6 +264,14 @@ impl Tensor {
     /// Device to host.
     pub fn download<E: Element>(&self) -> Result<Vec<E>> {
         Ok(self.read::<E>()?.to_vec())
+    }
+
+    /// Elements on the host as f32, whether they are f32 or bf16.
+    pub fn to_f32s(&self) -> Result<Vec<f32>> {
+        match self.dtype() {
+            DType::Bf16 => Ok(self.read::<bf16>()?.iter().map(|x| x.to_f32()).collect()),
+            _ => self.download(),
+        }
     }
 
     /// All bytes zero: 0 in every dtype.

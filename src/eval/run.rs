@@ -6,10 +6,8 @@ use std::time::Instant;
 
 use crate::data::progress::Progress;
 use crate::data::{Batch, BatchOptions, DataSet};
-use crate::dtype::{DType, bf16};
 use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::ops::act_halt::metric;
-use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// The device memory of an evaluation. A run that validates now and then makes it once.
@@ -143,7 +141,7 @@ impl Evaluator {
         let mut halt_steps = vec![out.steps; n];
         for step in 1..=out.steps {
             let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
-            let q = host_f32(&segment.q)?;
+            let q = segment.q.to_f32s()?;
             for (halt_step, q) in halt_steps.iter_mut().zip(q.chunks_exact(2)) {
                 if model.would_halt([q[0], q[1]]) {
                     *halt_step = step.min(*halt_step);
@@ -166,7 +164,7 @@ impl Evaluator {
         out: &mut Evaluation,
     ) -> Result<()> {
         let [_, t, v] = segment.logits.dims("evaluation logits (B, T, V)")?;
-        let logits = host_f32(&segment.logits)?;
+        let logits = segment.logits.to_f32s()?;
         let rows = logits.chunks_exact(t * v).zip(q.chunks_exact(2));
         for (&example, (logits, q)) in examples.iter().zip(rows) {
             if !logits.iter().chain(q).all(|x| x.is_finite()) {
@@ -220,11 +218,4 @@ fn argmax(values: &[f32]) -> usize {
         }
     }
     best
-}
-
-fn host_f32(t: &Tensor) -> Result<Vec<f32>> {
-    match t.dtype() {
-        DType::Bf16 => Ok(t.read::<bf16>()?.iter().map(|x| x.to_f32()).collect()),
-        _ => t.download(),
-    }
 }

@@ -21,7 +21,7 @@ pub mod reference;
 use super::draw::Draw;
 use super::{by_float, dispatch, expect_same_shape, refuse, traffic};
 use crate::Result;
-use crate::dtype::{DType, bf16};
+use crate::dtype::DType;
 use crate::ops::cross_entropy;
 use crate::tensor::Tensor;
 
@@ -139,7 +139,7 @@ pub fn targets(
         targets.device(),
         traffic(2 * targets.bytes()),
         || {
-            let next_q = next_q.map(host_f32).transpose()?;
+            let next_q = next_q.map(Tensor::to_f32s).transpose()?;
             let (rows, steps) = (rows.read()?, steps.read()?);
             cpu::targets(&rows, next_q.as_deref(), &steps, max_steps, &mut targets.write()?);
             Ok(())
@@ -172,7 +172,7 @@ pub fn metrics(
         q.device(),
         traffic(rows.bytes() + q_rows.bytes()),
         || {
-            let (rows, q, q_rows) = (rows.read()?, host_f32(q)?, q_rows.read()?);
+            let (rows, q, q_rows) = (rows.read()?, q.to_f32s()?, q_rows.read()?);
             let (steps, halted) = (steps.read()?, halted.read()?);
             cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
             Ok(())
@@ -190,12 +190,4 @@ fn check_slots(b: usize, steps: Option<&Tensor>, halted: &Tensor) -> Result<()> 
 fn check_steps(b: usize, steps: &Tensor) -> Result<()> {
     steps.expect_dims("act_halt steps (B)", &[b])?;
     steps.expect_dtype("act_halt steps (B)", DType::I32)
-}
-
-/// A small tensor's elements as f32.
-fn host_f32(t: &Tensor) -> Result<Vec<f32>> {
-    match t.dtype() {
-        DType::Bf16 => Ok(t.read::<bf16>()?.iter().map(|x| x.to_f32()).collect()),
-        _ => t.download(),
-    }
 }
