@@ -2,8 +2,9 @@
 //! report in words, JSON and pictures. Sees models and data, never training.
 //!
 //! `select.rs` which examples, in which order · `run.rs` the model's answers · `score.rs` how right
-//! they are · `report.rs` the table and the files.
+//! they are · `report.rs` the table and the files · `images/` reconstructed images.
 
+pub mod images;
 pub mod report;
 pub mod run;
 pub mod score;

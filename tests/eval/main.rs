@@ -2,6 +2,7 @@
 
 mod cli;
 mod fixture;
+mod images;
 mod report;
 mod run;
 mod score;
