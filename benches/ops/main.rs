@@ -51,10 +51,23 @@ const OPS: &[(&str, Build)] = &[
     ("sign_sgd_rows", table::sign_sgd_rows),
     ("ema", table::ema),
     ("cast", table::cast),
+    ("conv2d", table::conv2d),
+    ("conv_transpose2d", table::conv_transpose2d),
+    ("max_pool2d", table::max_pool2d),
 ];
 
 /// Ops that know one dtype only: timed once.
-const F32_ONLY: &[&str] = &["puzzle_emb", "global_norm", "adam", "adamw", "sign_sgd_rows", "ema"];
+const F32_ONLY: &[&str] = &[
+    "puzzle_emb",
+    "global_norm",
+    "adam",
+    "adamw",
+    "sign_sgd_rows",
+    "ema",
+    "conv2d",
+    "conv_transpose2d",
+    "max_pool2d",
+];
 
 /// What the command line asks for.
 struct Args {

@@ -10,7 +10,7 @@ use hrm::ops::cross_entropy::Kind;
 use hrm::ops::draw::Draw;
 use hrm::ops::dropout::Site;
 use hrm::ops::workloads::Workload;
-use hrm::ops::{self, attention, layer_norm, matmul};
+use hrm::ops::{self, attention, conv_transpose2d, conv2d, layer_norm, matmul, max_pool2d};
 use hrm::tensor::Tensor;
 
 use crate::Work;
@@ -208,4 +208,38 @@ pub fn cast(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let n = [block_elems(w)];
     let (x, y) = (filled(device, DType::F32, &n)?, filled(device, dtype, &n)?);
     Ok(Work::Plain(Box::new(move || ops::cast::from_f32(&x, &y))))
+}
+
+/// A middle layer of the VAE's teacher: 4x4, stride 2, on images of a quarter of the width.
+pub fn conv2d(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let (x, weight) = pictures(w, device, dtype, [w.c / 4, w.c / 2], [16, 16])?;
+    let how = conv2d::Conv2d { stride: 2, padding: 1 };
+    let run = move |tape: &mut _, x: &[_]| conv2d::forward(tape, &x[0], &x[1], None, how);
+    Ok(Work::Taped(vec![x, weight], Box::new(run)))
+}
+
+/// Its mirror image.
+pub fn conv_transpose2d(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let (x, weight) = pictures(w, device, dtype, [w.c / 2, w.c / 4], [8, 8])?;
+    let weight = weight.reshape([w.c / 2, w.c / 4, 4, 4])?;
+    let how = conv_transpose2d::ConvTranspose2d { stride: 2, padding: 1, output_padding: 0 };
+    let run = move |tape: &mut _, x: &[_]| conv_transpose2d::forward(tape, &x[0], &x[1], None, how);
+    Ok(Work::Taped(vec![x, weight], Box::new(run)))
+}
+
+/// Pictures of `[from, to]` channels, and weights between these.
+fn pictures(
+    w: &Workload,
+    device: &Device,
+    dtype: DType,
+    [from, to]: [usize; 2],
+    [height, width]: [usize; 2],
+) -> Result<(Tensor, Tensor)> {
+    let x = filled(device, dtype, &[w.b, from, height, width])?;
+    Ok((x, filled(device, dtype, &[to, from, 4, 4])?))
+}
+
+pub fn max_pool2d(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = filled(device, dtype, &[w.b, w.c / 4, 32, 32])?;
+    Ok(Work::Taped(vec![x], Box::new(|tape, x| max_pool2d::forward(tape, &x[0]))))
 }

@@ -19,7 +19,7 @@
 //! scratch, once. Runs in the current rayon pool; a caller inside the pool saves the hand-over.
 //!
 //! [`with_packed`] and [`product`] are the same in two steps on one thread, for callers that are parallel
-//! themselves and use a B many times.
+//! themselves and use a B many times; [`panel`] is for those that make B themselves.
 //!
 //! With AVX-512 BF16 both types use the kernel in `gemm/avx512.rs`; otherwise `gemm/portable.rs`.
 
@@ -251,6 +251,16 @@ fn pack<'a, E: Float>(kernel: Kernel, b: Mat<E>, words: &'a mut [u32]) -> Packed
         Kernel::Portable => portable::pack_b(b, words),
     }
     Packed { words, kernel, k, n, elem: PhantomData }
+}
+
+/// Columns of a B that needs no preparation.
+pub const PANEL: usize = 32;
+
+/// A right-hand side of `PANEL` columns as its rows lie: every kernel packs it in this way.
+pub fn panel(rows: &[f32]) -> Packed<'_, f32> {
+    let (words, k) = (bytemuck::cast_slice(rows), rows.len() / PANEL);
+    assert_eq!(rows.len(), k * PANEL, "rows of {PANEL} columns");
+    Packed { words, kernel: Kernel::detect(), k, n: PANEL, elem: PhantomData }
 }
 
 /// C (+)= alpha * A B on this thread alone.

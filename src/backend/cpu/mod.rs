@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod attention;
+pub mod conv;
 pub mod gemm;
 pub mod par;
 pub mod scratch;

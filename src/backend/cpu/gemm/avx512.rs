@@ -17,7 +17,7 @@ use crate::dtype::Float;
 
 /// Rows of a strip and columns of a panel, at most.
 const STRIP: usize = 14;
-const PANEL: usize = 2 * LANES;
+const PANEL: usize = super::PANEL;
 
 /// Cuts rows into strips of nearly equal height, and groups strips and panels into tasks. All of it
 /// follows from the shape alone.

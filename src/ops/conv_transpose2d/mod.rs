@@ -1,0 +1,147 @@
+//! y[b,o, i*stride + u - padding, j*stride + v - padding] += w[c,o,u,v] x[b,c,i,j] over all c, i, j, u, v
+//! (+ bias[o]): PyTorch's `F.conv_transpose2d` without dilation and groups; what falls outside is lost.
+//!
+//! x (B, C, H, W), w (C, O, KH, KW), bias (O), y (B, O, OH, OW) with
+//! OH = (H - 1) stride - 2 padding + KH + output_padding; all f32. It is the adjoint of the
+//! convolution of y by w, in whose [`Geometry`] y are the images and x the maps. Saved: x, w. dx is
+//! that convolution of dy; dw and dbias as in `conv2d`, all in a fixed order.
+
+mod cpu;
+mod cuda;
+pub mod reference;
+
+use super::conv::{self, Geometry};
+use super::{dispatch, refuse, traffic};
+use crate::Result;
+use crate::dtype::DType;
+use crate::tape::{Grads, Rule, Tape, Var, VarId};
+use crate::tensor::Tensor;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConvTranspose2d {
+    pub stride: usize,
+    pub padding: usize,
+    /// Rows and columns more at the end; less than the stride.
+    pub output_padding: usize,
+}
+
+const OP: &str = "conv_transpose2d";
+
+pub fn forward(
+    tape: &mut Tape,
+    x: &Var,
+    w: &Var,
+    bias: Option<&Var>,
+    how: ConvTranspose2d,
+) -> Result<Var> {
+    let (xt, wt, bt) = (&x.tensor, &w.tensor, bias.map(|b| &b.tensor));
+    let g = geometry(xt, wt, bt, how)?;
+    let y = tape.alloc(DType::F32, [g.batch, g.channels, g.height, g.width])?;
+    dispatch(
+        tape.device(),
+        g.cost(),
+        || {
+            let bias = bt.map(|b| b.read()).transpose()?;
+            cpu::forward(&g, &xt.read()?, &wt.read()?, bias.as_deref(), &mut y.write()?);
+            Ok(())
+        },
+        || cuda::forward(&g, xt, wt, bt, &y),
+    )?;
+    let mut inputs = vec![x, w];
+    inputs.extend(bias);
+    tape.output(OP, y, &inputs, |y| {
+        Box::new(Backward {
+            y,
+            g,
+            x: (xt.clone(), x.id),
+            w: (wt.clone(), w.id),
+            bias: bias.and_then(|b| b.id),
+        })
+    })
+}
+
+/// Of the convolution that leads from y to x.
+fn geometry(
+    x: &Tensor,
+    w: &Tensor,
+    bias: Option<&Tensor>,
+    how: ConvTranspose2d,
+) -> Result<Geometry> {
+    let [batch, maps, h, wide] = x.dims("conv_transpose2d x (B, C, H, W)")?;
+    let [_, channels, kh, kw] = w.dims("conv_transpose2d w (C, O, KH, KW)")?;
+    w.expect_dims("conv_transpose2d w (C, O, KH, KW)", &[maps, channels, kh, kw])?;
+    conv::expect_f32(OP, &[("x", x), ("w", w)])?;
+    if let Some(bias) = bias {
+        bias.expect_dims("conv_transpose2d bias (O)", &[channels])?;
+        conv::expect_f32(OP, &[("bias", bias)])?;
+    }
+    let ConvTranspose2d { stride, padding, output_padding } = how;
+    if output_padding >= stride {
+        let why = format!("output_padding {output_padding} is not less than stride {stride}");
+        return Err(refuse(OP, why));
+    }
+    let size = |positions: usize, kernel: usize| {
+        let padded = positions.checked_sub(1)? * stride + kernel + output_padding;
+        padded.checked_sub(2 * padding)
+    };
+    let (Some(height), Some(width)) = (size(h, kh), size(wide, kw)) else {
+        let why = format!("padding {padding} leaves nothing of {} by {kh}x{kw}", x.shape());
+        return Err(refuse(OP, why));
+    };
+    let g = Geometry { batch, channels, height, width, maps, kernel: [kh, kw], stride, padding };
+    conv::check(OP, &g)?;
+    Ok(g)
+}
+
+struct Backward {
+    y: VarId,
+    g: Geometry,
+    x: (Tensor, Option<VarId>), // (B, C, H, W)
+    w: (Tensor, Option<VarId>), // (C, O, KH, KW)
+    bias: Option<VarId>,
+}
+
+impl Rule for Backward {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn backward(&self, grads: &mut Grads) -> Result<()> {
+        let Some(dy) = grads.take(self.y)? else { return Ok(()) };
+        let (g, (x, x_id), (w, w_id)) = (&self.g, &self.x, &self.w);
+        if let Some((dw, mode)) = grads.slot(*w_id, DType::F32, w.shape())? {
+            dispatch(
+                dy.device(),
+                g.cost(),
+                || {
+                    cpu::backward_w(g, &x.read()?, &dy.read()?, &mut dw.write()?, mode);
+                    Ok(())
+                },
+                || cuda::backward_w(g, x, &dy, &dw, mode),
+            )?;
+        }
+        if let Some((db, mode)) = grads.slot(self.bias, DType::F32, &[g.channels].into())? {
+            dispatch(
+                dy.device(),
+                traffic(dy.bytes()),
+                || {
+                    cpu::backward_b(g, &dy.read()?, &mut db.write()?, mode);
+                    Ok(())
+                },
+                || cuda::backward_b(&dy, &db, mode),
+            )?;
+        }
+        if let Some((dx, mode)) = grads.slot(*x_id, DType::F32, x.shape())? {
+            dispatch(
+                dy.device(),
+                g.cost(),
+                || {
+                    cpu::backward_x(g, &dy.read()?, &w.read()?, &mut dx.write()?, mode);
+                    Ok(())
+                },
+                || cuda::backward_x(g, &dy, w, &dx, mode),
+            )?;
+        }
+        Ok(())
+    }
+}
