@@ -42,6 +42,7 @@ pub enum Purpose {
     Augment = 5,
     Generate = 6,
     Test = 7,
+    Noise = 8,
 }
 
 /// A sequential reader of one stream: `(seed, purpose, stream)` fixes it.

@@ -54,6 +54,12 @@ const OPS: &[(&str, Build)] = &[
     ("conv2d", table::conv2d),
     ("conv_transpose2d", table::conv_transpose2d),
     ("max_pool2d", table::max_pool2d),
+    ("batch_norm", table::batch_norm),
+    ("relu", table::relu),
+    ("sigmoid", table::sigmoid),
+    ("mse", table::mse),
+    ("kl_gauss", table::kl_gauss),
+    ("gauss_sample", table::gauss_sample),
 ];
 
 /// Ops that know one dtype only: timed once.
@@ -67,6 +73,12 @@ const F32_ONLY: &[&str] = &[
     "conv2d",
     "conv_transpose2d",
     "max_pool2d",
+    "batch_norm",
+    "relu",
+    "sigmoid",
+    "mse",
+    "kl_gauss",
+    "gauss_sample",
 ];
 
 /// What the command line asks for.

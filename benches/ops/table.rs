@@ -6,11 +6,15 @@ use hrm::dtype::{DType, Float, bf16};
 use hrm::nn::{block, rope};
 use hrm::ops::act_halt::Halting;
 use hrm::ops::adam::{Hyper, Moments, Rule};
+use hrm::ops::batch_norm::How;
 use hrm::ops::cross_entropy::Kind;
 use hrm::ops::draw::Draw;
 use hrm::ops::dropout::Site;
 use hrm::ops::workloads::Workload;
-use hrm::ops::{self, attention, conv_transpose2d, conv2d, layer_norm, matmul, max_pool2d};
+use hrm::ops::{
+    self, attention, batch_norm, conv_transpose2d, conv2d, gauss_sample, layer_norm, matmul,
+    max_pool2d,
+};
 use hrm::tensor::Tensor;
 
 use crate::Work;
@@ -242,4 +246,50 @@ fn pictures(
 pub fn max_pool2d(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.c / 4, 32, 32])?;
     Ok(Work::Taped(vec![x], Box::new(|tape, x| max_pool2d::forward(tape, &x[0]))))
+}
+
+/// Images of a VAE's first layer: (B, 64, 16, 16).
+fn images(w: &Workload, device: &Device) -> Result<Tensor> {
+    filled(device, DType::F32, &[w.b, 64, 16, 16])
+}
+
+/// Training, ReLU included.
+pub fn batch_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let of_channels = || filled(device, DType::F32, &[64]);
+    let seen = batch_norm::Statistics { mean: of_channels()?, var: of_channels()? };
+    let run = move |tape: &mut _, x: &[_]| {
+        let affine = batch_norm::Affine { gain: &x[1], bias: &x[2] };
+        batch_norm::forward(tape, &x[0], affine, How::Training { seen: &seen }, true)
+    };
+    let x = vec![images(w, device)?, of_channels()?, of_channels()?];
+    Ok(Work::Taped(x, Box::new(run)))
+}
+
+pub fn relu(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    Ok(Work::Taped(vec![images(w, device)?], Box::new(|tape, x| ops::relu::forward(tape, &x[0]))))
+}
+
+pub fn sigmoid(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let run = |tape: &mut _, x: &[_]| ops::sigmoid::forward(tape, &x[0]);
+    Ok(Work::Taped(vec![images(w, device)?], Box::new(run)))
+}
+
+pub fn mse(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let run = |tape: &mut _, x: &[_]| ops::mse::forward(tape, &x[0], &x[1]);
+    Ok(Work::Taped(vec![images(w, device)?, images(w, device)?], Box::new(run)))
+}
+
+pub fn kl_gauss(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let run = |tape: &mut _, x: &[_]| ops::kl_gauss::forward(tape, &x[0], &x[1]);
+    Ok(Work::Taped(vec![images(w, device)?, images(w, device)?], Box::new(run)))
+}
+
+/// The noise and the latent.
+pub fn gauss_sample(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let (eps, draw) = (images(w, device)?, filled(device, DType::I32, &[4])?);
+    let run = move |tape: &mut _, x: &[_]| {
+        gauss_sample::draw(&eps, 0, &draw)?;
+        gauss_sample::forward(tape, &x[0], &x[1], &eps)
+    };
+    Ok(Work::Taped(vec![images(w, device)?, images(w, device)?], Box::new(run)))
 }

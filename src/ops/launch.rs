@@ -19,6 +19,9 @@ const PART_THREADS: usize = 128;
 const COLUMNS: usize = 4;
 const SUM_WARPS: usize = 8;
 
+/// mean.cuh
+const MEAN_ELEMS_PER_PART: usize = 4096;
+
 /// A kernel in f32 and bf16.
 type Pair = [Kernel; 2];
 
@@ -55,6 +58,15 @@ impl On<'_> {
         self.blocks([width.div_ceil(WARP), 1, 1], SUM_WARPS * WARP, args)
     }
 
+    /// mean.cuh: a block for each part of `n` elements.
+    pub fn mean_parts(&self, n: usize, args: &[Arg]) -> Result<()> {
+        self.blocks([mean_parts(n), 1, 1], THREADS, args)
+    }
+
+    pub fn one_block(&self, args: &[Arg]) -> Result<()> {
+        self.blocks([1; 3], THREADS, args)
+    }
+
     pub fn blocks(&self, grid: [usize; 3], threads: usize, args: &[Arg]) -> Result<()> {
         let &On { device, kernel, cost } = self;
         let block = [threads, 1, 1];
@@ -65,6 +77,11 @@ impl On<'_> {
 /// Parts that `rows` make.
 pub(super) fn parts(rows: usize) -> usize {
     rows.div_ceil(ROWS_PER_PART)
+}
+
+/// Parts that the mean over `n` elements has.
+pub(super) fn mean_parts(n: usize) -> usize {
+    n.div_ceil(MEAN_ELEMS_PER_PART)
 }
 
 /// Of the kernels for narrow and for wide rows, those for rows of `c` elements.

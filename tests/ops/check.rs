@@ -52,9 +52,21 @@ pub struct Input {
     pub always_f32: bool,
 }
 
-/// The tests of one op; `$cases` is a list of [`Op`]s, awkward sizes first.
+/// The tests of one op; `$cases` is a list of [`Op`]s, awkward sizes first. `f32` for an op that
+/// knows no other dtype.
 macro_rules! op_tests {
     ($cases:expr) => {
+        $crate::check::op_tests!($cases, f32);
+        #[test]
+        fn bf16_is_as_near_as_its_rounding_points_allow() {
+            $cases.iter().for_each(|op| $crate::check::values(op, hrm::dtype::DType::Bf16));
+        }
+        #[test]
+        fn bf16_bits_do_not_depend_on_threads_or_launch() {
+            $cases.iter().for_each(|op| $crate::check::repeats(op, hrm::dtype::DType::Bf16));
+        }
+    };
+    ($cases:expr, f32) => {
         #[test]
         fn reference_gradient_agrees_with_differences() {
             $cases.iter().for_each($crate::check::differences);
@@ -64,12 +76,8 @@ macro_rules! op_tests {
             $cases.iter().for_each(|op| $crate::check::values(op, hrm::dtype::DType::F32));
         }
         #[test]
-        fn bf16_is_as_near_as_its_rounding_points_allow() {
-            $cases.iter().for_each(|op| $crate::check::values(op, hrm::dtype::DType::Bf16));
-        }
-        #[test]
         fn bits_do_not_depend_on_threads_or_launch() {
-            $cases.iter().for_each($crate::check::repeats);
+            $cases.iter().for_each(|op| $crate::check::repeats(op, hrm::dtype::DType::F32));
         }
     };
 }
@@ -315,20 +323,18 @@ fn bf16_ulp(x: f64) -> f64 {
 }
 
 /// Two launches, and one or two threads: the same bits.
-pub fn repeats<O: Op>(op: &O) {
+pub fn repeats<O: Op>(op: &O, dtype: DType) {
     for (device_name, device) in O::devices() {
-        for dtype in [DType::F32, DType::Bf16] {
-            let bits = |threads: usize| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let run = pool.install(|| run(op, &device, dtype, Wiring::Twice, None));
-                let all = std::iter::once(&run.y).chain(&run.grads);
-                all.map(|t| t.read_bytes().unwrap().to_vec()).collect::<Vec<_>>()
-            };
-            let (one, two, again) = (bits(1), bits(2), bits(2));
-            let at = format!("{} {dtype} on {device_name}", op.name());
-            assert!(one == two, "{at}: other bits with two threads");
-            assert!(two == again, "{at}: other bits in a second launch");
-        }
+        let bits = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let run = pool.install(|| run(op, &device, dtype, Wiring::Twice, None));
+            let all = std::iter::once(&run.y).chain(&run.grads);
+            all.map(|t| t.read_bytes().unwrap().to_vec()).collect::<Vec<_>>()
+        };
+        let (one, two, again) = (bits(1), bits(2), bits(2));
+        let at = format!("{} {dtype} on {device_name}", op.name());
+        assert!(one == two, "{at}: other bits with two threads");
+        assert!(two == again, "{at}: other bits in a second launch");
     }
 }
 

@@ -62,7 +62,7 @@ fn f32_agrees_with_reference() {
 
 #[test]
 fn bits_do_not_depend_on_threads_or_launch() {
-    CASES.iter().for_each(check::repeats);
+    CASES.iter().for_each(|op| check::repeats(op, DType::F32));
 }
 
 #[test]

@@ -148,6 +148,25 @@ pub fn dot<E: Float, F: Float>(x: &[E], y: &[F]) -> f32 {
     tree(lanes, |a, b| a + b)
 }
 
+/// Sum of `f` over the elements of several slices of equal length, side by side.
+#[inline(always)]
+pub fn sum_over<const N: usize>(x: [&[f32]; N], f: impl Fn([f32; N]) -> f32) -> f32 {
+    let len = x[0].len();
+    let x = x.map(|x| &x[..len]);
+    let whole = len - len % LANES;
+    let mut lanes = [0.0; LANES];
+    for start in (0..whole).step_by(LANES) {
+        let block = x.map(|x| &x[start..start + LANES]);
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            *lane += f(block.map(|x| x[i]));
+        }
+    }
+    for (lane, i) in lanes.iter_mut().zip(whole..len) {
+        *lane += f(x.map(|x| x[i]));
+    }
+    tree(lanes, |a, b| a + b)
+}
+
 /// The largest element, -infinity of none. NaN is passed over.
 #[inline(always)]
 pub fn max<E: Float>(x: &[E]) -> f32 {
@@ -241,6 +260,7 @@ mod tests {
             assert_eq!(sum(&x[..n]), total(&|x| x));
             assert_eq!(sum_sq(&x[..n]), total(&|x| x * x));
             assert_eq!(dot(&x[..n], &b[..n]), total(&|x| x * x));
+            assert_eq!(sum_over([&x[..n], &x[..n]], |[x, y]| x * y + y), total(&|x| x * x + x));
             assert_eq!(max(&b[..n]), x[..n].iter().copied().fold(f32::NEG_INFINITY, f32::max));
             assert!(all_finite(&x[..n]));
         }
