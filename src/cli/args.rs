@@ -36,7 +36,8 @@ pub enum Command {
     "  hrm train arc1 --data data/my-arc model.hidden_size=256 train.batch_size=64\n",
     "  hrm train --config my.toml --run-dir runs/a  settings from a file, a folder of its own\n",
     "\n",
-    "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini.\n",
+    "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
+    "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM).\n",
     "A misspelt key is answered with the list of all keys.",
 ))]
 pub struct Train {

@@ -1,6 +1,6 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
-use super::{Arch, Config};
+use super::{Arch, Config, ModelConfig, PosEncodings};
 use crate::{Error, Result};
 
 pub(super) fn check(config: &Config) -> Result<()> {
@@ -8,7 +8,6 @@ pub(super) fn check(config: &Config) -> Result<()> {
     let at_least_1 = [
         ("model.hidden_size", m.hidden_size as u64),
         ("model.num_heads", m.num_heads as u64),
-        ("model.h_layers", m.h_layers as u64),
         ("model.l_layers", m.l_layers as u64),
         ("model.h_cycles", m.h_cycles as u64),
         ("model.l_cycles", m.l_cycles as u64),
@@ -64,13 +63,51 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ));
     }
     match m.arch {
-        Arch::Hrm => {
-            require(m.dropout == 0.0, "model.dropout", m.dropout, "must be 0: hrm has no dropout")?;
-            let why = "must be 0: hrm halts by model.halt_max_steps";
-            require(m.max_cycles == 0, "model.max_cycles", m.max_cycles, why)?;
-        }
+        Arch::Hrm => hrm(m)?,
+        Arch::Trm => trm(m)?,
     }
     require(!t.write_pt, "train.write_pt", t.write_pt, "is not possible in this version")
+}
+
+fn hrm(m: &ModelConfig) -> Result<()> {
+    require(m.h_layers >= 1, "model.h_layers", m.h_layers, "must be at least 1")?;
+    let (len, mixer) = ("model.puzzle_emb_len", "model.mlp_t");
+    require(m.puzzle_emb_len == 0, len, m.puzzle_emb_len, "must be 0: only trm pads its prefix")?;
+    require(!m.mlp_t, mixer, m.mlp_t, "must be false: only trm mixes positions by an MLP")?;
+    let blind = m.pos_encodings == PosEncodings::None;
+    let why = "must be rope or learned: attention alone does not see positions";
+    require(!blind, "model.pos_encodings", "none", why)?;
+    halts_by_steps(m, "hrm")
+}
+
+fn trm(m: &ModelConfig) -> Result<()> {
+    let why = "must be 0: trm has one network, of model.l_layers";
+    require(m.h_layers == 0, "model.h_layers", m.h_layers, why)?;
+    let why = "must be false: trm halts on its q_halt alone";
+    require(!m.q_continue, "model.q_continue", m.q_continue, why)?;
+    let room = m.puzzle_emb_len * m.hidden_size;
+    let fits = m.puzzle_emb_len == 0 || m.puzzle_emb_ndim <= room;
+    let why = "does not fit model.puzzle_emb_len positions of model.hidden_size";
+    require(fits, "model.puzzle_emb_ndim", m.puzzle_emb_ndim, why)?;
+    match (m.mlp_t, m.pos_encodings) {
+        (false, PosEncodings::None) => {
+            let why = "must be rope or learned: attention alone does not see positions";
+            require(false, "model.pos_encodings", "none", why)?;
+        }
+        (true, PosEncodings::Rope) => {
+            let why = "must be none or learned: model.mlp_t has no attention to rotate for";
+            require(false, "model.pos_encodings", "rope", why)?;
+        }
+        _ => {}
+    }
+    halts_by_steps(m, "trm")
+}
+
+fn halts_by_steps(m: &ModelConfig, arch: &str) -> Result<()> {
+    let why = format!("must be 0: {arch} has no dropout");
+    require(m.dropout == 0.0, "model.dropout", m.dropout, &why)?;
+    let why = format!("must be 0: {arch} halts by model.halt_max_steps");
+    require(m.max_cycles == 0, "model.max_cycles", m.max_cycles, &why)
 }
 
 fn require(holds: bool, key: &str, value: impl std::fmt::Display, what: &str) -> Result<()> {

@@ -34,7 +34,9 @@ pub struct ModelConfig {
     pub l_cycles: usize,
     pub expansion: f64,
     pub puzzle_emb_ndim: usize,
+    pub puzzle_emb_len: usize,
     pub pos_encodings: PosEncodings,
+    pub mlp_t: bool,
     pub loss: Loss,
     pub dropout: f64,
     pub max_cycles: usize,
@@ -96,8 +98,8 @@ macro_rules! words {
 }
 
 words! {
-    "snake_case" Arch { Hrm }
-    "snake_case" PosEncodings { Rope, Learned }
+    "snake_case" Arch { Hrm, Trm }
+    "snake_case" PosEncodings { None, Rope, Learned }
     "kebab-case" Holdout { Official, TestPairs }
     "snake_case" Loss { Stablemax, Softmax }
     "snake_case" Optimizer { AdamAtan2, Adamw }

@@ -7,7 +7,10 @@ use crate::Result;
 use crate::config::{self, Arch, Config};
 use crate::data::{DataSet, Order, Sampler};
 use crate::dtype::DType;
-use crate::models::{self, hrm};
+use crate::models::io::PosEncodings;
+use crate::models::{self, hrm, trm};
+use crate::nn::level::Recompute;
+use crate::ops::cross_entropy;
 
 pub const SPLIT: &str = "train";
 const ROPE_THETA: f32 = 10_000.0;
@@ -27,6 +30,7 @@ pub fn model_of(
 ) -> models::Config {
     match config.model.arch {
         Arch::Hrm => hrm_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
+        Arch::Trm => trm_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
     }
 }
 
@@ -50,22 +54,65 @@ fn hrm_of(
         expansion: m.expansion,
         puzzle_emb_ndim: m.puzzle_emb_ndim,
         num_puzzle_ids,
-        pos_encodings: match m.pos_encodings {
-            config::PosEncodings::Rope => hrm::PosEncodings::Rope,
-            config::PosEncodings::Learned => hrm::PosEncodings::Learned,
-        },
+        pos_encodings: pos_encodings(config),
         rope_theta: ROPE_THETA,
-        loss: match m.loss {
-            config::Loss::Stablemax => hrm::Loss::Stablemax,
-            config::Loss::Softmax => hrm::Loss::Softmax,
-        },
+        loss: loss(config),
         halt_max_steps: m.halt_max_steps,
         halt_exploration_prob: m.halt_exploration_prob,
         q_continue: m.q_continue,
-        recompute: match config.train.recompute {
-            config::Recompute::None => hrm::Recompute::None,
-            config::Recompute::Layer => hrm::Recompute::Layer,
-        },
+        recompute: recompute(config),
+    }
+}
+
+fn trm_of(
+    config: &Config,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_ids: usize,
+) -> trm::Config {
+    let m = &config.model;
+    trm::Config {
+        batch_size: config.train.batch_size,
+        seq_len,
+        vocab_size,
+        hidden_size: m.hidden_size,
+        num_heads: m.num_heads,
+        layers: m.l_layers,
+        h_cycles: m.h_cycles,
+        l_cycles: m.l_cycles,
+        expansion: m.expansion,
+        mlp_t: m.mlp_t,
+        puzzle_emb_ndim: m.puzzle_emb_ndim,
+        puzzle_emb_len: m.puzzle_emb_len,
+        num_puzzle_ids,
+        pos_encodings: pos_encodings(config),
+        rope_theta: ROPE_THETA,
+        loss: loss(config),
+        halt_max_steps: m.halt_max_steps,
+        halt_exploration_prob: m.halt_exploration_prob,
+        recompute: recompute(config),
+    }
+}
+
+fn pos_encodings(config: &Config) -> PosEncodings {
+    match config.model.pos_encodings {
+        config::PosEncodings::None => PosEncodings::None,
+        config::PosEncodings::Rope => PosEncodings::Rope,
+        config::PosEncodings::Learned => PosEncodings::Learned,
+    }
+}
+
+fn loss(config: &Config) -> cross_entropy::Kind {
+    match config.model.loss {
+        config::Loss::Stablemax => cross_entropy::Kind::Stablemax,
+        config::Loss::Softmax => cross_entropy::Kind::Softmax,
+    }
+}
+
+fn recompute(config: &Config) -> Recompute {
+    match config.train.recompute {
+        config::Recompute::None => Recompute::None,
+        config::Recompute::Layer => Recompute::Layer,
     }
 }
 

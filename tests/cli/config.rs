@@ -19,6 +19,7 @@ fn unknown_key_names_the_nearest_and_lists_all() {
     // The names that scripts use.
     for key in "model.hidden_size model.num_heads model.h_layers model.l_layers model.h_cycles \
                 model.l_cycles model.expansion model.puzzle_emb_ndim model.pos_encodings model.loss \
+                model.puzzle_emb_len model.mlp_t \
                 model.dropout model.max_cycles model.halt_max_steps model.halt_exploration_prob \
                 model.q_continue train.batch_size train.grad_accum train.max_steps train.epochs \
                 train.lr train.puzzle_emb_lr train.weight_decay train.puzzle_emb_weight_decay \
@@ -36,10 +37,10 @@ fn unknown_key_names_the_nearest_and_lists_all() {
 fn unknown_preset_names_the_nearest_and_lists_all() {
     let error = expect_error(&Lab::empty().hrm(&["train", "sudoku-mimi"]));
     assert!(error.contains("did you mean sudoku-mini?"), "{error}");
-    for preset in
-        ["arc-small", "arc1", "arc2", "arc-legion", "sudoku-extreme", "maze-hard", "sudoku-mini"]
-    {
+    let help = stdout(&Lab::empty().hrm(&["train", "--help"]));
+    for (preset, _) in hrm::config::PRESETS {
         assert!(error.contains(preset), "{preset} is not in {error}");
+        assert!(help.contains(preset), "{preset} is not in the help");
     }
 }
 
@@ -59,7 +60,11 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
         ("model.dropout=0.1", "hrm has no dropout"),
         ("model.max_cycles=8", "halt_max_steps"),
         ("model.loss=hinge", "expected `stablemax` or `softmax`"),
-        ("model.pos_encodings=none", "expected `rope` or `learned`"),
+        ("model.pos_encodings=none", "does not see positions"),
+        ("model.pos_encodings=sine", "expected one of `none`, `rope`, `learned`"),
+        ("model.mlp_t=true", "only trm"),
+        ("model.puzzle_emb_len=16", "only trm"),
+        ("model.arch=gpt", "expected `hrm` or `trm`"),
         ("model.q_continue=maybe", "expected true or false"),
         ("train.batch_size=0", "must be at least 1"),
         ("train.batch_size=many", "expected a whole number"),
@@ -80,6 +85,17 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
         assert!(error.contains(says), "{given}: {error}");
         let key = given.split_once('=').unwrap().0;
         assert!(error.contains(key) || key == "model.num_heads", "{given}: {error}");
+    }
+    for (given, says) in [
+        ("model.h_layers=2", "one network"),
+        ("model.q_continue=true", "halts on its q_halt"),
+        ("model.mlp_t=true", "no attention to rotate for"),
+        ("model.pos_encodings=none", "does not see positions"),
+        ("model.puzzle_emb_ndim=9000", "does not fit model.puzzle_emb_len"),
+        ("model.dropout=0.1", "trm has no dropout"),
+    ] {
+        let error = expect_error(&lab.hrm(&["train", "trm-sudoku", given]));
+        assert!(error.contains(says), "{given}: {error}");
     }
     assert!(!lab.path("runs").exists(), "nothing is made for a refused configuration");
 }

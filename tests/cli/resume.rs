@@ -102,6 +102,19 @@ fn kill_9_bf16() {
 }
 
 #[test]
+fn kill_9_trm() {
+    killed_run_ends_like_the_uninterrupted_one(&[
+        "model.arch=trm",
+        "model.h_layers=0",
+        "model.h_cycles=2",
+        "model.mlp_t=true",
+        "model.pos_encodings=none",
+        "model.puzzle_emb_len=3",
+        "train.precision=bf16",
+    ]);
+}
+
+#[test]
 fn one_thread_and_two_give_the_same_bits() {
     let lab = Lab::new();
     for precision in ["train.precision=f32", "train.precision=bf16"] {

@@ -3,7 +3,9 @@
 
 use hrm::backend::{Device, DeviceKind};
 use hrm::dtype::DType;
+use hrm::models;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use hrm::models::trm;
 use hrm::ops::act_halt::metric;
 use hrm::rng::{Purpose, Rng};
 use hrm::train::needed::Needed;
@@ -55,6 +57,36 @@ fn options(dtype: DType) -> Options {
     }
 }
 
+fn trm() -> trm::Config {
+    let c = config();
+    trm::Config {
+        batch_size: c.batch_size,
+        seq_len: c.seq_len,
+        vocab_size: c.vocab_size,
+        hidden_size: c.hidden_size,
+        num_heads: c.num_heads,
+        layers: 1,
+        h_cycles: c.h_cycles,
+        l_cycles: c.l_cycles,
+        expansion: c.expansion,
+        mlp_t: false,
+        puzzle_emb_ndim: c.puzzle_emb_ndim,
+        puzzle_emb_len: 4,
+        num_puzzle_ids: c.num_puzzle_ids,
+        pos_encodings: c.pos_encodings,
+        rope_theta: c.rope_theta,
+        loss: c.loss,
+        halt_max_steps: c.halt_max_steps,
+        halt_exploration_prob: c.halt_exploration_prob,
+        recompute: c.recompute,
+    }
+}
+
+/// 29 positions: rows of the MLP over the sequence that no 16-byte access fits.
+fn trm_mlp_t() -> trm::Config {
+    trm::Config { mlp_t: true, pos_encodings: PosEncodings::None, ..trm() }
+}
+
 struct Rows {
     inputs: Vec<i32>,
     labels: Vec<i32>,
@@ -62,7 +94,8 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(config: &Config, seed: u64) -> Self {
+    fn of(config: &models::Config, seed: u64) -> Self {
+        let config = config.dims();
         let mut rng = Rng::new(seed, Purpose::Test, 0);
         let cells = config.batch_size * config.seq_len;
         let mut below = |n: usize, end: usize| -> Vec<i32> {
@@ -87,8 +120,8 @@ fn rates(step: u64) -> Rates {
 }
 
 /// All batches submitted as early as the trainer allows, as the training loop does.
-fn run(device: &Device, config: &Config, options: Options) -> (Trainer, Vec<Report>) {
-    let mut trainer = Trainer::new(device, config.clone(), options).unwrap();
+fn run(device: &Device, config: &models::Config, options: Options) -> (Trainer, Vec<Report>) {
+    let mut trainer = Trainer::new(device, config, options).unwrap();
     let mut reports = vec![];
     for step in 1..=STEPS {
         let rows: Vec<Rows> =
@@ -113,7 +146,8 @@ fn others() -> Vec<(&'static str, Device)> {
     others
 }
 
-fn follows(config: &Config, options: Options, rtol: f64) {
+fn follows(config: impl Into<models::Config>, options: Options, rtol: f64) {
+    let config = &config.into();
     for (name, device) in others() {
         let (_, want) = run(&Device::cpu(), config, options);
         let (trainer, got) = run(&device, config, options);
@@ -133,12 +167,12 @@ fn follows(config: &Config, options: Options, rtol: f64) {
 
 #[test]
 fn four_steps_follow_the_cpu_in_f32() {
-    follows(&config(), options(DType::F32), 1e-4);
+    follows(config(), options(DType::F32), 1e-4);
 }
 
 #[test]
 fn four_steps_follow_the_cpu_in_bf16() {
-    follows(&config(), options(DType::Bf16), 0.02);
+    follows(config(), options(DType::Bf16), 0.02);
 }
 
 #[test]
@@ -153,7 +187,15 @@ fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
     };
     let options = Options { grad_accum: 2, ..options(DType::F32) };
     let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
-    follows(&config, Options { optimizer: rule, ..options }, 1e-4);
+    follows(config, Options { optimizer: rule, ..options }, 1e-4);
+}
+
+#[test]
+fn trm_follows_the_cpu() {
+    follows(trm(), options(DType::Bf16), 0.02);
+    follows(trm_mlp_t(), options(DType::F32), 1e-4);
+    let recomputed = trm::Config { recompute: Recompute::Layer, ..trm_mlp_t() };
+    follows(recomputed, Options { grad_accum: 2, ..options(DType::Bf16) }, 0.02);
 }
 
 /// Enough rows (64 whole tiles of 128) for the MLP that has its gate in the products.
@@ -166,7 +208,7 @@ fn a_large_batch_follows_the_cpu_in_bf16() {
     for kernel in ["matmul_swiglu_bf16", "matmul_swiglu_bwd_bf16"] {
         assert!(planned.iter().any(|l| l.kernel == kernel), "{kernel} is not part of the step");
     }
-    follows(&config, options, 0.02);
+    follows(config, options, 0.02);
 }
 
 /// Bytes of everything that training continues from.
@@ -177,14 +219,19 @@ fn state(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn two_runs_have_the_same_bits_and_a_graph_computes_what_single_launches_do() {
+    graphs_repeat(config());
+    graphs_repeat(trm_mlp_t());
+}
+
+fn graphs_repeat(config: impl Into<models::Config>) {
+    let (config, options) = (config.into(), options(DType::Bf16));
     for (name, device) in others() {
-        let (config, options) = (config(), options(DType::Bf16));
         let (first, reports) = run(&device, &config, options);
         let (again, same) = run(&device, &config, options);
         assert_eq!(reports, same, "{name}");
         assert!(state(&first) == state(&again), "{name}: another state in a second run");
         // A buffer taken between steps makes the recorded memory somebody else's: never a graph.
-        let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+        let mut trainer = Trainer::new(&device, &config, options).unwrap();
         let mut held = vec![];
         for step in 1..=STEPS {
             let rows = Rows::of(&config, 10 * step);
@@ -200,7 +247,7 @@ fn two_runs_have_the_same_bits_and_a_graph_computes_what_single_launches_do() {
 #[test]
 fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
     for (name, device) in devices() {
-        let (config, options) = (config(), options(DType::F32));
+        let (config, options) = (models::Config::from(config()), options(DType::F32));
         let (mut trainer, _) = run(&device, &config, options);
         let head =
             trainer.model.params().part(&trainer.model.params().master, "lm_head.weight").unwrap();
@@ -221,8 +268,8 @@ fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
 #[test]
 fn batches_that_no_kernel_may_see_are_refused_on_the_host() {
     for (_, device) in devices() {
-        let config = config();
-        let mut trainer = Trainer::new(&device, config.clone(), options(DType::F32)).unwrap();
+        let config = models::Config::from(config());
+        let mut trainer = Trainer::new(&device, &config, options(DType::F32)).unwrap();
         let mut refused = |change: fn(&mut Rows), word: &str| {
             let mut rows = Rows::of(&config, 1);
             change(&mut rows);

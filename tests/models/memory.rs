@@ -3,7 +3,9 @@
 use hrm::config::{Config as Preset, PRESETS};
 use hrm::dtype::DType;
 use hrm::eval::Evaluator;
+use hrm::models;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use hrm::models::trm;
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::setup;
@@ -35,6 +37,31 @@ fn config() -> Config {
     }
 }
 
+fn trm() -> trm::Config {
+    let c = config();
+    trm::Config {
+        batch_size: c.batch_size,
+        seq_len: c.seq_len,
+        vocab_size: c.vocab_size,
+        hidden_size: c.hidden_size,
+        num_heads: c.num_heads,
+        layers: 2,
+        h_cycles: c.h_cycles,
+        l_cycles: c.l_cycles,
+        expansion: c.expansion,
+        mlp_t: false,
+        puzzle_emb_ndim: c.puzzle_emb_ndim,
+        puzzle_emb_len: 5,
+        num_puzzle_ids: c.num_puzzle_ids,
+        pos_encodings: c.pos_encodings,
+        rope_theta: c.rope_theta,
+        loss: c.loss,
+        halt_max_steps: c.halt_max_steps,
+        halt_exploration_prob: c.halt_exploration_prob,
+        recompute: c.recompute,
+    }
+}
+
 fn options() -> Options {
     Options {
         dtype: DType::F32,
@@ -52,14 +79,14 @@ fn options() -> Options {
     }
 }
 
-fn cases() -> Vec<(&'static str, Config, Options)> {
+fn cases() -> Vec<(&'static str, models::Config, Options)> {
     let with_ema = Settings { ema: 0.99, rule: Rule::AdamW, ..options().optimizer };
     vec![
-        ("plain", config(), options()),
-        ("bf16", config(), Options { dtype: DType::Bf16, ..options() }),
+        ("plain", config().into(), options()),
+        ("bf16", config().into(), Options { dtype: DType::Bf16, ..options() }),
         (
             "recomputed layers, two micro-batches",
-            Config { recompute: Recompute::Layer, ..config() },
+            Config { recompute: Recompute::Layer, ..config() }.into(),
             Options { grad_accum: 2, dtype: DType::Bf16, ..options() },
         ),
         (
@@ -69,8 +96,21 @@ fn cases() -> Vec<(&'static str, Config, Options)> {
                 pos_encodings: PosEncodings::Learned,
                 q_continue: false,
                 ..config()
-            },
+            }
+            .into(),
             Options { optimizer: with_ema, ..options() },
+        ),
+        ("trm", trm().into(), Options { optimizer: with_ema, ..options() }),
+        (
+            "trm with mlp_t, recomputed layers",
+            trm::Config {
+                mlp_t: true,
+                pos_encodings: PosEncodings::None,
+                recompute: Recompute::Layer,
+                ..trm()
+            }
+            .into(),
+            Options { dtype: DType::Bf16, ..options() },
         ),
     ]
 }
@@ -107,14 +147,21 @@ fn plan_is_exactly_what_a_step_needs() {
     }
 }
 
-/// Every preset as it is, but for a batch and a canvas that a CPU and a simulator can run.
+/// Every preset as it is, but for a batch and a canvas that a CPU and a simulator can run. Those of the
+/// same plan, which differ in data and rates, run once.
 #[test]
 fn every_preset_takes_what_its_plan_says() {
+    let mut run_before = vec![];
     for (preset, _) in PRESETS {
         let of = Preset::load(Some(preset), None, &["train.batch_size=1".into()]).unwrap();
         let (config, options) = (setup::model_of(&of, 16, 12, 8), setup::options(&of));
         for (device_name, device) in devices() {
             let needed = Needed::of(device.kind(), config.clone(), options).unwrap();
+            let plan = (device_name, needed.bytes, needed.work.total.bytes);
+            if run_before.contains(&plan) {
+                continue;
+            }
+            run_before.push(plan);
             device.reserve(needed.total_bytes()).unwrap();
             let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
             let _evaluator = Evaluator::new(&*trainer.model).unwrap();

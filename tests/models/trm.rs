@@ -1,9 +1,12 @@
 //! TRM against its goldens: segments, then optimizer steps with averaged weights.
 
+use hrm::backend::{Device, DeviceKind};
+use hrm::config::Config as Preset;
 use hrm::dtype::DType;
-use hrm::models::Model;
 use hrm::models::trm::{Config, Loss, PosEncodings, Recompute, Trm};
+use hrm::models::{self, Model};
 use hrm::train::optimizer::{Rates, Rule};
+use hrm::train::setup;
 use serde_json::Value;
 
 use super::{optim, segments};
@@ -91,4 +94,46 @@ fn q_continue_is_not_trained(golden: &Golden, model: &Trm) {
     let row = w.len() / 2;
     assert!(w[row..].iter().chain(&b[1..]).all(|g| *g == 0.0), "{}: row 1", golden.name);
     assert!(w[..row].iter().any(|g| *g != 0.0) && b[0] != 0.0, "{}: row 0", golden.name);
+}
+
+/// The papers' sizes, 5 to 7 million, without puzzle embeddings: embedding and head of V words, the Q
+/// head, and two blocks.
+#[test]
+fn published_presets_have_the_published_parameters() {
+    const C: usize = 512;
+    const MLP: usize = 3 * 1536 * C;
+    let of = |preset: &str, side: usize, vocab: usize| {
+        let of = Preset::load(Some(preset), None, &[]).unwrap();
+        assert_eq!((of.train.ema, of.train.batch_size), (0.999, 768), "{preset}");
+        let device = Device::shape_only(DeviceKind::Cpu);
+        let shape = setup::model_of(&of, side * side, vocab, 1);
+        assert_eq!(shape.dims().prefix, 16, "{preset}");
+        let model = shape.build(&device, DType::Bf16, 0).unwrap();
+        (model.params().elems(), 2 * vocab * C + 2 * C + 2)
+    };
+    for (preset, side, vocab) in [("trm-arc1", 30, 12), ("trm-sudoku", 9, 11), ("trm-maze", 30, 6)]
+    {
+        let (elems, ends) = of(preset, side, vocab);
+        assert_eq!(elems, ends + 2 * (4 * C * C + MLP), "{preset}");
+        assert!((6_800_000..6_900_000).contains(&elems), "{preset}: {elems}");
+    }
+    let (elems, ends) = of("trm-sudoku-mlp", 9, 11);
+    assert_eq!(elems, ends + 2 * (3 * 512 * 97 + MLP));
+    assert!((5_000_000..5_100_000).contains(&elems), "{elems}");
+}
+
+#[test]
+fn shapes_that_cannot_be_meant_are_refused() {
+    let of = Preset::load(Some("trm-sudoku"), None, &[]).unwrap();
+    let models::Config::Trm(good) = setup::model_of(&of, 16, 6, 1) else { panic!("a TRM") };
+    let refused = |config: Config, word: &str| {
+        let device = Device::shape_only(DeviceKind::Cpu);
+        let error = Trm::new(&device, config, DType::F32, 0).err().expect(word).to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    refused(Config { puzzle_emb_ndim: 513, puzzle_emb_len: 1, ..good.clone() }, "puzzle_emb_len=1");
+    refused(Config { layers: 0, ..good.clone() }, "l_layers is 0");
+    refused(Config { num_heads: 3, ..good.clone() }, "num_heads=3");
+    let mixed = Config { num_heads: 3, mlp_t: true, pos_encodings: PosEncodings::None, ..good };
+    assert!(Trm::new(&Device::shape_only(DeviceKind::Cpu), mixed, DType::F32, 0).is_ok());
 }

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// The model's shape as it was trained, for batches of its own size.
 pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> {
     let (prefix, token_table) = match config.model.arch {
-        Arch::Hrm => (act::PREFIX, io::EMBED_TOKENS),
+        Arch::Hrm | Arch::Trm => (act::PREFIX, io::EMBED_TOKENS),
     };
     let rows = |name: &str| {
         let shape = reader.shape(&format!("{prefix}{name}"));
