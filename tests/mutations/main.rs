@@ -112,6 +112,7 @@ caught! {
     blocks_with_one_output_are_caught: kernels::blocks::LIST,
     barriers_are_caught: kernels::barriers::LIST,
     bounds_are_caught: kernels::bounds::LIST,
+    convolution_bugs_are_caught: kernels::conv::LIST,
     uninitialised_reads_are_caught: kernels::initialisation::LIST,
     misplaced_access_is_caught: kernels::places::LIST,
     wrong_values_are_caught: kernels::values::LIST,

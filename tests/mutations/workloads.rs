@@ -64,6 +64,9 @@ pub const WORKLOADS: &[Workload] = &[
     workload("dropout", dropout),
     workload("add_views", add_views),
     workload("act_halt", act_halt),
+    workload("conv2d", conv2d),
+    workload("conv_transpose2d", conv_transpose2d),
+    workload("max_pool2d", max_pool2d),
 ];
 
 /// Makes the inputs of one workload: standard normal, each from a stream of its own.
@@ -379,4 +382,41 @@ fn act_halt(device: &Device) -> Result<Vec<Output>> {
     let metrics = Tensor::uninit(device, DType::F32, [8], Purpose::Activations)?;
     ops::act_halt::metrics(&rows, &q, &q_rows, &steps, &halted, &metrics)?;
     Ok(vec![Output::new("act_halt_reset_f32", &z)?, Output::new("act_halt_metrics_f32", &metrics)?])
+}
+
+/// Few maps; two blocks of positions, three slices of terms, and a sum over the batch that ends inside
+/// a slice. Windows that reach over every edge.
+fn conv2d(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let how = ops::conv2d::Conv2d { stride: 2, padding: 1 };
+    let leaves = vec![x.normal(&[7, 4, 9, 7])?, x.normal(&[5, 4, 3, 3])?, x.normal(&[5])?];
+    let kernels = ["conv2d_fwd_t16", "conv2d_bwd_dx_t16", "conv2d_bwd_dw_t16", "conv2d_sum"];
+    x.drive(&kernels, leaves, 2, |tape, x| {
+        ops::conv2d::forward(tape, &x[0], &x[1], Some(&x[2]), how)
+    })
+}
+
+/// Many channels, and parts of the sum over the batch.
+fn conv_transpose2d(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let how = ops::conv_transpose2d::ConvTranspose2d { stride: 2, padding: 1, output_padding: 1 };
+    let leaves = vec![x.normal(&[60, 34, 3, 3])?, x.normal(&[34, 33, 3, 3])?, x.normal(&[33])?];
+    let kernels = [
+        "conv_transpose2d_fwd_t64",
+        "conv_transpose2d_bwd_dx_t64",
+        "conv_transpose2d_sum",
+        "conv_transpose2d_sum",
+    ];
+    x.drive(&kernels, leaves, 1, |tape, x| {
+        ops::conv_transpose2d::forward(tape, &x[0], &x[1], Some(&x[2]), how)
+    })
+}
+
+/// Sides that are odd: a row and a column without a window.
+fn max_pool2d(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let leaves = vec![x.normal(&[2, 5, 9, 7])?];
+    x.drive(&["max_pool2d_fwd", "max_pool2d_bwd"], leaves, 2, |tape, x| {
+        ops::max_pool2d::forward(tape, &x[0])
+    })
 }

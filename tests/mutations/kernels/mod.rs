@@ -3,6 +3,7 @@
 pub mod barriers;
 pub mod blocks;
 pub mod bounds;
+pub mod conv;
 pub mod copies;
 pub mod initialisation;
 pub mod places;
