@@ -32,7 +32,7 @@ pub fn run(args: args::Eval) -> Result<()> {
     let (reader, run_dir) = open(&args.path)?;
     let data_dir = match args.data {
         Some(dir) => dir,
-        None => Plan::parse(&reader.meta.plan)?.data_dir,
+        None => <Plan>::parse(&reader.meta.plan)?.data_dir,
     };
     let data = DataSet::open(&data_dir)?;
     let output = args.output.unwrap_or_else(|| run_dir.join(FOLDER));

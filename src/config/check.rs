@@ -110,7 +110,12 @@ fn halts_by_steps(m: &ModelConfig, arch: &str) -> Result<()> {
     require(m.max_cycles == 0, "model.max_cycles", m.max_cycles, &why)
 }
 
-fn require(holds: bool, key: &str, value: impl std::fmt::Display, what: &str) -> Result<()> {
+pub(super) fn require(
+    holds: bool,
+    key: &str,
+    value: impl std::fmt::Display,
+    what: &str,
+) -> Result<()> {
     match holds {
         true => Ok(()),
         false => Err(Error::invalid(format!("{key}={value} {what}"))),

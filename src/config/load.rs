@@ -5,20 +5,53 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::preset::{BASE, DEFAULT_PRESET, PRESETS};
-use super::{Config, check};
+use super::{Config, DISTILL_PRESETS, check};
 use crate::{Error, Result};
 
 impl Config {
     /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
     pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let presets = Presets {
+            base_name: "base.toml",
+            base: BASE,
+            default: DEFAULT_PRESET,
+            named: PRESETS,
+            command: "hrm train",
+        };
+        let config: Config = presets.load(preset, file, overrides)?;
+        check::check(&config)?;
+        Ok(config)
+    }
+}
+
+/// What one kind of run can be configured by.
+pub(super) struct Presets {
+    pub base_name: &'static str,
+    /// Every key.
+    pub base: &'static str,
+    pub default: &'static str,
+    pub named: &'static [(&'static str, &'static str)],
+    /// That takes them.
+    pub command: &'static str,
+}
+
+impl Presets {
+    /// Merged in the order of [`Config::load`]; values are not checked yet.
+    pub fn load<C: DeserializeOwned>(
+        &self,
+        preset: Option<&str>,
+        file: Option<&Path>,
+        overrides: &[String],
+    ) -> Result<C> {
         let file = file.map(read_file).transpose()?;
         let file_preset = file.as_ref().and_then(|(_, preset)| preset.as_deref());
-        let name = preset.or(file_preset).unwrap_or(DEFAULT_PRESET);
-        let mut merged = Merge { table: parse("base.toml", BASE)? };
-        merged.layer(&format!("preset {name}"), flatten(&parse(name, preset_text(name)?)?))?;
+        let name = preset.or(file_preset).unwrap_or(self.default);
+        let mut merged = Merge { table: parse(self.base_name, self.base)? };
+        merged.layer(&format!("preset {name}"), flatten(&parse(name, self.text(name)?)?))?;
         if let Some((table, _)) = &file {
             merged.layer("--config", flatten(table))?;
         }
@@ -29,10 +62,24 @@ impl Config {
             .collect::<Result<Vec<_>>>()?;
         merged.layer("command line", typed)?;
         merged.table.insert("preset".into(), Value::String(name.into()));
-        let config: Config =
-            merged.table.try_into().map_err(|e| Error::invalid(one_line(&e.to_string())))?;
-        check::check(&config)?;
-        Ok(config)
+        merged.table.try_into().map_err(|e| Error::invalid(one_line(&e.to_string())))
+    }
+
+    fn text(&self, name: &str) -> Result<&'static str> {
+        if let Some((_, text)) = self.named.iter().find(|(n, _)| *n == name) {
+            return Ok(text);
+        }
+        let others = [("hrm train", PRESETS), ("hrm distill", DISTILL_PRESETS)];
+        let elsewhere = others.iter().find(|(_, named)| named.iter().any(|(n, _)| *n == name));
+        if let Some((command, _)) = elsewhere {
+            return Err(Error::invalid(format!(
+                "{name} is a preset of `{command}`, not of `{}`: run `{command} {name}`",
+                self.command
+            )));
+        }
+        let names: Vec<&str> = self.named.iter().map(|(n, _)| *n).collect();
+        let near = did_you_mean(name, names.iter().copied());
+        Err(Error::invalid(format!("unknown preset {name}{near}\npresets: {}", names.join(", "))))
     }
 }
 
@@ -48,7 +95,7 @@ impl Merge {
         let given = LENGTHS.map(|key| values.iter().any(|(k, _)| k == key));
         for (i, key) in LENGTHS.iter().enumerate() {
             if given[1 - i] && !given[i] {
-                *self.slot(key).expect("base.toml has it") = Value::Integer(0);
+                *self.slot(key).expect("every base has both") = Value::Integer(0);
             }
         }
         for (key, value) in values {
@@ -137,14 +184,6 @@ pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) 
 
 fn split_key(key: &str) -> (&str, &str) {
     key.rsplit_once('.').unwrap_or(("", key))
-}
-
-fn preset_text(name: &str) -> Result<&'static str> {
-    PRESETS.iter().find(|(n, _)| *n == name).map(|(_, text)| *text).ok_or_else(|| {
-        let names: Vec<&str> = PRESETS.iter().map(|(n, _)| *n).collect();
-        let near = did_you_mean(name, names.iter().copied());
-        Error::invalid(format!("unknown preset {name}{near}\npresets: {}", names.join(", ")))
-    })
 }
 
 fn read_file(path: &Path) -> Result<(Table, Option<String>)> {

@@ -5,11 +5,17 @@
 //! [`Config::load`] sees text.
 
 mod check;
+mod distill;
 mod load;
 mod preset;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use distill::{
+    DEFAULT_DISTILL_PRESET, DISTILL_PRESETS, DistillConfig, DistillData, DistillLoss, DistillModel,
+    DistillTrain, Projector, Student, Teacher,
+};
 pub use load::{Diff, diff, flatten};
 pub use preset::{DEFAULT_PRESET, PRESETS};
 
@@ -20,6 +26,17 @@ pub struct Config {
     pub model: ModelConfig,
     pub train: TrainConfig,
     pub data: DataConfig,
+}
+
+/// A configuration that a plan can hold.
+pub trait RunConfig: Serialize + DeserializeOwned {
+    fn preset(&self) -> &str;
+}
+
+impl RunConfig for Config {
+    fn preset(&self) -> &str {
+        &self.preset
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use crate::config::{Config, Diff, diff, flatten};
+use crate::config::{Config, Diff, RunConfig, diff, flatten};
 use crate::{Error, Result};
 
 /// Keys that do not change what is computed: a run goes on under the same plan without them.
@@ -21,16 +21,16 @@ const COSMETIC: &[&str] = &[
 ];
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    pub config: Config,
-    /// The data set's folder, absolute.
+pub struct Plan<C = Config> {
+    pub config: C,
+    /// The data set's folder or file, absolute.
     pub data_dir: PathBuf,
     /// `cpu`, `cuda:0`, ...
     pub device: String,
     pub threads: usize,
 }
 
-impl Plan {
+impl<C: RunConfig> Plan<C> {
     pub fn table(&self) -> Result<Table> {
         let mut table = Table::try_from(&self.config)
             .map_err(|e| Error::invalid(format!("configuration: {e}")))?;
@@ -118,7 +118,7 @@ mod tests {
     fn stored_plans_are_read_back() {
         let plan = plan(&["train.lr=0.5"]);
         assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
-        assert!(Plan::parse("preset = 3").is_err());
+        assert!(<Plan>::parse("preset = 3").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Folder, temporary};
 use super::plan::Plan;
+use crate::config::RunConfig;
 use crate::{Error, Result};
 
 const PLAN: &str = "plan.toml";
@@ -23,7 +24,12 @@ pub struct RunFolder {
 impl RunFolder {
     /// `root` is where unnamed runs live. `fresh`: never continue; an old run in the named folder
     /// is moved aside, not deleted.
-    pub fn choose(root: &Path, named: Option<&Path>, fresh: bool, plan: &Plan) -> Result<Self> {
+    pub fn choose<C: RunConfig>(
+        root: &Path,
+        named: Option<&Path>,
+        fresh: bool,
+        plan: &Plan<C>,
+    ) -> Result<Self> {
         match named {
             Some(dir) if fresh => {
                 move_aside(dir)?;
@@ -31,7 +37,7 @@ impl RunFolder {
             }
             Some(dir) => Self::open(dir),
             None => {
-                let preset = &plan.config.preset;
+                let preset = plan.config.preset();
                 let runs = numbered(root, preset)?;
                 let unfinished = runs.iter().rev().filter(|_| !fresh).map(|(_, dir)| dir);
                 for dir in unfinished {
@@ -79,7 +85,7 @@ impl RunFolder {
         self.dir.join("train.log")
     }
 
-    pub fn store(&self, plan: &Plan) -> Result<()> {
+    pub fn store<C: RunConfig>(&self, plan: &Plan<C>) -> Result<()> {
         let path = self.dir.join(PLAN);
         let io = || Error::io(&path, "write the plan");
         let mut file = temporary(&self.dir).map_err(io())?;
@@ -110,7 +116,7 @@ fn numbered(root: &Path, preset: &str) -> Result<Vec<(u64, PathBuf)>> {
     Ok(runs)
 }
 
-fn is_unfinished(dir: &Path, plan: &Plan) -> Result<bool> {
+fn is_unfinished<C: RunConfig>(dir: &Path, plan: &Plan<C>) -> Result<bool> {
     let Ok(stored) = fs::read_to_string(dir.join(PLAN)) else { return Ok(false) };
     let same = plan.differences(&stored).is_ok_and(|d| d.is_empty());
     Ok(same && !Folder::new(dir.join(CHECKPOINTS)).r#final().exists())

@@ -146,3 +146,46 @@ fn data_that_does_not_fit_the_request_is_refused() {
     let output = lab.train(&["--threads", "0"]);
     assert!(!output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn presets_of_one_command_send_to_it_from_the_other() {
+    let error = expect_error(&Lab::empty().hrm(&["train", "tiny-vae"]));
+    assert!(
+        error.contains("preset of `hrm distill`") && error.contains("hrm distill tiny-vae"),
+        "{error}"
+    );
+}
+
+#[test]
+fn distillation_is_configured_like_training() {
+    use hrm::config::{DISTILL_PRESETS, DistillConfig, Student, Teacher};
+    let load = |preset: Option<&str>, overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
+        DistillConfig::load(preset, None, &overrides).map_err(|e| e.to_string())
+    };
+    for (name, _) in DISTILL_PRESETS {
+        assert_eq!(load(Some(name), &[]).unwrap().preset, *name);
+    }
+    let config = load(None, &["model.student=ultra_tiny_vae", "model.teacher=none"]).unwrap();
+    assert_eq!(
+        (config.model.student, config.model.teacher),
+        (Student::UltraTinyVae, Teacher::None)
+    );
+    // Who asks for steps does not mean the preset's epochs.
+    let config = load(None, &["train.max_steps=7"]).unwrap();
+    assert_eq!((config.train.max_steps, config.train.epochs), (7, 0));
+    for (given, says) in [
+        ("train.batchsize=3", "did you mean train.batch_size?"),
+        ("train.precision=bf16", "f32 only"),
+        ("train.lr=0", "must be positive"),
+        ("loss.kl=-1", "must be 0 or more"),
+        ("model.student=huge", "tiny_vae"),
+    ] {
+        let error = load(None, &[given]).unwrap_err();
+        assert!(error.contains(says), "{given}: {error}");
+    }
+    let error = load(Some("arc-small"), &[]).unwrap_err();
+    assert!(error.contains("run `hrm train arc-small`"), "{error}");
+    let error = load(None, &["loss.recon=0", "model.teacher=none"]).unwrap_err();
+    assert!(error.contains("loss.recon=0"), "{error}");
+}
