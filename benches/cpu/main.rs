@@ -1,8 +1,9 @@
 //! Speed of the CPU building blocks on the shapes that training uses.
 //!
-//! `cargo bench --bench cpu -- [gemm|attention|simd] [THREADS]`: best of several rounds after a warm-up.
+//! `cargo bench --bench cpu -- [gemm|conv|attention|simd] [THREADS]`: best of several rounds after a warm-up.
 
 mod attention;
+mod conv;
 mod gemm;
 mod simd;
 
@@ -21,6 +22,9 @@ fn main() {
         println!("threads {}", rayon::current_num_threads());
         if wanted("gemm") {
             gemm::run();
+        }
+        if wanted("conv") {
+            conv::run();
         }
         if wanted("attention") {
             attention::run();

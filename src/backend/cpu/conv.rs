@@ -19,12 +19,16 @@ mod columns;
 mod planes;
 mod weights;
 
+use std::ops::Range;
+
+use multiversion::multiversion;
 pub use weights::weights;
 
 use super::gemm::{self, Mat, MatMut, PANEL};
+use super::transpose::transpose;
 use super::{par, scratch, simd};
 use crate::backend::Mode;
-use columns::{Columns, Run};
+use columns::{Columns, Rows};
 use planes::Planes;
 
 /// Images and maps of one convolution; see the module header for the letters.
@@ -91,10 +95,20 @@ impl Geometry {
         self.group() * MIN_TASK_MULADDS.div_ceil(muladds.max(1))
     }
 
-    /// Where rows of the maps' columns start.
-    fn map_rows(&self) -> impl ExactSizeIterator<Item = usize> {
-        let positions = self.positions();
-        (0..self.maps).map(move |m| m * positions)
+    /// Rows of the maps' columns.
+    fn map_rows<R>(&self, f: impl FnOnce(Rows) -> R) -> R {
+        Rows::with((0..self.maps).map(|m| m * self.positions()), f)
+    }
+
+    /// The maps' columns for positions of several images.
+    fn map_columns<R>(
+        &self,
+        rows: Rows,
+        positions: Range<usize>,
+        f: impl FnOnce(Columns) -> R,
+    ) -> R {
+        let (map, per_image) = (self.positions(), self.maps * self.positions());
+        Columns::with(rows, positions, map, |n| n / map * per_image + n % map, f)
     }
 
     fn check(&self, images: usize, w: usize, maps: usize) {
@@ -126,26 +140,31 @@ pub fn correlate(
     let (depth, positions) = (g.depth(), g.positions());
     let (image_len, map_len) = (g.channels * g.pixels(), g.maps * positions);
     let planes = Planes::new(g, 0..g.channels);
-    padded(w, g.maps, depth, |w| {
-        par::rows(g.batch, g.task(), par::by_row(maps, map_len), |batch, maps| {
-            let images = &images[batch.start * image_len..batch.end * image_len];
+    let task = |w: Mat<f32>, taps: Rows, to: Rows, images: &[f32], maps: &mut [f32]| {
+        let lens = [planes.elems(g.group()), depth * PANEL, g.maps * PANEL];
+        scratch::split(&lens, |[split, panel, sums]| {
+            split.fill(0.0);
             let groups = images.chunks(g.group() * image_len);
             for (images, maps) in groups.zip(maps.chunks_mut(g.group() * map_len)) {
-                let count = images.len() / image_len;
-                let lens = [planes.elems(count), depth * PANEL, g.maps * PANEL];
-                scratch::split(&lens, |[split, panel, sums]| {
-                    planes.split(images, image_len, split);
-                    for from in (0..count * positions).step_by(PANEL) {
-                        let to = (count * positions).min(from + PANEL);
-                        let runs = |f: &mut dyn FnMut(Run)| planes.runs(from..to, f);
-                        Columns::with(planes.rows(), runs, |c| c.gather(split, panel, PANEL));
-                        let c = MatMut::new(sums, g.maps, PANEL);
-                        gemm::product(1.0, w, &gemm::panel(panel), Mode::Set, c);
-                        let runs = |f: &mut dyn FnMut(Run)| map_runs(g, from..to, f);
-                        Columns::with(g.map_rows(), runs, |c| c.put(sums, bias, mode, maps));
-                    }
-                });
+                planes.split(images, split);
+                for positions in panels(images.len() / image_len * positions) {
+                    let columns = positions.clone();
+                    planes.columns(taps, columns, |c| c.gather(split, panel, PANEL));
+                    let c = MatMut::new(sums, g.maps, PANEL);
+                    gemm::product(1.0, w, &gemm::panel(panel), Mode::Set, c);
+                    g.map_columns(to, positions, |c| c.put(sums, bias, mode, maps));
+                }
             }
+        });
+    };
+    padded(w, g.maps, depth, |w| {
+        planes.rows(|taps| {
+            g.map_rows(|to| {
+                par::rows(g.batch, g.task(), par::by_row(maps, map_len), |batch, maps| {
+                    let images = &images[batch.start * image_len..batch.end * image_len];
+                    task(w, taps, to, images, maps);
+                });
+            });
         });
     });
 }
@@ -163,65 +182,77 @@ pub fn spread(
     let (depth, positions) = (g.depth(), g.positions());
     let (image_len, map_len) = (g.channels * g.pixels(), g.maps * positions);
     let planes = Planes::new(g, 0..g.channels);
-    padded_transpose(w, g.maps, depth, |w| {
-        par::rows(g.batch, g.task(), par::by_row(images, image_len), |batch, images| {
-            let maps = &maps[batch.start * map_len..batch.end * map_len];
+    let task = |w: Mat<f32>, taps: Rows, from: Rows, maps: &[f32], images: &mut [f32]| {
+        let lens = [planes.elems(g.group()), g.maps * PANEL, depth * PANEL];
+        scratch::split(&lens, |[split, panel, columns]| {
             let groups = maps.chunks(g.group() * map_len);
             for (maps, images) in groups.zip(images.chunks_mut(g.group() * image_len)) {
-                let count = maps.len() / map_len;
-                let lens = [planes.elems(count), g.maps * PANEL, depth * PANEL];
-                scratch::split(&lens, |[split, panel, columns]| {
-                    split.fill(0.0);
-                    for from in (0..count * positions).step_by(PANEL) {
-                        let to = (count * positions).min(from + PANEL);
-                        let runs = |f: &mut dyn FnMut(Run)| map_runs(g, from..to, f);
-                        Columns::with(g.map_rows(), runs, |c| c.gather(maps, panel, PANEL));
-                        let c = MatMut::new(columns, depth, PANEL);
-                        gemm::product(1.0, w, &gemm::panel(panel), Mode::Set, c);
-                        let runs = |f: &mut dyn FnMut(Run)| planes.runs(from..to, f);
-                        Columns::with(planes.rows(), runs, |c| c.add(columns, split));
-                    }
-                    planes.join(split, bias, mode, images);
+                split.fill(0.0);
+                for positions in panels(maps.len() / map_len * positions) {
+                    g.map_columns(from, positions.clone(), |c| c.gather(maps, panel, PANEL));
+                    let c = MatMut::new(columns, depth, PANEL);
+                    gemm::product(1.0, w, &gemm::panel(panel), Mode::Set, c);
+                    planes.columns(taps, positions, |c| c.add(columns, split));
+                }
+                planes.join(split, bias, mode, images);
+            }
+        });
+    };
+    padded_transpose(w, g.maps, depth, |w| {
+        planes.rows(|taps| {
+            g.map_rows(|from| {
+                par::rows(g.batch, g.task(), par::by_row(images, image_len), |batch, images| {
+                    let maps = &maps[batch.start * map_len..batch.end * map_len];
+                    task(w, taps, from, maps, images);
                 });
+            });
+        });
+    });
+}
+
+/// Positions in panels.
+fn panels(positions: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..positions).step_by(PANEL).map(move |from| from..positions.min(from + PANEL))
+}
+
+/// Elements that stay in the first cache.
+const CACHED_ELEMS: usize = 4096;
+
+/// sums[c] (+)= sum over images and places of values (B, C, places): a bias's gradient.
+pub fn channel_sum(values: &[f32], places: usize, mode: Mode, sums: &mut [f32]) {
+    let channels = sums.len();
+    let chunk = (CACHED_ELEMS / places).max(1);
+    par::rows(channels, chunk, par::by_row(sums, 1), |range, sums| {
+        scratch::with(range.len() * places, |total: &mut [f32]| {
+            total.fill(0.0);
+            for image in values.chunks_exact(channels * places) {
+                add_to(total, &image[range.start * places..range.end * places]);
+            }
+            for (to, total) in sums.iter_mut().zip(total.chunks_exact(places)) {
+                let before = if mode == Mode::Add { *to } else { 0.0 };
+                *to = before + simd::sum(total);
             }
         });
     });
 }
 
-/// sums[c] (+)= sum over images and places of values (B, C, places): a bias's gradient.
-pub fn channel_sum(values: &[f32], places: usize, mode: Mode, sums: &mut [f32]) {
-    let channels = sums.len();
-    let chunk = par::rows_per_chunk(values.len() / channels.max(1));
-    par::rows(channels, chunk, par::by_row(sums, 1), |range, sums| {
-        for (channel, to) in range.zip(sums) {
-            let images = values.chunks_exact(channels * places);
-            let sum: f64 = images.map(|x| sum_of(&x[channel * places..][..places])).sum();
-            *to = if mode == Mode::Add { *to + sum as f32 } else { sum as f32 };
-        }
-    });
-}
-
-#[multiversion::multiversion(
+#[multiversion(
     targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
     dispatcher = "direct"
 )]
-fn sum_of(x: &[f32]) -> f64 {
-    simd::sum(x) as f64
-}
-
-/// Where positions of the maps lie: whole maps side by side.
-fn map_runs(g: &Geometry, positions: std::ops::Range<usize>, f: &mut dyn FnMut(Run)) {
-    let (map, per_image) = (g.positions(), g.maps * g.positions());
-    columns::runs(positions, map, |n| n / map * per_image + n % map, f);
+fn add_to(total: &mut [f32], x: &[f32]) {
+    total.iter_mut().zip(x).for_each(|(total, x)| *total += x);
 }
 
 /// `f` with the matrix in rows that start on different cache lines.
 fn padded<R>(x: &[f32], rows: usize, cols: usize, f: impl FnOnce(Mat<f32>) -> R) -> R {
     let stride = cols + ROW_PAD;
     scratch::with(rows * stride, |to: &mut [f32]| {
-        for (to, x) in to.chunks_exact_mut(stride).zip(x.chunks_exact(cols)) {
-            to[..cols].copy_from_slice(x);
-        }
+        par::rows(rows, par::rows_per_chunk(cols), par::by_row(to, stride), |range, to| {
+            for (to, x) in to.chunks_exact_mut(stride).zip(x[range.start * cols..].chunks(cols)) {
+                to[..cols].copy_from_slice(x);
+            }
+        });
         f(Mat::strided(to, rows, cols, stride))
     })
 }
@@ -239,30 +270,3 @@ fn padded_transpose<R>(x: &[f32], rows: usize, cols: usize, f: impl FnOnce(Mat<f
 
 /// Rows that one task transposes.
 const TRANSPOSED_ROWS: usize = 64;
-
-/// Side of a block that is transposed in registers and the first cache.
-const BLOCK: usize = 16;
-
-/// to[c * to_stride + r] = x[r * x_stride + c], for `rows` r and all rows of `to`.
-#[multiversion::multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
-fn transpose(x: &[f32], x_stride: usize, rows: usize, to: &mut [f32], to_stride: usize) {
-    let cols = to.len().div_ceil(to_stride);
-    for c0 in (0..cols).step_by(BLOCK) {
-        let width = BLOCK.min(cols - c0);
-        for r0 in (0..rows).step_by(BLOCK) {
-            let height = BLOCK.min(rows - r0);
-            let mut block = [[0.0f32; BLOCK]; BLOCK];
-            for (r, block) in block[..height].iter_mut().enumerate() {
-                block[..width].copy_from_slice(&x[(r0 + r) * x_stride + c0..][..width]);
-            }
-            for c in 0..width {
-                for (r, to) in to[(c0 + c) * to_stride + r0..][..height].iter_mut().enumerate() {
-                    *to = block[r][c];
-                }
-            }
-        }
-    }
-}

@@ -26,7 +26,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
-mod pack;
+pub(super) mod pack;
 mod portable;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ pub mod gemm;
 pub mod par;
 pub mod scratch;
 pub mod simd;
+mod transpose;
 
 use std::sync::{Arc, Mutex};
 

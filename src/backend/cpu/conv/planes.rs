@@ -7,8 +7,9 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use super::Geometry;
-use super::columns::{self, Run};
+use super::columns::{Columns, Rows};
 use crate::backend::Mode;
+use crate::backend::cpu::scratch;
 
 /// Some channels of some images: (images, channels, stride, stride, rows, cols).
 pub(super) struct Planes<'a> {
@@ -16,14 +17,6 @@ pub(super) struct Planes<'a> {
     channels: Range<usize>,
     rows: usize,
     cols: usize,
-}
-
-/// A row of pixels and where it lies among the planes of its image.
-struct Row {
-    bias_channel: usize,
-    pixels: Range<usize>,
-    /// Of the planes' element at column 0 of plane column 0.
-    start: usize,
 }
 
 impl<'a> Planes<'a> {
@@ -46,53 +39,50 @@ impl<'a> Planes<'a> {
     }
 
     /// Rows of the columns: each channel through each tap.
-    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = usize> {
+    pub(super) fn rows<R>(&self, f: impl FnOnce(Rows) -> R) -> R {
         let (taps, kw, s) = (self.g.taps(), self.g.kernel[1], self.g.stride);
-        let (channel, plane, cols) = (self.channel(), self.plane(), self.cols);
-        (0..self.channels.len() * taps).map(move |row| {
+        let rows = (0..self.channels.len() * taps).map(|row| {
             let (c, u, v) = (row / taps, row % taps / kw, row % kw);
-            c * channel + (u % s * s + v % s) * plane + u / s * cols + v / s
-        })
+            c * self.channel() + (u % s * s + v % s) * self.plane() + u / s * self.cols + v / s
+        });
+        Rows::with(rows, f)
     }
 
-    /// Where positions of the maps lie; each row of a map by itself.
-    pub(super) fn runs(&self, positions: Range<usize>, f: &mut dyn FnMut(Run)) {
+    /// Columns for positions of the maps.
+    pub(super) fn columns<R>(
+        &self,
+        rows: Rows,
+        positions: Range<usize>,
+        f: impl FnOnce(Columns) -> R,
+    ) -> R {
         let (width, map, image) = (self.g.map_width(), self.g.positions(), self.elems(1));
         let place = |n: usize| n / map * image + n % map / width * self.cols + n % width;
-        columns::runs(positions, width, place, f);
+        Columns::with(rows, positions, width, place, f)
     }
 
-    /// The rows of one image's pixels.
-    fn pixel_rows(&self) -> impl Iterator<Item = Row> {
-        let Geometry { height, width, stride: s, padding, .. } = *self.g;
-        self.channels.clone().enumerate().flat_map(move |(i, c)| {
-            (0..height).map(move |h| {
-                let first = (c * height + h) * width;
-                let h = h + padding;
-                let start = i * self.channel() + h % s * s * self.plane() + h / s * self.cols;
-                Row { bias_channel: c, pixels: first..first + width, start }
-            })
-        })
-    }
-
-    /// The planes of whole images, `image_len` elements each.
-    pub(super) fn split(&self, images: &[f32], image_len: usize, planes: &mut [f32]) {
-        planes.fill(0.0);
-        for (image, planes) in images.chunks(image_len).zip(planes.chunks_mut(self.elems(1))) {
-            for row in self.pixel_rows() {
-                let Geometry { stride, padding, .. } = *self.g;
-                let pixels = &image[row.pixels];
-                let planes = &mut planes[row.start..];
-                match stride {
-                    1 => planes[padding..][..pixels.len()].copy_from_slice(pixels),
-                    2 => split_row::<2>(pixels, planes, padding, self.plane(), 2),
-                    _ => split_row::<0>(pixels, planes, padding, self.plane(), stride),
-                }
+    /// Fill in images; around them `planes` must be zero.
+    pub(super) fn split(&self, images: &[f32], planes: &mut [f32]) {
+        let (own, s, width) = (self.own(), self.g.stride, self.g.width);
+        let images = images.chunks(self.g.channels * self.g.pixels());
+        for (image, planes) in images.zip(planes.chunks_mut(self.elems(1))) {
+            let image = &image[own.clone()];
+            match s {
+                1 => give(self, 0, image, width, planes),
+                2 if width % 2 == 0 => halves(image.len() / 2, |sides| {
+                    part(image, sides);
+                    (0..2).for_each(|side| give(self, side, sides[side], width / 2, planes));
+                }),
+                _ => (0..s).for_each(|side| {
+                    self.each_row(side, |row, at| {
+                        let pixels = image[row * width..][..width].iter().skip(side).step_by(s);
+                        pixels.zip(&mut planes[at..]).for_each(|(pixel, to)| *to = *pixel);
+                    });
+                }),
             }
         }
     }
 
-    /// The images of planes of all channels; `planes` is what `split` would have made.
+    /// The images of planes of all channels.
     pub(super) fn join(
         &self,
         planes: &[f32],
@@ -100,65 +90,111 @@ impl<'a> Planes<'a> {
         mode: Mode,
         images: &mut [f32],
     ) {
-        let image_len = self.g.channels * self.g.pixels();
-        for (image, planes) in images.chunks_mut(image_len).zip(planes.chunks(self.elems(1))) {
-            for row in self.pixel_rows() {
-                let Geometry { stride, padding, .. } = *self.g;
-                let bias = bias.map_or(0.0, |bias| bias[row.bias_channel]);
-                let pixels = &mut image[row.pixels];
-                if mode == Mode::Set {
-                    pixels.fill(0.0);
-                }
-                let planes = &planes[row.start..];
-                match stride {
-                    1 => join_row::<1>(planes, pixels, bias, padding, 0, 1),
-                    2 => join_row::<2>(planes, pixels, bias, padding, self.plane(), 2),
-                    _ => join_row::<0>(planes, pixels, bias, padding, self.plane(), stride),
-                }
+        let (s, width) = (self.g.stride, self.g.width);
+        let images = images.chunks_mut(self.g.channels * self.g.pixels());
+        for (image, planes) in images.zip(planes.chunks(self.elems(1))) {
+            match s {
+                1 => take(self, 0, planes, bias, mode, image, width),
+                2 if width % 2 == 0 => halves(image.len() / 2, |sides| {
+                    for (side, to) in sides.iter_mut().enumerate() {
+                        take(self, side, planes, bias, Mode::Set, to, width / 2);
+                    }
+                    merge(sides, mode, image);
+                }),
+                _ => (0..s).for_each(|side| {
+                    self.each_row(side, |row, at| {
+                        let bias = bias.map_or(0.0, |bias| bias[row / self.g.height]);
+                        let pixels = image[row * width..][..width].iter_mut().skip(side);
+                        for (pixel, from) in pixels.step_by(s).zip(&planes[at..]) {
+                            let before = if mode == Mode::Add { *pixel } else { 0.0 };
+                            *pixel = before + (from + bias);
+                        }
+                    });
+                }),
             }
+        }
+    }
+
+    /// The pixels of an image that belong to the channels.
+    fn own(&self) -> Range<usize> {
+        self.channels.start * self.g.pixels()..self.channels.end * self.g.pixels()
+    }
+
+    /// f(row, place among the planes of its pixel `side`) for every row of pixels: `side` is the
+    /// first of those that a stride apart lie side by side there.
+    #[inline(always)]
+    fn each_row(&self, side: usize, mut f: impl FnMut(usize, usize)) {
+        let Geometry { height, stride: s, padding, .. } = *self.g;
+        let (channel, plane, w) = (self.channel(), self.plane(), side + padding);
+        for row in 0..height {
+            let h = row + padding;
+            let start = (h % s * s + w % s) * plane + h / s * self.cols + w / s;
+            (0..self.channels.len()).for_each(|c| f(c * height + row, c * channel + start));
         }
     }
 }
 
-/// `S` is the stride, or 0.
+/// `f` with scratch for the pixels of even and of odd columns.
+fn halves<R>(len: usize, f: impl FnOnce(&mut [&mut [f32]; 2]) -> R) -> R {
+    scratch::split(&[len, len], |mut sides| f(&mut sides))
+}
+
+/// Rows of `len` pixels to their planes.
 #[multiversion(
     targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
     dispatcher = "direct"
 )]
-fn split_row<const S: usize>(
-    pixels: &[f32],
-    planes: &mut [f32],
-    padding: usize,
-    plane: usize,
-    stride: usize,
+fn give(p: &Planes, side: usize, pixels: &[f32], len: usize, planes: &mut [f32]) {
+    p.each_row(side, |row, at| {
+        let pixels = &pixels[row * len..][..len];
+        planes[at..at + len].iter_mut().zip(pixels).for_each(|(to, pixel)| *to = *pixel);
+    });
+}
+
+/// Rows of `len` pixels from their planes.
+#[multiversion(
+    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+    dispatcher = "direct"
+)]
+fn take(
+    p: &Planes,
+    side: usize,
+    planes: &[f32],
+    bias: Option<&[f32]>,
+    mode: Mode,
+    pixels: &mut [f32],
+    len: usize,
 ) {
-    let stride = if S > 0 { S } else { stride };
-    for first in 0..stride.min(pixels.len()) {
-        let at = first + padding;
-        let planes = &mut planes[at % stride * plane + at / stride..];
-        let pixels = pixels[first..].iter().step_by(stride);
-        planes.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = *pixel);
+    p.each_row(side, |row, at| {
+        let bias = bias.map_or(0.0, |bias| bias[row / p.g.height]);
+        let pixels = &mut pixels[row * len..][..len];
+        for (pixel, from) in pixels.iter_mut().zip(&planes[at..]) {
+            let before = if mode == Mode::Add { *pixel } else { 0.0 };
+            *pixel = before + (from + bias);
+        }
+    });
+}
+
+/// Even and odd pixels.
+#[multiversion(
+    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+    dispatcher = "direct"
+)]
+fn part(image: &[f32], sides: &mut [&mut [f32]; 2]) {
+    let [even, odd] = sides;
+    for ((pair, even), odd) in image.as_chunks::<2>().0.iter().zip(&mut **even).zip(&mut **odd) {
+        (*even, *odd) = (pair[0], pair[1]);
     }
 }
 
-/// pixels += planes + bias. `S` is the stride, or 0.
 #[multiversion(
     targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
     dispatcher = "direct"
 )]
-fn join_row<const S: usize>(
-    planes: &[f32],
-    pixels: &mut [f32],
-    bias: f32,
-    padding: usize,
-    plane: usize,
-    stride: usize,
-) {
-    let stride = if S > 0 { S } else { stride };
-    for first in 0..stride.min(pixels.len()) {
-        let at = first + padding;
-        let planes = &planes[at % stride * plane + at / stride..];
-        let pixels = pixels[first..].iter_mut().step_by(stride);
-        pixels.zip(planes).for_each(|(pixel, from)| *pixel += from + bias);
+fn merge(sides: &[&mut [f32]; 2], mode: Mode, image: &mut [f32]) {
+    let [even, odd] = sides;
+    for ((pair, even), odd) in image.as_chunks_mut::<2>().0.iter_mut().zip(&**even).zip(&**odd) {
+        let before = if mode == Mode::Add { *pair } else { [0.0; 2] };
+        *pair = [before[0] + even, before[1] + odd];
     }
 }

@@ -5,11 +5,12 @@
 
 use std::ops::Range;
 
-use super::columns::{Columns, Run};
+use super::columns::Rows;
 use super::planes::Planes;
-use super::{Geometry, ROW_PAD, TRANSPOSED_ROWS, map_runs, transpose};
+use super::{Geometry, ROW_PAD, TRANSPOSED_ROWS};
 use crate::backend::Mode;
 use crate::backend::cpu::gemm::{self, Mat, MatMut};
+use crate::backend::cpu::transpose::transpose;
 use crate::backend::cpu::{par, scratch};
 
 /// Positions summed in one product: its columns and sums stay in the second cache.
@@ -85,31 +86,31 @@ fn sum_part(
     let planes = Planes::new(g, channels);
     let stride = BLOCK_POSITIONS + ROW_PAD;
     let lens = [planes.elems(cut.images_per_block), rows * stride, g.maps * stride];
-    let mut sum_mode = Mode::Set;
-    scratch::split(&lens, |[split, columns, values]| {
+    let mut task = |taps: Rows, of: Rows, [split, columns, values]: [&mut [f32]; 3]| {
+        split.fill(0.0);
+        let mut mode = Mode::Set;
         for first in batch.clone().step_by(cut.images_per_block) {
             let last = batch.end.min(first + cut.images_per_block);
-            let (images, maps) = (
-                &images[first * image_len..last * image_len],
-                &maps[first * map_len..last * map_len],
-            );
+            let maps = &maps[first * map_len..last * map_len];
+            planes.split(&images[first * image_len..last * image_len], split);
             let positions = (last - first) * g.positions();
-            planes.split(images, image_len, &mut split[..planes.elems(last - first)]);
             for from in (0..positions).step_by(BLOCK_POSITIONS) {
-                let to = positions.min(from + BLOCK_POSITIONS);
-                let runs = |f: &mut dyn FnMut(Run)| planes.runs(from..to, f);
-                Columns::with(planes.rows(), runs, |c| c.gather(split, columns, stride));
-                let runs = |f: &mut dyn FnMut(Run)| map_runs(g, from..to, f);
-                Columns::with(g.map_rows(), runs, |c| c.gather(maps, values, stride));
-                let values = Mat::strided(values, g.maps, to - from, stride).t();
-                let columns = Mat::strided(columns, rows, to - from, stride);
-                let sums = MatMut::new(&mut sums[..rows * g.maps], rows, g.maps);
+                let block = from..positions.min(from + BLOCK_POSITIONS);
+                let width = block.len();
+                planes.columns(taps, block.clone(), |c| c.gather(split, columns, stride));
+                g.map_columns(of, block, |c| c.gather(maps, values, stride));
+                let columns = Mat::strided(columns, rows, width, stride);
+                let values = Mat::strided(values, g.maps, width, stride).t();
                 gemm::with_packed(values, |values| {
-                    gemm::product(1.0, columns, values, sum_mode, sums);
+                    let sums = MatMut::new(&mut sums[..rows * g.maps], rows, g.maps);
+                    gemm::product(1.0, columns, values, mode, sums);
                 });
-                sum_mode = Mode::Add;
+                mode = Mode::Add;
             }
         }
+    };
+    planes.rows(|taps| {
+        g.map_rows(|of| scratch::split(&lens, |work| task(taps, of, work)));
     });
 }
 

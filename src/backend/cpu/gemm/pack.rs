@@ -157,6 +157,36 @@ unsafe fn transpose<E: Float>(
     }
 }
 
+/// to[c * to_stride + r] = x[r * x_stride + c] for `rows` r and `cols` c, at most 16 of either.
+///
+/// # Safety
+/// The CPU has AVX-512 F; both matrices hold these elements.
+#[target_feature(enable = "avx512f")]
+pub(in crate::backend::cpu) unsafe fn transpose_block(
+    x: &[f32],
+    x_stride: usize,
+    rows: usize,
+    cols: usize,
+    to: &mut [f32],
+    to_stride: usize,
+) {
+    let block = std::array::from_fn(|r| {
+        if r < rows {
+            // SAFETY: the masked lanes are inside the row.
+            unsafe { _mm512_maskz_loadu_epi32(lanes(cols), x.as_ptr().add(r * x_stride).cast()) }
+        } else {
+            _mm512_setzero_si512()
+        }
+    });
+    for (c, turned) in transpose_16x16(block).into_iter().enumerate().take(cols) {
+        // SAFETY: the masked lanes are inside the column.
+        unsafe {
+            let to = to.as_mut_ptr().add(c * to_stride);
+            _mm512_mask_storeu_epi32(to.cast(), lanes(rows), turned);
+        }
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose_16x16(rows: [__m512i; 16]) -> [__m512i; 16] {
