@@ -7,10 +7,6 @@
 #include "common/elementwise.cuh"
 #include "common/philox.cuh"
 
-__device__ __forceinline__ u32 word_of(uint4 w, u32 j) {
-    return j < 2 ? (j == 0 ? w.x : w.y) : (j == 2 ? w.z : w.w);
-}
-
 template <typename T>
 __device__ __forceinline__ void apply(T* y, const T* x, const u32* draw, u32 n, u32 stream,
                                       float prob, float scale) {

@@ -1,6 +1,7 @@
 // layer_norm: contract and formula in src/ops/layer_norm/mod.rs.
 //
 //   x, r, s, y, dy (N, C)    mean, rstd (N) f32    gain, bias (C)    dgain, dbias (C) f32
+//   Without a residual (r and s are null) x is normalised as it is.
 //   A warp per row, held in registers if common/row.cuh can (`wide` holds more, for rows that need
 //   it); backward turns dy into ds where it lies. `part` sums dy xhat and dy over ROWS_PER_PART rows, a thread for COLUMNS columns, and
 //   must see dy before that; `sum` adds the parts. f32, fixed order: runs agree bit for bit.
@@ -15,23 +16,26 @@ __device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, co
     const u32 row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
     if (row >= n) return;
     const u64 start = static_cast<u64>(row) * c;
-    y += start, s += start, x += start, r += start;
+    y += start, x += start;
+    if (r) s += start, r += start;
     float sum = 0.0f, sum_sq = 0.0f, center, scale;
     if (Row<T, HELD>::fits(c) && aligned(y, s, x, r, gain, bias)) {
         Row<T, HELD> v, other;
         v.load(x, c);
-        other.load(r, c);
-        Row<T, HELD>::each(c, [&](int k, int i) {
-            v.piece[k].at[i] = from_f32<T>(v.at(k, i) + other.at(k, i));
-            sum += v.at(k, i);
-        });
+        if (r) {
+            other.load(r, c);
+            Row<T, HELD>::each(c, [&](int k, int i) {
+                v.piece[k].at[i] = from_f32<T>(v.at(k, i) + other.at(k, i));
+            });
+        }
+        Row<T, HELD>::each(c, [&](int k, int i) { sum += v.at(k, i); });
         center = warp_sum(sum) / c;
         Row<T, HELD>::each(c, [&](int k, int i) {
             const float d = v.at(k, i) - center;
             sum_sq += d * d;
         });
         scale = 1.0f / sqrtf(warp_sum(sum_sq) / c + eps);
-        Row<T, HELD>::store(s, c, [&](int k, int i) { return v.at(k, i); });
+        if (r) Row<T, HELD>::store(s, c, [&](int k, int i) { return v.at(k, i); });
         Row<T, HELD> shift;
         other.load(gain, c);
         shift.load(bias, c);
@@ -39,18 +43,19 @@ __device__ __forceinline__ void forward(T* y, T* s, float* mean, float* rstd, co
             return (v.at(k, i) - center) * scale * other.at(k, i) + shift.at(k, i);
         });
     } else {
+        const T* from = r ? s : x;
         for (u32 i = lane; i < c; i += WARP) {
-            s[i] = from_f32<T>(to_f32(x[i]) + to_f32(r[i]));
-            sum += to_f32(s[i]);
+            if (r) s[i] = from_f32<T>(to_f32(x[i]) + to_f32(r[i]));
+            sum += to_f32(from[i]);
         }
         center = warp_sum(sum) / c;
         for (u32 i = lane; i < c; i += WARP) {
-            const float d = to_f32(s[i]) - center;
+            const float d = to_f32(from[i]) - center;
             sum_sq += d * d;
         }
         scale = 1.0f / sqrtf(warp_sum(sum_sq) / c + eps);
         for (u32 i = lane; i < c; i += WARP)
-            y[i] = from_f32<T>((to_f32(s[i]) - center) * scale * to_f32(gain[i]) + to_f32(bias[i]));
+            y[i] = from_f32<T>((to_f32(from[i]) - center) * scale * to_f32(gain[i]) + to_f32(bias[i]));
     }
     if (lane == 0) mean[row] = center, rstd[row] = scale;
 }

@@ -41,6 +41,7 @@ const OPS: &[(&str, Build)] = &[
     ("embedding", table::embedding),
     ("take_first", table::take_first),
     ("transpose", table::transpose),
+    ("halt_head", table::halt_head),
     ("cross_entropy", table::cross_entropy),
     ("bce_logits", table::bce_logits),
     ("puzzle_emb", table::puzzle_emb),

@@ -130,6 +130,18 @@ pub fn transpose(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::transpose::forward(tape, &x[0]))))
 }
 
+pub fn halt_head(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let state = || filled(device, dtype, &[w.b, w.t, w.c]);
+    let x = vec![
+        state()?,
+        state()?,
+        filled(device, dtype, &[1, 2 * w.c])?,
+        filled(device, dtype, &[1])?,
+    ];
+    let run = |tape: &mut _, x: &[_]| ops::halt_head::forward(tape, &x[0], &x[1], &x[2], &x[3]);
+    Ok(Work::Taped(x, Box::new(run)))
+}
+
 pub fn cross_entropy(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let logits = filled(device, dtype, &[w.b, w.t, w.v])?;
     let labels = filled(device, DType::I32, &[w.b, w.t - 1])?;

@@ -21,3 +21,7 @@ __device__ __forceinline__ uint4 philox(u64 key, uint4 c) {
 __device__ __forceinline__ float unit_f32(u32 word) {
     return static_cast<float>(word >> 8) * (1.0f / 16777216.0f);
 }
+
+__device__ __forceinline__ u32 word_of(uint4 w, u32 j) {
+    return j < 2 ? (j == 0 ? w.x : w.y) : (j == 2 ? w.z : w.w);
+}

@@ -20,6 +20,7 @@ pub mod ema;
 pub mod embedding;
 pub mod gauss_sample;
 pub mod global_norm;
+pub mod halt_head;
 pub mod kl_gauss;
 mod launch;
 pub mod layer_norm;

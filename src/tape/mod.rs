@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 pub use crate::backend::Mode;
-pub use checkpoint::checkpoint;
+pub use checkpoint::{checkpoint, checkpoint_all};
 pub use grads::Grads;
 
 /// Identifies a variable that a gradient can flow to.
@@ -152,15 +152,30 @@ impl Tape {
         inputs: &[&Var],
         rule: impl FnOnce(VarId) -> Box<dyn Rule>,
     ) -> Result<Var> {
+        let [out] = self.outputs(op, [tensor], inputs, |[id]| rule(id))?;
+        Ok(out)
+    }
+
+    /// The outputs of an op that has several, with one rule for all.
+    pub fn outputs<const N: usize>(
+        &mut self,
+        op: &'static str,
+        tensors: [Tensor; N],
+        inputs: &[&Var],
+        rule: impl FnOnce([VarId; N]) -> Box<dyn Rule>,
+    ) -> Result<[Var; N]> {
         if self.check_finite {
-            expect_finite(&format!("{}.{op}", self.scopes.join(".")), "output", &tensor)?;
+            for tensor in &tensors {
+                expect_finite(&format!("{}.{op}", self.scopes.join(".")), "output", tensor)?;
+            }
         }
         if !self.wants_grad(inputs) {
-            return Ok(Var::constant(tensor));
+            return Ok(tensors.map(Var::constant));
         }
-        let id = self.fresh();
-        self.rules.push(rule(id));
-        Ok(Var { tensor, id: Some(id) })
+        let ids = std::array::from_fn(|_| self.fresh());
+        self.rules.push(rule(ids));
+        let mut ids = ids.into_iter();
+        Ok(tensors.map(|tensor| Var { tensor, id: ids.next() }))
     }
 
     /// Whether an op on `inputs` will be asked for its rule: if not, nothing need be saved.

@@ -1,28 +1,52 @@
 use hrm::Result;
 use hrm::dtype::DType;
 use hrm::ops::bias_relu::{self, reference};
+use hrm::ops::draw::Draw;
+use hrm::ops::dropout::{self, Site};
 use hrm::ops::real::Real;
 use hrm::tape::{Tape, Var};
 
-use crate::check::{Input, Op, input, op_tests, refuses, tensor};
+use crate::check::{Input, Op, input, ints, op_tests, refuses, tensor};
 use crate::common::devices::devices;
+
+const DRAW: Draw = Draw { seed: 0x1234_5678_9abc_def0, number: 7 };
 
 struct Case {
     n: usize,
     c: usize,
+    /// 0: no dropout.
+    prob: f32,
 }
 
 const CASES: &[Case] = &[
-    Case { n: 1, c: 1 },
-    Case { n: 17, c: 3 },
-    Case { n: 97, c: 13 },
-    Case { n: 5, c: 1032 },
-    Case { n: 300, c: 64 }, // more than two parts of the column sums
+    Case { n: 1, c: 1, prob: 0.0 },
+    Case { n: 17, c: 3, prob: 0.3 },
+    Case { n: 97, c: 13, prob: 0.0 },
+    Case { n: 97, c: 24, prob: 0.1 }, // more than two tasks
+    Case { n: 5, c: 1032, prob: 0.0 },
+    Case { n: 300, c: 64, prob: 0.5 }, // more than two parts of the column sums
 ];
+
+impl Case {
+    fn site(&self) -> Site {
+        Site { number: self.c as u32, prob: self.prob }
+    }
+
+    /// What dropout makes of ones: 0 or its scale.
+    fn kept<R: Real>(&self) -> Vec<R> {
+        let mut kept = vec![R::of(1.0); self.n * self.c];
+        if self.prob > 0.0 {
+            let mut mask = vec![0.0_f64; kept.len()];
+            dropout::reference::apply(&vec![1.0; kept.len()], self.site(), DRAW, &mut mask);
+            kept.iter_mut().zip(mask).for_each(|(kept, x)| *kept = R::of(x));
+        }
+        kept
+    }
+}
 
 impl Op for Case {
     fn name(&self) -> String {
-        format!("bias_relu n {} c {}", self.n, self.c)
+        format!("bias_relu n {} c {} p {}", self.n, self.c, self.prob)
     }
     /// x and bias, whose sum keeps away from the kink.
     fn inputs(&self) -> Vec<Input> {
@@ -35,16 +59,19 @@ impl Op for Case {
         vec![x, bias]
     }
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
-        bias_relu::forward(tape, &x[0], &x[1])
+        let draw = ints(tape.device(), &[Draw::WORDS], &DRAW.words());
+        let dropout = (self.prob > 0.0).then_some((self.site(), &draw));
+        bias_relu::with_dropout(tape, &x[0], &x[1], dropout)
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         let mut y = vec![R::default(); x[0].len()];
-        reference::forward(&x[0], &x[1], &mut y);
+        reference::forward(&x[0], &x[1], &self.kept(), &mut y);
         y
     }
     fn backward<R: Real>(&self, x: &[Vec<R>], dy: &[R]) -> Vec<Vec<R>> {
         let [mut dx, mut dbias] = [x[0].len(), self.c].map(|n| vec![R::default(); n]);
-        reference::backward(&self.forward(x), dy, &mut dx, &mut dbias);
+        let scale = R::of(1.0 / (1.0 - self.prob as f64));
+        reference::backward(&self.forward(x), dy, scale, &mut dx, &mut dbias);
         vec![dx, dbias]
     }
 }

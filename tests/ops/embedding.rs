@@ -104,6 +104,25 @@ impl Op for Case {
 
 op_tests!(CASES);
 
+#[test]
+fn with_positions_is_the_plain_sum() {
+    let (b, s, c, v) = (3, 5, 8, 6);
+    let (e, pos) = (input(&[v, c], 1.0, 1), input(&[s, c], 1.0, 2));
+    let tokens: Vec<i32> = (0..b * s).map(|i| (i * 5 % v) as i32).collect();
+    let sum = |i: usize| {
+        let token = tokens[i / c] as usize;
+        (e.values[token * c + i % c] as f32 + pos.values[i % (s * c)] as f32) as f64
+    };
+    let want: Vec<f64> = (0..b * s * c).map(sum).collect();
+    for (name, device) in devices() {
+        let var = |x: &Input| Var::constant(tensor(&device, DType::F32, &x.shape, &x.values));
+        let ids = ints(&device, &[b, s], &tokens);
+        let mut tape = Tape::no_grad(&device);
+        let y = embedding::with_positions(&mut tape, &ids, &var(&e), &var(&pos)).unwrap();
+        assert_eq!(numbers(&y.tensor), want, "{name}");
+    }
+}
+
 /// An error, or on CUDA NaN that no loss survives.
 #[test]
 fn tokens_outside_the_vocabulary_are_refused() {

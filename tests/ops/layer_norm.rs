@@ -10,38 +10,66 @@ use crate::common::devices::devices;
 struct Case {
     n: usize,
     c: usize,
+    residual: bool,
+}
+
+const fn case(n: usize, c: usize) -> Case {
+    Case { n, c, residual: true }
 }
 
 const CASES: &[Case] = &[
-    Case { n: 1, c: 8 },
-    Case { n: 17, c: 3 },
-    Case { n: 97, c: 13 },
-    Case { n: 5, c: 512 },
-    Case { n: 5, c: 1024 }, // the widest row that a warp holds
-    Case { n: 5, c: 1032 },
-    Case { n: 300, c: 64 }, // more than two parts of the column sums
+    case(1, 8),
+    case(17, 3),
+    case(97, 13),
+    case(5, 512),
+    case(5, 1024), // the widest row that a warp holds
+    case(5, 1032),
+    case(300, 64), // more than two parts of the column sums
+    Case { residual: false, ..case(17, 3) },
+    Case { residual: false, ..case(5, 512) },
+    Case { residual: false, ..case(37, 1032) },
 ];
 
 impl Case {
     /// y and what is saved.
     fn saved<R: Real>(&self, x: &[Vec<R>]) -> (Vec<R>, reference::Saved<R>) {
         let mut y = vec![R::default(); self.n * self.c];
-        let saved = reference::forward(&x[0], &x[1], &x[2], &x[3], EPS, &mut y);
+        let (residual, gain, bias) = self.rest(x);
+        let zeros = vec![R::default(); y.len()];
+        let residual = residual.map_or(&zeros, |r| r);
+        let saved = reference::forward(&x[0], residual, gain, bias, EPS, &mut y);
         (y, saved)
+    }
+
+    /// residual, gain, bias
+    fn rest<'a, T>(&self, x: &'a [T]) -> (Option<&'a T>, &'a T, &'a T) {
+        match x {
+            [_, r, gain, bias] => (Some(r), gain, bias),
+            [_, gain, bias] => (None, gain, bias),
+            _ => unreachable!("as inputs() lists them"),
+        }
     }
 }
 
 impl Op for Case {
     fn name(&self) -> String {
-        format!("layer_norm n {} c {}", self.n, self.c)
+        format!("layer_norm n {} c {} residual {}", self.n, self.c, self.residual)
     }
-    /// x, residual, gain, bias
+    /// x, residual if there is one, gain, bias
     fn inputs(&self) -> Vec<Input> {
-        let x = [input(&[self.n, self.c], 1.0, 1), input(&[self.n, self.c], 2.0, 2)];
-        x.into_iter().chain([input(&[self.c], 1.0, 3), input(&[self.c], 0.5, 4)]).collect()
+        let wide = |scale, seed| input(&[self.n, self.c], scale, seed);
+        let mut x = vec![wide(1.0, 1)];
+        x.extend(self.residual.then(|| wide(2.0, 2)));
+        x.extend([input(&[self.c], 1.0, 3), input(&[self.c], 0.5, 4)]);
+        x
     }
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
-        layer_norm::forward(tape, &x[0], &x[1], Affine { gain: &x[2], bias: &x[3] }, EPS)
+        let (residual, gain, bias) = self.rest(x);
+        let affine = Affine { gain, bias };
+        match residual {
+            Some(residual) => layer_norm::forward(tape, &x[0], residual, affine, EPS),
+            None => layer_norm::alone(tape, &x[0], affine, EPS),
+        }
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         self.saved(x).0
@@ -49,8 +77,10 @@ impl Op for Case {
     fn backward<R: Real>(&self, x: &[Vec<R>], dy: &[R]) -> Vec<Vec<R>> {
         let mut ds = vec![R::default(); self.n * self.c];
         let [mut dgain, mut dbias] = [(); 2].map(|_| vec![R::default(); self.c]);
-        reference::backward(&self.saved(x).1, &x[2], dy, &mut ds, &mut dgain, &mut dbias);
-        vec![ds.clone(), ds, dgain, dbias]
+        let gain = self.rest(x).1;
+        reference::backward(&self.saved(x).1, gain, dy, &mut ds, &mut dgain, &mut dbias);
+        let of_residual = self.residual.then(|| ds.clone());
+        [Some(ds), of_residual, Some(dgain), Some(dbias)].into_iter().flatten().collect()
     }
 }
 

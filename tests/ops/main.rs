@@ -22,6 +22,7 @@ mod ema;
 mod embedding;
 mod gauss_sample;
 mod global_norm;
+mod halt_head;
 mod kl_gauss;
 mod layer_norm;
 mod matmul;

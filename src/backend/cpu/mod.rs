@@ -3,6 +3,7 @@
 
 pub mod attention;
 pub mod conv;
+pub mod dropout;
 pub mod gemm;
 pub mod par;
 pub mod scratch;

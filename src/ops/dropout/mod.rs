@@ -14,6 +14,7 @@ pub mod reference;
 use super::draw::Draw;
 use super::{add, by_float, dispatch, refuse, traffic};
 use crate::Result;
+use crate::backend::cpu::dropout::Mask;
 use crate::rng::Purpose;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
@@ -27,22 +28,33 @@ pub struct Site {
 }
 
 impl Site {
-    fn scale(self) -> f32 {
+    /// What is kept is multiplied by this.
+    pub(super) fn scale(self) -> f32 {
         (1.0 / (1.0 - self.prob as f64)) as f32
     }
 
     /// The second word of the counter.
-    fn stream(self) -> u32 {
+    pub(super) fn stream(self) -> u32 {
         Purpose::Dropout as u32 + (self.number << 8)
+    }
+
+    pub(super) fn mask(self, draw: &Tensor) -> Result<Mask> {
+        let Draw { seed, number } = Draw::read(draw)?;
+        Ok(Mask { seed, number, stream: self.stream(), prob: self.prob, scale: self.scale() })
+    }
+
+    /// Whether `op` can drop here by these words.
+    pub(super) fn check(self, op: &str, draw: &Tensor) -> Result<()> {
+        if !(0.0..1.0).contains(&self.prob) || self.number >= 1 << 24 {
+            return Err(refuse(op, format!("p in [0, 1) and site below 2^24, not {self:?}")));
+        }
+        Draw::check(op, draw)
     }
 }
 
 /// `draw` (4) i32 holds [`Draw::words`].
 pub fn forward(tape: &mut Tape, x: &Var, site: Site, draw: &Tensor) -> Result<Var> {
-    if !(0.0..1.0).contains(&site.prob) || site.number >= 1 << 24 {
-        return Err(refuse("dropout", format!("p in [0, 1) and site below 2^24, not {site:?}")));
-    }
-    Draw::check("dropout", draw)?;
+    site.check("dropout", draw)?;
     let y = tape.alloc(x.tensor.dtype(), *x.tensor.shape())?;
     dispatch(
         tape.device(),
@@ -51,7 +63,7 @@ pub fn forward(tape: &mut Tape, x: &Var, site: Site, draw: &Tensor) -> Result<Va
             by_float!(y.dtype(), "dropout", E => {
                 let mut y = y.write()?;
                 y.copy_from_slice(&x.tensor.read()?);
-                cpu::apply::<E>(&mut y, site, Draw::read(draw)?);
+                cpu::apply::<E>(&mut y, site.mask(draw)?);
                 Ok(())
             })
         },
@@ -80,7 +92,7 @@ impl Rule for Backward {
             traffic(2 * dx.bytes()),
             || {
                 by_float!(dx.dtype(), "dropout", E => {
-                    cpu::apply::<E>(&mut dx.write()?, self.site, Draw::read(&self.draw)?);
+                    cpu::apply::<E>(&mut dx.write()?, self.site.mask(&self.draw)?);
                     Ok(())
                 })
             },

@@ -4,6 +4,7 @@
 //!             table[tokens[b,t-P]]                              for t >= P
 //!   y[b,t]  = scale * e[b,t]                                    without positions
 //!             scale * 0.7071 * (e[b,t] + pos[t])                with learned positions
+//!             e[b,t] + pos[t]                                   by [`with_positions`]
 //!
 //! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with D <= P C, pos (P + S, C), y (B, P + S, C) in
 //! the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients of
@@ -51,6 +52,24 @@ pub fn forward(
     pos: Option<&Var>,
     scale: f32,
 ) -> Result<Var> {
+    let factor = if pos.is_some() { scale * POSITION_SCALE } else { scale };
+    embed(tape, tokens, table, prefix, pos, factor)
+}
+
+/// The plain sum of a token's embedding and its position's: no prefix, no scale.
+pub fn with_positions(tape: &mut Tape, tokens: &Tensor, table: &Var, pos: &Var) -> Result<Var> {
+    embed(tape, tokens, table, None, Some(pos), 1.0)
+}
+
+/// y = scale * (e + pos).
+fn embed(
+    tape: &mut Tape,
+    tokens: &Tensor,
+    table: &Var,
+    prefix: Option<Prefix>,
+    pos: Option<&Var>,
+    scale: f32,
+) -> Result<Var> {
     let [b, s] = tokens.dims("embedding tokens (B, S)")?;
     let [v, c] = table.tensor.dims("embedding table (V, C)")?;
     tokens.expect_dtype("embedding tokens", DType::I32)?;
@@ -73,7 +92,6 @@ pub fn forward(
         pos.tensor.expect_dims("embedding pos (T, C)", &[p + s, c])?;
         pos.tensor.expect_dtype("embedding pos", table.tensor.dtype())?;
     }
-    let scale = if pos.is_some() { scale * POSITION_SCALE } else { scale };
     let y = tape.alloc(table.tensor.dtype(), [b, p + s, c])?;
     dispatch(
         tape.device(),

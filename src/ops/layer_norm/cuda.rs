@@ -24,22 +24,24 @@ const PART: [Kernel; 2] =
     kernel_pair!("layer_norm", "layer_norm_part", [Out, Out, In, In, In, In, U32, U32]);
 const SUM: Kernel = kernel!("layer_norm", "layer_norm_sum", [Out, In, U32, U32, U32]);
 
+/// `r`: none where `saved.s` is x.
 pub fn forward(
     x: &Tensor,
-    r: &Tensor,
+    r: Option<&Tensor>,
     gain: &Tensor,
     bias: &Tensor,
     eps: f32,
     y: &Tensor,
     saved: &Saved,
 ) -> Result<()> {
-    let cost = traffic(4 * y.bytes() + 2 * saved.mean.bytes());
+    let tensors = if r.is_some() { 4 } else { 2 };
+    let cost = traffic(tensors * y.bytes() + 2 * saved.mean.bytes());
     let (n, c) = (y.shape().rows(), y.shape().last());
     let kernel = by_dtype(y.dtype(), by_width(c, &FWD, &FWD_WIDE))?;
     let on = On { device: y.device(), kernel, cost };
     let args = [
         y.into(),
-        (&saved.s).into(),
+        r.map(|_| &saved.s).into(),
         (&saved.mean).into(),
         (&saved.rstd).into(),
         x.into(),

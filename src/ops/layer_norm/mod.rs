@@ -1,6 +1,7 @@
 //! Residual add and LayerNorm: s = x + r, y[n,c] = xhat[n,c] * gain[c] + bias[c],
 //! xhat[n,c] = (s[n,c] - mean[n]) * rstd[n], rstd[n] = 1 / sqrt(mean_c((s[n,c] - mean[n])^2) + eps).
 //!
+//! [`alone`] has no r: s is x itself, and no copy of it is made.
 //! x, r, y (.., C), gain, bias (C), all f32 or all bf16. The sum s is rounded to the dtype, the norm
 //! is computed in f32 and y rounded once. Saved: s, mean and rstd (N) f32, gain. With g = dy * gain,
 //! ds = rstd * (g - mean_c(g) - xhat * mean_c(g * xhat)) is the gradient of both x and r;
@@ -33,35 +34,44 @@ struct Saved {
     rstd: Tensor, // (N)
 }
 
-pub fn forward(
+pub fn forward(tape: &mut Tape, x: &Var, residual: &Var, affine: Affine, eps: f32) -> Result<Var> {
+    expect_same_shape("layer_norm residual (.., C)", &x.tensor, &residual.tensor)?;
+    norm(tape, x, Some(residual), affine, eps)
+}
+
+/// LayerNorm without a residual.
+pub fn alone(tape: &mut Tape, x: &Var, affine: Affine, eps: f32) -> Result<Var> {
+    norm(tape, x, None, affine, eps)
+}
+
+fn norm(
     tape: &mut Tape,
     x: &Var,
-    residual: &Var,
+    residual: Option<&Var>,
     Affine { gain, bias }: Affine,
     eps: f32,
 ) -> Result<Var> {
-    let (xt, rt) = (&x.tensor, &residual.tensor);
-    expect_same_shape("layer_norm residual (.., C)", xt, rt)?;
+    let (xt, rt) = (&x.tensor, residual.map(|r| &r.tensor));
     let (n, c) = (xt.shape().rows(), xt.shape().last());
     for (what, t) in [("layer_norm gain (C)", gain), ("layer_norm bias (C)", bias)] {
         t.tensor.expect_dims(what, &[c])?;
         t.tensor.expect_dtype(what, xt.dtype())?;
     }
     let y = tape.alloc(xt.dtype(), *xt.shape())?;
-    let saved = Saved {
-        s: tape.alloc(xt.dtype(), *xt.shape())?,
-        mean: tape.alloc(DType::F32, [n])?,
-        rstd: tape.alloc(DType::F32, [n])?,
-    };
+    let s = rt.map_or(Ok(xt.clone()), |_| tape.alloc(xt.dtype(), *xt.shape()))?;
+    let saved = Saved { s, mean: tape.alloc(DType::F32, [n])?, rstd: tape.alloc(DType::F32, [n])? };
     let (gt, bt) = (&gain.tensor, &bias.tensor);
+    let tensors = if rt.is_some() { 4 } else { 2 };
     dispatch(
         tape.device(),
-        traffic(4 * y.bytes() + 2 * saved.mean.bytes()),
+        traffic(tensors * y.bytes() + 2 * saved.mean.bytes()),
         || {
             by_float!(y.dtype(), "layer_norm", E => {
                 let Saved { s, mean, rstd } = &saved;
-                let (mut s, mut mean, mut rstd) = (s.write()?, mean.write()?, rstd.write()?);
-                cpu::sum::<E>(&xt.read()?, &rt.read()?, &mut s);
+                if let Some(rt) = rt {
+                    cpu::sum::<E>(&xt.read()?, &rt.read()?, &mut s.write()?);
+                }
+                let (s, mut mean, mut rstd) = (s.read()?, mean.write()?, rstd.write()?);
                 cpu::forward::<E>(&s, &gt.read()?, &bt.read()?, eps, &mut y.write()?, &mut mean, &mut rstd);
                 Ok(())
             })
@@ -69,13 +79,14 @@ pub fn forward(
         || cuda::forward(xt, rt, gt, bt, eps, &y, &saved),
     )?;
     let gain_tensor = gt.clone();
-    let (x, r, bias) = (x, residual, bias);
-    tape.output("layer_norm", y, &[x, r, gain, bias], |y| {
+    let inputs: Vec<&Var> =
+        [Some(x), residual, Some(gain), Some(bias)].into_iter().flatten().collect();
+    tape.output("layer_norm", y, &inputs, |y| {
         Box::new(Backward {
             y,
             saved,
             gain: gain_tensor,
-            inputs: [x.id, r.id],
+            inputs: [x.id, residual.and_then(|r| r.id)],
             affine: [gain.id, bias.id],
         })
     })

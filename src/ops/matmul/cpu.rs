@@ -1,7 +1,11 @@
+use multiversion::multiversion;
+use rayon::prelude::*;
+
 use super::Dims;
 use crate::backend::Mode;
 use crate::backend::cpu::gemm::{Mat, MatMut, gemm};
 use crate::dtype::Float;
+use crate::ops::ROWS_PER_TASK;
 
 pub fn forward<E: Float>(d: Dims, x: &[E], w: &[E], b: Option<&[E]>, y: &mut [E]) {
     let Dims { m, n, k } = d;
@@ -18,11 +22,31 @@ pub fn backward_w<E: Float>(d: Dims, dy: &[E], x: &[E], dw: &mut [f32], mode: Mo
     gemm(1.0, Mat::new(dy, k, m).t(), Mat::new(x, k, n), None, mode, MatMut::new(dw, m, n));
 }
 
+/// Tasks of whole rows, summed in order.
 pub fn backward_b<E: Float>(dy: &[E], db: &mut [f32], mode: Mode) {
+    let width = db.len();
+    let parts: Vec<Vec<f32>> = dy
+        .par_chunks(ROWS_PER_TASK * width)
+        .map(|dy| {
+            let mut sums = vec![0.0; width];
+            add_rows(dy, &mut sums);
+            sums
+        })
+        .collect();
     if mode == Mode::Set {
         db.fill(0.0);
     }
-    for dy in dy.chunks_exact(db.len()) {
-        db.iter_mut().zip(dy).for_each(|(db, dy)| *db += dy.to_f32());
+    for part in parts {
+        db.iter_mut().zip(part).for_each(|(db, part)| *db += part);
+    }
+}
+
+#[multiversion(
+    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+    dispatcher = "direct"
+)]
+fn add_rows<E: Float>(dy: &[E], sums: &mut [f32]) {
+    for dy in dy.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy.to_f32());
     }
 }

@@ -1,0 +1,47 @@
+//! The mask of dropout, drawn where it is used: element i of a tensor takes word i % 4 of the Philox
+//! block i / 4, so that any part of it can be drawn alone.
+
+use multiversion::multiversion;
+
+use crate::dtype::Float;
+use crate::rng::{philox_lanes, unit_f32};
+
+/// Words of a Philox block, an element each.
+pub const WORDS: usize = 4;
+/// Blocks drawn at once.
+const LANES: usize = 16;
+
+/// Key, the last three words of the counter, and what is done with the numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mask {
+    pub seed: u64,
+    pub stream: u32,
+    pub number: u64,
+    /// Of being dropped.
+    pub prob: f32,
+    /// What is kept is multiplied by this.
+    pub scale: f32,
+}
+
+/// x, whose first element begins Philox block `first_block` of its tensor, becomes x or 0.
+#[multiversion(
+    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+    dispatcher = "direct"
+)]
+pub fn apply<E: Float>(x: &mut [E], first_block: u32, mask: Mask) {
+    let number = [mask.number as u32, (mask.number >> 32) as u32];
+    for (i, x) in x.chunks_mut(WORDS * LANES).enumerate() {
+        let block = |lane| first_block + (i * LANES + lane) as u32;
+        let stream = [mask.stream; LANES];
+        let counters = [std::array::from_fn(block), stream, [number[0]; LANES], [number[1]; LANES]];
+        let words = philox_lanes(mask.seed, counters);
+        let mut of_element = [0; WORDS * LANES];
+        for (lane, element) in of_element.chunks_exact_mut(WORDS).enumerate() {
+            element.iter_mut().zip(&words).for_each(|(to, word)| *to = word[lane]);
+        }
+        for (x, word) in x.iter_mut().zip(of_element) {
+            let kept = x.to_f32() * mask.scale;
+            *x = E::from_f32(if unit_f32(word) < mask.prob { 0.0 } else { kept });
+        }
+    }
+}
