@@ -1,6 +1,6 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
-use super::{Arch, Config, ModelConfig, PosEncodings};
+use super::{Arch, Config, Loss, ModelConfig, PosEncodings, Recompute};
 use crate::{Error, Result};
 
 pub(super) fn check(config: &Config) -> Result<()> {
@@ -65,6 +65,19 @@ pub(super) fn check(config: &Config) -> Result<()> {
     match m.arch {
         Arch::Hrm => hrm(m)?,
         Arch::Trm => trm(m)?,
+        Arch::HrmSeed => {
+            let why = "must be at least 1";
+            require(m.max_cycles >= 1, "model.max_cycles", m.max_cycles, why)?;
+            encoder(m, "hrm_seed")?;
+        }
+        Arch::Transformer => {
+            let why = "must be 0: transformer has no cycles";
+            require(m.max_cycles == 0, "model.max_cycles", m.max_cycles, why)?;
+            encoder(m, "transformer")?;
+        }
+    }
+    if t.recompute == Recompute::Cycle && m.arch != Arch::HrmSeed {
+        return Err(Error::invalid("train.recompute=cycle: only hrm_seed has such; layer is near"));
     }
     require(!t.write_pt, "train.write_pt", t.write_pt, "is not possible in this version")
 }
@@ -104,10 +117,34 @@ fn trm(m: &ModelConfig) -> Result<()> {
 }
 
 fn halts_by_steps(m: &ModelConfig, arch: &str) -> Result<()> {
+    let sinusoidal = m.pos_encodings == PosEncodings::Sinusoidal;
+    let why = format!("is not for {arch}: only for hrm_seed and transformer");
+    require(!sinusoidal, "model.pos_encodings", "sinusoidal", &why)?;
     let why = format!("must be 0: {arch} has no dropout");
     require(m.dropout == 0.0, "model.dropout", m.dropout, &why)?;
     let why = format!("must be 0: {arch} halts by model.halt_max_steps");
     require(m.max_cycles == 0, "model.max_cycles", m.max_cycles, &why)
+}
+
+/// What holds for models of `nn.TransformerEncoderLayer`s.
+fn encoder(m: &ModelConfig, arch: &str) -> Result<()> {
+    require(m.h_layers >= 1, "model.h_layers", m.h_layers, "must be at least 1")?;
+    let below_one = "must be at least 0 and below 1";
+    require((0.0..1.0).contains(&m.dropout), "model.dropout", m.dropout, below_one)?;
+    let fixed = [
+        ("model.puzzle_emb_ndim=0", m.puzzle_emb_ndim == 0),
+        ("model.puzzle_emb_len=0", m.puzzle_emb_len == 0),
+        ("model.pos_encodings=sinusoidal", m.pos_encodings == PosEncodings::Sinusoidal),
+        ("model.mlp_t=false", !m.mlp_t),
+        ("model.loss=softmax", m.loss == Loss::Softmax),
+        ("model.halt_max_steps=1", m.halt_max_steps == 1),
+        ("model.halt_exploration_prob=0", m.halt_exploration_prob == 0.0),
+        ("model.q_continue=false", !m.q_continue),
+    ];
+    match fixed.iter().find(|(_, holds)| !holds) {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::invalid(format!("{arch} knows only {key}"))),
+    }
 }
 
 pub(super) fn require(

@@ -115,13 +115,13 @@ macro_rules! words {
 }
 
 words! {
-    "snake_case" Arch { Hrm, Trm }
-    "snake_case" PosEncodings { None, Rope, Learned }
+    "snake_case" Arch { Hrm, Trm, HrmSeed, Transformer }
+    "snake_case" PosEncodings { None, Rope, Learned, Sinusoidal }
     "kebab-case" Holdout { Official, TestPairs }
     "snake_case" Loss { Stablemax, Softmax }
     "snake_case" Optimizer { AdamAtan2, Adamw }
     "snake_case" Precision { Bf16, F32 }
-    "snake_case" Recompute { None, Layer }
+    "snake_case" Recompute { None, Layer, Cycle }
     "snake_case" Sampler { Groups, Shuffle }
     "kebab-case" Dataset { Arc1, Arc2, Sudoku, SudokuExtreme, Maze, MazeHard }
 }

@@ -15,4 +15,5 @@ macro_rules! presets {
 presets! {
     "arc-small" "arc1" "arc2" "arc-legion" "sudoku-extreme" "maze-hard" "sudoku-mini"
     "trm-arc1" "trm-sudoku" "trm-sudoku-mlp" "trm-maze" "trm-sudoku-mini"
+    "arc-full" "arc-simple"
 }

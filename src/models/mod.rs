@@ -2,14 +2,18 @@
 //!
 //! [`Model`] is what a trainer and an evaluator need of one. A model answers rows of tokens with rows
 //! of tokens, a segment at a time; what runs on between segments is in a [`Carry`]. `act.rs` makes a
-//! model of anything that recurs on two states (`hrm`, `trm`), with adaptive computation time.
+//! model of anything that recurs on two states (`hrm`, `trm`), with adaptive computation time;
+//! `one_pass.rs` has the segments of those that answer at once (`hrm_seed`, `transformer`).
 
 pub mod act;
 mod carry;
 mod check;
 pub mod hrm;
+pub mod hrm_seed;
 pub mod io;
+mod one_pass;
 mod segment;
+pub mod transformer;
 pub mod trm;
 
 pub use carry::{Carry, DeviceBatch};
@@ -18,6 +22,7 @@ pub use segment::{Segment, Workspace};
 use crate::Result;
 use crate::backend::Device;
 use crate::dtype::DType;
+use crate::nn::level;
 use crate::nn::params::Params;
 use crate::tape::{Mode, Tape};
 use crate::tensor::Tensor;
@@ -51,6 +56,8 @@ impl Dims {
 pub enum Config {
     Hrm(hrm::Config),
     Trm(trm::Config),
+    HrmSeed(hrm_seed::Config),
+    Transformer(transformer::Config),
 }
 
 impl Config {
@@ -59,6 +66,10 @@ impl Config {
         Ok(match self.clone() {
             Config::Hrm(c) => Box::new(hrm::Hrm::new(device, c, dtype, seed)?),
             Config::Trm(c) => Box::new(trm::Trm::new(device, c, dtype, seed)?),
+            Config::HrmSeed(c) => Box::new(hrm_seed::HrmSeed::new(device, c, dtype, seed)?),
+            Config::Transformer(c) => {
+                Box::new(transformer::Transformer::new(device, c, dtype, seed)?)
+            }
         })
     }
 
@@ -66,7 +77,31 @@ impl Config {
         match self {
             Config::Hrm(c) => c.dims(),
             Config::Trm(c) => c.dims(),
+            Config::HrmSeed(c) => c.dims(),
+            Config::Transformer(c) => c.dims(),
         }
+    }
+
+    /// The same model with each other way to save memory by computing again, and its word.
+    pub fn recomputing(&self) -> Vec<(&'static str, Self)> {
+        let words: &[&'static str] = match self {
+            Config::HrmSeed(_) => &["layer", "cycle"],
+            _ => &["layer"],
+        };
+        let other = |word: &&'static str| {
+            let mut config = self.clone();
+            match &mut config {
+                Config::Hrm(c) => c.recompute = level::Recompute::Layer,
+                Config::Trm(c) => c.recompute = level::Recompute::Layer,
+                Config::HrmSeed(c) if *word == "cycle" => {
+                    c.recompute = hrm_seed::Recompute::Cycle;
+                }
+                Config::HrmSeed(c) => c.recompute = hrm_seed::Recompute::Layer,
+                Config::Transformer(c) => c.recompute_layers = true,
+            }
+            (*word, config)
+        };
+        words.iter().map(other).filter(|(_, config)| config != self).collect()
     }
 
     /// The same model for batches of another size.
@@ -74,6 +109,8 @@ impl Config {
         match &mut self {
             Config::Hrm(c) => c.batch_size = batch_size,
             Config::Trm(c) => c.batch_size = batch_size,
+            Config::HrmSeed(c) => c.batch_size = batch_size,
+            Config::Transformer(c) => c.batch_size = batch_size,
         }
         self
     }
@@ -82,6 +119,18 @@ impl Config {
 impl From<&Config> for Config {
     fn from(config: &Config) -> Self {
         config.clone()
+    }
+}
+
+impl From<hrm_seed::Config> for Config {
+    fn from(config: hrm_seed::Config) -> Self {
+        Config::HrmSeed(config)
+    }
+}
+
+impl From<transformer::Config> for Config {
+    fn from(config: transformer::Config) -> Self {
+        Config::Transformer(config)
     }
 }
 
@@ -120,6 +169,11 @@ pub trait Model {
     /// States (B, T, C) that run on between segments.
     fn states(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Most halting probabilities that enter a row's loss; 0: the model has no such head.
+    fn halting_cycles(&self) -> usize {
+        0
     }
 
     /// Bring the working copies up to date after weights were loaded.

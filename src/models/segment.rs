@@ -5,11 +5,13 @@ use crate::Result;
 use crate::backend::Purpose;
 use crate::dtype::DType;
 use crate::ops::act_halt::metric;
-use crate::ops::cross_entropy;
+use crate::ops::{cross_entropy, halt_head};
 use crate::tensor::Tensor;
 
 /// Weight of each Q loss in the total.
 const Q_LOSS_WEIGHT: f32 = 0.5;
+/// Weight of the mean halting probability, where a model is trained to halt by it.
+pub const HALT_LOSS_WEIGHT: f32 = 0.01;
 
 /// Buffers that every segment reuses, and the constants of its loss.
 pub struct Workspace {
@@ -22,6 +24,8 @@ pub struct Workspace {
     /// Gradient of the total with respect to cross_entropy's rows.
     pub d_rows: Tensor, // (B, 4)
     pub d_q_rows: Tensor, // (B, 2)
+    /// The same with respect to halt_head's rows, after n cycles in block n - 1.
+    pub d_halt: Option<Tensor>, // (cycles, B, 2)
 }
 
 /// What a segment gives out.
@@ -43,6 +47,18 @@ impl Workspace {
             0 => None,
             d => Some((f32s(&[b, d])?, f32s(&[b, d])?)),
         };
+        let cycles = model.halting_cycles();
+        let d_halt: Vec<f32> = (1..=cycles)
+            .flat_map(|n| vec![HALT_LOSS_WEIGHT * scale / n as f32; b])
+            .flat_map(|d_probability| [0.0, d_probability])
+            .collect();
+        let d_halt = match cycles {
+            0 => None,
+            _ => {
+                let shape = [cycles, b, halt_head::ROW];
+                Some(Tensor::from_slice(device, &d_halt, shape, Purpose::Workspace)?)
+            }
+        };
         let row = [b, cross_entropy::ROW];
         Ok(Self {
             puzzle_rows,
@@ -50,6 +66,7 @@ impl Workspace {
             q_targets: f32s(&[b, 2])?,
             d_rows: Tensor::from_slice(device, &d_rows, row, Purpose::Workspace)?,
             d_q_rows: Tensor::from_slice(device, &d_q_rows, [b, 2], Purpose::Workspace)?,
+            d_halt,
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::config::{self, Arch, Config};
 use crate::data::{DataSet, Order, Sampler};
 use crate::dtype::DType;
 use crate::models::io::PosEncodings;
-use crate::models::{self, hrm, trm};
+use crate::models::{self, hrm, hrm_seed, transformer, trm};
 use crate::nn::level::Recompute;
 use crate::ops::cross_entropy;
 
@@ -31,6 +31,56 @@ pub fn model_of(
     match config.model.arch {
         Arch::Hrm => hrm_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
         Arch::Trm => trm_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
+        Arch::HrmSeed => hrm_seed_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
+        Arch::Transformer => transformer_of(config, seq_len, vocab_size, num_puzzle_ids).into(),
+    }
+}
+
+fn hrm_seed_of(
+    config: &Config,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_ids: usize,
+) -> hrm_seed::Config {
+    let m = &config.model;
+    hrm_seed::Config {
+        batch_size: config.train.batch_size,
+        seq_len,
+        vocab_size,
+        num_puzzle_ids,
+        hidden_size: m.hidden_size,
+        num_heads: m.num_heads,
+        h_layers: m.h_layers,
+        l_layers: m.l_layers,
+        expansion: m.expansion,
+        max_cycles: m.max_cycles,
+        dropout: m.dropout,
+        recompute: match config.train.recompute {
+            config::Recompute::None => hrm_seed::Recompute::None,
+            config::Recompute::Layer => hrm_seed::Recompute::Layer,
+            config::Recompute::Cycle => hrm_seed::Recompute::Cycle,
+        },
+    }
+}
+
+fn transformer_of(
+    config: &Config,
+    seq_len: usize,
+    vocab_size: usize,
+    num_puzzle_ids: usize,
+) -> transformer::Config {
+    let m = &config.model;
+    transformer::Config {
+        batch_size: config.train.batch_size,
+        seq_len,
+        vocab_size,
+        num_puzzle_ids,
+        hidden_size: m.hidden_size,
+        num_heads: m.num_heads,
+        layers: m.h_layers,
+        expansion: m.expansion,
+        dropout: m.dropout,
+        recompute_layers: config.train.recompute != config::Recompute::None,
     }
 }
 
@@ -99,6 +149,7 @@ fn pos_encodings(config: &Config) -> PosEncodings {
         config::PosEncodings::None => PosEncodings::None,
         config::PosEncodings::Rope => PosEncodings::Rope,
         config::PosEncodings::Learned => PosEncodings::Learned,
+        config::PosEncodings::Sinusoidal => unreachable!("refused by config::check"),
     }
 }
 
@@ -113,6 +164,7 @@ fn recompute(config: &Config) -> Recompute {
     match config.train.recompute {
         config::Recompute::None => Recompute::None,
         config::Recompute::Layer => Recompute::Layer,
+        config::Recompute::Cycle => unreachable!("refused by config::check"),
     }
 }
 

@@ -4,3 +4,4 @@
 pub mod compare;
 pub mod devices;
 pub mod golden;
+pub mod torch_rng;

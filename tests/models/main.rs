@@ -8,5 +8,6 @@ mod hrm;
 mod memory;
 mod optim;
 mod optim_unit;
+mod seed_hrm;
 mod segments;
 mod trm;

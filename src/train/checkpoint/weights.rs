@@ -2,7 +2,7 @@
 
 use super::{Named, Reader};
 use crate::config::{Arch, Config};
-use crate::models::{self, Model, act, io};
+use crate::models::{self, Model, act, hrm_seed, io, transformer};
 use crate::train::setup;
 use crate::{Error, Result};
 
@@ -10,6 +10,8 @@ use crate::{Error, Result};
 pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> {
     let (prefix, token_table) = match config.model.arch {
         Arch::Hrm | Arch::Trm => (act::PREFIX, io::EMBED_TOKENS),
+        Arch::HrmSeed => ("", hrm_seed::names::TOKEN_EMBEDDING),
+        Arch::Transformer => ("", transformer::names::TOKEN_EMBEDDING),
     };
     let rows = |name: &str| {
         let shape = reader.shape(&format!("{prefix}{name}"));

@@ -1,0 +1,106 @@
+//! The HRM of the production run that this project replaces: a simplification of its own, and `arc-full`.
+//! Differences from [`hrm`](super::hrm):
+//!
+//! - layers are `nn.TransformerEncoderLayer`: biases, ReLU, LayerNorm with gain; sinusoidal positions
+//! - a cycle runs the H layers, then the L layers; linear maps carry H to L and L back to H
+//! - the answer is the L state's; no puzzle embeddings; nothing is carried from batch to batch
+//! - the whole batch halts at once, from the second cycle on, when its mean halting probability is
+//!   above 0.9 (so that a row's answer depends on the rows beside it, as in the reference)
+//! - the loss counts every token, PAD included, plus 0.01 x the mean halting probability
+//! - the gradient flows through all cycles
+//!
+//! `config.rs` shapes · `names.rs` parameter names · `inner.rs` forward.
+
+mod config;
+mod inner;
+pub mod names;
+
+pub use config::{Config, Recompute};
+
+use super::{Carry, DeviceBatch, Dims, Model, Segment, Workspace, one_pass};
+use crate::Result;
+use crate::backend::{Device, Purpose};
+use crate::dtype::DType;
+use crate::nn::encoder::Noise;
+use crate::nn::params::Params;
+use crate::nn::sinusoids;
+use crate::ops::cast;
+use crate::tape::{Mode, Tape};
+use crate::tensor::Tensor;
+
+pub struct HrmSeed {
+    pub config: Config,
+    params: Params,
+    /// In the forward dtype.
+    positions: Tensor, // (T, C)
+}
+
+impl HrmSeed {
+    /// Memory and initial values (PyTorch's defaults).
+    pub fn new(device: &Device, config: Config, dtype: DType, seed: u64) -> Result<Self> {
+        config.validate()?;
+        let params = Params::new(device, &names::specs(&config), dtype, seed)?;
+        let positions = positions(device, config.seq_len, config.hidden_size, dtype)?;
+        Ok(Self { config, params, positions })
+    }
+}
+
+/// The table of sinusoids on a device.
+pub(super) fn positions(device: &Device, t: usize, c: usize, dtype: DType) -> Result<Tensor> {
+    let table = Tensor::from_slice(device, &sinusoids::table(t, c), [t, c], Purpose::Workspace)?;
+    let positions = Tensor::uninit(device, dtype, [t, c], Purpose::Weights)?;
+    cast::from_f32(&table, &positions)?;
+    Ok(positions)
+}
+
+impl Model for HrmSeed {
+    fn dims(&self) -> Dims {
+        self.config.dims()
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn halting_cycles(&self) -> usize {
+        self.config.max_cycles
+    }
+
+    /// The number of cycles is read back.
+    fn is_recordable(&self) -> bool {
+        false
+    }
+
+    /// `q`: logit and probability of the last cycle.
+    fn would_halt(&self, q: [f32; 2]) -> bool {
+        q[1] > inner::HALT_ABOVE
+    }
+
+    fn train_segment(
+        &self,
+        tape: Tape,
+        carry: &Carry,
+        batch: &DeviceBatch,
+        space: &Workspace,
+        draw: &Tensor,
+        mode: Mode,
+    ) -> Result<Segment> {
+        let noise = Noise::new(draw, self.config.dropout);
+        let tokens = &carry.current.inputs;
+        one_pass::train(self, tape, (carry, batch, space), mode, |tape, bound| {
+            self.forward(tape, bound, tokens, noise.as_ref())
+        })
+    }
+
+    fn eval_segment(
+        &self,
+        carry: &Carry,
+        batch: &DeviceBatch,
+        space: &Workspace,
+    ) -> Result<Segment> {
+        let tokens = &carry.current.inputs;
+        one_pass::evaluate(self, (carry, batch, space), |tape, bound| {
+            self.forward(tape, bound, tokens, None)
+        })
+    }
+}

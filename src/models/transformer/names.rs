@@ -1,0 +1,23 @@
+//! The parameters' names, in the order of the state_dict.
+
+use super::Config;
+use crate::nn::encoder::{EncoderLayer, Linear};
+use crate::nn::init::Init;
+use crate::nn::params::Spec;
+
+pub const TOKEN_EMBEDDING: &str = "token_embedding.weight";
+pub const OUTPUT: &str = "output";
+
+pub fn layer(i: usize) -> String {
+    format!("transformer.layers.{i}")
+}
+
+pub fn specs(config: &Config) -> Vec<Spec> {
+    let (c, v) = (config.hidden_size, config.vocab_size);
+    let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], Init::Normal { std: 1.0 })];
+    for i in 0..config.layers {
+        specs.extend(EncoderLayer::specs(&layer(i), c, config.mlp_width()));
+    }
+    specs.extend(Linear::specs(OUTPUT, v, c));
+    specs
+}
