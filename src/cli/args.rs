@@ -37,7 +37,8 @@ pub enum Command {
     "  hrm train --config my.toml --run-dir runs/a  settings from a file, a folder of its own\n",
     "\n",
     "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
-    "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM).\n",
+    "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM); arc-full (the production run\n",
+    "that this replaces), arc-simple (a plain transformer); both without dropout on attention probabilities.\n",
     "A misspelt key is answered with the list of all keys.",
 ))]
 pub struct Train {
@@ -53,6 +54,10 @@ pub struct Train {
     /// Run folder; default: the newest unfinished run of the same plan, else runs/PRESET-N
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
+    /// A look at whether everything works, not a result: at most 40 steps of 8 rows on few variants, 16
+    /// examples per evaluation. What the command line sets stays
+    #[arg(long)]
+    pub quick: bool,
     /// Start anew; an old run in --run-dir is moved aside
     #[arg(long)]
     pub fresh: bool,
@@ -161,7 +166,8 @@ pub struct PlanArgs {
     "  hrm bench --quick --no-python    three steps of each\n",
     "  hrm bench --shape b32-s81-h128 --json\n",
     "  hrm bench --device cuda          shapes for a GPU, against PyTorch on the same GPU\n",
-    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128; for a GPU b256-s81-h512, b16-s900-h512.",
+    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128; for a GPU b256-s81-h512, b16-s900-h512;\n",
+    "arc-full-b2: arc-full's model at batch 2 beside nn.TransformerEncoderLayer (minutes, 14 GB).",
 ))]
 pub struct Bench {
     /// cpu, cuda or cuda:N

@@ -14,6 +14,7 @@ use crate::dtype::DType;
 use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use crate::rng::{Purpose, Rng};
 use crate::train::optimizer::{Rates, Rule, Settings};
+use crate::train::setup;
 use crate::train::trainer::{HostBatch, Options, Trainer};
 use crate::{Error, Result};
 
@@ -36,15 +37,20 @@ struct Shape {
     halt_max_steps: usize,
 }
 
-const SHAPES: [Shape; 5] = [
+const SHAPES: [Shape; 6] = [
     shape("b32-s81-h128", [32, 81, 128, 4, 2, 16]),
     shape("b8-s81-h512", [8, 81, 512, 8, 4, 16]),
     shape("b2-s900-h128", [2, 900, 128, 4, 2, 8]),
     shape("b256-s81-h512", [256, 81, 512, 8, 4, 16]),
     shape("b16-s900-h512", [16, 900, 512, 8, 4, 16]),
+    // `arc-full`'s model, of which only the name and the batch are here.
+    shape(ARC_FULL, [2, 900, 256, 8, 4, 1]),
 ];
-/// Of them, the first are for a CPU, the last for a GPU.
+/// Of them, the first are for a CPU, the next for a GPU, the last for who asks: PyTorch needs minutes.
 const CPU_SHAPES: usize = 3;
+const GPU_SHAPES: usize = 2;
+const ARC_FULL: &str = "arc-full-b2";
+const ARC_FULL_BASELINE: &str = "tools/baseline/hrm_seed.py";
 
 const fn shape(name: &'static str, sizes: [usize; 6]) -> Shape {
     let [batch_size, seq_len, hidden_size, num_heads, layers, halt_max_steps] = sizes;
@@ -72,7 +78,7 @@ pub fn run(args: args::Bench) -> Result<()> {
     let known = || SHAPES.iter().map(|s| s.name);
     let suited = match device.kind() {
         DeviceKind::Cpu => &SHAPES[..CPU_SHAPES],
-        DeviceKind::Cuda => &SHAPES[CPU_SHAPES..],
+        DeviceKind::Cuda => &SHAPES[CPU_SHAPES..][..GPU_SHAPES],
     };
     let names: Vec<String> = match args.shape.is_empty() {
         true => suited.iter().map(|s| s.name.to_owned()).collect(),
@@ -96,7 +102,7 @@ pub fn run(args: args::Bench) -> Result<()> {
             timings.push(timing);
         }
     }
-    let torch = if args.no_python { Err("--no-python".into()) } else { pytorch(&names, &args) };
+    let torch = if args.no_python { Err("--no-python".into()) } else { all_pytorch(&names, &args) };
     let reason = match torch {
         Ok(lines) => {
             timings.extend(lines);
@@ -192,22 +198,38 @@ fn in_own_process(variant: &str, args: &args::Bench) -> Result<Timing> {
 }
 
 /// All PyTorch variants of these shapes; `Err` says why there are none.
-fn pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> {
+fn all_pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> {
+    let (seed, hrm): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| name == ARC_FULL);
+    let mut timings = vec![];
+    for (names, script) in [(hrm, BASELINE), (seed, ARC_FULL_BASELINE)] {
+        if !names.is_empty() {
+            timings.extend(pytorch(&names, script, args)?);
+        }
+    }
+    Ok(timings)
+}
+
+fn pytorch(names: &[String], script: &str, args: &args::Bench) -> Result<Vec<Timing>, String> {
     let python = match args.device.as_str() {
         "cpu" => (PYTHON, "tools/test makes it"),
         _ => (PYTHON_CUDA, "tools/on-gpu makes it"),
     };
-    for (path, hint) in [python, (BASELINE, "run in the repository")] {
+    for (path, hint) in [python, (script, "run in the repository")] {
         if !Path::new(path).exists() {
             return Err(format!("{path} is not here ({hint})"));
         }
     }
-    let (threads, steps) = (threads(args).to_string(), steps(args).to_string());
+    // A step of it is near a minute: one says enough.
+    let steps = if script == ARC_FULL_BASELINE { 1 } else { steps(args) };
+    let (threads, steps) = (threads(args).to_string(), steps.to_string());
     let mut command = Command::new(python.0);
-    command.args([BASELINE, "--bench", "--json", "--shapes", &names.join(",")]);
-    command.args(["--device", &args.device]);
+    command.args([script, "--bench", "--json", "--shapes", &names.join(",")]);
+    if script == BASELINE {
+        command.args(["--device", &args.device]);
+    }
     command.args(["--steps", &steps, "--threads", &threads]);
-    if args.quick {
+    if args.quick && script == BASELINE {
         command.args(["--variants", "eager-f32,eager-bf16"]);
     }
     eprintln!(
@@ -217,10 +239,10 @@ fn pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> 
     let output =
         command.stderr(Stdio::inherit()).output().map_err(|e| format!("{}: {e}", python.0))?;
     if !output.status.success() {
-        return Err(format!("{BASELINE} failed ({})", output.status));
+        return Err(format!("{script} failed ({})", output.status));
     }
     let mut timings: Vec<Timing> =
-        serde_json::from_slice(&output.stdout).map_err(|e| format!("{BASELINE}: {e}"))?;
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("{script}: {e}"))?;
     timings.iter_mut().for_each(|t| t.variant = format!("PyTorch {}", t.variant));
     Ok(timings)
 }
@@ -235,7 +257,11 @@ fn time(variant: &str, steps: usize, device: &Device) -> Result<Timing> {
         "bf16" => DType::Bf16,
         _ => return Err(unknown()),
     };
-    let mut trainer = Trainer::new(device, config(shape), options(dtype))?;
+    let (config, options) = match name {
+        ARC_FULL => arc_full(shape.batch_size, shape.seq_len, dtype)?,
+        _ => (config(shape).into(), options(dtype)),
+    };
+    let mut trainer = Trainer::new(device, config, options)?;
     let (rows, cells) = (shape.batch_size, shape.batch_size * shape.seq_len);
     let mut rng = Rng::new(0, Purpose::Test, 0);
     let mut tokens = |n: usize, below: usize| -> Vec<i32> {
@@ -287,6 +313,18 @@ fn config(shape: &Shape) -> Config {
         q_continue: true,
         recompute: Recompute::None,
     }
+}
+
+/// The preset's model and optimizer, at a batch of its own and without accumulation.
+fn arc_full(
+    batch_size: usize,
+    seq_len: usize,
+    dtype: DType,
+) -> Result<(crate::models::Config, Options)> {
+    let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
+    let preset = crate::config::Config::load(Some("arc-full"), None, &batch)?;
+    let model = setup::model_of(&preset, seq_len, VOCAB, PUZZLE_IDS);
+    Ok((model, Options { dtype, ..setup::options(&preset) }))
 }
 
 fn options(dtype: DType) -> Options {

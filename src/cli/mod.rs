@@ -13,6 +13,7 @@ mod machine;
 mod plan;
 mod plan_command;
 mod preset_data;
+mod quick;
 mod train;
 
 pub mod data;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args;
+use super::{args, quick};
 use crate::backend::Device;
 use crate::config::Config;
 use crate::data::DataSet;
@@ -19,6 +19,9 @@ pub struct Planned {
 pub fn plan(args: &args::Train) -> Result<Planned> {
     let (preset, overrides) = split_settings(&args.settings)?;
     let mut config = Config::load(preset, args.config.as_deref(), overrides)?;
+    if args.quick {
+        quick::cut(&mut config, overrides);
+    }
     let (device, device_name) = device(&args.device)?;
     let threads = start_threads(args.threads)?;
     let data = match &args.data {

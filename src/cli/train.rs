@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::args;
 use super::eval::{self, Job};
+use super::machine;
 use super::plan::{Planned, plan};
+use super::plan_command::does_not_fit;
+use super::quick;
 use crate::train::checkpoint::Reader;
 use crate::train::log::Log;
 use crate::train::run_folder::RunFolder;
@@ -30,6 +33,14 @@ pub fn run(args: args::Train) -> Result<()> {
     let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;
     let mib = needed.total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
+    let room = match device.as_cuda() {
+        Some(cuda) => Some((cuda.card().free_bytes, "the card's free memory")),
+        None => machine::memory_bytes().map(|(_, available)| (available, "memory available here")),
+    };
+    if let Some(room) = room.filter(|(bytes, _)| *bytes < needed.total_bytes()) {
+        let (kind, options) = (device.kind(), setup::options(&plan.config));
+        return Err(does_not_fit(kind, &model, options, needed.total_bytes(), room)?);
+    }
     device.reserve(needed.total_bytes())?;
     let outcome = run::run(&plan, &folder, data.clone(), &device, &mut log)?;
     if signal::asked_to_stop() {
@@ -48,7 +59,8 @@ pub fn run(args: args::Train) -> Result<()> {
         let path = if best.exists() { &best } else { &outcome.checkpoint };
         let reader = Reader::open(path)?;
         let output = folder.dir().join(eval::FOLDER);
-        let (split, limit) = (validate::SPLIT, CLOSING_EXAMPLES);
+        let split = validate::SPLIT;
+        let limit = if args.quick { quick::EXAMPLES as usize } else { CLOSING_EXAMPLES };
         let job = Job { data: &data, split, limit, output: &output };
         let report = eval::checkpoint(&reader, &device, &job)?;
         log.say(&format!("{}: step {}", path.display(), reader.meta.state.step))?;

@@ -114,6 +114,25 @@ fn kill_9_trm() {
     ]);
 }
 
+/// `arc-full`'s model: dropout goes on drawing from where it was.
+#[test]
+fn kill_9_hrm_seed() {
+    killed_run_ends_like_the_uninterrupted_one(&[
+        "model.arch=hrm_seed",
+        "model.puzzle_emb_ndim=0",
+        "model.pos_encodings=sinusoidal",
+        "model.loss=softmax",
+        "model.dropout=0.2",
+        "model.max_cycles=2",
+        "model.halt_max_steps=1",
+        "model.halt_exploration_prob=0",
+        "model.q_continue=false",
+        "train.optimizer=adamw",
+        "train.clip=1",
+        "train.recompute=cycle",
+    ]);
+}
+
 #[test]
 fn one_thread_and_two_give_the_same_bits() {
     let lab = Lab::new();

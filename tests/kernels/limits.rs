@@ -36,6 +36,8 @@ const STEPS: &[(&str, &[&str])] = &[
     ),
     ("trm-sudoku-mlp", &["train.batch_size=32"]),
     ("trm-sudoku-mlp", &["train.batch_size=8", "train.precision=f32"]),
+    ("arc-full", &[]),
+    ("arc-full", &["train.batch_size=8", "train.precision=f32"]),
     ("arc-small", &["model.num_heads=8"]),
     ("arc-small", &["model.num_heads=16"]),
 ];

@@ -21,7 +21,7 @@ use crate::train::needed::Needed;
 use crate::train::setup;
 use crate::{Error, Result};
 
-pub use room::parse_bytes;
+pub use room::{does_not_fit, parse_bytes};
 
 const GIB: usize = 1 << 30;
 /// The card that a prediction is for when none is named.
@@ -46,6 +46,11 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         .into_iter()
         .map(|room| Room::new(kind, &shape, options, room))
         .collect::<Result<Vec<_>>>()?;
+    let recomputed: Vec<(&str, usize)> = shape
+        .recomputing()
+        .iter()
+        .map(|(word, shape)| Ok((*word, Needed::of(kind, shape, options)?.total_bytes())))
+        .collect::<Result<_>>()?;
     let names = Purpose::ALL.iter().map(|p| p.name());
     let memory: Vec<(&str, usize)> =
         names.zip(needed.bytes).chain([("gaps", needed.gaps_bytes)]).collect();
@@ -83,6 +88,7 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
             "puzzle_embedding_parameters": puzzle,
             "memory_bytes": memory,
             "total_bytes": total,
+            "total_bytes_with_recompute": recomputed.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
             "matmul_flops_per_step": needed.work.total.matmul_flops,
             "rows_per_step": rows_of(dims.batch_size),
             "room_bytes": rooms[0].bytes,
@@ -128,6 +134,18 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         };
         let gib = room.bytes as f64 / GIB as f64;
         let _ = writeln!(text, "largest      {fits} in {gib:.2} GiB ({})", room.is);
+    }
+    for (word, bytes) in &recomputed {
+        let _ = writeln!(
+            text,
+            "or           {:.1} MiB with train.recompute={word}",
+            *bytes as f64 / MIB
+        );
+    }
+    if total > rooms[0].bytes {
+        let (bytes, is) = (rooms[0].bytes, &rooms[0].is[..]);
+        let error = room::does_not_fit(kind, &shape, options, total, (bytes, is))?;
+        let _ = writeln!(text, "does not fit {}", error.to_string().replace('\n', "\n           "));
     }
     if let Some((least_s, basis)) = bound {
         let _ = write!(text, "step time    at least {least_s:.3} s: {basis}");

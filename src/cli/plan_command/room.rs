@@ -27,6 +27,72 @@ impl Room {
     }
 }
 
+/// Another setting of a run, and what it takes.
+pub struct Way {
+    pub settings: String,
+    pub bytes: usize,
+}
+
+/// What to change so that a run fits `room` bytes, the least loss of speed first: smaller batches with
+/// more of them to a step, as many rows at least; the same batch recomputed; both.
+pub fn ways_to_fit(
+    kind: DeviceKind,
+    shape: &Config,
+    options: Options,
+    room: usize,
+) -> Result<Vec<Way>> {
+    let rows = shape.dims().batch_size * options.grad_accum;
+    let mut ways = vec![];
+    let others = shape.recomputing();
+    let shapes = std::iter::once((None, shape)).chain(others.iter().map(|(w, c)| (Some(*w), c)));
+    for (recompute, shape) in shapes {
+        let most = shape.dims().batch_size;
+        let recomputed = recompute.map(|word| format!(" train.recompute={word}"));
+        let Some(fitting) = largest_batch_up_to(kind, shape, options, room, most)? else {
+            continue;
+        };
+        let accum = rows.div_ceil(fitting);
+        let batch = format!("train.batch_size={fitting} train.grad_accum={accum}");
+        let options = Options { grad_accum: accum, ..options };
+        let bytes =
+            Needed::of(kind, shape.clone().with_batch_size(fitting), options)?.total_bytes();
+        if bytes <= room {
+            ways.push(Way { settings: batch + recomputed.as_deref().unwrap_or_default(), bytes });
+        }
+    }
+    Ok(ways)
+}
+
+/// The error of a run that takes more than there is.
+pub fn does_not_fit(
+    kind: DeviceKind,
+    shape: &Config,
+    options: Options,
+    needed: usize,
+    (room, is): (usize, &str),
+) -> Result<crate::Error> {
+    let gib = |bytes: usize| bytes as f64 / (1 << 30) as f64;
+    let (of_run, of_room) = (gib(needed), gib(room));
+    let mut text = format!("a training step takes {of_run:.2} GiB, but {is} is {of_room:.2} GiB.");
+    let ways = ways_to_fit(kind, shape, options, room)?;
+    text += if ways.is_empty() { " No batch of it fits" } else { " These would fit:" };
+    for Way { settings, bytes } in ways {
+        text += &format!("\n  {settings}   ({:.2} GiB)", gib(bytes));
+    }
+    Ok(crate::Error::invalid(text))
+}
+
+/// The largest batch that fits, up to `most`.
+fn largest_batch_up_to(
+    kind: DeviceKind,
+    shape: &Config,
+    options: Options,
+    room: usize,
+    most: usize,
+) -> Result<Option<usize>> {
+    Ok(largest_batch(kind, shape, options, room)?.map(|n| n.min(most)))
+}
+
 /// The largest `train.batch_size` whose peak fits in `room` bytes.
 fn largest_batch(
     kind: DeviceKind,
@@ -93,6 +159,26 @@ mod tests {
         assert!(parse_bytes("16 potatoes").is_err() && parse_bytes("-1GiB").is_err());
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(grouped(123), "123");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_answered_with_what_would() {
+        let config = crate::config::Config::load(Some("arc-full"), None, &[]).unwrap();
+        let (shape, options) = (setup::model_of(&config, 900, 12, 1), setup::options(&config));
+        let (kind, room) = (DeviceKind::Cuda, 4 << 30);
+        let needed = Needed::of(kind, &shape, options).unwrap().total_bytes();
+        assert!(needed > room && needed < 16 << 30, "{needed}: the preset is for 16 GB");
+        let ways = ways_to_fit(kind, &shape, options, room).unwrap();
+        assert!(ways.iter().all(|way| way.bytes <= room));
+        let settings: Vec<&str> = ways.iter().map(|way| &way.settings[..]).collect();
+        assert!(settings[0].starts_with("train.batch_size=") && !settings[0].contains("recompute"));
+        for word in ["layer", "cycle"] {
+            let same = format!("train.batch_size=24 train.grad_accum=2 train.recompute={word}");
+            assert!(settings.contains(&&same[..]), "{settings:?}");
+        }
+        let error = does_not_fit(kind, &shape, options, needed, (room, "the card")).unwrap();
+        let text = error.to_string();
+        assert!(text.contains("the card is 4.00 GiB") && text.contains(settings[0]), "{text}");
     }
 
     #[test]
