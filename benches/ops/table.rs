@@ -265,6 +265,17 @@ fn images(w: &Workload, device: &Device) -> Result<Tensor> {
     filled(device, DType::F32, &[w.b, 64, 16, 16])
 }
 
+/// A middle layer of the smallest student's encoder.
+pub fn depthwise_conv2d(w: &Workload, device: &Device, _: DType) -> Result<Work> {
+    let (weight, bias) = ([64, 1, 3, 3], [64]);
+    let run = |tape: &mut _, x: &[_]| {
+        let how = conv2d::Conv2d { stride: 2, padding: 1 };
+        ops::depthwise_conv2d::forward(tape, &x[0], &x[1], &x[2], how)
+    };
+    let of = |shape: &[usize]| filled(device, DType::F32, shape);
+    Ok(Work::Taped(vec![images(w, device)?, of(&weight)?, of(&bias)?], Box::new(run)))
+}
+
 /// Training, ReLU included.
 pub fn batch_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     let of_channels = || filled(device, DType::F32, &[64]);

@@ -14,6 +14,7 @@ pub mod conv2d;
 mod conv_launch;
 pub mod conv_transpose2d;
 pub mod cross_entropy;
+pub mod depthwise_conv2d;
 pub mod draw;
 pub mod dropout;
 pub mod ema;

@@ -17,6 +17,7 @@ mod cast;
 mod conv2d;
 mod conv_transpose2d;
 mod cross_entropy;
+mod depthwise_conv2d;
 mod dropout;
 mod ema;
 mod embedding;
