@@ -13,6 +13,7 @@ pub mod hrm_seed;
 pub mod io;
 mod one_pass;
 mod segment;
+pub mod tiny_vae;
 pub mod transformer;
 pub mod trm;
 

@@ -6,4 +6,5 @@ pub mod init;
 pub mod level;
 pub mod params;
 pub mod rope;
+pub mod running;
 pub mod sinusoids;

@@ -1,6 +1,7 @@
 //! Training: optimizer steps over micro-batches, the loop around them, and what is kept on disk.
 
 pub mod checkpoint;
+pub mod distill;
 pub mod log;
 pub mod metrics;
 pub mod needed;

@@ -124,6 +124,12 @@ impl Golden {
         self.failures.borrow_mut().push(what);
     }
 
+    /// All comparisons so far passed; for a test that looks at a part of the file.
+    pub fn expect_no_failures(&self) {
+        let failures = self.failures.borrow();
+        assert!(failures.is_empty(), "{}:\n{}", self.name, failures.join("\n"));
+    }
+
     /// All comparisons passed and no tensor was left out.
     pub fn finish(self) {
         let used = self.used.into_inner();

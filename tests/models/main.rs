@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod distill;
 mod engine;
 mod hrm;
 mod memory;
@@ -11,3 +12,4 @@ mod optim_unit;
 mod seed_hrm;
 mod segments;
 mod trm;
+mod vae;
