@@ -16,6 +16,7 @@ pub enum Command {
     Train(Train),
     Eval(Eval),
     Data(super::data::DataArgs),
+    Distill(super::distill::Distill),
     Plan(PlanArgs),
     Bench(Bench),
     Digest(Digest),

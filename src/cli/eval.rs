@@ -67,7 +67,7 @@ pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report>
 
 /// A checkpoint file, or a run folder's best one (else the final, else the newest), and the run's
 /// folder.
-fn open(path: &Path) -> Result<(Reader, PathBuf)> {
+pub(super) fn open(path: &Path) -> Result<(Reader, PathBuf)> {
     if !path.is_dir() {
         let dir = path.parent().unwrap_or(Path::new(""));
         let run_dir = if dir.ends_with(CHECKPOINTS) { dir.parent().unwrap_or(dir) } else { dir };

@@ -8,6 +8,7 @@ mod args;
 mod bench;
 mod devices;
 mod digest;
+mod distill;
 mod eval;
 mod machine;
 mod plan;
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Data(args) => data::run(args),
+        Command::Distill(args) => distill::run(args),
         Command::Plan(args) => plan_command::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Digest(args) => digest::run(args),

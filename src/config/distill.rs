@@ -175,4 +175,8 @@ impl RunConfig for DistillConfig {
     fn preset(&self) -> &str {
         &self.preset
     }
+
+    fn seed(&self) -> u64 {
+        self.train.seed
+    }
 }

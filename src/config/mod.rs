@@ -31,11 +31,16 @@ pub struct Config {
 /// A configuration that a plan can hold.
 pub trait RunConfig: Serialize + DeserializeOwned {
     fn preset(&self) -> &str;
+    fn seed(&self) -> u64;
 }
 
 impl RunConfig for Config {
     fn preset(&self) -> &str {
         &self.preset
+    }
+
+    fn seed(&self) -> u64 {
+        self.train.seed
     }
 }
 

@@ -116,7 +116,10 @@ impl<'a> Run<'a> {
         }
         let mut step_saved = 0;
         if let Some(reader) = newest {
-            let (loaded, changed) = resume(&reader, plan, &state.data_digest, &mut trainer)?;
+            let (digest, tensors) = (&state.data_digest, trainer.state()?);
+            let (loaded, changed) = resume(&reader, plan, digest, &tensors, is_binding)?;
+            drop(tensors);
+            trainer.loaded(loaded.step)?;
             state = loaded;
             if reader.path() == folder.checkpoints.step(state.step) {
                 step_saved = state.step;
@@ -332,6 +335,12 @@ impl<'a> Run<'a> {
         let (preset, dir) = (&self.plan.config.preset, self.folder.dir().display());
         format!("To go on: hrm train {preset} --run-dir {dir} (and the same settings)")
     }
+}
+
+/// Model keys, but for those that change neither a shape nor what the weights mean.
+fn is_binding(key: &str) -> bool {
+    let free = ["model.halt_exploration_prob", "model.dropout"];
+    key.starts_with("model.") && !free.contains(&key)
 }
 
 /// Whether a line of metrics.jsonl precedes the checkpoint that holds `state`.

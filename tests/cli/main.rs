@@ -3,6 +3,7 @@
 mod config;
 mod cuda;
 mod damage;
+mod distill;
 mod lab;
 mod places;
 mod resume;

@@ -48,17 +48,19 @@ impl Images {
         Self { n, channels: CHANNELS, height: SIDE, width: SIDE, pixels, labels }
     }
 
+    /// The first `n`, or all.
+    fn first(mut self, n: usize) -> Self {
+        if n < self.n {
+            self.n = n;
+            self.pixels.truncate(n * IMAGE_ELEMS);
+            self.labels.truncate(n);
+        }
+        self
+    }
+
     /// Image `i`, (channels, height, width).
     pub fn image(&self, i: usize) -> &[u8] {
         &self.pixels[i * IMAGE_ELEMS..][..IMAGE_ELEMS]
-    }
-
-    /// All three channels are equal everywhere.
-    pub fn is_grey(&self) -> bool {
-        self.pixels.chunks_exact(IMAGE_ELEMS).all(|image| {
-            let (red, rest) = image.split_at(SIDE * SIDE);
-            rest.chunks_exact(SIDE * SIDE).all(|plane| plane == red)
-        })
     }
 }
 
@@ -85,6 +87,11 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
+    /// The first so many of each split, or all.
+    pub fn first(self, train: usize, test: usize) -> Self {
+        Self { kind: self.kind, train: self.train.first(train), test: self.test.first(test) }
+    }
+
     /// BLAKE3 of what was read, whatever container it came in.
     pub fn digest(&self) -> String {
         let mut hash = blake3::Hasher::new();

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Run;
 use crate::Result;
 use crate::ops::act_halt::metric;
+use crate::train::log::duration;
 use crate::train::metrics::Sums;
 
 /// Time spent since the last line of metrics.
@@ -81,13 +82,4 @@ impl Run<'_> {
 /// No row halted in these steps: there is nothing to say about them.
 fn or_dash(x: f64) -> String {
     if x.is_nan() { "-".into() } else { format!("{x:.3}") }
-}
-
-fn duration(seconds: f64) -> String {
-    let s = seconds.round() as u64;
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
-    }
 }

@@ -1,0 +1,96 @@
+//! `hrm distill`: plan, run folder, loop, closing scores; `hrm distill test`.
+
+mod args;
+mod dataset;
+mod test;
+
+use std::path::{Path, PathBuf};
+
+pub use args::{Distill, DistillCommand};
+
+use super::eval;
+use super::plan::{device, split_settings, start_threads};
+use crate::config::DistillConfig;
+use crate::data::images::ImageSet;
+use crate::data::progress::Progress;
+use crate::train::checkpoint::Reader;
+use crate::train::distill::{self, Length, Options, Trainer};
+use crate::train::log::Log;
+use crate::train::plan::Plan;
+use crate::train::run_folder::RunFolder;
+use crate::train::signal;
+use crate::{Error, Result};
+
+/// Where runs without a name live.
+const RUNS: &str = "runs";
+
+pub fn run(args: Distill) -> Result<()> {
+    match args.command {
+        Some(DistillCommand::Test(args)) => test::run(args),
+        None => train(&args),
+    }
+}
+
+fn train(args: &Distill) -> Result<()> {
+    let config = configured(args)?;
+    let (device, device_name) = device(&args.device)?;
+    let threads = start_threads(args.threads)?;
+    let set = dataset::read(&config.data, Progress::Shown)?;
+    let data_dir = PathBuf::from(&config.data.dataset);
+    let plan = Plan { config, data_dir, device: device_name, threads };
+    // From here on there is something to save; before, a signal just ends the process.
+    signal::install()?;
+    let folder = RunFolder::choose(Path::new(RUNS), args.run_dir.as_deref(), args.fresh, &plan)?;
+    let mut log = Log::open(&folder.log())?;
+    log.say(&format!("hrm distill: run folder {}", folder.dir().display()))?;
+    log.say(&plan.summary()?)?;
+    log.say(&sizes(&plan, &set))?;
+    let options = Options::of(&plan.config, Length::of(&plan.config, set.train.n).batch);
+    let bytes = Trainer::needed_bytes(device.kind(), &options)?;
+    log.say(&format!("memory of a training step: {:.0} MiB", bytes as f64 / (1 << 20) as f64))?;
+    device.reserve(bytes)?;
+    let trainer = Trainer::new(&device, options)?;
+    let outcome = distill::run(&plan, &folder, &set, trainer, &mut log)?;
+    if signal::asked_to_stop() {
+        let dir = folder.dir().display();
+        return Err(Error::Interrupted(format!(
+            "interrupted; training is complete and saved. To see its result: hrm distill test {dir}"
+        )));
+    }
+    signal::stop_at_once_from_now_on();
+    let (step, mse) = (outcome.best_step, outcome.best_mse);
+    log.say(&format!("best test MSE {mse:.6} at step {step}"))?;
+    let best = folder.checkpoints.best();
+    let path = if best.exists() { &best } else { &outcome.checkpoint };
+    let output = folder.dir().join(eval::FOLDER);
+    let job = test::Job { set: &set, output: &output, device: &device, progress: Progress::Shown };
+    let report = test::score(&Reader::open(path)?, &[], &job)?;
+    log.say(&format!("{}: step {}", path.display(), report.step))?;
+    log.say(report.table().trim_end())?;
+    log.say(&format!("pictures and distill.json: {}", output.display()))?;
+    log.say(&format!("done: step {}, {}", outcome.step, outcome.checkpoint.display()))
+}
+
+/// The configuration of preset, file, settings and flags; a path in it is absolute.
+fn configured(args: &Distill) -> Result<DistillConfig> {
+    let (preset, settings) = split_settings(&args.settings)?;
+    let mut settings = settings.to_vec();
+    let flags = [("train.epochs", args.epochs), ("train.teacher_epochs", args.teacher_epochs)];
+    for (key, value) in flags {
+        settings.extend(value.map(|value| format!("{key}={value}")));
+    }
+    settings.extend(args.dataset.as_ref().map(|dataset| format!("data.dataset={dataset}")));
+    let mut config = DistillConfig::load(preset, args.config.as_deref(), &settings)?;
+    config.data.dataset = dataset::absolute(&config.data.dataset)?;
+    Ok(config)
+}
+
+fn sizes(plan: &Plan<DistillConfig>, set: &ImageSet) -> String {
+    let length = Length::of(&plan.config, set.train.n);
+    let Length { batch, teacher_steps, student_steps, .. } = length;
+    format!(
+        "{} training and {} test images; {teacher_steps} steps of the teacher, {student_steps} of \
+         the student, {batch} images each",
+        set.train.n, set.test.n
+    )
+}

@@ -1,0 +1,198 @@
+//! `hrm distill test`: a checkpoint's student and teacher, scored beside principal components.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::args::DistillTest;
+use super::dataset;
+use crate::backend::Device;
+use crate::cli::eval;
+use crate::cli::plan::{device, start_threads};
+use crate::config::DistillConfig;
+use crate::data::images::ImageSet;
+use crate::data::manifest::write_atomically;
+use crate::data::progress::Progress;
+use crate::dtype::DType;
+use crate::eval::images::{self, Coder, Row};
+use crate::models::tiny_vae::Autoencoder;
+use crate::train::checkpoint::Reader;
+use crate::train::distill::{Options, Trainer, Which};
+use crate::train::plan::Plan;
+use crate::{Error, Result};
+
+const FILE: &str = "distill.json";
+
+/// What to score on, and where to put it.
+pub struct Job<'a> {
+    pub set: &'a ImageSet,
+    pub output: &'a Path,
+    pub device: &'a Device,
+    pub progress: Progress,
+}
+
+#[derive(Serialize)]
+pub struct Report {
+    pub checkpoint: String,
+    pub preset: String,
+    pub step: u64,
+    /// The student's row is the first, the teacher's the second where there is one.
+    #[serde(flatten)]
+    pub images: images::Report,
+    /// Teacher to student.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_bytes_ratio: Option<f64>,
+}
+
+impl Report {
+    pub fn table(&self) -> String {
+        let mut text = self.images.table();
+        if let (Some(parameters), Some(bytes)) = (self.parameter_ratio, self.weight_bytes_ratio) {
+            text += &format!(
+                "teacher to student: {parameters:.1} times the parameters, {bytes:.1} times the \
+                 bytes of weights (no optimizer state)\n"
+            );
+        }
+        text
+    }
+}
+
+pub fn run(args: DistillTest) -> Result<()> {
+    let (device, _) = device(&args.device)?;
+    start_threads(args.threads)?;
+    let (reader, run_dir) = eval::open(&args.path)?;
+    let mut data = plan(&reader)?.config.data;
+    if let Some(other) = &args.dataset {
+        data.dataset = dataset::absolute(other)?;
+    }
+    let progress = if args.json { Progress::Quiet } else { Progress::Shown };
+    let set = dataset::read(&data, progress)?;
+    let trained_on = &reader.meta.state.data_digest;
+    if args.dataset.is_none() && set.digest() != *trained_on {
+        return Err(Error::invalid(format!(
+            "{}: holds other images than the run was trained on: name the set with --dataset",
+            data.dataset
+        )));
+    }
+    let output = args.output.unwrap_or_else(|| run_dir.join(eval::FOLDER));
+    let beside: Vec<Reader> =
+        args.beside.iter().map(|path| Ok(eval::open(path)?.0)).collect::<Result<_>>()?;
+    let names: Vec<String> = args.beside.iter().map(|path| name_of(path)).collect();
+    let beside: Vec<(String, &Reader)> = names.into_iter().zip(&beside).collect();
+    progress.note(&format!("{}: step {}", reader.path().display(), reader.meta.state.step));
+    let job = Job { set: &set, output: &output, device: &device, progress };
+    let report = score(&reader, &beside, &job)?;
+    if args.json {
+        outln!("{}", to_json(&report)?);
+    } else {
+        out!("{}", report.table());
+    }
+    progress.note(&format!("pictures and {FILE}: {}", output.display()));
+    Ok(())
+}
+
+/// Scores a checkpoint, and the students of others, and writes the files.
+pub fn score(reader: &Reader, beside: &[(String, &Reader)], job: &Job) -> Result<Report> {
+    std::fs::create_dir_all(job.output).map_err(Error::io(job.output, "create folder"))?;
+    let (trainer, config) = load(reader, job.device)?;
+    let has_teacher = trainer.options().teacher.is_some();
+    let others = beside
+        .iter()
+        .map(|(name, reader)| Ok((format!("student {name}"), load(reader, job.device)?.0)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut sides = vec![("student".to_owned(), Side::of(&trainer, Which::Student)?)];
+    if has_teacher {
+        sides.push(("teacher".to_owned(), Side::of(&trainer, Which::Teacher)?));
+    }
+    for (name, trainer) in &others {
+        sides.push((name.clone(), Side::of(trainer, Which::Student)?));
+    }
+    let mut coders: Vec<images::report::Named> =
+        sides.iter_mut().map(|(name, side)| (name.clone(), side as &mut dyn Coder)).collect();
+    let images = images::report(job.set, &mut coders, job.output, job.progress)?;
+    let ratio = |count: fn(&Row) -> usize| {
+        let teacher = has_teacher.then(|| count(&images.coders[1]) as f64);
+        teacher.map(|teacher| teacher / count(&images.coders[0]) as f64)
+    };
+    let report = Report {
+        checkpoint: reader.path().display().to_string(),
+        preset: config.preset,
+        step: reader.meta.state.step,
+        parameter_ratio: ratio(|row| row.parameters),
+        weight_bytes_ratio: ratio(|row| row.weight_bytes),
+        images,
+    };
+    write_atomically(&job.output.join(FILE), (to_json(&report)? + "\n").as_bytes())?;
+    Ok(report)
+}
+
+fn to_json(report: &Report) -> Result<String> {
+    let json = serde_json::to_string_pretty(report);
+    json.map_err(|e| Error::invalid(format!("report: {e}")))
+}
+
+fn plan(reader: &Reader) -> Result<Plan<DistillConfig>> {
+    Plan::parse(&reader.meta.plan).map_err(|e| {
+        let what = format!("was not written by `hrm distill` of this version: {e}");
+        Error::corrupt(reader.path(), what)
+    })
+}
+
+fn load(reader: &Reader, device: &Device) -> Result<(Trainer, DistillConfig)> {
+    let config = plan(reader)?.config;
+    let trainer = Trainer::new(device, Options::of(&config, config.train.batch_size))?;
+    reader.load(&trainer.state()?)?;
+    Ok((trainer, config))
+}
+
+/// The run's folder, or the file's name.
+fn name_of(path: &Path) -> String {
+    let name = PathBuf::from(path.file_stem().unwrap_or(path.as_os_str()));
+    name.display().to_string()
+}
+
+/// One of the two models of a trainer.
+struct Side<'a> {
+    trainer: &'a Trainer,
+    which: Which,
+    model: &'a dyn Autoencoder,
+    /// Parameters and running statistics.
+    weight_elems: usize,
+}
+
+impl<'a> Side<'a> {
+    fn of(trainer: &'a Trainer, which: Which) -> Result<Self> {
+        let model = trainer.model(which)?;
+        let running = model.running().tensors()?;
+        let of_norms: usize = running
+            .iter()
+            .filter(|(_, tensor)| tensor.dtype() == DType::F32)
+            .map(|(_, tensor)| tensor.shape().elems())
+            .sum();
+        Ok(Self { trainer, which, model, weight_elems: model.trainable_elems() + of_norms })
+    }
+}
+
+impl Coder for Side<'_> {
+    fn units(&self) -> usize {
+        self.model.latent()
+    }
+
+    fn parameters(&self) -> usize {
+        self.model.trainable_elems()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        size_of::<f32>() * self.weight_elems
+    }
+
+    fn encode(&mut self, x: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        self.trainer.encode(self.which, x)
+    }
+
+    fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
+        self.trainer.decode(self.which, z)
+    }
+}
