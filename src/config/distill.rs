@@ -20,7 +20,7 @@ macro_rules! presets {
     };
 }
 
-presets! { "tiny-vae" "ultra-tiny-vae" }
+presets! { "tiny-vae" "ultra-tiny-vae" "tiny-vae-pro" }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,7 +95,7 @@ macro_rules! words {
 }
 
 words! {
-    Student { TinyVae, UltraTinyVae }
+    Student { TinyVae, UltraTinyVae, TinyVaePro }
     Teacher { StandardVae, None }
     Projector { Trained, Frozen }
 }

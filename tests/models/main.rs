@@ -11,5 +11,6 @@ mod optim;
 mod optim_unit;
 mod seed_hrm;
 mod segments;
+mod tiny_vae_pro;
 mod trm;
 mod vae;

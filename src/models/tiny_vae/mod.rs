@@ -2,10 +2,11 @@
 //! distilled from it. f32 only.
 //!
 //! `stages.rs` a chain of convolutions as data · `shapes.rs` the published models as such chains,
-//! under their official names · `vae.rs` what computes them · `losses.rs` the terms of training
-//! · `vgg.rs` features for the perceptual term.
+//! under their official names · `vae.rs` what computes them · `pro.rs` a student of ours, which is no
+//! chain · `losses.rs` the terms of training · `vgg.rs` features for the perceptual term.
 
 mod losses;
+mod pro;
 mod shapes;
 mod stages;
 mod vae;
@@ -39,6 +40,8 @@ pub enum Kind {
     UltraTinyVae { latent: usize, base: usize },
     /// StandardVAE, the teacher; published with latent 512, base 64: 8,664,195 parameters.
     StandardVae { latent: usize, base: usize },
+    /// Ours: 288,259 parameters, latent 64.
+    TinyVaePro,
 }
 
 impl Kind {
@@ -48,7 +51,10 @@ impl Kind {
 
     /// Memory and initial values. `extra` parameters are trained beside the model's own.
     pub fn build(self, device: &Device, extra: &[Spec], seed: u64) -> Result<Box<dyn Autoencoder>> {
-        Ok(Box::new(Vae::new(device, self, extra, seed)?))
+        Ok(match self {
+            Kind::TinyVaePro => Box::new(pro::Pro::new(device, extra, seed)?),
+            _ => Box::new(Vae::new(device, self, extra, seed)?),
+        })
     }
 
     pub fn latent(self) -> usize {
@@ -56,6 +62,7 @@ impl Kind {
             Kind::TinyVae { latent, .. }
             | Kind::UltraTinyVae { latent, .. }
             | Kind::StandardVae { latent, .. } => latent,
+            Kind::TinyVaePro => pro::LATENT,
         }
     }
 }

@@ -45,6 +45,7 @@ pub fn of(kind: Kind) -> Shape {
             let norm = |i| (i < 3).then(|| format!("decoder.{}", 3 * i + 1));
             shape(base, encoder(base, 4, name), |i| format!("decoder.{}", 3 * i), norm, 4)
         }
+        Kind::TinyVaePro => unreachable!("it is no chain: `pro.rs` computes it"),
     }
 }
 

@@ -32,6 +32,7 @@ impl Options {
             student: match m.student {
                 Student::TinyVae => Kind::TINY,
                 Student::UltraTinyVae => Kind::ULTRA_TINY,
+                Student::TinyVaePro => Kind::TinyVaePro,
             },
             teacher: match m.teacher {
                 config::Teacher::StandardVae => Some(Kind::STANDARD),
