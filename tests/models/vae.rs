@@ -80,6 +80,9 @@ fn fill_vgg(vgg: &Vgg) {
     }
 }
 
+/// Elements of a tensor, by its name, that an optimizer moves by more than noise.
+type Moved<'a> = &'a dyn Fn(&str) -> Option<Vec<bool>>;
+
 struct Bench<'a> {
     golden: &'a Golden,
     device: &'a Device,
@@ -150,7 +153,7 @@ impl Bench<'_> {
         let guard = guard_up(self.device);
         model.running().follow(&guard).unwrap();
         model.running().set_batches(1).unwrap();
-        self.tensors_after(&at("after"), &*model.tensors().unwrap(), None);
+        self.tensors_after(&at("after"), &model.tensors().unwrap(), None);
     }
 
     fn backward(&self, tape: Tape, terms: &Terms, weights: [f64; 5]) {
@@ -194,14 +197,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Whatever of `tensors` the golden holds under `at`. `moved`: elements that an optimizer moves
-    /// by more than noise, by name.
-    fn tensors_after(
-        &self,
-        at: &str,
-        tensors: &[(String, Tensor)],
-        moved: Option<&dyn Fn(&str) -> Option<Vec<bool>>>,
-    ) {
+    /// Whatever of `tensors` the golden holds under `at`.
+    fn tensors_after(&self, at: &str, tensors: &[(String, Tensor)], moved: Option<Moved>) {
         for (name, tensor) in tensors {
             let full = format!("{at}/{name}");
             if !self.golden.has(&full) {
