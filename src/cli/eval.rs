@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args;
 use super::plan::{device, start_threads};
 use crate::backend::Device;
+use crate::config::DistillConfig;
 use crate::data::DataSet;
 use crate::data::progress::Progress;
 use crate::eval::{self, Report};
@@ -32,7 +33,7 @@ pub fn run(args: args::Eval) -> Result<()> {
     let (reader, run_dir) = open(&args.path)?;
     let data_dir = match args.data {
         Some(dir) => dir,
-        None => <Plan>::parse(&reader.meta.plan)?.data_dir,
+        None => plan(&reader)?.data_dir,
     };
     let data = DataSet::open(&data_dir)?;
     let output = args.output.unwrap_or_else(|| run_dir.join(FOLDER));
@@ -52,7 +53,7 @@ pub fn run(args: args::Eval) -> Result<()> {
 
 /// Evaluate one checkpoint and write the files.
 pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report> {
-    let config = Plan::parse(&reader.meta.plan)?.config;
+    let config = plan(reader)?.config;
     let shape = model_config(reader, &config)?;
     eval::run::check_data(&shape.dims(), Some(&reader.meta.state.data_digest), job.data)?;
     let examples = eval::select(job.data, job.split, job.limit)?;
@@ -63,6 +64,19 @@ pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report>
     let report = eval::report(job.data, &evaluation)?;
     report.write(job.output, job.data, &evaluation)?;
     Ok(report)
+}
+
+/// The plan that a checkpoint of `hrm train` carries.
+fn plan(reader: &Reader) -> Result<Plan> {
+    Plan::parse(&reader.meta.plan).map_err(|e| {
+        match Plan::<DistillConfig>::parse(&reader.meta.plan) {
+            Ok(_) => Error::invalid(format!(
+                "{}: this is a run of hrm distill; to score it: hrm distill test CKPT",
+                reader.path().display()
+            )),
+            Err(_) => e,
+        }
+    })
 }
 
 /// A checkpoint file, or a run folder's best one (else the final, else the newest), and the run's

@@ -150,6 +150,8 @@ fn test_scores_a_run_or_a_file_and_others_beside_it() {
         of_file.get("parameter_ratio").is_none() && lab.path("alone/eval/distill.json").exists()
     );
     assert_eq!(of_file["coders"][0]["mse"], report["coders"][2]["mse"]);
+    let error = expect_error(&lab.hrm(&["eval", "r"]));
+    assert!(error.contains("hrm distill test"), "{error}");
     // Other images, by name.
     archive(&lab.path("other.tar.gz"), 2, 8);
     let output = lab.hrm(&["distill", "test", "r", "--dataset", "other.tar.gz"]);
