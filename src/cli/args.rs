@@ -27,7 +27,8 @@ pub enum Command {
 ///
 /// A preset says what is trained on what; key=value changes any of its settings. Data that the
 /// preset needs is fetched and built under data/ when it is missing. The run folder gets the plan,
-/// metrics.jsonl, a log and checkpoints; after a crash, a kill or Ctrl-C the same command goes on
+/// metrics.jsonl, TensorBoard events, a log and checkpoints; wandb/ gets a W&B offline run
+/// (WANDB_MODE=disabled: none); after a crash, a kill or Ctrl-C the same command goes on
 /// from the newest whole checkpoint, bit for bit.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(

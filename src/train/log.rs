@@ -21,14 +21,30 @@ pub struct Log {
     started: Instant,
     last_line: Option<Instant>,
     bar: Option<ProgressBar>,
+    also: Option<Sink>,
 }
+
+/// Takes every line besides the file.
+pub type Sink = Box<dyn FnMut(&str) -> Result<()>>;
 
 impl Log {
     pub fn open(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path);
         let file = file.map_err(Error::io(path, "open for appending"))?;
         let bar = std::io::stdout().is_terminal().then(ProgressBar::hidden);
-        Ok(Self { path: path.to_owned(), file, started: Instant::now(), last_line: None, bar })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            started: Instant::now(),
+            last_line: None,
+            bar,
+            also: None,
+        })
+    }
+
+    /// From here on every line also goes to `sink`.
+    pub fn also(&mut self, sink: Option<Sink>) {
+        self.also = sink;
     }
 
     /// Show the bar: `done` of `total` steps.
@@ -55,7 +71,8 @@ impl Log {
         let seconds = self.started.elapsed().as_secs_f64();
         let line = format!("{seconds:10.1}s  {text}\n");
         let written = self.file.write_all(line.as_bytes());
-        written.map_err(Error::io(&self.path, "write the log"))
+        written.map_err(Error::io(&self.path, "write the log"))?;
+        self.also.as_mut().map_or(Ok(()), |sink| sink(text))
     }
 
     /// A step is done and there is nothing to report about it.

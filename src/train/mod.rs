@@ -15,5 +15,6 @@ pub mod schedule;
 pub mod setup;
 pub mod signal;
 mod step_input;
+mod tracking;
 pub mod trainer;
 pub mod validate;

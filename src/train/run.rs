@@ -25,10 +25,10 @@ use super::run_folder::RunFolder;
 use super::schedule::Schedule;
 use super::trainer::{HostBatch, Trainer};
 use super::validate::Validator;
-use super::{setup, signal};
+use super::{setup, signal, tracking};
 use crate::backend::{Device, DeviceKind};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
-use crate::track::jsonl::Jsonl;
+use crate::track::Tracker;
 use crate::{Error, Result};
 
 /// How a run ended.
@@ -51,11 +51,13 @@ pub fn run(
     let mut run = Run::new(plan, folder, data, device, log)?;
     let outcome = run.train();
     run.log.finish();
+    let closed = run.tracker.finish(tracking::exit_code(&outcome));
     match outcome {
         Err(Error::NonFinite { step, what }) => Err(Error::NonFinite {
             step,
             what: format!("{what}; nothing was saved after step {}. {}", run.saved, run.way_on()),
         }),
+        Ok(outcome) => closed.map(|()| outcome),
         other => other,
     }
 }
@@ -68,7 +70,7 @@ struct Run<'a> {
     trainer: Trainer,
     loader: Loader,
     validator: Option<Validator>,
-    metrics: Jsonl,
+    tracker: Tracker,
     schedule: Schedule,
     rows_per_pass: f64,
     plan_text: String,
@@ -132,6 +134,8 @@ impl<'a> Run<'a> {
         let pending = Sums::from_slice(&state.pending)
             .ok_or_else(|| Error::invalid("the checkpoint's sums are of another version"))?;
         folder.store(plan)?;
+        let keep = |line: &Value| was_written_by(&state, line);
+        let tracker = tracking::open(plan, folder, state.step, keep, log)?;
         let has_test = data.split(super::validate::SPLIT).is_ok_and(|s| s.examples() > 0);
         let validator = match has_test {
             true => Some(Validator::new(&trainer, data.clone(), config.train.eval_examples)?),
@@ -145,7 +149,7 @@ impl<'a> Run<'a> {
         let from = state.position;
         Ok(Self {
             loader: Loader::train(data, setup::SPLIT, sampler, options, from, ahead)?,
-            metrics: Jsonl::open(&folder.metrics(), |line| was_written_by(&state, line))?,
+            tracker,
             schedule: setup::schedule(config, rows_per_pass),
             plan_text: plan.to_toml()?,
             saved: state.step,
@@ -295,7 +299,7 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self, path: PathBuf) -> Result<()> {
-        self.metrics.sync()?;
+        self.tracker.sync()?;
         self.state.pending = self.pending.to_vec();
         let meta = Meta {
             program: crate::PROGRAM.into(),

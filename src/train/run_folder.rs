@@ -5,6 +5,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::checkpoint::{Folder, temporary};
 use super::plan::Plan;
@@ -13,6 +14,8 @@ use crate::{Error, Result};
 
 const PLAN: &str = "plan.toml";
 const LOCK: &str = "lock";
+const ID: &str = "id";
+const ID_LEN: usize = 8;
 pub const CHECKPOINTS: &str = "checkpoints";
 
 pub struct RunFolder {
@@ -79,6 +82,30 @@ impl RunFolder {
 
     pub fn metrics(&self) -> PathBuf {
         self.dir.join("metrics.jsonl")
+    }
+
+    /// TensorBoard's files.
+    pub fn events(&self) -> PathBuf {
+        self.dir.join("tensorboard")
+    }
+
+    /// What the run is called elsewhere, the same after an interruption: eight letters and digits.
+    pub fn id(&self) -> Result<String> {
+        let path = self.dir.join(ID);
+        match fs::read_to_string(&path) {
+            Ok(id) if id.len() == ID_LEN && id.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                return Ok(id);
+            }
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(&path, "read the run's id")(e));
+            }
+            _ => {}
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seed = format!("{} {} {}", self.dir.display(), std::process::id(), now.as_nanos());
+        let id = blake3::hash(seed.as_bytes()).to_hex()[..ID_LEN].to_owned();
+        fs::write(&path, &id).map_err(Error::io(&path, "write the run's id"))?;
+        Ok(id)
     }
 
     pub fn log(&self) -> PathBuf {

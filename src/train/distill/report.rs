@@ -78,7 +78,7 @@ impl Run<'_> {
         ] {
             line.insert(name.into(), json!(value));
         }
-        self.metrics.write(line)?;
+        self.tracker.write(line)?;
         let (step, total) = (self.state.step, self.length.total());
         let eta_s = total.saturating_sub(step) as f64 * step_ms / 1e3;
         let phase = name(phase);
@@ -101,7 +101,7 @@ impl Run<'_> {
             line.insert(name.into(), json!(value));
         }
         line.insert("val_samples".into(), json!(quality.images()));
-        self.metrics.write(line)?;
+        self.tracker.write(line)?;
         let (step, mse, db, ssim) =
             (self.state.step, quality.mse(), quality.psnr_db(), quality.ssim());
         self.log.say(&format!(

@@ -16,14 +16,14 @@ use crate::config::DistillConfig;
 use crate::data::Position;
 use crate::data::images::{IMAGE_ELEMS, ImageSet};
 use crate::eval::images::{Quality, pixels};
-use crate::track::jsonl::Jsonl;
+use crate::track::Tracker;
 use crate::train::checkpoint::{self, Meta, State};
 use crate::train::log::Log;
 use crate::train::plan::Plan;
 use crate::train::resume::resume;
 use crate::train::run_folder::RunFolder;
 use crate::train::schedule::Schedule;
-use crate::train::signal;
+use crate::train::{signal, tracking};
 use crate::{Error, Result};
 
 /// Images per pass of a validation.
@@ -50,11 +50,13 @@ pub fn run(
     let mut run = Run::new(plan, folder, set, trainer, log)?;
     let outcome = run.train();
     run.log.finish();
+    let closed = run.tracker.finish(tracking::exit_code(&outcome));
     match outcome {
         Err(Error::NonFinite { step, what }) => Err(Error::NonFinite {
             step,
             what: format!("{what}; nothing was saved after step {}. {}", run.saved, run.way_on()),
         }),
+        Ok(outcome) => closed.map(|()| outcome),
         other => other,
     }
 }
@@ -67,7 +69,7 @@ pub(super) struct Run<'a> {
     trainer: Trainer,
     order: Order,
     pub length: Length,
-    pub metrics: Jsonl,
+    pub tracker: Tracker,
     plan_text: String,
     pub state: State,
     /// What is collected for the next line of metrics.
@@ -117,8 +119,10 @@ impl<'a> Run<'a> {
             }
         }
         folder.store(plan)?;
+        let keep = |line: &Value| was_written_by(&state, line);
+        let tracker = tracking::open(plan, folder, state.step, keep, log)?;
         Ok(Self {
-            metrics: Jsonl::open(&folder.metrics(), |line| was_written_by(&state, line))?,
+            tracker,
             length: Length::of(&plan.config, set.train.n),
             order: Order::default(),
             plan_text: plan.to_toml()?,
@@ -251,7 +255,7 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self, path: PathBuf) -> Result<()> {
-        self.metrics.sync()?;
+        self.tracker.sync()?;
         self.state.pending = self.pending.to_vec();
         let meta = Meta {
             program: crate::PROGRAM.into(),

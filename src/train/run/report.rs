@@ -44,7 +44,7 @@ impl Run<'_> {
         ] {
             line.insert(name.into(), value);
         }
-        self.metrics.write(line)?;
+        self.tracker.write(line)?;
         let exact = or_dash(sums.of_halted(metric::EXACT_ACCURACY));
         let act_steps = or_dash(sums.of_halted(metric::STEPS));
         let common = format!("lm {:.4}  exact {exact}  act {act_steps}", sums.lm_loss());
@@ -67,7 +67,7 @@ impl Run<'_> {
         line.shift_remove("val_q_continue_loss");
         line.insert("val_samples".into(), json!(sums.rows as u64));
         line.insert("val_samples_per_s".into(), json!(sums.rows / seconds));
-        self.metrics.write(line)?;
+        self.tracker.write(line)?;
         let (step, loss) = (self.state.step, sums.lm_loss());
         self.log.say(&format!(
             "validation step {step}  lm {loss:.4}  accuracy {:.4}  exact {:.4}  ({} examples, {})",

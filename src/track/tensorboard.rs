@@ -1,0 +1,124 @@
+//! TensorBoard event files: scalars by step, in the format that TensorBoard's own reader takes.
+//!
+//! A file is a sequence of TFRecords (length, masked CRC-32C of it, protobuf `Event`, masked CRC-32C
+//! of it). A resumed run writes a file of its own, whose first event says from which step on earlier
+//! files no longer hold. Reference: `tensorboard/compat/proto/{event,summary}.proto`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prost::Message;
+
+use crate::{Error, Result};
+
+const FILE_VERSION: &str = "brain.Event:2";
+const SESSION_START: i32 = 1;
+
+#[derive(Message)]
+struct Event {
+    #[prost(double, tag = "1")]
+    wall_time: f64,
+    #[prost(int64, tag = "2")]
+    step: i64,
+    #[prost(oneof = "What", tags = "3, 5, 7")]
+    what: Option<What>,
+}
+
+#[derive(prost::Oneof)]
+enum What {
+    #[prost(string, tag = "3")]
+    FileVersion(String),
+    #[prost(message, tag = "5")]
+    Summary(Summary),
+    #[prost(message, tag = "7")]
+    SessionLog(SessionLog),
+}
+
+#[derive(Message)]
+struct SessionLog {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+#[derive(Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Value>,
+}
+
+#[derive(Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    tag: String,
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
+}
+
+/// One event file, appended to as the run goes.
+pub struct Events {
+    path: PathBuf,
+    file: File,
+}
+
+impl Events {
+    /// A new file in `dir`. Scalars of earlier files from `step` + 1 on are void.
+    pub fn create(dir: &Path, step: u64) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir, "create the folder of events"))?;
+        let (path, file) = new_file(dir)?;
+        let mut events = Self { path, file };
+        events.write(0, What::FileVersion(FILE_VERSION.into()))?;
+        events.write(step + 1, What::SessionLog(SessionLog { status: SESSION_START }))?;
+        Ok(events)
+    }
+
+    /// Scalars of one step, handed to the system before this returns.
+    pub fn scalars<'a>(
+        &mut self,
+        step: u64,
+        scalars: impl Iterator<Item = (&'a str, f64)>,
+    ) -> Result<()> {
+        let value = scalars
+            .map(|(tag, x)| Value { tag: tag.to_owned(), simple_value: Some(x as f32) })
+            .collect();
+        self.write(step, What::Summary(Summary { value }))
+    }
+
+    fn write(&mut self, step: u64, what: What) -> Result<()> {
+        let wall_time = since_epoch().as_secs_f64();
+        let event = Event { wall_time, step: step as i64, what: Some(what) }.encode_to_vec();
+        let length = (event.len() as u64).to_le_bytes();
+        let mut record = Vec::with_capacity(event.len() + 16);
+        record.extend(length);
+        record.extend(masked_crc(&length));
+        record.extend(&event);
+        record.extend(masked_crc(&event));
+        let written = self.file.write_all(&record);
+        written.map_err(Error::io(&self.path, "write (earlier events are intact)"))
+    }
+}
+
+/// `events.out.tfevents.SECONDS.hrm.N`: TensorBoard reads a folder's files in the order of names.
+fn new_file(dir: &Path) -> Result<(PathBuf, File)> {
+    let seconds = since_epoch().as_secs();
+    let mut n = 0;
+    loop {
+        let path = dir.join(format!("events.out.tfevents.{seconds:010}.hrm.{n:03}"));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => n += 1,
+            Err(e) => return Err(Error::io(&path, "create")(e)),
+        }
+    }
+}
+
+fn since_epoch() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// TFRecord's rotated CRC-32C.
+fn masked_crc(bytes: &[u8]) -> [u8; 4] {
+    let crc = crc32c::crc32c(bytes);
+    crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+}
