@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod distill;
+mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod needed;

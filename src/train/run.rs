@@ -11,24 +11,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
-
 use report::Clock;
 
-use super::checkpoint::{self, Meta, State};
+use super::checkpoint::{Named, State};
+use super::ledger::{Kind, Ledger, Policy};
 use super::log::Log;
 use super::metrics::Sums;
 use super::optimizer::Rates;
 use super::plan::Plan;
-use super::resume::resume;
 use super::run_folder::RunFolder;
 use super::schedule::Schedule;
 use super::trainer::{HostBatch, Trainer};
 use super::validate::Validator;
-use super::{setup, signal, tracking};
+use super::{setup, signal};
 use crate::backend::{Device, DeviceKind};
+use crate::config::Config;
 use crate::data::{BatchOptions, DataSet, Loader, Position};
-use crate::track::Tracker;
 use crate::{Error, Result};
 
 /// How a run ended.
@@ -51,30 +49,19 @@ pub fn run(
     let mut run = Run::new(plan, folder, data, device, log)?;
     let outcome = run.train();
     run.log.finish();
-    let closed = run.tracker.finish(tracking::exit_code(&outcome));
-    match outcome {
-        Err(Error::NonFinite { step, what }) => Err(Error::NonFinite {
-            step,
-            what: format!("{what}; nothing was saved after step {}. {}", run.saved, run.way_on()),
-        }),
-        Ok(outcome) => closed.map(|()| outcome),
-        other => other,
-    }
+    run.ledger.close(outcome)
 }
 
 struct Run<'a> {
     plan: &'a Plan,
-    folder: &'a RunFolder,
     log: &'a mut Log,
     device: &'a Device,
     trainer: Trainer,
     loader: Loader,
     validator: Option<Validator>,
-    tracker: Tracker,
+    ledger: Ledger<'a>,
     schedule: Schedule,
     rows_per_pass: f64,
-    plan_text: String,
-    state: State,
     /// Sums since the last line of metrics.
     pending: Sums,
     /// Where the data goes on after each step in flight.
@@ -82,9 +69,6 @@ struct Run<'a> {
     clock: Clock,
     /// When the last step ended, or when the one in flight was queued.
     lap: Instant,
-    /// Step of the newest checkpoint of any name, and of the newest step checkpoint.
-    saved: u64,
-    step_saved: u64,
 }
 
 impl<'a> Run<'a> {
@@ -99,7 +83,7 @@ impl<'a> Run<'a> {
         let (sampler, rows_per_pass) = setup::sampler(config, &data)?;
         let mut trainer =
             Trainer::new(device, setup::model(config, &data), setup::options(config))?;
-        let mut state = State {
+        let state = State {
             step: 0,
             position: Position::default(),
             samples: 0,
@@ -111,31 +95,16 @@ impl<'a> Run<'a> {
             data_digest: data.digest(),
             pending: Sums::default().to_vec(),
         };
-        let mut reports = vec![];
-        let newest = folder.checkpoints.newest(|line| reports.push(line))?;
-        for line in &reports {
-            log.say(&format!("warning: {line}"))?;
-        }
-        let mut step_saved = 0;
-        if let Some(reader) = newest {
-            let (digest, tensors) = (&state.data_digest, trainer.state()?);
-            let (loaded, changed) = resume(&reader, plan, digest, &tensors, is_binding)?;
-            drop(tensors);
-            trainer.loaded(loaded.step)?;
-            state = loaded;
-            if reader.path() == folder.checkpoints.step(state.step) {
-                step_saved = state.step;
-            }
-            log.say(&format!("going on from step {}: {}", state.step, reader.path().display()))?;
-            for line in changed {
-                log.say(&format!("changed since that checkpoint: {line}"))?;
-            }
-        }
-        let pending = Sums::from_slice(&state.pending)
+        let kind = Kind {
+            command: format!("hrm train {}", config.preset),
+            is_binding,
+            validation_key: "val_lm_loss",
+        };
+        let ledger =
+            Ledger::open(plan, folder, policy(config), kind, state, &trainer.state()?, log)?;
+        trainer.loaded(ledger.state.step)?;
+        let pending = Sums::from_slice(&ledger.state.pending)
             .ok_or_else(|| Error::invalid("the checkpoint's sums are of another version"))?;
-        folder.store(plan)?;
-        let keep = |line: &Value| was_written_by(&state, line);
-        let tracker = tracking::open(plan, folder, state.step, keep, log)?;
         let has_test = data.split(super::validate::SPLIT).is_ok_and(|s| s.examples() > 0);
         let validator = match has_test {
             true => Some(Validator::new(&trainer, data.clone(), config.train.eval_examples)?),
@@ -146,24 +115,19 @@ impl<'a> Run<'a> {
         };
         let ahead = 2 * config.train.grad_accum;
         let options = BatchOptions { ignore_pad: trainer.model.dims().ignores_pad };
-        let from = state.position;
+        let from = ledger.state.position;
         Ok(Self {
             loader: Loader::train(data, setup::SPLIT, sampler, options, from, ahead)?,
-            tracker,
+            ledger,
             schedule: setup::schedule(config, rows_per_pass),
-            plan_text: plan.to_toml()?,
-            saved: state.step,
-            step_saved,
             clock: Clock::default(),
             lap: Instant::now(),
             plan,
-            folder,
             log,
             device,
             trainer,
             validator,
             rows_per_pass,
-            state,
             pending,
             positions: VecDeque::new(),
         })
@@ -171,17 +135,14 @@ impl<'a> Run<'a> {
 
     fn train(&mut self) -> Result<Outcome> {
         let total = self.schedule.total_steps;
-        self.log.start(self.state.step, total);
+        self.log.start(self.ledger.state.step, total);
         loop {
             if self.validation_is_due() && !self.validate()? {
                 return self.interrupted();
             }
-            let every = self.plan.config.train.checkpoint_every;
-            if every > 0
-                && self.state.step.is_multiple_of(every)
-                && self.state.step != self.step_saved
-            {
-                self.save_step()?;
+            if self.ledger.is_save_due() {
+                let state = self.checkpoint()?;
+                self.ledger.save_step(&state)?;
             }
             if self.is_over() {
                 return self.finish();
@@ -191,14 +152,12 @@ impl<'a> Run<'a> {
                 return self.interrupted();
             }
             self.step()?;
-            self.log.tick(self.state.step, total)?;
+            self.log.tick(self.ledger.state.step, total)?;
         }
     }
 
     fn is_over(&self) -> bool {
-        let patience = self.plan.config.train.patience;
-        self.state.step >= self.schedule.total_steps
-            || (patience > 0 && self.state.waited >= patience)
+        self.ledger.state.step >= self.schedule.total_steps || self.ledger.is_out_of_patience()
     }
 
     /// Queue a step and book those that are done. One may still be running when this returns, unless
@@ -221,7 +180,7 @@ impl<'a> Run<'a> {
                 puzzle_ids: &l.batch.puzzle_ids,
             })
             .collect();
-        let step = self.state.step + self.trainer.in_flight() as u64 + 1;
+        let step = self.ledger.state.step + self.trainer.in_flight() as u64 + 1;
         self.trainer.submit(&batches, self.rates(step))?;
         self.positions.extend(loaded.last().map(|l| l.next));
         self.clock.wait_ms += loaded.iter().map(|l| l.wait_ms).sum::<f64>();
@@ -238,9 +197,10 @@ impl<'a> Run<'a> {
         while self.trainer.in_flight() > may_run {
             let Some(report) = self.trainer.finish()? else { break };
             let step = self.trainer.step;
-            self.state.step = step;
-            self.state.samples += report.rows as u64;
-            self.state.position = self.positions.pop_front().unwrap_or(self.state.position);
+            self.ledger.state.step = step;
+            self.ledger.state.samples += report.rows as u64;
+            self.ledger.state.position =
+                self.positions.pop_front().unwrap_or(self.ledger.state.position);
             self.pending.add(&report);
             self.clock.steps += 1;
             self.clock.rows += report.rows;
@@ -263,10 +223,10 @@ impl<'a> Run<'a> {
     }
 
     fn validation_is_due(&self) -> bool {
-        let (step, every) = (self.state.step, self.plan.config.train.eval_every);
+        let (step, every) = (self.ledger.state.step, self.plan.config.train.eval_every);
         let at_end = step == self.schedule.total_steps;
         self.validator.is_some()
-            && step != self.state.validated
+            && step != self.ledger.state.validated
             && (at_end || (every > 0 && step.is_multiple_of(every)))
     }
 
@@ -278,78 +238,42 @@ impl<'a> Run<'a> {
             return Ok(false);
         };
         self.report_validation(&sums, start.elapsed().as_secs_f64())?;
-        let (step, loss) = (self.state.step, sums.lm_loss());
-        self.state.validated = step;
-        if loss < self.state.best_val_loss {
-            (self.state.best_val_loss, self.state.best_step) = (loss, step);
-            self.state.waited = 0;
-            self.save(self.folder.checkpoints.best())?;
+        let loss = sums.lm_loss();
+        if self.ledger.validated(loss) {
+            let (state, step) = (self.checkpoint()?, self.ledger.state.step);
+            self.ledger.save_best(&state)?;
             self.log.say(&format!("best model saved: step {step}, validation loss {loss:.4}"))?;
-        } else {
-            self.state.waited += 1;
-            let (waited, patience) = (self.state.waited, self.plan.config.train.patience);
-            if patience > 0 && waited >= patience {
-                self.log.say(&format!(
-                    "stopping early: {waited} validations without improvement since step {}",
-                    self.state.best_step
-                ))?;
-            }
         }
+        self.ledger.say_if_out_of_patience(self.log)?;
         Ok(true)
     }
 
-    fn save(&mut self, path: PathBuf) -> Result<()> {
-        self.tracker.sync()?;
-        self.state.pending = self.pending.to_vec();
-        let meta = Meta {
-            program: crate::PROGRAM.into(),
-            plan: self.plan_text.clone(),
-            state: self.state.clone(),
-        };
-        checkpoint::save(&path, &meta, &self.trainer.state()?)?;
-        self.saved = self.state.step;
-        Ok(())
-    }
-
-    fn save_step(&mut self) -> Result<()> {
-        self.save(self.folder.checkpoints.step(self.state.step))?;
-        self.step_saved = self.state.step;
-        self.folder.checkpoints.prune(self.plan.config.train.keep)
+    /// All that a checkpoint holds, with what is collected since the last line of metrics.
+    fn checkpoint(&mut self) -> Result<Vec<Named>> {
+        self.ledger.state.pending = self.pending.to_vec();
+        self.trainer.state()
     }
 
     fn finish(&mut self) -> Result<Outcome> {
-        let checkpoint = self.folder.checkpoints.r#final();
-        self.save(checkpoint.clone())?;
-        // A kill between saving and pruning leaves one too many.
-        self.folder.checkpoints.prune(self.plan.config.train.keep)?;
-        let State { step, best_val_loss, best_step, .. } = self.state;
+        let state = self.checkpoint()?;
+        let checkpoint = self.ledger.save_final(&state)?;
+        let State { step, best_val_loss, best_step, .. } = self.ledger.state;
         Ok(Outcome { step, best_val_loss, best_step, checkpoint })
     }
 
     fn interrupted<T>(&mut self) -> Result<T> {
-        self.save_step()?;
-        Err(Error::Interrupted(format!(
-            "interrupted; step {} is saved. {}",
-            self.state.step,
-            self.way_on()
-        )))
+        let state = self.checkpoint()?;
+        self.ledger.interrupted(&state)
     }
+}
 
-    fn way_on(&self) -> String {
-        let (preset, dir) = (&self.plan.config.preset, self.folder.dir().display());
-        format!("To go on: hrm train {preset} --run-dir {dir} (and the same settings)")
-    }
+fn policy(config: &Config) -> Policy {
+    let t = &config.train;
+    Policy { checkpoint_every: t.checkpoint_every, keep: t.keep, patience: t.patience }
 }
 
 /// Model keys, but for those that change neither a shape nor what the weights mean.
 fn is_binding(key: &str) -> bool {
     let free = ["model.halt_exploration_prob", "model.dropout"];
     key.starts_with("model.") && !free.contains(&key)
-}
-
-/// Whether a line of metrics.jsonl precedes the checkpoint that holds `state`.
-fn was_written_by(state: &State, line: &Value) -> bool {
-    let is_validation = line.get("val_lm_loss").is_some();
-    let until = if is_validation { state.validated } else { state.step };
-    line["step"].as_u64().is_some_and(|step| step <= until)
 }

@@ -45,16 +45,16 @@ impl Pending {
 
 impl Run<'_> {
     fn line_head(&self, phase: Phase) -> Map<String, Value> {
-        let (_, made) = self.length.phase(self.state.step);
+        let (_, made) = self.length.phase(self.ledger.state.step);
         let of_phase = match phase {
-            Phase::Teacher => self.state.step,
+            Phase::Teacher => self.ledger.state.step,
             Phase::Student => made,
         };
         let mut line = Map::new();
-        line.insert("step".into(), json!(self.state.step));
+        line.insert("step".into(), json!(self.ledger.state.step));
         line.insert("phase".into(), json!(name(phase)));
         line.insert("epoch".into(), json!(of_phase / self.length.steps_per_epoch));
-        line.insert("samples".into(), json!(self.state.samples));
+        line.insert("samples".into(), json!(self.ledger.state.samples));
         line
     }
 
@@ -78,8 +78,8 @@ impl Run<'_> {
         ] {
             line.insert(name.into(), json!(value));
         }
-        self.tracker.write(line)?;
-        let (step, total) = (self.state.step, self.length.total());
+        self.ledger.tracker.write(line)?;
+        let (step, total) = (self.ledger.state.step, self.length.total());
         let eta_s = total.saturating_sub(step) as f64 * step_ms / 1e3;
         let phase = name(phase);
         self.log.progress(step, &format!("{phase}{words}  {samples_per_s:.0} images/s"), || {
@@ -101,9 +101,9 @@ impl Run<'_> {
             line.insert(name.into(), json!(value));
         }
         line.insert("val_samples".into(), json!(quality.images()));
-        self.tracker.write(line)?;
+        self.ledger.tracker.write(line)?;
         let (step, mse, db, ssim) =
-            (self.state.step, quality.mse(), quality.psnr_db(), quality.ssim());
+            (self.ledger.state.step, quality.mse(), quality.psnr_db(), quality.ssim());
         self.log.say(&format!(
             "validation step {step}  MSE {mse:.6}  PSNR {db:.2} dB  SSIM {ssim:.4}  ({} images)",
             quality.images()

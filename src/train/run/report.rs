@@ -20,8 +20,12 @@ pub(super) struct Clock {
 
 impl Run<'_> {
     fn line_head(&self) -> Map<String, Value> {
-        let epoch = (self.state.samples as f64 / self.rows_per_pass.max(1.0)) as u64;
-        let head = [("step", self.state.step), ("epoch", epoch), ("samples", self.state.samples)];
+        let epoch = (self.ledger.state.samples as f64 / self.rows_per_pass.max(1.0)) as u64;
+        let head = [
+            ("step", self.ledger.state.step),
+            ("epoch", epoch),
+            ("samples", self.ledger.state.samples),
+        ];
         head.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
     }
 
@@ -29,7 +33,7 @@ impl Run<'_> {
         let sums = std::mem::take(&mut self.pending);
         let clock = std::mem::take(&mut self.clock);
         let steps = clock.steps.max(1) as f64;
-        let (step, lr) = (self.state.step, self.rates(self.state.step).lr);
+        let (step, lr) = (self.ledger.state.step, self.rates(self.ledger.state.step).lr);
         let step_ms = clock.total_ms / steps;
         let samples_per_s = clock.rows as f64 / clock.total_ms.max(1e-9) * 1e3;
         let mut line = self.line_head();
@@ -44,7 +48,7 @@ impl Run<'_> {
         ] {
             line.insert(name.into(), value);
         }
-        self.tracker.write(line)?;
+        self.ledger.tracker.write(line)?;
         let exact = or_dash(sums.of_halted(metric::EXACT_ACCURACY));
         let act_steps = or_dash(sums.of_halted(metric::STEPS));
         let common = format!("lm {:.4}  exact {exact}  act {act_steps}", sums.lm_loss());
@@ -67,8 +71,8 @@ impl Run<'_> {
         line.shift_remove("val_q_continue_loss");
         line.insert("val_samples".into(), json!(sums.rows as u64));
         line.insert("val_samples_per_s".into(), json!(sums.rows / seconds));
-        self.tracker.write(line)?;
-        let (step, loss) = (self.state.step, sums.lm_loss());
+        self.ledger.tracker.write(line)?;
+        let (step, loss) = (self.ledger.state.step, sums.lm_loss());
         self.log.say(&format!(
             "validation step {step}  lm {loss:.4}  accuracy {:.4}  exact {:.4}  ({} examples, {})",
             sums.of_halted(metric::ACCURACY),
