@@ -18,6 +18,9 @@ use system::System;
 use tensorboard::Events;
 use wandb::Wandb;
 
+/// Takes lines that are shown to the user.
+pub type Sink = Box<dyn FnMut(&str) -> Result<()>>;
+
 /// Shared with the log, whose lines are its output.
 type SharedWandb = Rc<RefCell<Wandb>>;
 
@@ -63,7 +66,7 @@ impl Tracker {
     }
 
     /// What is shown to the user goes here too.
-    pub fn output(&self) -> Option<Box<dyn FnMut(&str) -> Result<()>>> {
+    pub fn output(&self) -> Option<Sink> {
         let wandb = self.wandb.clone()?;
         Some(Box::new(move |text| wandb.borrow_mut().output(text)))
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::track::Sink;
 use crate::{Error, Result};
 
 /// Plain lines are at least this far apart.
@@ -23,9 +24,6 @@ pub struct Log {
     bar: Option<ProgressBar>,
     also: Option<Sink>,
 }
-
-/// Takes every line besides the file.
-pub type Sink = Box<dyn FnMut(&str) -> Result<()>>;
 
 impl Log {
     pub fn open(path: &Path) -> Result<Self> {
