@@ -12,10 +12,15 @@ use crate::Result;
 use crate::backend::Purpose;
 use crate::dtype::DType;
 use crate::nn::params::Bound;
+use crate::ops::act_halt::{self, Halting};
 use crate::ops::cross_entropy::{self, Kind};
-use crate::ops::{act_halt, halt_head};
+use crate::ops::halt_head;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
+
+/// The only step is the last one.
+const ONE_STEP: Halting =
+    Halting { max_steps: 1, training: false, q_continue: false, exploration_prob: 0.0 };
 
 pub struct Answer {
     pub logits: Var, // (B, T, V)
@@ -76,18 +81,25 @@ pub fn probabilities(halt: &Var) -> Result<Option<Vec<f32>>> {
 /// The segment's sums; what stands for Q logits (B, 2).
 fn judge(rows: &Tensor, halts: &[Var], carry: &Carry, space: &Workspace) -> Result<Tensor> {
     let b = carry.steps.elems();
-    let cycles = halts.len().max(1);
-    let mut losses = vec![0.0_f32; 2 * b];
-    for halt in halts {
-        for (loss, p) in losses.chunks_exact_mut(2).zip(probabilities(halt)?.iter().flatten()) {
-            loss[0] += p / cycles as f32;
-        }
-    }
-    space.q_targets.upload(&losses)?;
-    carry.steps.upload(&vec![cycles as i32; b])?;
     let q = match halts.last() {
-        Some(halt) => halt.tensor.clone(),
-        None => Tensor::zeros(rows.device(), DType::F32, [b, 2], Purpose::Activations)?,
+        Some(halt) => {
+            let mut losses = vec![0.0_f32; 2 * b];
+            for halt in halts {
+                let p = probabilities(halt)?;
+                for (loss, p) in losses.chunks_exact_mut(2).zip(p.iter().flatten()) {
+                    loss[0] += p / halts.len() as f32;
+                }
+            }
+            space.q_targets.upload(&losses)?;
+            carry.steps.upload(&vec![halts.len() as i32; b])?;
+            halt.tensor.clone()
+        }
+        // Nothing goes between host and device: such a step may be recorded. The losses stay 0.
+        None => {
+            let q = Tensor::zeros(rows.device(), DType::F32, [b, 2], Purpose::Activations)?;
+            act_halt::decide(&q, ONE_STEP, None, &carry.steps, &carry.halted)?;
+            q
+        }
     };
     let (losses, metrics) = (&space.q_targets, &space.metrics);
     act_halt::metrics(rows, &q, losses, &carry.steps, &carry.halted, metrics)?;

@@ -5,7 +5,7 @@ use hrm::backend::{Device, DeviceKind};
 use hrm::dtype::DType;
 use hrm::models;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
-use hrm::models::trm;
+use hrm::models::{hrm_seed, transformer, trm};
 use hrm::ops::act_halt::metric;
 use hrm::rng::{Purpose, Rng};
 use hrm::train::needed::Needed;
@@ -151,7 +151,8 @@ fn follows(config: impl Into<models::Config>, options: Options, rtol: f64) {
     for (name, device) in others() {
         let (_, want) = run(&Device::cpu(), config, options);
         let (trainer, got) = run(&device, config, options);
-        assert!(trainer.is_recorded(), "{name}: the step was not captured as a graph");
+        let (recorded, recordable) = (trainer.is_recorded(), trainer.model.is_recordable());
+        assert_eq!(recorded, recordable, "{name}: whether the step was captured as a graph");
         for (step, (got, want)) in got.iter().zip(&want).enumerate() {
             for (what, i) in [("lm", metric::LM_LOSS), ("q_halt", metric::Q_HALT_LOSS)] {
                 let (g, w) = (got.sums[i], want.sums[i]);
@@ -196,6 +197,42 @@ fn trm_follows_the_cpu() {
     follows(trm_mlp_t(), options(DType::F32), 1e-4);
     let recomputed = trm::Config { recompute: Recompute::Layer, ..trm_mlp_t() };
     follows(recomputed, Options { grad_accum: 2, ..options(DType::Bf16) }, 0.02);
+}
+
+/// The transformer's step is recorded; `hrm_seed` reads its halting back and is not.
+#[test]
+fn one_pass_models_follow_the_cpu() {
+    let seed = hrm_seed::Config {
+        batch_size: 3,
+        seq_len: 25,
+        vocab_size: 12,
+        num_puzzle_ids: 7,
+        hidden_size: 64,
+        num_heads: 4,
+        h_layers: 1,
+        l_layers: 1,
+        expansion: 4.0,
+        max_cycles: 2,
+        dropout: 0.1,
+        recompute: hrm_seed::Recompute::Cycle,
+    };
+    let plain = transformer::Config {
+        batch_size: seed.batch_size,
+        seq_len: seed.seq_len,
+        vocab_size: seed.vocab_size,
+        num_puzzle_ids: seed.num_puzzle_ids,
+        hidden_size: seed.hidden_size,
+        num_heads: seed.num_heads,
+        layers: 2,
+        expansion: seed.expansion,
+        dropout: seed.dropout,
+        recompute_layers: false,
+    };
+    let options = options(DType::F32);
+    let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
+    let options = Options { optimizer: rule, grad_accum: 2, ..options };
+    follows(plain, options, 1e-4);
+    follows(seed, options, 1e-4);
 }
 
 /// Enough rows (64 whole tiles of 128) for the MLP that has its gate in the products.
