@@ -1,10 +1,11 @@
-//! What `conv2d` and `conv_transpose2d` share: the check of their shapes and their work.
+//! What `conv2d` and `conv_transpose2d` share: the check of their shapes, their work, their backward.
 
-use super::refuse;
+use super::{dispatch, refuse, traffic};
 use crate::Result;
-use crate::backend::Cost;
 pub use crate::backend::cpu::conv::Geometry;
+use crate::backend::{Cost, Mode};
 use crate::dtype::DType;
+use crate::tape::{Grads, Rule, VarId};
 use crate::tensor::Tensor;
 
 /// An error unless the kernel fits into the padded image, and nothing is empty.
@@ -37,5 +38,73 @@ impl Geometry {
             launches: 1.0,
             ..Cost::default()
         }
+    }
+}
+
+type OnCpu = fn(&Geometry, &[f32], &[f32], &mut [f32], Mode);
+type OnCuda = fn(&Geometry, &Tensor, &Tensor, &Tensor, Mode) -> Result<()>;
+
+type SumOnCpu = fn(&Geometry, &[f32], &mut [f32], Mode);
+type SumOnCuda = fn(&Tensor, &Tensor, Mode) -> Result<()>;
+
+/// The products of backward, on the CPU and on CUDA, with their inputs in order.
+pub(super) struct Products {
+    pub op: &'static str,
+    /// dw from x and dy.
+    pub w: (OnCpu, OnCuda),
+    /// dx from dy and w.
+    pub x: (OnCpu, OnCuda),
+    /// dbias from dy.
+    pub bias: (SumOnCpu, SumOnCuda),
+}
+
+pub(super) struct Backward {
+    pub products: &'static Products,
+    pub y: VarId,
+    pub g: Geometry,
+    pub x: (Tensor, Option<VarId>),
+    pub w: (Tensor, Option<VarId>),
+    pub bias: Option<VarId>,
+}
+
+impl Rule for Backward {
+    fn name(&self) -> &'static str {
+        self.products.op
+    }
+
+    fn backward(&self, grads: &mut Grads) -> Result<()> {
+        let Some(dy) = grads.take(self.y)? else { return Ok(()) };
+        let (g, (x, x_id), (w, w_id)) = (&self.g, &self.x, &self.w);
+        let product = |(cpu, cuda): (OnCpu, OnCuda), a: &Tensor, b: &Tensor, to: &Tensor, mode| {
+            dispatch(
+                dy.device(),
+                g.cost(),
+                || {
+                    cpu(g, &a.read()?, &b.read()?, &mut to.write()?, mode);
+                    Ok(())
+                },
+                || cuda(g, a, b, to, mode),
+            )
+        };
+        if let Some((dw, mode)) = grads.slot(*w_id, DType::F32, w.shape())? {
+            product(self.products.w, x, &dy, &dw, mode)?;
+        }
+        let channels = dy.shape().dims()[1];
+        if let Some((db, mode)) = grads.slot(self.bias, DType::F32, &[channels].into())? {
+            let (cpu, cuda) = self.products.bias;
+            dispatch(
+                dy.device(),
+                traffic(dy.bytes()),
+                || {
+                    cpu(g, &dy.read()?, &mut db.write()?, mode);
+                    Ok(())
+                },
+                || cuda(&dy, &db, mode),
+            )?;
+        }
+        if let Some((dx, mode)) = grads.slot(*x_id, DType::F32, x.shape())? {
+            product(self.products.x, &dy, w, &dx, mode)?;
+        }
+        Ok(())
     }
 }

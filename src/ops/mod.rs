@@ -28,6 +28,7 @@ pub mod layer_norm;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mse;
+mod pointwise;
 pub mod puzzle_emb;
 pub mod real;
 pub mod relu;

@@ -10,11 +10,11 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::conv::{self, Geometry};
-use super::{dispatch, traffic};
+use super::conv::{self, Backward, Geometry, Products};
+use super::dispatch;
 use crate::Result;
 use crate::dtype::DType;
-use crate::tape::{Grads, Rule, Tape, Var, VarId};
+use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,13 @@ pub struct Conv2d {
 }
 
 const OP: &str = "conv2d";
+
+static PRODUCTS: Products = Products {
+    op: OP,
+    w: (cpu::backward_w, cuda::backward_w),
+    x: (cpu::backward_x, cuda::backward_x),
+    bias: (cpu::backward_b, cuda::backward_b),
+};
 
 pub fn forward(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, how: Conv2d) -> Result<Var> {
     let (xt, wt, bt) = (&x.tensor, &w.tensor, bias.map(|b| &b.tensor));
@@ -43,6 +50,7 @@ pub fn forward(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, how: Conv2
     inputs.extend(bias);
     tape.output(OP, y, &inputs, |y| {
         Box::new(Backward {
+            products: &PRODUCTS,
             y,
             g,
             x: (xt.clone(), x.id),
@@ -65,57 +73,4 @@ fn geometry(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, how: Conv2d) -> Resul
     let g = Geometry { batch, channels, height, width, maps, kernel: [kh, kw], stride, padding };
     conv::check(OP, &g)?;
     Ok(g)
-}
-
-struct Backward {
-    y: VarId,
-    g: Geometry,
-    x: (Tensor, Option<VarId>), // (B, C, H, W)
-    w: (Tensor, Option<VarId>), // (M, C, KH, KW)
-    bias: Option<VarId>,
-}
-
-impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn backward(&self, grads: &mut Grads) -> Result<()> {
-        let Some(dy) = grads.take(self.y)? else { return Ok(()) };
-        let (g, (x, x_id), (w, w_id)) = (&self.g, &self.x, &self.w);
-        if let Some((dw, mode)) = grads.slot(*w_id, DType::F32, w.shape())? {
-            dispatch(
-                dy.device(),
-                g.cost(),
-                || {
-                    cpu::backward_w(g, &x.read()?, &dy.read()?, &mut dw.write()?, mode);
-                    Ok(())
-                },
-                || cuda::backward_w(g, x, &dy, &dw, mode),
-            )?;
-        }
-        if let Some((db, mode)) = grads.slot(self.bias, DType::F32, &[g.maps].into())? {
-            dispatch(
-                dy.device(),
-                traffic(dy.bytes()),
-                || {
-                    cpu::backward_b(g, &dy.read()?, &mut db.write()?, mode);
-                    Ok(())
-                },
-                || cuda::backward_b(&dy, &db, mode),
-            )?;
-        }
-        if let Some((dx, mode)) = grads.slot(*x_id, DType::F32, x.shape())? {
-            dispatch(
-                dy.device(),
-                g.cost(),
-                || {
-                    cpu::backward_x(g, &dy.read()?, &w.read()?, &mut dx.write()?, mode);
-                    Ok(())
-                },
-                || cuda::backward_x(g, &dy, w, &dx, mode),
-            )?;
-        }
-        Ok(())
-    }
 }
