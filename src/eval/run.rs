@@ -4,18 +4,14 @@
 
 use std::time::Instant;
 
+use crate::data::DataSet;
 use crate::data::progress::Progress;
-use crate::data::{Batch, BatchOptions, DataSet};
-use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
+use crate::data::vocab::{IGNORE, PAD};
+use crate::models::{Dims, Model};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
-/// The device memory of an evaluation. A run that validates now and then makes it once.
-pub struct Evaluator {
-    carry: Carry,
-    batch: DeviceBatch,
-    space: Workspace,
-}
+use super::answer::{Evaluator, Halt, Row};
 
 /// Answers in the order in which the examples were given.
 #[derive(Clone, Debug)]
@@ -83,17 +79,8 @@ pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Resu
 }
 
 impl Evaluator {
-    pub fn new(model: &dyn Model) -> Result<Self> {
-        let dims = model.dims();
-        Ok(Self {
-            carry: Carry::new(model)?,
-            batch: DeviceBatch::new(model.device(), dims.batch_size, dims.seq_len)?,
-            space: Workspace::new(model, dims.batch_size)?,
-        })
-    }
-
     /// `model` has the shape that this was made for; its weights may have changed. `stop` is asked
-    /// before each batch; it ends the evaluation without a result.
+    /// before each example; it ends the evaluation without a result, after the batch at work.
     pub fn run(
         &self,
         model: &dyn Model,
@@ -106,8 +93,7 @@ impl Evaluator {
         let dims = model.dims();
         check_data(&dims, None, data)?;
         let shard = data.split(split)?;
-        let (rows, steps) = (dims.batch_size, dims.segments as u32);
-        let options = BatchOptions { ignore_pad: dims.ignores_pad };
+        let pad_label = if dims.ignores_pad { IGNORE } else { PAD };
         let mut out = Evaluation {
             split: split.to_owned(),
             examples: examples.to_vec(),
@@ -115,73 +101,31 @@ impl Evaluator {
             tokens: Vec::with_capacity(examples.len() * dims.seq_len),
             q: Vec::with_capacity(examples.len()),
             halt_steps: Vec::with_capacity(examples.len()),
-            steps,
+            steps: dims.segments as u32,
             sums: [0.0; metric::LEN],
             wall_s: 0.0,
         };
         let start = Instant::now();
         let bar = progress.bar(&format!("evaluating {split}"), examples.len() as u64);
-        for chunk in examples.chunks(rows) {
-            if stop() {
-                return Ok(None);
-            }
-            let batch = Batch::assemble(shard, chunk, rows, options)?;
-            self.batch.upload(&batch.inputs, &batch.labels, &batch.puzzle_ids)?;
-            self.answer(model, chunk, &mut out)?;
-            bar.advance(chunk.len() as u64);
-        }
+        let row = |&example: &u32| {
+            let mut row =
+                Row { inputs: vec![0; dims.seq_len], labels: vec![0; dims.seq_len], puzzle_id: 0 };
+            let at = example as usize;
+            let id = shard.decode(at, pad_label, &mut row.inputs, &mut row.labels)?;
+            row.puzzle_id = id as i32;
+            Ok(row)
+        };
+        let rows = examples.iter().take_while(|_| !stop()).map(row);
+        let name = |i: usize| format!("example {} of split {split}", examples[i]);
+        out.sums = self.answer_named(model, rows, Halt::Last, name, |_, answer| {
+            out.tokens.extend(answer.tokens);
+            out.q.push(answer.q);
+            out.halt_steps.push(answer.halt_step);
+            bar.advance(1);
+            Ok(())
+        })?;
         out.wall_s = start.elapsed().as_secs_f64();
-        Ok(Some(out))
-    }
-
-    /// All segments of one uploaded batch, whose first rows are `examples`.
-    fn answer(&self, model: &dyn Model, examples: &[u32], out: &mut Evaluation) -> Result<()> {
-        let n = examples.len();
-        self.carry.halt_all()?;
-        let mut halt_steps = vec![out.steps; n];
-        for step in 1..=out.steps {
-            let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
-            let q = segment.q.to_f32s()?;
-            for (halt_step, q) in halt_steps.iter_mut().zip(q.chunks_exact(2)) {
-                if model.would_halt([q[0], q[1]]) {
-                    *halt_step = step.min(*halt_step);
-                }
-            }
-            if step == out.steps {
-                self.read(model, examples, segment, &q, out)?;
-            }
-        }
-        out.halt_steps.append(&mut halt_steps);
-        Ok(())
-    }
-
-    fn read(
-        &self,
-        model: &dyn Model,
-        examples: &[u32],
-        segment: Segment,
-        q: &[f32],
-        out: &mut Evaluation,
-    ) -> Result<()> {
-        let [_, t, v] = segment.logits.dims("evaluation logits (B, T, V)")?;
-        let logits = segment.logits.to_f32s()?;
-        let rows = logits.chunks_exact(t * v).zip(q.chunks_exact(2));
-        for (&example, (logits, q)) in examples.iter().zip(rows) {
-            if !logits.iter().chain(q).all(|x| x.is_finite()) {
-                return Err(Error::invalid(format!(
-                    "evaluation: the model's output for example {example} of split {} is not \
-                     finite: its weights are damaged or training diverged; use an earlier \
-                     checkpoint",
-                    out.split
-                )));
-            }
-            let cells = logits[model.dims().prefix * v..].chunks_exact(v);
-            out.tokens.extend(cells.map(|cell| argmax(cell) as u8));
-            out.q.push([q[0], q[1]]);
-        }
-        let sums = self.space.metrics.download::<f32>()?;
-        out.sums.iter_mut().zip(sums).for_each(|(all, one)| *all += one as f64);
-        Ok(())
+        Ok((out.q.len() == examples.len()).then_some(out))
     }
 }
 
@@ -207,15 +151,4 @@ impl Evaluation {
         let sum: u64 = self.halt_steps.iter().map(|&s| s as u64).sum();
         sum as f64 / self.halt_steps.len().max(1) as f64
     }
-}
-
-/// The first of the largest.
-fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] {
-            best = i;
-        }
-    }
-    best
 }

@@ -1,8 +1,10 @@
 //! Evaluation from the outside: crafted answers with known scores, the model runner, refusals.
 
+mod answer;
 mod cli;
 mod fixture;
 mod images;
 mod report;
 mod run;
 mod score;
+mod vote;

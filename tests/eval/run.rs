@@ -12,7 +12,7 @@ use hrm::ops::act_halt::metric;
 
 use super::fixture::{CANVAS, arc, random_tasks};
 
-fn config(data: &DataSet, batch_size: usize) -> Config {
+pub fn config(data: &DataSet, batch_size: usize) -> Config {
     Config {
         batch_size,
         seq_len: CANVAS * CANVAS,
@@ -36,7 +36,7 @@ fn config(data: &DataSet, batch_size: usize) -> Config {
     }
 }
 
-fn model(config: Config) -> Hrm {
+pub fn model(config: Config) -> Hrm {
     Hrm::new(&Device::cpu(), config, DType::F32, 5).unwrap()
 }
 
