@@ -4,11 +4,13 @@
 //!
 //! ```text
 //! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
-//! error shape rng       <- data                  (data never sees a tensor or a device)
+//! (nothing)             <- pickle
+//! error shape rng pickle <- data                 (data never sees a tensor or a device)
+//! models pickle         <- interchange
 //! models data           <- eval                  (never imports train)
 //! error                 <- config track
 //! backend               <- predict
-//! models data eval config track <- train
+//! models data eval config track interchange <- train
 //! all                   <- cli <- main
 //! ```
 //!
@@ -24,9 +26,11 @@ pub mod data;
 pub mod dtype;
 pub mod error;
 pub mod eval;
+pub mod interchange;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod pickle;
 pub mod predict;
 pub mod rng;
 pub mod shape;

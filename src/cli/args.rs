@@ -15,6 +15,7 @@ pub struct Cli {
 pub enum Command {
     Train(Train),
     Eval(Eval),
+    Export(super::export::Export),
     Data(super::data::DataArgs),
     Distill(super::distill::Distill),
     Plan(PlanArgs),

@@ -10,6 +10,7 @@ mod devices;
 mod digest;
 mod distill;
 mod eval;
+mod export;
 mod machine;
 mod plan;
 mod plan_command;
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Export(args) => export::run(args),
         Command::Data(args) => data::run(args),
         Command::Distill(args) => distill::run(args),
         Command::Plan(args) => plan_command::run(args),

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::pickle::{Pickle, Value};
 use super::{IMAGE_ELEMS, ImageSet, Images, SetKind};
+use crate::pickle::{self, Pickle, Value};
 use crate::{Error, Result};
 
 pub const CLASSES: u8 = 10;
@@ -103,7 +103,7 @@ fn read_binary(bytes: &[u8], pixels: &mut Vec<u8>, labels: &mut Vec<u8>) -> Resu
 }
 
 fn read_python(bytes: &[u8], pixels: &mut Vec<u8>, labels: &mut Vec<u8>) -> Result<(), String> {
-    let pickle = Pickle::load(bytes)?;
+    let pickle = Pickle::load(bytes, pickle::DATA_BATCH)?;
     let entry = |key| {
         let entry = pickle.entry(pickle.root(), key);
         entry.ok_or_else(|| format!("a batch is a dictionary with `{key}`, and this has none"))

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
-pub use weights::{load_model, model_config};
+pub use weights::{POSITIONS, Weights, load_model, model_config, state_dict};
 
 use crate::data::Position;
 use crate::tensor::Tensor;

@@ -131,11 +131,7 @@ impl Reader {
             ));
         }
         for (name, tensor) in tensors {
-            let entry = self.entry(name).expect("differences() found it");
-            let mut bytes = vec![0; tensor.bytes()];
-            self.read_at(entry.start, &mut bytes)?;
-            self.expect_hash(entry, blake3::hash(&bytes))?;
-            tensor.upload_bytes(&bytes)?;
+            tensor.upload_bytes(&self.tensor_bytes(name)?)?;
         }
         Ok(())
     }
@@ -148,6 +144,17 @@ impl Reader {
     /// Shape of a tensor of the file.
     pub fn shape(&self, name: &str) -> Option<Shape> {
         self.entry(name).map(|e| e.shape)
+    }
+
+    /// Content of a tensor of the file, checked.
+    pub fn tensor_bytes(&self, name: &str) -> Result<Vec<u8>> {
+        let missing = || Error::corrupt(&self.path, format!("tensor {name} is missing"));
+        let entry = self.entry(name).ok_or_else(missing)?;
+        // The file was found to be long enough.
+        let mut bytes = vec![0; entry.bytes as usize];
+        self.read_at(entry.start, &mut bytes)?;
+        self.expect_hash(entry, blake3::hash(&bytes))?;
+        Ok(bytes)
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {

@@ -2,7 +2,10 @@
 
 use super::{Named, Reader};
 use crate::config::{Arch, Config};
+use crate::interchange::{Counters, HostTensor, StateDict};
 use crate::models::{self, Model, act, hrm_seed, io, transformer};
+use crate::nn::sinusoids;
+use crate::train::plan::Plan;
 use crate::train::setup;
 use crate::{Error, Result};
 
@@ -41,4 +44,84 @@ pub fn load_model(reader: &Reader, model: &dyn Model) -> Result<()> {
         .collect();
     reader.load_part(&tensors)?;
     model.refresh()
+}
+
+/// What stands before the names of tensors that only training needs.
+const TRAINING: &[&str] = &["exp_avg.", "exp_avg_sq.", "ema.", "carry."];
+const AVERAGED: &str = "ema.";
+/// A buffer of the original module that is a formula here, and its rows.
+pub const POSITIONS: &str = "pos_encoding.pe";
+const POSITION_ROWS: usize = 5000;
+
+/// Which of a run's weights.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Weights {
+    /// As the last step left them
+    Trained,
+    /// Their exponential moving average
+    Averaged,
+}
+
+impl Weights {
+    /// Those that evaluation uses.
+    pub fn of(reader: &Reader) -> Self {
+        match reader.entries().iter().any(|e| e.name.starts_with(AVERAGED)) {
+            true => Weights::Averaged,
+            false => Weights::Trained,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Weights::Trained => "trained",
+            Weights::Averaged => "averaged",
+        }
+    }
+}
+
+/// The model in a checkpoint of `hrm train`, under its official names and with its metadata; f32.
+pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
+    let plan = <Plan>::parse(&reader.meta.plan).map_err(|_| {
+        Error::corrupt(reader.path(), "no checkpoint of hrm train; others cannot be exported")
+    })?;
+    if weights == Weights::Averaged && Weights::of(reader) != weights {
+        return Err(Error::corrupt(
+            reader.path(),
+            "has no averaged weights (train.ema was 0): take the trained ones",
+        ));
+    }
+    let prefix = match plan.config.model.arch {
+        Arch::Hrm | Arch::Trm => act::PREFIX,
+        Arch::HrmSeed | Arch::Transformer => "",
+    };
+    let is_model = |name: &str| !TRAINING.iter().any(|role| name.starts_with(role));
+    let mut tensors = vec![];
+    for entry in reader.entries().iter().filter(|e| is_model(&e.name)) {
+        let name = entry.name.strip_prefix(prefix).unwrap_or(&entry.name);
+        let averaged = format!("{AVERAGED}{name}");
+        let source = match weights == Weights::Averaged && reader.shape(&averaged).is_some() {
+            true => &averaged,
+            false => &entry.name,
+        };
+        let bytes = reader.tensor_bytes(source)?;
+        tensors.push((
+            entry.name.clone(),
+            HostTensor { dtype: entry.dtype, shape: entry.shape, bytes },
+        ));
+    }
+    if matches!(plan.config.model.arch, Arch::HrmSeed | Arch::Transformer) {
+        let c = plan.config.model.hidden_size;
+        let rows = POSITION_ROWS.max(plan.config.data.canvas.pow(2));
+        let table = HostTensor::from_f32s([rows, c], &sinusoids::table(rows, c));
+        tensors.push((POSITIONS.into(), table));
+    }
+    let state = &reader.meta.state;
+    let meta = serde_json::to_string(&reader.meta);
+    let meta = meta.map_err(|e| Error::invalid(format!("metadata: {e}")))?;
+    let counters = Counters {
+        epoch: state.position.epoch as u64,
+        best_val_loss: state.best_val_loss,
+        global_step: state.step,
+    };
+    Ok(StateDict { tensors, counters: Some(counters), meta: Some(meta) })
 }

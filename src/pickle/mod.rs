@@ -1,6 +1,6 @@
-//! A pickle read as plain data: numbers, strings, lists, dictionaries and numpy arrays of bytes, in
-//! protocols 2 to 5, and nothing else. No code runs: a global is only ever compared with the few
-//! names that Python and numpy write for such data.
+//! A pickle read as plain data: numbers, strings, lists, dictionaries, numpy arrays of bytes and
+//! PyTorch tensors, in protocols 2 to 5, and nothing else. No code runs: a global is only ever compared
+//! with the few names that Python, numpy and PyTorch write for such data.
 //!
 //! Values live in an arena and refer to each other by index, so that neither nesting nor sharing
 //! costs more than the file is long.
@@ -8,8 +8,37 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// A published batch has about 60 000.
+/// A published data batch has about 60 000, a checkpoint with its optimizer fewer.
 const MAX_OPCODES: usize = 2_000_000;
+/// Of numpy; a shape is copied for each array that has it.
+const MAX_DIMS: usize = 32;
+const MAX_DTYPE_CHARS: usize = 16;
+
+/// What is read, in words, and the globals that it may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub what: &'static str,
+    pub globals: &'static [Global],
+}
+
+/// A dictionary of lists and numpy arrays of bytes.
+pub const DATA_BATCH: Kind = Kind {
+    what: "data batch",
+    globals: &[
+        Global::Encode,
+        Global::Bytes,
+        Global::Reconstruct,
+        Global::FromBuffer,
+        Global::Ndarray,
+        Global::Dtype,
+    ],
+};
+
+/// What `torch.save` makes of dictionaries of tensors and numbers.
+pub const STATE_DICT: Kind = Kind {
+    what: "state dict",
+    globals: &[Global::OrderedDict, Global::RebuildTensor, Global::Storage("")],
+};
 
 pub type Id = usize;
 
@@ -18,6 +47,7 @@ pub enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
+    Float(f64),
     Bytes(Cow<'a, [u8]>),
     Text(&'a str),
     Tuple(Vec<Id>),
@@ -27,6 +57,27 @@ pub enum Value<'a> {
     /// Type letter and width: `u1`
     Dtype(String),
     Array(Array),
+    Storage(Storage),
+    Tensor(Tensor),
+}
+
+/// Elements of one type in a file of their own, named by `key`.
+#[derive(Clone, Copy, Debug)]
+pub struct Storage {
+    /// As in [`Global::Storage`].
+    pub dtype: &'static str,
+    /// Of a [`Value::Text`].
+    pub key: Id,
+    pub elems: usize,
+}
+
+/// A view of a storage; all but the storage in elements.
+#[derive(Debug)]
+pub struct Tensor {
+    pub storage: Storage,
+    pub offset: usize,
+    pub shape: Vec<usize>,
+    pub strides: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -49,11 +100,30 @@ pub enum Global {
     FromBuffer,
     Ndarray,
     Dtype,
+    OrderedDict,
+    RebuildTensor,
+    /// The element type as PyTorch's class names have it: `Float` of `torch.FloatStorage`.
+    Storage(&'static str),
 }
 
+/// All of `torch.<name>Storage`.
+const STORAGES: &[&str] =
+    &["Float", "BFloat16", "Half", "Double", "Bool", "Byte", "Char", "Short", "Int", "Long"];
+
 impl Global {
-    fn named(module: &str, name: &str) -> Result<Self, String> {
-        Ok(match (module, name) {
+    fn named(kind: &Kind, module: &str, name: &str) -> Result<Self, String> {
+        let same = std::mem::discriminant::<Global>;
+        let global = Self::known(module, name);
+        global.filter(|global| kind.globals.iter().any(|g| same(g) == same(global))).ok_or_else(
+            || {
+                let asked: String = format!("{module}.{name}").chars().take(80).collect();
+                format!("asks for {asked:?}, which no {} needs: refused", kind.what)
+            },
+        )
+    }
+
+    fn known(module: &str, name: &str) -> Option<Self> {
+        Some(match (module, name) {
             ("_codecs", "encode") => Global::Encode,
             ("__builtin__" | "builtins", "bytes") => Global::Bytes,
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
@@ -62,10 +132,13 @@ impl Global {
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Global::FromBuffer,
             ("numpy", "ndarray") => Global::Ndarray,
             ("numpy", "dtype") => Global::Dtype,
-            _ => {
-                let asked: String = format!("{module}.{name}").chars().take(80).collect();
-                return Err(format!("asks for {asked:?}, which no data batch needs: refused"));
+            ("collections", "OrderedDict") => Global::OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
+            ("torch", name) => {
+                let dtype = name.strip_suffix("Storage")?;
+                Global::Storage(STORAGES.iter().find(|known| **known == dtype)?)
             }
+            _ => return None,
         })
     }
 }
@@ -77,8 +150,8 @@ pub struct Pickle<'a> {
 }
 
 impl<'a> Pickle<'a> {
-    pub fn load(bytes: &'a [u8]) -> Result<Self, String> {
-        let mut machine = Machine { input: bytes, ..Machine::default() };
+    pub fn load(bytes: &'a [u8], kind: Kind) -> Result<Self, String> {
+        let mut machine = Machine::new(bytes, kind);
         let root = machine.run().map_err(|what| {
             let at = bytes.len() - machine.input.len();
             format!("pickle, near byte {at}: {what}")
@@ -106,8 +179,8 @@ impl<'a> Pickle<'a> {
     }
 }
 
-#[derive(Default)]
 struct Machine<'a> {
+    kind: Kind,
     input: &'a [u8],
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
@@ -119,6 +192,11 @@ struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
+    fn new(input: &'a [u8], kind: Kind) -> Self {
+        let (values, stack, marks, memo) = Default::default();
+        Self { kind, input, values, stack, marks, memo, encoded_bytes: 0 }
+    }
+
     fn run(&mut self) -> Result<Id, String> {
         let whole = self.input.len();
         if self.take(1)? != [0x80] || !(2..=5).contains(&self.byte()?) {
@@ -151,6 +229,11 @@ impl<'a> Machine<'a> {
                     let width = self.byte()? as usize;
                     self.integer(width, true)?;
                 }
+                b'G' => {
+                    let word = <[u8; 8]>::try_from(self.take(8)?).unwrap_or_default();
+                    self.push(Value::Float(f64::from_be_bytes(word)));
+                }
+                b'Q' => self.storage()?,
                 b'U' | b'C' => self.bytes(1)?,
                 b'T' | b'B' => self.bytes(4)?,
                 0x8e | 0x96 => self.bytes(8)?,
@@ -167,7 +250,7 @@ impl<'a> Machine<'a> {
                 b'j' => self.recall(4)?,
                 b'c' => {
                     let (module, name) = (self.line()?, self.line()?);
-                    self.push(Value::Global(Global::named(module, name)?));
+                    self.push(Value::Global(Global::named(&self.kind, module, name)?));
                 }
                 0x93 => {
                     let pair = self.pop_many(2)?;
@@ -176,7 +259,7 @@ impl<'a> Machine<'a> {
                     else {
                         return Err("a global whose name is no text".into());
                     };
-                    let global = Global::named(module, name)?;
+                    let global = Global::named(&self.kind, module, name)?;
                     self.push(Value::Global(global));
                 }
                 b'R' => self.reduce(whole)?,
@@ -197,10 +280,13 @@ impl<'a> Machine<'a> {
                     let items = self.pop_to_mark()?;
                     self.append(&items)?;
                 }
-                other => return Err(format!("opcode {other:#04x}, which no data batch needs")),
+                other => {
+                    let what = self.kind.what;
+                    return Err(format!("opcode {other:#04x}, which no {what} needs"));
+                }
             }
         }
-        Err(format!("more than {MAX_OPCODES} opcodes, which no data batch has"))
+        Err(format!("more than {MAX_OPCODES} opcodes, which no {} has", self.kind.what))
     }
 
     // ---- input ----
@@ -348,8 +434,10 @@ impl<'a> Machine<'a> {
             (Global::Reconstruct, [Value::Global(Global::Ndarray), ..]) => {
                 Value::Array(Array::default())
             }
-            (Global::Dtype, [Value::Text(name), ..]) => Value::Dtype((*name).to_owned()),
-            (Global::Dtype, [Value::Bytes(name), ..]) => {
+            (Global::Dtype, [Value::Text(name), ..]) if name.len() <= MAX_DTYPE_CHARS => {
+                Value::Dtype((*name).to_owned())
+            }
+            (Global::Dtype, [Value::Bytes(name), ..]) if name.len() <= MAX_DTYPE_CHARS => {
                 Value::Dtype(String::from_utf8_lossy(name).into_owned())
             }
             (Global::FromBuffer, [Value::Bytes(_), Value::Dtype(dtype), shape, order]) => {
@@ -361,17 +449,55 @@ impl<'a> Machine<'a> {
                     content: Some(ids[0]),
                 })
             }
+            (Global::OrderedDict, []) => Value::Dict(vec![]),
+            (
+                Global::RebuildTensor,
+                [Value::Storage(storage), Value::Int(offset), shape, strides, ..],
+            ) => Value::Tensor(Tensor {
+                storage: *storage,
+                offset: usize::try_from(*offset).map_err(|_| "a negative offset")?,
+                shape: self.shape(shape)?,
+                strides: self.shape(strides)?,
+            }),
             (global, _) => return Err(format!("{global:?} with arguments that it never has")),
         };
         self.push(made);
         Ok(())
     }
 
+    /// A persistent id: ("storage", type, key, device, elements).
+    fn storage(&mut self) -> Result<(), String> {
+        let id = self.pop()?;
+        let parts = match &self.values[id] {
+            Value::Tuple(ids) => &ids[..],
+            _ => &[],
+        };
+        let &[word, dtype, key, _, elems] = parts else {
+            return Err("refers to something else than a storage".into());
+        };
+        let get = |id: Id| &self.values[id];
+        let (
+            Value::Text("storage"),
+            Value::Global(Global::Storage(dtype)),
+            Value::Text(_),
+            Value::Int(elems),
+        ) = (get(word), get(dtype), get(key), get(elems))
+        else {
+            return Err("refers to something else than a storage".into());
+        };
+        let elems = usize::try_from(*elems).map_err(|_| "a negative size")?;
+        self.push(Value::Storage(Storage { dtype, key, elems }));
+        Ok(())
+    }
+
     /// The state of an array: (version, shape, dtype, fortran order, bytes). A dtype's says byte
-    /// order and alignment, which a byte does not have.
+    /// order and alignment, which a byte does not have; a dictionary's is the modules' versions.
     fn build(&mut self) -> Result<(), String> {
         let state = self.pop()?;
         let object = self.top()?;
+        if let (Value::Dict(_), Value::Dict(_)) = (&self.values[object], &self.values[state]) {
+            return Ok(());
+        }
         let Value::Tuple(ids) = &self.values[state] else {
             return Err("a state that is no tuple".into());
         };
@@ -403,6 +529,9 @@ impl<'a> Machine<'a> {
             Value::Int(n) => usize::try_from(n).map_err(|_| "a negative size".to_owned()),
             _ => Err("a size that is no number".into()),
         };
-        dims.iter().map(dim).collect()
+        match dims.len() <= MAX_DIMS {
+            true => dims.iter().map(dim).collect(),
+            false => Err(format!("a shape of {} dimensions", dims.len())),
+        }
     }
 }

@@ -1,0 +1,121 @@
+//! Weights in the files of other programs: safetensors and PyTorch's `.pt`.
+//!
+//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a device
+//! or a run. A state dict of ours carries the metadata of its checkpoint; a foreign one has names,
+//! shapes and values only.
+
+pub mod convert;
+pub mod pt;
+pub mod safetensors;
+
+use crate::dtype::{DType, Float, bf16};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// Where the metadata of a checkpoint stands in a file of another format.
+pub const META_KEY: &str = "hrm";
+
+/// A tensor at rest: contiguous, little endian.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    pub dtype: DType,
+    pub shape: Shape,
+    pub bytes: Vec<u8>,
+}
+
+impl HostTensor {
+    pub fn from_f32s(shape: impl Into<Shape>, values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self { dtype: DType::F32, shape: shape.into(), bytes }
+    }
+
+    /// A copy of a tensor of any device.
+    pub fn read(tensor: &Tensor) -> Result<Self> {
+        let bytes = tensor.read_bytes()?.to_vec();
+        Ok(Self { dtype: tensor.dtype(), shape: *tensor.shape(), bytes })
+    }
+
+    /// f32 rounded to bf16; every other type as it is.
+    pub fn rounded(self) -> Self {
+        if self.dtype != DType::F32 {
+            return self;
+        }
+        let words =
+            self.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
+        let bytes = words.flat_map(|x| <bf16 as Float>::from_f32(x).to_le_bytes()).collect();
+        Self { dtype: DType::Bf16, bytes, ..self }
+    }
+
+    /// bf16 as f32, exactly; every other type as it is.
+    pub fn widened(self) -> Self {
+        if self.dtype != DType::Bf16 {
+            return self;
+        }
+        let words = self.bytes.chunks_exact(2).map(|w| bf16::from_le_bytes([w[0], w[1]]));
+        let bytes = words.flat_map(|x| x.to_f32().to_le_bytes()).collect();
+        Self { dtype: DType::F32, bytes, ..self }
+    }
+}
+
+/// Counters of the run that the weights are from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counters {
+    pub epoch: u64,
+    /// Infinite: never validated.
+    pub best_val_loss: f64,
+    pub global_step: u64,
+}
+
+/// Named weights, in the order of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateDict {
+    pub tensors: Vec<(String, HostTensor)>,
+    pub counters: Option<Counters>,
+    /// Metadata of the checkpoint as JSON; only files of ours have it.
+    pub meta: Option<String>,
+}
+
+impl StateDict {
+    /// The weights in a file's content; the kind of file is told by its first bytes. An error says
+    /// what is wrong in words that follow the file's name.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes {
+            [b'P', b'K', 3, 4, ..] => pt::decode(bytes),
+            [0x80, 2, ..] => {
+                Err("a .pt file of PyTorch before 1.6: load it there and save it again \
+                                  with torch.save"
+                    .into())
+            }
+            _ => safetensors::decode(bytes),
+        }
+    }
+}
+
+/// Where to write what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    Safetensors,
+    Pt,
+}
+
+impl Format {
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::Pt => "pt",
+        }
+    }
+
+    /// The whole file.
+    pub fn encode(self, weights: &StateDict) -> Result<Vec<u8>> {
+        let bytes = match self {
+            Format::Safetensors => safetensors::encode(weights),
+            Format::Pt => pt::encode(weights),
+        };
+        bytes.map_err(|what| Error::invalid(format!("{} file: {what}", self.extension())))
+    }
+}
+
+#[cfg(test)]
+mod tests;
