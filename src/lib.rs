@@ -11,6 +11,7 @@
 //! error                 <- config track
 //! backend               <- predict
 //! models data eval config track interchange <- train
+//! models data           <- serve                 (never imports train)
 //! all                   <- cli <- main
 //! ```
 //!
@@ -33,6 +34,7 @@ pub mod ops;
 pub mod pickle;
 pub mod predict;
 pub mod rng;
+pub mod serve;
 pub mod shape;
 pub mod tape;
 pub mod tensor;

@@ -41,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "interchange",
         ],
     ),
+    ("serve", &["backend", "tensor", "tape", "ops", "nn", "models", "data"]),
     (
         "cli",
         &[
@@ -57,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "train",
             "predict",
             "interchange",
+            "serve",
         ],
     ),
 ];

@@ -18,6 +18,7 @@ pub enum Command {
     Export(super::export::Export),
     Data(super::data::DataArgs),
     Distill(super::distill::Distill),
+    Serve(super::serve::Serve),
     Plan(PlanArgs),
     Bench(Bench),
     Digest(Digest),

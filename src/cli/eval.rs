@@ -67,7 +67,7 @@ pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report>
 }
 
 /// The plan that a checkpoint of `hrm train` carries.
-fn plan(reader: &Reader) -> Result<Plan> {
+pub(super) fn plan(reader: &Reader) -> Result<Plan> {
     Plan::parse(&reader.meta.plan).map_err(|e| {
         match Plan::<DistillConfig>::parse(&reader.meta.plan) {
             Ok(_) => Error::invalid(format!(

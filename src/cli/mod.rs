@@ -16,6 +16,7 @@ mod plan;
 mod plan_command;
 mod preset_data;
 mod quick;
+mod serve;
 mod train;
 
 pub mod data;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Data(args) => data::run(args),
         Command::Distill(args) => distill::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Plan(args) => plan_command::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Digest(args) => digest::run(args),

@@ -1,0 +1,154 @@
+//! `hrm serve`: a checkpoint behind HTTP.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::eval::{open, plan};
+use super::plan::{device, start_threads};
+use crate::data::DataSet;
+use crate::data::vocab::{COLOURS, FIRST_COLOUR};
+use crate::eval::run::check_data;
+use crate::serve::{Options, Served, serve};
+use crate::train::checkpoint::{load_model, model_config};
+use crate::train::setup;
+use crate::{Error, Result};
+
+/// Serve an ARC checkpoint over HTTP: iterative refinement, one ACT segment per request
+///
+/// POST /v1/refine begins (init), POST /v1/refine/ID/step runs a segment, GET /v1/refine/ID/energy is
+/// 1 - sigmoid(q_halt), DELETE /v1/refine/ID ends (halt). /openapi.json describes everything; /healthz,
+/// /readyz and /metrics are for operators. There is no authentication, so it listens on this machine
+/// only unless --host says otherwise. SIGINT or SIGTERM: requests under way finish within --grace and
+/// the exit code is 0; it is 1 if some were cut off, 130 after a second signal.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm serve runs/arc-small-1\n",
+    "  hrm serve best.safetensors --port 0 --max-sessions 4   any free port; it is printed\n",
+    "  curl -s localhost:8080/v1/refine -H 'Content-Type: application/json' \\\n",
+    "       -d '{\"input\": [[0,7],[7,0]]}'\n",
+    "  curl -s -X POST localhost:8080/v1/refine/ID/step\n",
+    "  curl -s -X DELETE localhost:8080/v1/refine/ID",
+))]
+pub struct Serve {
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    #[arg(value_name = "RUN | CKPT")]
+    pub path: PathBuf,
+    /// Data set that knows the puzzles' names; default: the one of the run, if it is there
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Port to listen on; 0: any free one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub port: u16,
+    /// Largest body of a request in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    pub max_body: usize,
+    /// Seconds for a request's headers, for its body, and for its answer
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    pub timeout: Duration,
+    /// Connections at once; more wait to be accepted
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive)]
+    pub max_connections: usize,
+    /// Requests that wait for the model; more are refused with 503
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive)]
+    pub max_queue: usize,
+    /// Refinements at once; more are refused with 429
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
+    pub max_sessions: usize,
+    /// Seconds after which a refinement that nobody asks for is released
+    #[arg(long, value_name = "S", default_value = "300", value_parser = seconds)]
+    pub session_idle: Duration,
+    /// Seconds that requests under way get after a signal
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    pub grace: Duration,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// CPU threads; default: all. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected seconds above 0, at most a day, such as 0.5".to_owned();
+    let s: f64 = text.parse().map_err(|_| wrong())?;
+    if s > 0.0 && s <= 86400.0 { Ok(Duration::from_secs_f64(s)) } else { Err(wrong()) }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    let wrong = || "expected a number from 1 to 65536".to_owned();
+    let n: usize = text.parse().map_err(|_| wrong())?;
+    if (1..=1 << 16).contains(&n) { Ok(n) } else { Err(wrong()) }
+}
+
+pub fn run(args: Serve) -> Result<()> {
+    start_threads(args.threads)?;
+    let options = Options {
+        host: args.host,
+        port: args.port,
+        max_body: args.max_body,
+        timeout: args.timeout,
+        max_connections: args.max_connections,
+        max_queue: args.max_queue,
+        max_sessions: args.max_sessions,
+        session_idle: args.session_idle,
+        grace: args.grace,
+    };
+    if !args.host.is_loopback() {
+        eprintln!(
+            "warning: {}: whoever reaches this address can use it; there is no authentication",
+            args.host
+        );
+    }
+    let (path, data, device_name) = (args.path, args.data, args.device);
+    let load = move || load(&path, data.as_deref(), &device_name);
+    serve(load, options, |address| outln!("http://{address}"))
+}
+
+/// The model for batches of one, and its data set if that is there.
+fn load(path: &Path, data: Option<&Path>, device_name: &str) -> Result<Served> {
+    let (device, _) = device(device_name)?;
+    let (reader, _) = open(path)?;
+    let plan = plan(&reader)?;
+    let shape = model_config(&reader, &plan.config)?.with_batch_size(1);
+    let (dims, canvas) = (shape.dims(), plan.config.data.canvas);
+    if dims.vocab_size != FIRST_COLOUR as usize + COLOURS {
+        return Err(Error::invalid(format!(
+            "{}: hrm serve takes ARC models; this one was trained on boards with {} tokens",
+            reader.path().display(),
+            dims.vocab_size
+        )));
+    }
+    let trained_on = &reader.meta.state.data_digest;
+    let data = match data {
+        Some(dir) => Some(DataSet::open(dir)?),
+        None => DataSet::open(&plan.data_dir)
+            .inspect_err(|e| eprintln!("warning: puzzles cannot be named: {e}"))
+            .ok(),
+    };
+    if let Some(data) = &data {
+        check_data(&dims, Some(trained_on), data)?;
+    }
+    let setup = setup::options(&plan.config);
+    let model = shape.build(&device, setup.dtype, setup.seed)?;
+    load_model(&reader, &*model)?;
+    eprintln!("{}: step {}", reader.path().display(), reader.meta.state.step);
+    let about = json!({
+        "preset": plan.config.preset,
+        "parameters": model.trainable_elems(),
+        "canvas": canvas,
+        "max_steps": dims.segments,
+        "puzzle_ids": dims.num_puzzle_ids,
+        "step": reader.meta.state.step,
+        "data": trained_on,
+        "names": data.is_some(),
+    });
+    Ok(Served { model, canvas, data, about })
+}
