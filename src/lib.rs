@@ -12,6 +12,7 @@
 //! backend               <- predict
 //! models data eval config track interchange <- train
 //! models data           <- serve                 (never imports train)
+//! train                 <- watch
 //! all                   <- cli <- main
 //! ```
 //!
@@ -40,6 +41,7 @@ pub mod tape;
 pub mod tensor;
 pub mod track;
 pub mod train;
+pub mod watch;
 
 pub use error::{Error, Result};
 

@@ -42,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("serve", &["backend", "tensor", "tape", "ops", "nn", "models", "data"]),
+    ("watch", &["train"]),
     (
         "cli",
         &[
@@ -59,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "predict",
             "interchange",
             "serve",
+            "watch",
         ],
     ),
 ];

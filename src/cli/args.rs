@@ -23,6 +23,7 @@ pub enum Command {
     Bench(Bench),
     Digest(Digest),
     Devices(Devices),
+    Watch(super::watch::Watch),
 }
 
 /// Train a model; goes on by itself where the last run of the same plan stopped

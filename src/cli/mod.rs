@@ -18,6 +18,7 @@ mod preset_data;
 mod quick;
 mod serve;
 mod train;
+mod watch;
 
 pub mod data;
 
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Watch(args) => watch::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
