@@ -79,7 +79,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
     if t.recompute == Recompute::Cycle && m.arch != Arch::HrmSeed {
         return Err(Error::invalid("train.recompute=cycle: only hrm_seed has such; layer is near"));
     }
-    require(!t.write_pt, "train.write_pt", t.write_pt, "is not possible in this version")
+    Ok(())
 }
 
 fn hrm(m: &ModelConfig) -> Result<()> {

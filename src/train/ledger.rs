@@ -133,6 +133,12 @@ impl<'a> Ledger<'a> {
         self.save(self.folder.checkpoints.best(), tensors)
     }
 
+    /// The best model's weights beside its checkpoint, for PyTorch. Nothing if there is none yet.
+    pub fn write_pt(&self) -> Result<()> {
+        let best = self.folder.checkpoints.best();
+        if best.exists() { checkpoint::write_pt(&best) } else { Ok(()) }
+    }
+
     pub fn save_step(&mut self, tensors: &[Named]) -> Result<()> {
         self.save(self.folder.checkpoints.step(self.state.step), tensors)?;
         self.step_saved = self.state.step;

@@ -3,6 +3,7 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use hrm::interchange::{HostTensor, StateDict};
 use hrm::rng::{Purpose, Rng};
 
 use crate::lab::{Lab, expect_error, expect_success, stderr};
@@ -13,6 +14,7 @@ const PLAN: &[&str] = &[
     "train.eval_every=5",
     "train.keep=2",
     "train.grad_accum=2",
+    "train.write_pt=true",
 ];
 
 fn with(more: &[&'static str]) -> Vec<&'static str> {
@@ -35,12 +37,18 @@ fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
         assert_eq!(lab.checkpoints(run), lab.checkpoints("whole"));
         let best = "checkpoints/hrm_arc_best.safetensors";
         assert_eq!(lab.digest(&format!("{run}/{best}")), lab.digest(&format!("whole/{best}")));
+        assert!(best_for_pytorch(&lab, run) == best_for_pytorch(&lab, "whole"), "{run}");
         if kills >= 12 && torn >= 3 {
             break;
         }
     }
     println!("{kills} kills, {torn} half-written checkpoints left behind");
     assert!(kills >= 12 && torn >= 3, "{kills} kills, {torn} while saving: too few");
+}
+
+fn best_for_pytorch(lab: &Lab, run: &str) -> Vec<(String, HostTensor)> {
+    let file = lab.path(run).join("checkpoints/hrm_arc_best.pt");
+    StateDict::decode(&std::fs::read(file).unwrap()).unwrap().tensors
 }
 
 /// Every second process is killed while it saves, the others after a random share of the time that

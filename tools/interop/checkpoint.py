@@ -5,7 +5,8 @@
 
 A few training steps on a generated Sudoku; then the official weight names, shapes, finite values,
 and the validation numbers of the run, recomputed by tools/baseline/step.py from the checkpoint and
-the exported test split. Works in a temporary folder and needs no data.
+the exported test split. What `hrm export` makes of it must hold the same bits for torch.load
+(weights_only) and for safetensors. Works in a temporary folder and needs no data.
 """
 
 import json
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "baseline"))
 import numpy as np
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from step import IGNORE, Config, inner_forward, rope_tables, token_loss, weight_shapes
 
@@ -35,7 +37,7 @@ SETTINGS = [
     f"model.puzzle_emb_ndim={MODEL.puzzle_emb_ndim}",
     f"model.halt_max_steps={MODEL.halt_max_steps}",
     "train.batch_size=16", f"train.max_steps={STEPS}", f"train.eval_every={STEPS}",
-    "train.warmup_steps=1", "train.ema=0",
+    "train.warmup_steps=1", "train.ema=0", "train.write_pt=true",
 ]
 # Relative, of the recomputed validation loss; and cells whose argmax may tip over.
 LOSS_TOLERANCE = {"f32": 1e-5, "bf16": 5e-3}
@@ -96,11 +98,40 @@ def validate(cfg, tensors, split):
     return per_row.mean().item(), (valid & (logits.argmax(-1) == labels)).sum().item()
 
 
+def check_export(checkpoint, tensors, said):
+    """Both formats, f32 and bf16, against the tensors of the checkpoint."""
+    wanted = {name: t for name, t in tensors.items() if name.startswith("model.inner.")}
+    for dtype in (torch.float32, torch.bfloat16):
+        option = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
+        paths = [checkpoint.with_name(f"{option}.{kind}") for kind in ("pt", "safetensors")]
+        for path in paths:
+            hrm("export", checkpoint, "--to", path.suffix[1:], "--output", path, "--dtype", option)
+        whole = torch.load(paths[0], weights_only=True)
+        expect(whole["global_step"] == STEPS, f"global_step is {whole['global_step']}")
+        loss = whole["best_val_loss"]
+        expect(abs(loss - said["val_lm_loss"]) <= 1e-9 * loss, f"best_val_loss is {loss}")
+        for path, found in zip(paths, (whole["model_state_dict"], load_file(paths[1]))):
+            expect(set(found) == set(wanted), f"{path.name}: names {sorted(set(found) ^ set(wanted))}")
+            for name, t in found.items():
+                expect(t.dtype == dtype and torch.equal(t, wanted[name].to(dtype)),
+                       f"{path.name}: {name} differs from the checkpoint")
+
+
+def check_best(checkpoints):
+    """What training wrote for PyTorch beside its best checkpoint."""
+    wanted = load(checkpoints / "hrm_arc_best.safetensors")
+    whole = torch.load(checkpoints / "hrm_arc_best.pt", weights_only=True)
+    expect({"epoch", "best_val_loss", "model_state_dict"} <= set(whole), f"keys {list(whole)}")
+    for name, t in whole["model_state_dict"].items():
+        expect(torch.equal(t, wanted[name]), f"hrm_arc_best.pt: {name} differs")
+
+
 def check(folder, precision):
     run = folder / precision
     hrm("train", "sudoku-mini", "--data", folder / "sudoku", "--run-dir", run, "--device", "cpu",
         *SETTINGS, f"train.precision={precision}")
-    tensors = load(run / "checkpoints" / "hrm_arc_final.safetensors")
+    checkpoint = run / "checkpoints" / "hrm_arc_final.safetensors"
+    tensors = load(checkpoint)
     check_names(tensors)
     dtype = {"f32": "float32", "bf16": "bfloat16"}[precision]
     cfg = MODEL._replace(forward_dtype=dtype)
@@ -116,6 +147,8 @@ def check(folder, precision):
           f"relative difference {error:.1e}; {flipped:.0f} cells differ")
     expect(error <= LOSS_TOLERANCE[precision], f"hrm said loss {said['val_lm_loss']}")
     expect(flipped < FLIPPED_CELLS[precision] + 0.5, f"hrm said {said['val_accuracy']}")
+    check_export(checkpoint, tensors, said)
+    check_best(checkpoint.parent)
 
 
 if __name__ == "__main__":

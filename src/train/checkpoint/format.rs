@@ -88,7 +88,7 @@ pub(super) fn decode(text: &[u8]) -> Result<(String, Vec<Entry>), Damage> {
     let broken = |what: String| damage("header", what);
     let json: Value = serde_json::from_slice(text).map_err(|e| broken(e.to_string()))?;
     let Value::Object(mut table) = json else { return Err(broken("not a JSON object".into())) };
-    let foreign = || broken("no checkpoint of hrm (other safetensors: see `hrm import`)".into());
+    let foreign = || broken("no checkpoint of hrm".into());
     let Some(Value::Object(about)) = table.shift_remove("__metadata__") else {
         return Err(foreign());
     };

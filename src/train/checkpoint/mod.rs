@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
-pub use weights::{POSITIONS, Weights, load_model, model_config, state_dict};
+pub use weights::{POSITIONS, Weights, load_model, model_config, state_dict, write_pt};
 
 use crate::data::Position;
 use crate::tensor::Tensor;
@@ -68,7 +68,6 @@ pub struct State {
 pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
     let doing = "write the checkpoint (earlier ones are intact)";
     let io = || Error::io(path, doing);
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let meta = serde_json::to_string(meta).map_err(|e| Error::invalid(format!("metadata: {e}")))?;
     // Wide elements first: every tensor is aligned, which PyTorch's reader insists on.
     let mut tensors: Vec<&Named> = tensors.iter().collect();
@@ -91,15 +90,24 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
         })
         .collect::<Result<Vec<_>>>()?;
     let header = format::encode(&meta, &entries);
-    let mut file = temporary(dir).map_err(io())?;
+    let mut file = temporary(folder_of(path)).map_err(io())?;
     file.write_all(&header).map_err(io())?;
     for (_, tensor) in &tensors {
         file.write_all(&tensor.read_bytes()?).map_err(io())?;
     }
-    file.as_file().sync_all().map_err(io())?;
-    file.persist(path).map_err(|e| io()(e.error))?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io())?;
+    persist(file, path).map_err(io())?;
     Ok(header.len() as u64 + start)
+}
+
+/// Give a complete file its name; from here on it survives a power cut.
+fn persist(file: tempfile::NamedTempFile, path: &Path) -> std::io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Deleted on drop unless it gets its name; readable by whoever the umask lets.

@@ -1,8 +1,11 @@
 //! The model in a checkpoint, without what only training needs.
 
-use super::{Named, Reader};
+use std::io::Write;
+use std::path::Path;
+
+use super::{Named, Reader, folder_of, persist, temporary};
 use crate::config::{Arch, Config};
-use crate::interchange::{Counters, HostTensor, StateDict};
+use crate::interchange::{Counters, Format, HostTensor, StateDict};
 use crate::models::{self, Model, act, hrm_seed, io, transformer};
 use crate::nn::sinusoids;
 use crate::train::plan::Plan;
@@ -124,4 +127,15 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
         global_step: state.step,
     };
     Ok(StateDict { tensors, counters: Some(counters), meta: Some(meta) })
+}
+
+/// The weights that evaluation uses of a checkpoint, beside it as a `.pt` for `torch.load`.
+pub fn write_pt(checkpoint: &Path) -> Result<()> {
+    let reader = Reader::open(checkpoint)?;
+    let bytes = Format::Pt.encode(&state_dict(&reader, Weights::of(&reader))?)?;
+    let path = checkpoint.with_extension("pt");
+    let io = || Error::io(&path, "write the best model for PyTorch");
+    let mut file = temporary(folder_of(&path)).map_err(io())?;
+    file.write_all(&bytes).map_err(io())?;
+    persist(file, &path).map_err(io())
 }
