@@ -91,7 +91,7 @@ impl Summary {
             let _ = writeln!(text, "best {name} {value:.4} at step {step}");
         }
         for (name, line, last) in &self.curves {
-            let _ = writeln!(text, "{name:<20} {line:<WIDTH$} {last:.6}");
+            let _ = writeln!(text, "{name:<20} {line:<WIDTH$} {}", number(*last));
         }
         self.log.iter().for_each(|line| text += &format!("{line}\n"));
         text
@@ -105,14 +105,21 @@ fn eta(run: &Run) -> Option<f64> {
     Some(run.total_steps?.saturating_sub(run.step) as f64 * mean_ms / 1000.0)
 }
 
-/// The first of these that the run has; a tie goes to the earlier step.
+/// The lowest validation loss, by which a run keeps its best model; a tie goes to the earlier step.
 fn best(run: &Run) -> Option<Best> {
-    let measures = [("val_exact_accuracy", 1.0), ("val_mse", -1.0), ("val_lm_loss", -1.0)];
-    let (series, sign) =
-        measures.iter().find_map(|(name, sign)| Some((run.series(name)?, *sign)))?;
-    let better = |a: (u64, f64), b: (u64, f64)| if sign * b.1 > sign * a.1 { b } else { a };
+    let series = ["val_lm_loss", "val_mse"].iter().find_map(|name| run.series(name))?;
+    let better = |a: (u64, f64), b: (u64, f64)| if b.1 < a.1 { b } else { a };
     let (step, value) = series.points.iter().copied().reduce(better)?;
     Some(Best { name: series.name.clone(), value, step })
+}
+
+/// Counts whole, other numbers to four places, small ones (rates) by their power of ten.
+fn number(x: f64) -> String {
+    match x.abs() {
+        _ if x.fract() == 0.0 => format!("{x}"),
+        size if size < 1e-2 => format!("{x:.2e}"),
+        _ => format!("{x:.4}"),
+    }
 }
 
 /// At most [`WIDTH`] bars, each the mean of its share of the points, between least and greatest.
@@ -163,6 +170,11 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_short() {
+        assert_eq!([100941056.0, 0.38238, 1e-4].map(number), ["100941056", "0.3824", "1.00e-4"]);
+    }
+
+    #[test]
     fn eta_best_and_waiting() {
         let of = |series| Summary::of(&run(series));
         let summary =
@@ -170,6 +182,9 @@ mod tests {
         assert_eq!(summary.eta_s, Some(60.0));
         let best = summary.best.as_ref().unwrap();
         assert_eq!((best.value, best.step), (1.0, 2));
+        let judged =
+            vec![series("val_exact_accuracy", &[0.5, 0.9]), series("val_lm_loss", &[1., 2.])];
+        assert_eq!(of(judged).best.unwrap().step, 1);
         assert!(summary.text().contains("step 40/100, about 1m00s left"), "{}", summary.text());
         assert!(of(vec![]).text().contains("waiting for the first step"));
     }
