@@ -6,12 +6,12 @@
 //! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
 //! (nothing)             <- pickle
 //! error shape rng pickle <- data                 (data never sees a tensor or a device)
-//! models pickle         <- interchange
+//! error dtype shape pickle <- interchange
 //! models data           <- eval                  (never imports train)
 //! error                 <- config track
 //! backend               <- predict
 //! models data eval config track interchange <- train
-//! models data           <- serve                 (never imports train)
+//! models data eval      <- serve                 (never imports train)
 //! train                 <- watch
 //! all                   <- cli <- main
 //! ```

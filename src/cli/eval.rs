@@ -12,7 +12,6 @@ use crate::eval::{self, Report};
 use crate::train::checkpoint::{Folder, Reader, load_model, model_config};
 use crate::train::plan::Plan;
 use crate::train::run_folder::CHECKPOINTS;
-use crate::train::setup;
 use crate::{Error, Result};
 
 /// Where a run keeps its evaluation.
@@ -57,9 +56,7 @@ pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report>
     let shape = model_config(reader, &config)?;
     eval::run::check_data(&shape.dims(), Some(&reader.meta.state.data_digest), job.data)?;
     let examples = eval::select(job.data, job.split, job.limit)?;
-    let options = setup::options(&config);
-    let model = shape.build(device, options.dtype, options.seed)?;
-    load_model(reader, &*model)?;
+    let model = load_model(reader, &config, &shape, device)?;
     let evaluation = eval::evaluate(&*model, job.data, job.split, &examples, Progress::Shown)?;
     let report = eval::report(job.data, &evaluation)?;
     report.write(job.output, job.data, &evaluation)?;

@@ -14,7 +14,6 @@ use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
 use crate::serve::{Options, Served, serve};
 use crate::train::checkpoint::{load_model, model_config};
-use crate::train::setup;
 use crate::{Error, Result};
 
 /// Serve an ARC checkpoint over HTTP: iterative refinement, one ACT segment per request
@@ -136,9 +135,7 @@ fn load(path: &Path, data: Option<&Path>, device_name: &str) -> Result<Served> {
     if let Some(data) = &data {
         check_data(&dims, Some(trained_on), data)?;
     }
-    let setup = setup::options(&plan.config);
-    let model = shape.build(&device, setup.dtype, setup.seed)?;
-    load_model(&reader, &*model)?;
+    let model = load_model(&reader, &plan.config, &shape, &device)?;
     eprintln!("{}: step {}", reader.path().display(), reader.meta.state.step);
     let about = json!({
         "preset": plan.config.preset,

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm watch                        the newest run below runs/\n",
-    "  hrm watch runs/arc-small-1 --json\n",
+    "  hrm watch runs/arc-small-1 --json",
 ))]
 pub struct Watch {
     /// Run folder; default: the one below runs/ that was written to last

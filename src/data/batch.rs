@@ -10,6 +10,13 @@ pub struct BatchOptions {
     pub ignore_pad: bool,
 }
 
+impl BatchOptions {
+    /// What a label that is PAD becomes.
+    pub fn pad_label(self) -> i32 {
+        if self.ignore_pad { IGNORE } else { PAD }
+    }
+}
+
 impl Default for BatchOptions {
     fn default() -> Self {
         Self { ignore_pad: true }
@@ -41,7 +48,7 @@ impl Batch {
             puzzle_ids: vec![BLANK_ID as i32; rows],
             real_rows: examples.len(),
         };
-        let pad_label = if options.ignore_pad { IGNORE } else { PAD };
+        let pad_label = options.pad_label();
         let lines = batch.inputs.chunks_exact_mut(seq_len);
         let lines = lines.zip(batch.labels.chunks_exact_mut(seq_len)).zip(&mut batch.puzzle_ids);
         for (&example, ((input, label), id)) in examples.iter().zip(lines) {

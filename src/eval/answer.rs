@@ -150,18 +150,14 @@ impl Slots {
             let Some((i, row)) = rows.next() else { return Ok(()) };
             let row = row?;
             row.check(self.dims).map_err(|what| Error::invalid(format!("{}: {what}", name(i))))?;
-            self.put(b, &row.inputs, &row.labels, row.puzzle_id);
+            let s = self.dims.seq_len;
+            self.inputs[b * s..][..s].copy_from_slice(&row.inputs);
+            self.labels[b * s..][..s].copy_from_slice(&row.labels);
+            self.puzzle_ids[b] = row.puzzle_id;
+            self.changed = true;
             self.rows[b] = Some(Working { row: i, steps: 0, halt_step: None });
         }
         Ok(())
-    }
-
-    fn put(&mut self, b: usize, inputs: &[i32], labels: &[i32], puzzle_id: i32) {
-        let s = self.dims.seq_len;
-        self.inputs[b * s..][..s].copy_from_slice(inputs);
-        self.labels[b * s..][..s].copy_from_slice(labels);
-        self.puzzle_ids[b] = puzzle_id;
-        self.changed = true;
     }
 
     /// New rows enter with the next segment; rows at work run on.
@@ -199,7 +195,10 @@ impl Slots {
         let s = self.dims.seq_len;
         for &(b, _) in &done {
             self.rows[b] = None;
-            self.put(b, &vec![PAD; s], &vec![IGNORE; s], BLANK_ID as i32);
+            self.inputs[b * s..][..s].fill(PAD);
+            self.labels[b * s..][..s].fill(IGNORE);
+            self.puzzle_ids[b] = BLANK_ID as i32;
+            self.changed = true;
         }
         done
     }
@@ -256,7 +255,7 @@ fn read(
 }
 
 /// The first of the largest.
-fn argmax(values: &[f32]) -> usize {
+pub fn argmax(values: &[f32]) -> usize {
     let mut best = 0;
     for (i, &value) in values.iter().enumerate() {
         if value > values[best] {

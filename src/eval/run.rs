@@ -4,9 +4,8 @@
 
 use std::time::Instant;
 
-use crate::data::DataSet;
 use crate::data::progress::Progress;
-use crate::data::vocab::{IGNORE, PAD};
+use crate::data::{BatchOptions, DataSet};
 use crate::models::{Dims, Model};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
@@ -93,7 +92,7 @@ impl Evaluator {
         let dims = model.dims();
         check_data(&dims, None, data)?;
         let shard = data.split(split)?;
-        let pad_label = if dims.ignores_pad { IGNORE } else { PAD };
+        let pad_label = BatchOptions { ignore_pad: dims.ignores_pad }.pad_label();
         let mut out = Evaluation {
             split: split.to_owned(),
             examples: examples.to_vec(),

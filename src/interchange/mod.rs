@@ -10,7 +10,6 @@ pub mod safetensors;
 
 use crate::dtype::{DType, Float, bf16};
 use crate::shape::Shape;
-use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// Where the metadata of a checkpoint stands in a file of another format.
@@ -30,12 +29,6 @@ impl HostTensor {
         Self { dtype: DType::F32, shape: shape.into(), bytes }
     }
 
-    /// A copy of a tensor of any device.
-    pub fn read(tensor: &Tensor) -> Result<Self> {
-        let bytes = tensor.read_bytes()?.to_vec();
-        Ok(Self { dtype: tensor.dtype(), shape: *tensor.shape(), bytes })
-    }
-
     /// f32 rounded to bf16; every other type as it is.
     pub fn rounded(self) -> Self {
         if self.dtype != DType::F32 {
@@ -45,16 +38,6 @@ impl HostTensor {
             self.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
         let bytes = words.flat_map(|x| <bf16 as Float>::from_f32(x).to_le_bytes()).collect();
         Self { dtype: DType::Bf16, bytes, ..self }
-    }
-
-    /// bf16 as f32, exactly; every other type as it is.
-    pub fn widened(self) -> Self {
-        if self.dtype != DType::Bf16 {
-            return self;
-        }
-        let words = self.bytes.chunks_exact(2).map(|w| bf16::from_le_bytes([w[0], w[1]]));
-        let bytes = words.flat_map(|x| x.to_f32().to_le_bytes()).collect();
-        Self { dtype: DType::F32, bytes, ..self }
     }
 }
 
@@ -83,8 +66,7 @@ impl StateDict {
         match bytes {
             [b'P', b'K', 3, 4, ..] => pt::decode(bytes),
             [0x80, 2, ..] => {
-                Err("a .pt file of PyTorch before 1.6: load it there and save it again \
-                                  with torch.save"
+                Err("a .pt file of PyTorch before 1.6: load and save it again with torch.save"
                     .into())
             }
             _ => safetensors::decode(bytes),

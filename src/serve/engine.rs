@@ -154,7 +154,7 @@ impl Engine {
         match ask {
             Ask::Init { input, puzzle } => self.init(&input, puzzle),
             Ask::Step(id) => self.step(&id),
-            Ask::State(id) => self.session(&id).map(|s| s.state.clone()),
+            Ask::State(id) => find(&mut self.sessions, &id).map(|s| s.state.clone()),
             Ask::Halt(id) => match self.sessions.remove(&id) {
                 Some(session) => Ok(session.state),
                 None => Err(unknown(&id)),
@@ -224,15 +224,10 @@ impl Engine {
         }
     }
 
-    fn session(&mut self, id: &str) -> Result<&mut Session, Problem> {
-        let session = self.sessions.get_mut(id).ok_or_else(|| unknown(id))?;
-        session.used = Instant::now();
-        Ok(session)
-    }
-
     fn step(&mut self, id: &str) -> Answer {
-        let max_steps = self.session(id)?.state.max_steps;
-        if self.session(id)?.state.done {
+        let session = find(&mut self.sessions, id)?;
+        let State { done, max_steps, .. } = session.state;
+        if done {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 format!(
@@ -241,13 +236,21 @@ impl Engine {
             ));
         }
         let start = Instant::now();
-        let (model, space, canvas) = (&*self.served.model, &self.space, self.served.canvas);
-        let session = self.sessions.get_mut(id).ok_or_else(|| unknown(id))?;
-        let state = session.step(model, space, canvas)?.clone();
+        let state = session.step(&*self.served.model, &self.space, self.served.canvas)?.clone();
         session.used = Instant::now();
         self.metrics.segment(start.elapsed());
         Ok(state)
     }
+}
+
+/// A refinement that is asked for, and so is not idle.
+fn find<'a>(
+    sessions: &'a mut HashMap<String, Session>,
+    id: &str,
+) -> Result<&'a mut Session, Problem> {
+    let session = sessions.get_mut(id).ok_or_else(|| unknown(id))?;
+    session.used = Instant::now();
+    Ok(session)
 }
 
 fn unknown(id: &str) -> Problem {

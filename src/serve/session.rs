@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::data::Grid;
 use crate::data::canvas::crop;
+use crate::eval::answer::argmax;
 use crate::models::{Carry, DeviceBatch, Model, Workspace};
 use crate::{Error, Result};
 
@@ -94,12 +95,7 @@ fn rows(grid: &Grid) -> Vec<Vec<u8>> {
 
 /// The first of the largest logits (V), and its softmax.
 fn likeliest(logits: &[f32]) -> (i32, f32) {
-    let mut best = 0;
-    for (i, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = i;
-        }
-    }
+    let best = argmax(logits);
     let sum: f32 = logits.iter().map(|l| (l - logits[best]).exp()).sum();
     (best as i32, 1.0 / sum)
 }

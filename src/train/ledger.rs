@@ -25,6 +25,8 @@ pub struct Policy {
     pub keep: usize,
     /// Validations without improvement; 0: any number.
     pub patience: u64,
+    /// Whether the best model's weights stand beside its checkpoint for PyTorch too.
+    pub write_pt: bool,
 }
 
 /// What one kind of run calls things.
@@ -80,6 +82,14 @@ impl<'a> Ledger<'a> {
                 log.say(&format!("changed since that checkpoint: {line}"))?;
             }
         }
+        let best = folder.checkpoints.best();
+        // A kill may have come between the best checkpoint and its copy for PyTorch.
+        if policy.write_pt
+            && best.exists()
+            && let Err(e) = checkpoint::write_pt(&best)
+        {
+            log.say(&format!("warning: the best model is not written for PyTorch: {e}"))?;
+        }
         folder.store(plan)?;
         let keep = |line: &Value| was_written_by(&state, line, kind.validation_key);
         let tracker = tracking::open(plan, folder, state.step, keep, log)?;
@@ -130,13 +140,9 @@ impl<'a> Ledger<'a> {
     }
 
     pub fn save_best(&mut self, tensors: &[Named]) -> Result<()> {
-        self.save(self.folder.checkpoints.best(), tensors)
-    }
-
-    /// The best model's weights beside its checkpoint, for PyTorch. Nothing if there is none yet.
-    pub fn write_pt(&self) -> Result<()> {
         let best = self.folder.checkpoints.best();
-        if best.exists() { checkpoint::write_pt(&best) } else { Ok(()) }
+        self.save(best.clone(), tensors)?;
+        if self.policy.write_pt { checkpoint::write_pt(&best) } else { Ok(()) }
     }
 
     pub fn save_step(&mut self, tensors: &[Named]) -> Result<()> {

@@ -103,12 +103,6 @@ impl<'a> Run<'a> {
         let ledger =
             Ledger::open(plan, folder, policy(config), kind, state, &trainer.state()?, log)?;
         trainer.loaded(ledger.state.step)?;
-        // A kill may have come between the best checkpoint and its copy for PyTorch.
-        if config.train.write_pt
-            && let Err(e) = ledger.write_pt()
-        {
-            log.say(&format!("warning: the best model is not written for PyTorch: {e}"))?;
-        }
         let pending = Sums::from_slice(&ledger.state.pending)
             .ok_or_else(|| Error::invalid("the checkpoint's sums are of another version"))?;
         let has_test = data.split(super::validate::SPLIT).is_ok_and(|s| s.examples() > 0);
@@ -248,9 +242,6 @@ impl<'a> Run<'a> {
         if self.ledger.validated(loss) {
             let (state, step) = (self.checkpoint()?, self.ledger.state.step);
             self.ledger.save_best(&state)?;
-            if self.plan.config.train.write_pt {
-                self.ledger.write_pt()?;
-            }
             self.log.say(&format!("best model saved: step {step}, validation loss {loss:.4}"))?;
         }
         self.ledger.say_if_out_of_patience(self.log)?;
@@ -278,7 +269,12 @@ impl<'a> Run<'a> {
 
 fn policy(config: &Config) -> Policy {
     let t = &config.train;
-    Policy { checkpoint_every: t.checkpoint_every, keep: t.keep, patience: t.patience }
+    Policy {
+        checkpoint_every: t.checkpoint_every,
+        keep: t.keep,
+        patience: t.patience,
+        write_pt: t.write_pt,
+    }
 }
 
 /// Model keys, but for those that change neither a shape nor what the weights mean.

@@ -7,12 +7,14 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::checkpoint::{Folder, temporary};
+use super::checkpoint::{Folder, write_whole};
 use super::plan::Plan;
 use crate::config::RunConfig;
 use crate::{Error, Result};
 
-const PLAN: &str = "plan.toml";
+pub const PLAN: &str = "plan.toml";
+pub const METRICS: &str = "metrics.jsonl";
+pub const LOG: &str = "train.log";
 const LOCK: &str = "lock";
 const ID: &str = "id";
 const ID_LEN: usize = 8;
@@ -81,7 +83,7 @@ impl RunFolder {
     }
 
     pub fn metrics(&self) -> PathBuf {
-        self.dir.join("metrics.jsonl")
+        self.dir.join(METRICS)
     }
 
     /// TensorBoard's files.
@@ -109,17 +111,13 @@ impl RunFolder {
     }
 
     pub fn log(&self) -> PathBuf {
-        self.dir.join("train.log")
+        self.dir.join(LOG)
     }
 
     pub fn store<C: RunConfig>(&self, plan: &Plan<C>) -> Result<()> {
         let path = self.dir.join(PLAN);
-        let io = || Error::io(&path, "write the plan");
-        let mut file = temporary(&self.dir).map_err(io())?;
-        file.write_all(plan.to_toml()?.as_bytes()).map_err(io())?;
-        file.as_file().sync_all().map_err(io())?;
-        file.persist(&path).map_err(|e| io()(e.error))?;
-        Ok(())
+        let text = plan.to_toml()?;
+        write_whole(&path, text.as_bytes()).map_err(Error::io(&path, "write the plan"))
     }
 }
 

@@ -8,11 +8,9 @@ use serde_json::{Map, Value};
 use toml::Table;
 
 use crate::train::checkpoint::Folder;
-use crate::train::run_folder::CHECKPOINTS;
+use crate::train::run_folder::{CHECKPOINTS, LOG, METRICS, PLAN};
 use crate::{Error, Result};
 
-const PLAN: &str = "plan.toml";
-const METRICS: &str = "metrics.jsonl";
 const LOG_LINES: usize = 5;
 
 /// The values of one metric, with the step of each.
@@ -56,7 +54,7 @@ impl Run {
         let metrics = dir.join(METRICS);
         let lines = text(&metrics)?.unwrap_or_default();
         let (series, step) = series(&lines);
-        let log = text(&dir.join("train.log"))?.unwrap_or_default();
+        let log = text(&dir.join(LOG))?.unwrap_or_default();
         let log: Vec<String> = log.lines().map(str::to_owned).collect();
         let written = fs::metadata(&metrics).and_then(|m| m.modified()).ok();
         Ok(Self {

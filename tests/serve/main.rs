@@ -15,7 +15,6 @@ use hrm::models::{Carry, DeviceBatch, Model, Workspace};
 use hrm::train::checkpoint::{Folder, Reader, load_model, model_config};
 use hrm::train::plan::Plan;
 use hrm::train::run_folder::CHECKPOINTS;
-use hrm::train::setup;
 use serde_json::{Value, json};
 
 use client::{PATIENCE, Server, read_reply};
@@ -41,11 +40,8 @@ fn model(server: &Server) -> Box<dyn Model> {
     let folder = Folder::new(server.dir.path().join("run").join(CHECKPOINTS));
     let reader = Reader::open(&folder.best()).unwrap();
     let plan: Plan = Plan::parse(&reader.meta.plan).unwrap();
-    let options = setup::options(&plan.config);
-    let config = model_config(&reader, &plan.config).unwrap().with_batch_size(1);
-    let model = config.build(&Device::cpu(), options.dtype, options.seed).unwrap();
-    load_model(&reader, &*model).unwrap();
-    model
+    let shape = model_config(&reader, &plan.config).unwrap().with_batch_size(1);
+    load_model(&reader, &plan.config, &shape, &Device::cpu()).unwrap()
 }
 
 #[test]

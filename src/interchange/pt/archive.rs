@@ -19,9 +19,9 @@ pub struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Self, String> {
-        check_names(bytes)?;
         let broken = |e| format!("a .pt file that is no zip archive: truncated? ({e})");
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
+        check_names(bytes, &mut zip)?;
         let mut places = vec![];
         let mut root = None;
         for i in 0..zip.len() {
@@ -65,9 +65,8 @@ impl<'a> Archive<'a> {
 }
 
 /// Names as the central directory has them, which a reader that keeps one entry per name hides.
-fn check_names(bytes: &[u8]) -> Result<(), String> {
+fn check_names(bytes: &[u8], zip: &mut ZipArchive<Cursor<&[u8]>>) -> Result<(), String> {
     let broken = || "a .pt file without the directory of its archive: truncated?".to_owned();
-    let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(|_| broken())?;
     if zip.len() > MAX_ENTRIES {
         return Err(format!("{} entries, of at most {MAX_ENTRIES}", zip.len()));
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
-pub use weights::{POSITIONS, Weights, load_model, model_config, state_dict, write_pt};
+pub use weights::{Weights, load_model, model_config, state_dict, write_pt};
 
 use crate::data::Position;
 use crate::tensor::Tensor;
@@ -99,6 +99,13 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
     Ok(header.len() as u64 + start)
 }
 
+/// The file is there whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = temporary(folder_of(path))?;
+    file.write_all(bytes)?;
+    persist(file, path)
+}
+
 /// Give a complete file its name; from here on it survives a power cut.
 fn persist(file: tempfile::NamedTempFile, path: &Path) -> std::io::Result<()> {
     file.as_file().sync_all()?;
@@ -111,7 +118,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Deleted on drop unless it gets its name; readable by whoever the umask lets.
-pub(super) fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(SAVING_PREFIX);
     #[cfg(unix)]

@@ -1,9 +1,9 @@
 //! The model in a checkpoint, without what only training needs.
 
-use std::io::Write;
 use std::path::Path;
 
-use super::{Named, Reader, folder_of, persist, temporary};
+use super::{Named, Reader, write_whole};
+use crate::backend::Device;
 use crate::config::{Arch, Config};
 use crate::interchange::{Counters, Format, HostTensor, StateDict};
 use crate::models::{self, Model, act, hrm_seed, io, transformer};
@@ -12,12 +12,34 @@ use crate::train::plan::Plan;
 use crate::train::setup;
 use crate::{Error, Result};
 
+/// What stands before the names of tensors that only training needs.
+const TRAINING: &[&str] = &["exp_avg.", "exp_avg_sq.", AVERAGED, "carry."];
+const AVERAGED: &str = "ema.";
+/// A buffer of the original module that is a formula here, and its rows.
+const POSITIONS: &str = "pos_encoding.pe";
+const POSITION_ROWS: usize = 5000;
+
+/// What official checkpoints of a model put before each name, see [`Model::name_prefix`].
+fn prefix_of(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Hrm | Arch::Trm => act::PREFIX,
+        Arch::HrmSeed | Arch::Transformer => "",
+    }
+}
+
+/// The tensor of the file that holds the average of weight `name`, if there is one.
+fn averaged(reader: &Reader, prefix: &str, name: &str) -> Option<String> {
+    let name = format!("{AVERAGED}{}", name.strip_prefix(prefix)?);
+    reader.shape(&name).map(|_| name)
+}
+
 /// The model's shape as it was trained, for batches of its own size.
 pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> {
-    let (prefix, token_table) = match config.model.arch {
-        Arch::Hrm | Arch::Trm => (act::PREFIX, io::EMBED_TOKENS),
-        Arch::HrmSeed => ("", hrm_seed::names::TOKEN_EMBEDDING),
-        Arch::Transformer => ("", transformer::names::TOKEN_EMBEDDING),
+    let prefix = prefix_of(config.model.arch);
+    let token_table = match config.model.arch {
+        Arch::Hrm | Arch::Trm => io::EMBED_TOKENS,
+        Arch::HrmSeed => hrm_seed::names::TOKEN_EMBEDDING,
+        Arch::Transformer => transformer::names::TOKEN_EMBEDDING,
     };
     let rows = |name: &str| {
         let shape = reader.shape(&format!("{prefix}{name}"));
@@ -34,27 +56,26 @@ pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> 
     Ok(setup::model_of(config, seq_len, rows(token_table)?, num_puzzle_ids))
 }
 
-/// Fill `model` with the weights that evaluation uses: the averaged ones where the run kept them.
-pub fn load_model(reader: &Reader, model: &dyn Model) -> Result<()> {
-    let averaged = |name: &str| {
-        let name = format!("ema.{}", name.strip_prefix(model.name_prefix())?);
-        reader.shape(&name).map(|_| name)
-    };
+/// The model of a run's `config` in the given `shape`, with the weights that evaluation uses: the
+/// averaged ones where the run kept them.
+pub fn load_model(
+    reader: &Reader,
+    config: &Config,
+    shape: &models::Config,
+    device: &Device,
+) -> Result<Box<dyn Model>> {
+    let options = setup::options(config);
+    let model = shape.build(device, options.dtype, options.seed)?;
+    let prefix = model.name_prefix();
     let tensors: Vec<Named> = model
         .tensors()?
         .into_iter()
-        .map(|(name, tensor)| (averaged(&name).unwrap_or(name), tensor))
+        .map(|(name, tensor)| (averaged(reader, prefix, &name).unwrap_or(name), tensor))
         .collect();
     reader.load_part(&tensors)?;
-    model.refresh()
+    model.refresh()?;
+    Ok(model)
 }
-
-/// What stands before the names of tensors that only training needs.
-const TRAINING: &[&str] = &["exp_avg.", "exp_avg_sq.", "ema.", "carry."];
-const AVERAGED: &str = "ema.";
-/// A buffer of the original module that is a formula here, and its rows.
-pub const POSITIONS: &str = "pos_encoding.pe";
-const POSITION_ROWS: usize = 5000;
 
 /// Which of a run's weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -93,19 +114,15 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
             "has no averaged weights (train.ema was 0): take the trained ones",
         ));
     }
-    let prefix = match plan.config.model.arch {
-        Arch::Hrm | Arch::Trm => act::PREFIX,
-        Arch::HrmSeed | Arch::Transformer => "",
-    };
+    let prefix = prefix_of(plan.config.model.arch);
     let is_model = |name: &str| !TRAINING.iter().any(|role| name.starts_with(role));
     let mut tensors = vec![];
     for entry in reader.entries().iter().filter(|e| is_model(&e.name)) {
-        let name = entry.name.strip_prefix(prefix).unwrap_or(&entry.name);
-        let averaged = format!("{AVERAGED}{name}");
-        let source = match weights == Weights::Averaged && reader.shape(&averaged).is_some() {
-            true => &averaged,
-            false => &entry.name,
+        let averaged = match weights {
+            Weights::Averaged => averaged(reader, prefix, &entry.name),
+            Weights::Trained => None,
         };
+        let source = averaged.as_ref().unwrap_or(&entry.name);
         let bytes = reader.tensor_bytes(source)?;
         tensors.push((
             entry.name.clone(),
@@ -134,8 +151,5 @@ pub fn write_pt(checkpoint: &Path) -> Result<()> {
     let reader = Reader::open(checkpoint)?;
     let bytes = Format::Pt.encode(&state_dict(&reader, Weights::of(&reader))?)?;
     let path = checkpoint.with_extension("pt");
-    let io = || Error::io(&path, "write the best model for PyTorch");
-    let mut file = temporary(folder_of(&path)).map_err(io())?;
-    file.write_all(&bytes).map_err(io())?;
-    persist(file, &path).map_err(io())
+    write_whole(&path, &bytes).map_err(Error::io(&path, "write the best model for PyTorch"))
 }

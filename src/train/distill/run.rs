@@ -231,7 +231,12 @@ impl<'a> Run<'a> {
 
 fn policy(config: &DistillConfig) -> Policy {
     let t = &config.train;
-    Policy { checkpoint_every: t.checkpoint_every, keep: t.keep, patience: t.patience }
+    Policy {
+        checkpoint_every: t.checkpoint_every,
+        keep: t.keep,
+        patience: t.patience,
+        write_pt: false,
+    }
 }
 
 /// Keys on which the state depends, beside the shapes of its tensors: another value of one of them
