@@ -76,21 +76,27 @@ pub struct Train {
 
 /// Score a checkpoint beside the identity baseline (the answer that copies the input)
 ///
-/// Runs every example through all ACT steps and prints token, cell and exact accuracy, ARC pass@1 on
-/// the tasks as published, ACT steps and time, each with what copying the input would score. Writes
-/// eval.json, predictions.jsonl and pictures of right and wrong answers (input, expected, answered;
-/// wrong cells are ringed).
+/// Runs every example through all ACT steps and prints token, cell and exact accuracy, ACT steps and
+/// time. ARC: the answers to all variants of a task are undone and voted on (most votes, then mean
+/// q_halt): pass@1, pass@2, solved tasks. Each score stands beside what copying the input would get.
+/// Writes report.html (scores, what fails, curves, pictures; one file, no network), eval.json,
+/// predictions.jsonl, submission.json for ARC Prize and two sheets of pictures. Ctrl-C keeps what was
+/// answered; the same command goes on from there.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm eval runs/arc-small-1                    the best checkpoint on the run's own test split\n",
+    "  hrm eval runs/arc-small-1 --variants 20      fewer votes, sooner\n",
+    "  hrm eval runs/arc-small-1 --early-halt       also halting as in training: score and time of both\n",
     "  hrm eval runs/arc-small-1 --limit 200 --json tasks as published come first\n",
-    "  hrm eval best.safetensors --data data/my-arc --output scores",
+    "  hrm eval best.safetensors --data data/my-arc --output scores\n",
+    "  hrm eval --predictions mine.jsonl --data data/my-arc    answers of any other program:\n",
+    "      {\"example\": 0, \"puzzle\": \"00d62c1b\", \"answer\": [\"021\", \"330\"], \"q_halt\": 1.5}",
 ))]
 pub struct Eval {
     /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
-    #[arg(value_name = "RUN | CKPT")]
-    pub path: PathBuf,
+    #[arg(value_name = "RUN | CKPT", required_unless_present = "predictions")]
+    pub path: Option<PathBuf>,
     /// Folder of a data set; default: the one that the run was trained on
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -100,7 +106,20 @@ pub struct Eval {
     /// Examples at most, tasks as published before their variants; 0: all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub limit: usize,
-    /// Where files go; default: eval/ in the run folder
+    /// Variants of each task at most that vote beside the task itself; default: all of the data set
+    #[arg(long, value_name = "N")]
+    pub variants: Option<usize>,
+    /// Numbers of attempts to score beside 1 and 2, separated by commas
+    #[arg(long, value_name = "K", value_delimiter = ',')]
+    pub k: Vec<usize>,
+    /// Answer everything a second time, each example halting as training would, and compare
+    #[arg(long)]
+    pub early_halt: bool,
+    /// Score the answers in this file instead of a model's: a JSON object per line, see the last
+    /// example. Needs --data
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "early_halt", "limit", "variants"])]
+    pub predictions: Option<PathBuf>,
+    /// Where files go; default: eval/ in the run folder, scores/ here for --predictions
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Print JSON instead of the table

@@ -1,5 +1,6 @@
-//! `hrm eval`: a checkpoint's answers, scored beside the identity baseline.
+//! `hrm eval`: answers of a checkpoint or of a file, scored beside the identity baseline.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::args;
@@ -8,14 +9,30 @@ use crate::backend::Device;
 use crate::config::DistillConfig;
 use crate::data::DataSet;
 use crate::data::progress::Progress;
-use crate::eval::{self, Report};
+pub use crate::eval::page::FILE as PAGE;
+use crate::eval::{self, Curve, Evaluator, Halt, Heading, Report, Request, predictions};
+use crate::models::Model;
 use crate::train::checkpoint::{Folder, Reader, load_model, model_config};
 use crate::train::plan::Plan;
 use crate::train::run_folder::CHECKPOINTS;
+use crate::train::signal;
+use crate::watch::run::Run;
 use crate::{Error, Result};
 
 /// Where a run keeps its evaluation.
 pub const FOLDER: &str = "eval";
+/// Where scores of a file go by default.
+const SCORES: &str = "scores";
+/// Attempts that are always scored: one, and the two that ARC grants.
+const ATTEMPTS: [usize; 2] = [1, 2];
+
+/// Figures of the report, and the metrics in each.
+const CURVES: [(&str, &[&str]); 4] = [
+    ("loss per example", &["lm_loss", "val_lm_loss"]),
+    ("token accuracy", &["accuracy", "val_accuracy"]),
+    ("exact", &["exact_accuracy", "val_exact_accuracy"]),
+    ("ACT steps", &["act_steps"]),
+];
 
 /// What to evaluate, and where to put it.
 pub struct Job<'a> {
@@ -23,46 +40,162 @@ pub struct Job<'a> {
     pub split: &'a str,
     /// Examples at most, tasks as published first; 0: all.
     pub limit: usize,
+    /// Variants of a task at most.
+    pub variants: usize,
+    pub early_halt: bool,
+    /// Numbers of attempts to score.
+    pub ks: Vec<usize>,
+    /// Whether it may be interrupted and gone on with.
+    pub resumable: bool,
     pub output: &'a Path,
 }
 
+impl<'a> Job<'a> {
+    /// Everything, once, as the reference evaluates.
+    pub fn new(data: &'a DataSet, split: &'a str, output: &'a Path) -> Self {
+        let ks = ATTEMPTS.to_vec();
+        let (limit, variants) = (0, usize::MAX);
+        Self { data, split, limit, variants, early_halt: false, ks, resumable: false, output }
+    }
+}
+
 pub fn run(args: args::Eval) -> Result<()> {
-    let (device, _) = device(&args.device)?;
     start_threads(args.threads)?;
-    let (reader, run_dir) = open(&args.path)?;
-    let data_dir = match args.data {
-        Some(dir) => dir,
-        None => plan(&reader)?.data_dir,
+    let ks: BTreeSet<usize> = ATTEMPTS.into_iter().chain(args.k.iter().copied()).collect();
+    let ks: Vec<usize> = ks.into_iter().collect();
+    if ks[0] == 0 {
+        return Err(Error::invalid("--k 0: at least one attempt is needed"));
+    }
+    let (report, output) = match (&args.predictions, &args.path) {
+        (Some(file), None) => from_file(file, &args, &ks)?,
+        (None, Some(path)) => from_checkpoint(path, &args, ks)?,
+        _ => {
+            let what = "name a run folder or checkpoint, or --predictions FILE with --data DIR";
+            return Err(Error::invalid(what));
+        }
     };
-    let data = DataSet::open(&data_dir)?;
-    let output = args.output.unwrap_or_else(|| run_dir.join(FOLDER));
-    let job = Job { data: &data, split: &args.split, limit: args.limit, output: &output };
-    let (step, file) = (reader.meta.state.step, reader.path().display());
-    eprintln!("{file}: step {step}");
-    let report = checkpoint(&reader, &device, &job)?;
     if args.json {
         let json = serde_json::to_string_pretty(&report);
         outln!("{}", json.map_err(|e| Error::invalid(format!("evaluation: {e}")))?);
     } else {
         out!("{}", report.table());
     }
-    eprintln!("pictures, predictions and eval.json: {}", output.display());
+    eprintln!("to look at: {}", output.join(PAGE).display());
     Ok(())
 }
 
-/// Evaluate one checkpoint and write the files.
-pub fn checkpoint(reader: &Reader, device: &Device, job: &Job) -> Result<Report> {
+fn from_checkpoint(path: &Path, args: &args::Eval, ks: Vec<usize>) -> Result<(Report, PathBuf)> {
+    let (device, _) = device(&args.device)?;
+    let (reader, run_dir) = open(path)?;
+    let data_dir = match &args.data {
+        Some(dir) => dir.clone(),
+        None => plan(&reader)?.data_dir,
+    };
+    let data = DataSet::open(&data_dir)?;
+    let output = args.output.clone().unwrap_or_else(|| run_dir.join(FOLDER));
+    let job = Job {
+        limit: args.limit,
+        variants: args.variants.unwrap_or(usize::MAX),
+        early_halt: args.early_halt,
+        ks,
+        resumable: true,
+        ..Job::new(&data, &args.split, &output)
+    };
+    let (step, file) = (reader.meta.state.step, reader.path().display());
+    eprintln!("{file}: step {step}");
+    signal::install()?;
+    Ok((checkpoint(&reader, &device, &run_dir, &job)?, output))
+}
+
+/// Scores what a file says was answered.
+fn from_file(file: &Path, args: &args::Eval, ks: &[usize]) -> Result<(Report, PathBuf)> {
+    let dir = args.data.as_ref().ok_or_else(|| {
+        Error::invalid("--predictions needs --data DIR: the data set that was answered")
+    })?;
+    let data = DataSet::open(dir)?;
+    let evaluation = predictions::read(file, &data, &args.split)?;
+    let report = eval::report(&data, &evaluation, None, ks)?;
+    let output = args.output.clone().unwrap_or_else(|| SCORES.into());
+    let heading = Heading { title: file.display().to_string(), curves: vec![] };
+    report.write(&output, &data, &evaluation, &heading)?;
+    Ok((report, output))
+}
+
+/// Evaluate one checkpoint of the run in `run_dir` and write the files.
+pub fn checkpoint(reader: &Reader, device: &Device, run_dir: &Path, job: &Job) -> Result<Report> {
+    let Job { data, split, .. } = *job;
     let config = plan(reader)?.config;
     let shape = model_config(reader, &config)?;
-    eval::run::check_data(&shape.dims(), Some(&reader.meta.state.data_digest), job.data)?;
-    let examples = eval::select(job.data, job.split, job.limit)?;
+    eval::run::check_data(&shape.dims(), Some(&reader.meta.state.data_digest), data)?;
+    let examples = eval::select_variants(data, split, job.limit, job.variants)?;
     let model = load_model(reader, &config, &shape, device)?;
-    let evaluation = eval::evaluate(&*model, job.data, job.split, &examples, Progress::Shown)?;
-    let report = eval::report(job.data, &evaluation)?;
-    report.write(job.output, job.data, &evaluation)?;
+    let evaluator = Evaluator::new(&*model)?;
+    let kept = |halt| job.output.join(format!("answers-{}.partial", word(halt)));
+    let answer = |halt| {
+        let request = Request { data, split, examples: &examples, halt, progress: Progress::Shown };
+        let path = kept(halt);
+        let key = match job.resumable {
+            true => Some(key(reader, &*model, &request)?),
+            false => None,
+        };
+        let saved = key.as_ref().map(|key| (path.as_path(), key.as_str()));
+        let stop = || job.resumable && signal::asked_to_stop();
+        evaluator.run(&*model, request, saved, stop)?.ok_or_else(|| {
+            Error::Interrupted(format!(
+                "interrupted; what was answered is in {}: the same command goes on from there",
+                path.display()
+            ))
+        })
+    };
+    let evaluation = answer(Halt::Last)?;
+    let early = if job.early_halt { Some(answer(Halt::Early)?) } else { None };
+    let report = eval::report(data, &evaluation, early.as_ref(), &job.ks)?;
+    let heading = Heading {
+        title: format!("{}, step {}", reader.path().display(), reader.meta.state.step),
+        curves: curves(run_dir),
+    };
+    report.write(job.output, data, &evaluation, &heading)?;
+    if job.resumable {
+        for halt in [Halt::Last, Halt::Early] {
+            eval::saved::remove(&kept(halt))?;
+        }
+    }
     Ok(report)
 }
 
+fn word(halt: Halt) -> &'static str {
+    match halt {
+        Halt::Last => "all",
+        Halt::Early => "early",
+    }
+}
+
+/// Everything that the answers depend on.
+fn key(reader: &Reader, model: &dyn Model, request: &Request) -> Result<String> {
+    let mut hash = blake3::Hasher::new();
+    let (weights, data) = (reader.digest()?, request.data.digest());
+    let (dtype, device) = (model.dtype(), model.device().kind());
+    let (split, halt) = (request.split, word(request.halt));
+    let words = format!("{weights} {data} {dtype} {device:?} {halt} {split}");
+    hash.update(words.as_bytes());
+    request.examples.iter().for_each(|example| {
+        hash.update(&example.to_le_bytes());
+    });
+    Ok(hash.finalize().to_hex().to_string())
+}
+
+/// The metrics of a run, as far as there are any: a checkpoint may lie anywhere.
+fn curves(run_dir: &Path) -> Vec<Curve> {
+    let Ok(run) = Run::read(run_dir) else { return vec![] };
+    let curve = |(title, names): &(&str, &[&str])| {
+        let series = names.iter().filter_map(|name| {
+            let points = run.series(name)?.points.iter().map(|&(step, y)| (step as f64, y));
+            Some((name.to_string(), points.collect()))
+        });
+        Curve { title: title.to_string(), series: series.collect() }
+    };
+    CURVES.iter().map(curve).collect()
+}
 /// The plan that a checkpoint of `hrm train` carries.
 pub(super) fn plan(reader: &Reader) -> Result<Plan> {
     Plan::parse(&reader.meta.plan).map_err(|e| {

@@ -61,11 +61,11 @@ pub fn run(args: args::Train) -> Result<()> {
         let output = folder.dir().join(eval::FOLDER);
         let split = validate::SPLIT;
         let limit = if args.quick { quick::EXAMPLES as usize } else { CLOSING_EXAMPLES };
-        let job = Job { data: &data, split, limit, output: &output };
-        let report = eval::checkpoint(&reader, &device, &job)?;
+        let job = Job { limit, ..Job::new(&data, split, &output) };
+        let report = eval::checkpoint(&reader, &device, folder.dir(), &job)?;
         log.say(&format!("{}: step {}", path.display(), reader.meta.state.step))?;
         log.say(report.table().trim_end())?;
-        log.say(&format!("pictures, predictions and eval.json: {}", output.display()))?;
+        log.say(&format!("to look at: {}", output.join(eval::PAGE).display()))?;
     }
     log.say(&format!("done: step {}, {}", outcome.step, outcome.checkpoint.display()))
 }

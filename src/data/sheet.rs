@@ -129,6 +129,10 @@ impl Image {
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
+        write_atomically(path, &self.png()?)
+    }
+
+    fn png(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![];
         let mut encoder = png::Encoder::new(&mut bytes, self.w as u32, self.h as u32);
         encoder.set_color(png::ColorType::Rgb);
@@ -137,8 +141,15 @@ impl Image {
         let mut writer = encoder.write_header().map_err(invalid)?;
         writer.write_image_data(&self.pixels).map_err(invalid)?;
         writer.finish().map_err(invalid)?;
-        write_atomically(path, &bytes)
+        Ok(bytes)
     }
+}
+
+/// One panel as a PNG.
+pub fn picture(panel: &Panel, kind: Kind) -> Result<Vec<u8>> {
+    let mut image = Image::new(panel.grid.w() * CELL + 1, panel.grid.h() * CELL + 1);
+    image.panel(0, 0, panel, kind);
+    image.png()
 }
 
 /// Tiles of panels, left to right, in as many columns as make the sheet about square.

@@ -38,6 +38,15 @@ pub struct Answer {
     pub steps: u32,
 }
 
+/// What a segment finished.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Finished {
+    /// Number of the row, its answer.
+    pub answers: Vec<(usize, Answer)>,
+    /// The device's sums over the rows that ran all segments, see [`metric`].
+    pub sums: [f64; metric::LEN],
+}
+
 /// When a row is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Halt {
@@ -65,30 +74,29 @@ impl Evaluator {
         model: &dyn Model,
         rows: impl Iterator<Item = Result<Row>>,
         halt: Halt,
-        each: impl FnMut(usize, Answer) -> Result<()>,
+        mut each: impl FnMut(usize, Answer) -> Result<()>,
     ) -> Result<()> {
-        self.answer_named(model, rows, halt, |i| format!("row {i}"), each).map(|_| ())
+        let all = |done: Finished| done.answers.into_iter().try_for_each(|(i, a)| each(i, a));
+        self.answer_named(model, rows, halt, |i| format!("row {i}"), all)
     }
 
-    /// The same with names for the rows in errors. Gives the sums over the rows' last segments, see
-    /// [`metric`]; the device counts only rows that ran all segments.
+    /// The same with names for the rows in errors, and with all rows that a segment finished at once.
     pub(super) fn answer_named(
         &self,
         model: &dyn Model,
         rows: impl Iterator<Item = Result<Row>>,
         halt: Halt,
         name: impl Fn(usize) -> String,
-        mut each: impl FnMut(usize, Answer) -> Result<()>,
-    ) -> Result<[f64; metric::LEN]> {
+        mut each: impl FnMut(Finished) -> Result<()>,
+    ) -> Result<()> {
         let dims = model.dims();
         let segments = dims.segments as u32;
         let mut slots = Slots::new(dims);
         let mut rows = rows.enumerate().fuse();
-        let mut sums = [0.0; metric::LEN];
         loop {
             slots.fill(&mut rows, &name)?;
             if slots.rows.iter().all(Option::is_none) {
-                return Ok(sums);
+                return Ok(());
             }
             slots.upload(&self.carry, &self.batch)?;
             let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
@@ -97,11 +105,11 @@ impl Evaluator {
             if done.is_empty() {
                 continue;
             }
-            for (i, answer) in read(dims, &segment, &q, &done, &name)? {
-                each(i, answer)?;
-            }
+            let answers = read(dims, &segment, &q, &done, &name)?;
+            let mut sums = [0.0; metric::LEN];
             let last = self.space.metrics.download::<f32>()?;
-            sums.iter_mut().zip(last).for_each(|(all, one)| *all += one as f64);
+            sums.iter_mut().zip(last).for_each(|(sum, one)| *sum = one as f64);
+            each(Finished { answers, sums })?;
         }
     }
 }

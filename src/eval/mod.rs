@@ -2,20 +2,34 @@
 //! report in words, JSON and pictures. Sees models and data, never training.
 //!
 //! `select.rs` which examples, in which order · `answer.rs` the model's answers to rows · `run.rs` to
-//! examples of a split · `vote.rs` votes on them · `score.rs` how right they are · `report.rs` the
-//! table and the files · `images/` reconstructed images.
+//! examples of a split · `saved.rs` on disk meanwhile · `predictions.rs` and back from a file ·
+//! `score.rs` how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs`
+//! pass@k · `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `report.rs` all of
+//! it, `table.rs`, `page/` and `files.rs` to read · `images/` reconstructed images.
 
 pub mod answer;
+pub mod breakdown;
+mod files;
 pub mod images;
+pub mod kind;
+pub mod page;
+pub mod pass;
+pub mod predictions;
+pub mod question;
 pub mod report;
 pub mod run;
+pub mod saved;
 pub mod score;
 pub mod select;
+pub mod submission;
+pub mod table;
 pub mod vote;
 
 pub use answer::{Answer, Evaluator, Halt, Row};
+pub use page::{Curve, Heading};
+pub use pass::{Pass, Voted, pass};
 pub use report::{Report, report};
-pub use run::{Evaluation, evaluate};
+pub use run::{Evaluation, Request, evaluate};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};
-pub use select::select;
+pub use select::{select, select_variants};
 pub use vote::{Ballots, Candidate};

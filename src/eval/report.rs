@@ -1,25 +1,19 @@
-//! What an evaluation found: a table for people, `eval.json` for scripts, every answer, pictures of
-//! the first right and wrong ones. The model's column never stands without the identity baseline's.
+//! What an evaluation found, side by side: the model, the model with early halting if it was asked
+//! for, and the identity baseline, without which no score is shown.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde::Serialize;
 
-use super::Evaluation;
-use super::score::{Answers, Scores, Share, Verdict, answered_grid, score};
-use crate::data::manifest::write_atomically;
-use crate::data::sheet::{self, Panel};
-use crate::data::{DataSet, Grid, Kind};
+use super::breakdown::{self, Breakdown};
+use super::pass::{Pass, Voted, pass, vote};
+use super::score::{Answers, Scores, Verdict, score};
+use super::{Evaluation, question};
+use crate::Result;
+use crate::data::{DataSet, Kind};
 use crate::ops::act_halt::metric;
-use crate::{Error, Result};
 
-/// Pictures per sheet.
-const PICTURES: usize = 24;
-
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub data_dir: String,
     pub data_digest: String,
@@ -32,22 +26,59 @@ pub struct Report {
     /// Examples that belong to a task as published.
     pub originals: usize,
     pub tasks: usize,
-    pub model: Scores,
-    pub identity_baseline: Scores,
-    /// The official evaluation's means.
-    pub official: Official,
-    /// Segments run for each example.
-    pub act_steps: u32,
+    /// ARC: test inputs as published that were asked, and the fewest and most answers to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub questions: Option<Questions>,
+    pub model: Column,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_halt: Option<Column>,
+    pub identity_baseline: Column,
+    /// The official evaluation's means; none of answers that were not computed here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub official: Option<Official>,
+    pub breakdown: Vec<Breakdown>,
+    #[serde(skip)]
+    pub verdicts: Vec<Verdict>,
+    #[serde(skip)]
+    pub voted: Vec<Voted>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Questions {
+    pub count: usize,
+    pub fewest_answers: usize,
+    pub most_answers: usize,
+}
+
+/// Scores of one way to answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Column {
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// After voting, for each number of attempts. ARC only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_at: Vec<Pass>,
+    #[serde(flatten)]
+    pub cost: Option<Cost>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// Mean segments run for an example.
+    pub act_steps: f64,
     /// Mean segment at which training's rule would have halted.
     pub act_steps_wanted: f64,
+    pub time: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Time {
     pub wall_s: f64,
     pub ms_per_example: f64,
     pub s_per_task: f64,
-    #[serde(skip)]
-    pub verdicts: Vec<Verdict>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Official {
     pub lm_loss: f64,
     pub accuracy: f64,
@@ -55,13 +86,33 @@ pub struct Official {
     pub q_halt_accuracy: f64,
 }
 
-/// Score an evaluation and the identity baseline on the same examples.
-pub fn report(data: &DataSet, evaluation: &Evaluation) -> Result<Report> {
+/// Score an evaluation, the same one with early halting, and the identity baseline on the same
+/// examples, with pass@k for each of `ks`.
+pub fn report(
+    data: &DataSet,
+    evaluation: &Evaluation,
+    early: Option<&Evaluation>,
+    ks: &[usize],
+) -> Result<Report> {
     let (split, examples) = (evaluation.split.as_str(), &evaluation.examples[..]);
-    let model = score(data, split, examples, Answers::Rows(&evaluation.tokens))?;
-    let identity = score(data, split, examples, Answers::Input)?;
     let tasks = count_tasks(data, split, examples)?;
-    let wall_s = evaluation.wall_s;
+    let (model, verdicts, voted) = column(data, evaluation, ks, tasks)?;
+    let early_halt = early.map(|early| Ok(column(data, early, ks, tasks)?.0)).transpose()?;
+    let identity = score(data, split, examples, Answers::Input)?;
+    let arc = data.kind() == Kind::Arc;
+    let breakdown = match arc {
+        true => breakdown::of_questions(&voted),
+        false => {
+            let pair = |(v, &i): (_, &u32)| Ok((v, data.example(split, i as usize)?.pair));
+            let boards = verdicts.iter().zip(examples).map(pair);
+            breakdown::of_boards(boards.collect::<Result<Vec<_>>>()?.into_iter())
+        }
+    };
+    let identity_votes = match arc {
+        true => vote(data, split, examples, Answers::Input, |_| 0.0)?,
+        false => vec![],
+    };
+    let answers = || voted.iter().map(|v| v.question.asked.len());
     Ok(Report {
         data_dir: data.dir().display().to_string(),
         data_digest: data.digest(),
@@ -69,187 +120,79 @@ pub fn report(data: &DataSet, evaluation: &Evaluation) -> Result<Report> {
         split: split.to_owned(),
         examples: examples.len(),
         split_examples: data.split(split)?.examples(),
-        originals: model.verdicts.iter().filter(|v| v.original).count(),
+        originals: verdicts.iter().filter(|v| v.original).count(),
         tasks,
-        model: model.scores,
-        identity_baseline: identity.scores,
-        official: Official {
+        questions: arc.then(|| Questions {
+            count: voted.len(),
+            fewest_answers: answers().min().unwrap_or(0),
+            most_answers: answers().max().unwrap_or(0),
+        }),
+        model,
+        early_halt,
+        identity_baseline: Column {
+            scores: identity.scores,
+            pass_at: passes(&identity_votes, ks),
+            cost: None,
+        },
+        official: (evaluation.sums[metric::COUNT] > 0.0).then(|| Official {
             lm_loss: evaluation.mean(metric::LM_LOSS),
             accuracy: evaluation.mean(metric::ACCURACY),
             exact_accuracy: evaluation.mean(metric::EXACT_ACCURACY),
             q_halt_accuracy: evaluation.mean(metric::Q_HALT_ACCURACY),
-        },
-        act_steps: evaluation.steps,
-        act_steps_wanted: evaluation.mean_halt_steps(),
-        wall_s,
-        ms_per_example: wall_s * 1e3 / examples.len().max(1) as f64,
-        s_per_task: wall_s / tasks.max(1) as f64,
-        verdicts: model.verdicts,
+        }),
+        breakdown,
+        verdicts,
+        voted,
     })
 }
 
-/// Groups of the split that at least one of `examples` belongs to.
+fn column(
+    data: &DataSet,
+    evaluation: &Evaluation,
+    ks: &[usize],
+    tasks: usize,
+) -> Result<(Column, Vec<Verdict>, Vec<Voted>)> {
+    let Evaluation { split, examples, tokens, q, wall_s, .. } = evaluation;
+    let scored = score(data, split, examples, Answers::Rows(tokens))?;
+    let voted = match data.kind() {
+        Kind::Arc => vote(data, split, examples, Answers::Rows(tokens), |i| q[i][0] as f64)?,
+        _ => vec![],
+    };
+    let cost = (!evaluation.steps.is_empty()).then(|| Cost {
+        act_steps: evaluation.mean_steps(),
+        act_steps_wanted: evaluation.mean_halt_steps(),
+        time: Time {
+            wall_s: *wall_s,
+            ms_per_example: wall_s * 1e3 / examples.len().max(1) as f64,
+            s_per_task: wall_s / tasks.max(1) as f64,
+        },
+    });
+    let pass_at = passes(&voted, ks);
+    Ok((Column { scores: scored.scores, pass_at, cost }, scored.verdicts, voted))
+}
+
+fn passes(voted: &[Voted], ks: &[usize]) -> Vec<Pass> {
+    match voted.is_empty() {
+        true => vec![],
+        false => ks.iter().map(|&k| pass(voted, k)).collect(),
+    }
+}
+
+/// Tasks (ARC) or else groups of the split that at least one of `examples` belongs to.
 fn count_tasks(data: &DataSet, split: &str, examples: &[u32]) -> Result<usize> {
     let shard = data.split(split)?;
+    if data.kind() == Kind::Arc {
+        let names = question::names(data, split)?;
+        let task = |&i: &u32| Ok(names[shard.example(i as usize)?.puzzle].task.as_str());
+        return Ok(examples.iter().map(task).collect::<Result<BTreeSet<_>>>()?.len());
+    }
     let mut first_of_group = vec![];
     for group in 0..shard.groups() {
         let puzzles = shard.group_range(group)?;
-        let first = match puzzles.is_empty() {
-            true => continue,
-            false => shard.puzzle_range(puzzles.start)?.start as u32,
-        };
-        first_of_group.push(first);
-    }
-    let mut groups: Vec<usize> =
-        examples.iter().map(|i| first_of_group.partition_point(|first| first <= i)).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    Ok(groups.len())
-}
-
-impl Report {
-    pub fn table(&self) -> String {
-        let (model, identity) = (&self.model, &self.identity_baseline);
-        let arc = self.kind == Kind::Arc;
-        let percent = |x: f64| format!("{:.2} %", 100.0 * x);
-        let count = |s: &Share| format!("{}/{}", s.right, s.of);
-        let mut lines = vec![
-            (
-                "token accuracy, with padding",
-                percent(model.token_accuracy),
-                percent(identity.token_accuracy),
-            ),
-            (
-                "token accuracy, without",
-                percent(model.token_accuracy_not_pad),
-                percent(identity.token_accuracy_not_pad),
-            ),
-            ("cell accuracy", percent(model.cell_accuracy), percent(identity.cell_accuracy)),
-        ];
-        if arc {
-            lines.push(("right shape", count(&model.same_shape), count(&identity.same_shape)));
+        if !puzzles.is_empty() {
+            first_of_group.push(shard.puzzle_range(puzzles.start)?.start as u32);
         }
-        let exact = if arc { "exact grids" } else { "exact boards" };
-        lines.push((exact, count(&model.exact), count(&identity.exact)));
-        for (name, ours, theirs) in [
-            ("pass@1, tasks as published", model.pass_at_1, identity.pass_at_1),
-            ("tasks solved", model.tasks_solved, identity.tasks_solved),
-        ] {
-            if let (Some(ours), Some(theirs)) = (ours, theirs) {
-                lines.push((name, count(&ours), count(&theirs)));
-            }
-        }
-        let mut text = self.heading();
-        let _ = writeln!(text, "{:<30}{:>14}{:>18}", "", "model", "copy of the input");
-        for (name, ours, theirs) in lines {
-            let _ = writeln!(text, "{name:<30}{ours:>14}{theirs:>18}");
-        }
-        let _ = writeln!(
-            text,
-            "ACT steps: {} run, {:.2} wanted; {:.1} ms per example, {:.2} s per task, {:.1} s in all",
-            self.act_steps,
-            self.act_steps_wanted,
-            self.ms_per_example,
-            self.s_per_task,
-            self.wall_s
-        );
-        text
     }
-
-    fn heading(&self) -> String {
-        let (split, dir) = (&self.split, &self.data_dir);
-        let mut text =
-            format!("split {split} of {dir}: {} of {} ", self.examples, self.split_examples);
-        let variants = self.examples - self.originals;
-        let _ = match self.kind {
-            Kind::Arc => writeln!(
-                text,
-                "examples, {} tasks ({} pairs as published, {variants} of their variants)",
-                self.tasks, self.originals
-            ),
-            _ => writeln!(text, "boards"),
-        };
-        text
-    }
-
-    /// `eval.json`, `predictions.jsonl`, `right.png`, `wrong.png` (a picture only if there is
-    /// something to show; one of an earlier evaluation is removed).
-    pub fn write(&self, dir: &Path, data: &DataSet, evaluation: &Evaluation) -> Result<()> {
-        fs::create_dir_all(dir).map_err(Error::io(dir, "create folder"))?;
-        self.write_predictions(&dir.join("predictions.jsonl"), data, evaluation)?;
-        for (name, exact) in [("right.png", true), ("wrong.png", false)] {
-            self.write_pictures(&dir.join(name), data, evaluation, exact)?;
-        }
-        let mut json = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::invalid(format!("evaluation: {e}")))?;
-        json.push(b'\n');
-        write_atomically(&dir.join("eval.json"), &json)
-    }
-
-    /// One line per example: which one, what was answered (one hexadecimal digit per cell: colours, or
-    /// a board's tokens), how right it is.
-    fn write_predictions(
-        &self,
-        path: &Path,
-        data: &DataSet,
-        evaluation: &Evaluation,
-    ) -> Result<()> {
-        let io = || Error::io(path, "write (disk full?)");
-        let mut file = BufWriter::new(File::create(path).map_err(io())?);
-        let names = data.identifiers()?;
-        for (i, verdict) in self.verdicts.iter().enumerate() {
-            let example = data.example(&self.split, evaluation.examples[i] as usize)?;
-            let grid = self.answer(data, evaluation, i)?;
-            let rows = |g: &Grid| g.rows().map(digits).collect::<Vec<_>>();
-            let line = json!({
-                "example": evaluation.examples[i],
-                "puzzle": names.get(example.puzzle_id as usize),
-                "original": verdict.original,
-                "answer": rows(&grid),
-                "exact": verdict.exact,
-                "cells": verdict.cells,
-                "q_halt": evaluation.q[i][0],
-                "q_continue": evaluation.q[i][1],
-                "halt_step": evaluation.halt_steps[i],
-            });
-            writeln!(file, "{line}").map_err(io())?;
-        }
-        file.flush().map_err(io())
-    }
-
-    /// Input, expected, answered; wrong cells marked.
-    fn write_pictures(
-        &self,
-        path: &Path,
-        data: &DataSet,
-        evaluation: &Evaluation,
-        exact: bool,
-    ) -> Result<()> {
-        let chosen = (0..self.verdicts.len()).filter(|&i| self.verdicts[i].exact == exact);
-        let tiles = chosen.take(PICTURES).map(|i| {
-            let pair = data.example(&self.split, evaluation.examples[i] as usize)?.pair;
-            let answer = Panel::judged(&self.answer(data, evaluation, i)?, &pair.output);
-            Ok(vec![Panel::plain(&pair.input), Panel::plain(&pair.output), answer])
-        });
-        let tiles = tiles.collect::<Result<Vec<_>>>()?;
-        if tiles.is_empty() {
-            return match fs::remove_file(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Error::io(path, "remove the old picture")(e))
-                }
-                _ => Ok(()),
-            };
-        }
-        sheet::write(path, &tiles, self.kind)
-    }
-
-    fn answer(&self, data: &DataSet, evaluation: &Evaluation, i: usize) -> Result<Grid> {
-        let example = data.example(&self.split, evaluation.examples[i] as usize)?;
-        let row: Vec<i32> = evaluation.row(i).iter().map(|&t| t as i32).collect();
-        Ok(answered_grid(self.kind, &row, example.input_at, data.canvas()))
-    }
-}
-
-fn digits(cells: &[u8]) -> String {
-    cells.iter().filter_map(|&c| char::from_digit(c as u32, 16)).collect()
+    let group = |i: &u32| first_of_group.partition_point(|first| first <= i);
+    Ok(examples.iter().map(group).collect::<BTreeSet<_>>().len())
 }

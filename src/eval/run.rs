@@ -1,7 +1,8 @@
-//! A model's answers to examples of a split, as the reference evaluates: every row runs all
-//! `halt_max_steps` segments and the last one counts. Deterministic; early halting is only recorded
-//! (the segment at which training's rule would have stopped), never acted on.
+//! A model's answers to examples of a split. As the reference evaluates, every row runs all
+//! `halt_max_steps` segments and the last one counts; early halting is recorded (the segment at which
+//! training's rule would have stopped) and acted on only when asked for. Deterministic.
 
+use std::path::Path;
 use std::time::Instant;
 
 use crate::data::progress::Progress;
@@ -10,7 +11,18 @@ use crate::models::{Dims, Model};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
-use super::answer::{Evaluator, Halt, Row};
+use super::answer::{Evaluator, Finished, Halt, Row};
+use super::saved::Saved;
+
+/// What is asked of a model.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub data: &'a DataSet,
+    pub split: &'a str,
+    pub examples: &'a [u32], // (N), into the split
+    pub halt: Halt,
+    pub progress: Progress,
+}
 
 /// Answers in the order in which the examples were given.
 #[derive(Clone, Debug)]
@@ -25,21 +37,16 @@ pub struct Evaluation {
     /// Segment (from 1) at which training's rule would have halted.
     pub halt_steps: Vec<u32>, // (N)
     /// Segments that were run for each example.
-    pub steps: u32,
-    /// Sums over the rows of the last segment, see [`metric`], as the official evaluation forms them.
+    pub steps: Vec<u32>, // (N)
+    /// Sums over the rows that ran all segments, see [`metric`], as the official evaluation forms them.
     pub sums: [f64; metric::LEN],
+    /// Of all sittings, if it was interrupted.
     pub wall_s: f64,
 }
 
 /// Make the memory, run to the end, drop it.
-pub fn evaluate(
-    model: &dyn Model,
-    data: &DataSet,
-    split: &str,
-    examples: &[u32],
-    progress: Progress,
-) -> Result<Evaluation> {
-    let whole = Evaluator::new(model)?.run(model, data, split, examples, progress, || false)?;
+pub fn evaluate(model: &dyn Model, request: Request) -> Result<Evaluation> {
+    let whole = Evaluator::new(model)?.run(model, request, None, || false)?;
     whole.ok_or_else(|| Error::invalid("the evaluation ended early"))
 }
 
@@ -78,53 +85,92 @@ pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Resu
 }
 
 impl Evaluator {
-    /// `model` has the shape that this was made for; its weights may have changed. `stop` is asked
-    /// before each example; it ends the evaluation without a result, after the batch at work.
+    /// `model` has the shape that this was made for; its weights may have changed. What is in `saved`
+    /// is not asked again, and what is answered goes there. `stop` is asked before each example; it
+    /// ends the evaluation without a result, after the batch at work.
     pub fn run(
         &self,
         model: &dyn Model,
-        data: &DataSet,
-        split: &str,
-        examples: &[u32],
-        progress: Progress,
+        request: Request,
+        saved: Option<(&Path, &str)>,
         stop: impl Fn() -> bool,
     ) -> Result<Option<Evaluation>> {
+        let Request { data, split, examples, halt, progress } = request;
         let dims = model.dims();
         check_data(&dims, None, data)?;
         let shard = data.split(split)?;
         let pad_label = BatchOptions { ignore_pad: dims.ignores_pad }.pad_label();
-        let mut out = Evaluation {
-            split: split.to_owned(),
-            examples: examples.to_vec(),
-            seq_len: dims.seq_len,
-            tokens: Vec::with_capacity(examples.len() * dims.seq_len),
-            q: Vec::with_capacity(examples.len()),
-            halt_steps: Vec::with_capacity(examples.len()),
-            steps: dims.segments as u32,
-            sums: [0.0; metric::LEN],
-            wall_s: 0.0,
+        let mut out = Gathered::new(split, examples, dims.seq_len);
+        let mut saved = match saved {
+            None => None,
+            Some((path, key)) => {
+                let (saved, finished, wall_s) = Saved::open(path, key)?;
+                finished.iter().try_for_each(|done| out.take(done))?;
+                out.evaluation.wall_s = wall_s;
+                Some(saved)
+            }
         };
-        let start = Instant::now();
-        let bar = progress.bar(&format!("evaluating {split}"), examples.len() as u64);
-        let row = |&example: &u32| {
+        let (before_s, start) = (out.evaluation.wall_s, Instant::now());
+        let missing: Vec<usize> = (0..examples.len()).filter(|&i| !out.answered[i]).collect();
+        let bar = progress.bar(&format!("evaluating {split}"), missing.len() as u64);
+        let row = |&i: &usize| {
             let mut row =
                 Row { inputs: vec![0; dims.seq_len], labels: vec![0; dims.seq_len], puzzle_id: 0 };
-            let at = example as usize;
+            let at = examples[i] as usize;
             let id = shard.decode(at, pad_label, &mut row.inputs, &mut row.labels)?;
             row.puzzle_id = id as i32;
             Ok(row)
         };
-        let rows = examples.iter().take_while(|_| !stop()).map(row);
-        let name = |i: usize| format!("example {} of split {split}", examples[i]);
-        out.sums = self.answer_named(model, rows, Halt::Last, name, |_, answer| {
-            out.tokens.extend(answer.tokens);
-            out.q.push(answer.q);
-            out.halt_steps.push(answer.halt_step);
-            bar.advance(1);
-            Ok(())
+        let rows = missing.iter().take_while(|_| !stop()).map(row);
+        let name = |row: usize| format!("example {} of split {split}", examples[missing[row]]);
+        self.answer_named(model, rows, halt, name, |mut done| {
+            done.answers.iter_mut().for_each(|(row, _)| *row = missing[*row]);
+            out.take(&done)?;
+            out.evaluation.wall_s = before_s + start.elapsed().as_secs_f64();
+            bar.advance(done.answers.len() as u64);
+            saved.as_mut().map_or(Ok(()), |saved| saved.push(&done, out.evaluation.wall_s))
         })?;
-        out.wall_s = start.elapsed().as_secs_f64();
-        Ok((out.q.len() == examples.len()).then_some(out))
+        Ok(out.answered.iter().all(|answered| *answered).then_some(out.evaluation))
+    }
+}
+
+/// Answers as they come, in any order.
+struct Gathered {
+    evaluation: Evaluation,
+    answered: Vec<bool>, // (N)
+}
+
+impl Gathered {
+    fn new(split: &str, examples: &[u32], seq_len: usize) -> Self {
+        let n = examples.len();
+        let evaluation = Evaluation {
+            split: split.to_owned(),
+            examples: examples.to_vec(),
+            seq_len,
+            tokens: vec![0; n * seq_len],
+            q: vec![[0.0; 2]; n],
+            halt_steps: vec![0; n],
+            steps: vec![0; n],
+            sums: [0.0; metric::LEN],
+            wall_s: 0.0,
+        };
+        Self { evaluation, answered: vec![false; n] }
+    }
+
+    fn take(&mut self, done: &Finished) -> Result<()> {
+        let out = &mut self.evaluation;
+        for (i, answer) in &done.answers {
+            let fits = *i < out.q.len() && answer.tokens.len() == out.seq_len;
+            if !fits {
+                return Err(Error::invalid(format!("saved answer {i} is not of this evaluation")));
+            }
+            out.tokens[i * out.seq_len..][..out.seq_len].copy_from_slice(&answer.tokens);
+            out.q[*i] = answer.q;
+            (out.halt_steps[*i], out.steps[*i]) = (answer.halt_step, answer.steps);
+            self.answered[*i] = true;
+        }
+        out.sums.iter_mut().zip(done.sums).for_each(|(all, one)| *all += one);
+        Ok(())
     }
 }
 
@@ -147,7 +193,15 @@ impl Evaluation {
 
     /// Mean number of segments at which training's rule would have halted.
     pub fn mean_halt_steps(&self) -> f64 {
-        let sum: u64 = self.halt_steps.iter().map(|&s| s as u64).sum();
-        sum as f64 / self.halt_steps.len().max(1) as f64
+        mean(&self.halt_steps)
     }
+
+    /// Mean number of segments that were run.
+    pub fn mean_steps(&self) -> f64 {
+        mean(&self.steps)
+    }
+}
+
+fn mean(steps: &[u32]) -> f64 {
+    steps.iter().map(|&s| s as u64).sum::<u64>() as f64 / steps.len().max(1) as f64
 }

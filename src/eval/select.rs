@@ -8,11 +8,26 @@ use crate::data::{DataSet, Kind};
 /// The first `limit` examples (0: all) in evaluation order: originals first, then the first variant
 /// of every task, then the second, and so on; within these, in the order of the split.
 pub fn select(data: &DataSet, split: &str, limit: usize) -> Result<Vec<u32>> {
+    select_variants(data, split, limit, usize::MAX)
+}
+
+/// The same with at most `variants` variants of a task.
+pub fn select_variants(
+    data: &DataSet,
+    split: &str,
+    limit: usize,
+    variants: usize,
+) -> Result<Vec<u32>> {
     let shard = data.split(split)?;
     let originals = originals(data, split)?;
     let mut order = Vec::with_capacity(shard.examples());
     for group in 0..shard.groups() {
+        let mut seen = 0;
         for (rank, puzzle) in shard.group_range(group)?.enumerate() {
+            seen += !originals[puzzle] as usize;
+            if seen > variants {
+                break;
+            }
             let examples = shard.puzzle_range(puzzle)?;
             order.extend(examples.map(|i| (!originals[puzzle], rank, i as u32)));
         }

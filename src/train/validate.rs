@@ -6,7 +6,7 @@ use super::metrics::Sums;
 use super::trainer::{Report, Trainer};
 use crate::data::DataSet;
 use crate::data::progress::Progress;
-use crate::eval::{Evaluator, select};
+use crate::eval::{Evaluator, Halt, Request, select};
 use crate::{Error, Result};
 
 pub const SPLIT: &str = "test";
@@ -28,11 +28,17 @@ impl Validator {
     /// Sums over the examples; `stop` ends it between batches, and then there is no result.
     pub fn run(&self, trainer: &Trainer, stop: impl Fn() -> bool) -> Result<Option<Sums>> {
         trainer.with_evaluation_weights(|model| {
-            let (examples, quiet) = (&self.examples[..], Progress::Quiet);
-            let answers = self.evaluator.run(model, &self.data, SPLIT, examples, quiet, stop)?;
+            let request = Request {
+                data: &self.data,
+                split: SPLIT,
+                examples: &self.examples,
+                halt: Halt::Last,
+                progress: Progress::Quiet,
+            };
+            let answers = self.evaluator.run(model, request, None, stop)?;
             let Some(answers) = answers else { return Ok(None) };
             let mut all = Sums::default();
-            all.add(&Report { sums: answers.sums, rows: examples.len(), ..Report::default() });
+            all.add(&Report { sums: answers.sums, rows: self.examples.len(), ..Report::default() });
             match all.lm_loss().is_finite() {
                 true => Ok(Some(all)),
                 false => Err(Error::NonFinite {

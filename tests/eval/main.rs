@@ -4,6 +4,7 @@ mod answer;
 mod cli;
 mod fixture;
 mod images;
+mod pass;
 mod report;
 mod run;
 mod score;

@@ -6,7 +6,7 @@ use hrm::data::canvas::{self, Placement};
 use hrm::data::shard::Spec;
 use hrm::data::sheet::{ARC_COLOURS, CELL, GAP};
 use hrm::data::{DataSet, Grid, Kind, Pair};
-use hrm::eval::{self, Evaluation};
+use hrm::eval::{self, Evaluation, Heading};
 use serde_json::Value;
 
 use super::fixture::{CANVAS, arc, boards, grid, pair};
@@ -21,7 +21,7 @@ fn evaluation(data: &DataSet, rows: Vec<u8>) -> Evaluation {
         tokens: rows,
         q: vec![[0.5, -0.5]; n],
         halt_steps: (1..=n as u32).collect(),
-        steps: 4,
+        steps: vec![4; n],
         sums: [n as f64; 8],
         wall_s: 3.0,
     }
@@ -45,24 +45,31 @@ fn answered(dir: &Path) -> (DataSet, Evaluation) {
 fn table_and_files_say_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (data, evaluation) = answered(&dir.path().join("data"));
-    let report = eval::report(&data, &evaluation).unwrap();
+    let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
     let table = report.table();
     for line in [
-        "2 of 4 examples, 2 tasks (2 pairs as published, 0 of their variants)",
-        "cell accuracy                        50.00 %            0.00 %",
-        "right shape                              1/2               1/2",
-        "exact grids                              1/2               0/2",
-        "pass@1, tasks as published               1/2               0/2",
-        "ACT steps: 4 run, 1.50 wanted; 1500.0 ms per example, 1.50 s per task",
+        "2 of 4 examples (2 as published, 0 variants): 2 test inputs of 2 tasks, 1 votes on each",
+        "cell accuracy                             50.00 %            0.00 %",
+        "right shape                                   1/2               1/2",
+        "exact grids, variants included                1/2               0/2",
+        "exact grids, as published                     1/2               0/2",
+        "pass@1, voted                                 1/2               0/2",
+        "tasks solved, 2 attempts                      1/2               0/2",
+        "ACT steps                                    4.00                 -",
+        "ACT steps wanted                             1.50                 -",
+        "time per example                        1500.0 ms                 -",
+        "time per task                              1.50 s                 -",
     ] {
         assert!(table.contains(line), "{line:?} is not in\n{table}");
     }
     let out = dir.path().join("run/eval");
-    report.write(&out, &data, &evaluation).unwrap();
+    report.write(&out, &data, &evaluation, &Heading::default()).unwrap();
     let json: Value =
         serde_json::from_slice(&std::fs::read(out.join("eval.json")).unwrap()).unwrap();
     assert_eq!(json["model"]["cell_accuracy"], 0.5);
-    assert_eq!(json["model"]["pass_at_1"]["right"], 1);
+    let two = &json["model"]["pass_at"][1];
+    assert_eq!((&two["k"], &two["passed"]["right"]), (&2.into(), &1.into()));
+    assert_eq!(json["questions"]["count"], 2);
     assert_eq!(json["identity_baseline"]["exact"]["right"], 0);
     assert_eq!(json["data_digest"], data.digest());
     let text = std::fs::read_to_string(out.join("predictions.jsonl")).unwrap();
@@ -100,8 +107,8 @@ impl Picture {
 fn pictures_show_input_expected_answer_and_mark_wrong_cells() {
     let dir = tempfile::tempdir().unwrap();
     let (data, evaluation) = answered(&dir.path().join("data"));
-    let report = eval::report(&data, &evaluation).unwrap();
-    report.write(dir.path(), &data, &evaluation).unwrap();
+    let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
+    report.write(dir.path(), &data, &evaluation, &Heading::default()).unwrap();
     let middle = CELL / 2 - 1;
     let wrong = Picture::read(&dir.path().join("wrong.png"));
     let colour = |panel, r, c| wrong.cell(panel, 3, (r, c), middle, middle);
@@ -123,10 +130,16 @@ fn pictures_show_input_expected_answer_and_mark_wrong_cells() {
 fn an_old_picture_does_not_outlive_what_it_showed() {
     let dir = tempfile::tempdir().unwrap();
     let (data, both) = answered(&dir.path().join("data"));
-    eval::report(&data, &both).unwrap().write(dir.path(), &data, &both).unwrap();
+    eval::report(&data, &both, None, &[1, 2])
+        .unwrap()
+        .write(dir.path(), &data, &both, &Heading::default())
+        .unwrap();
     assert!(dir.path().join("wrong.png").exists());
     let right = evaluation(&data, both.tokens[..data.seq_len()].to_vec());
-    eval::report(&data, &right).unwrap().write(dir.path(), &data, &right).unwrap();
+    eval::report(&data, &right, None, &[1, 2])
+        .unwrap()
+        .write(dir.path(), &data, &right, &Heading::default())
+        .unwrap();
     assert!(dir.path().join("right.png").exists() && !dir.path().join("wrong.png").exists());
 }
 
@@ -135,9 +148,9 @@ fn an_empty_answer_is_reported_and_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let (data, _) = answered(&dir.path().join("data"));
     let nothing = evaluation(&data, vec![0; data.seq_len()]);
-    let report = eval::report(&data, &nothing).unwrap();
-    report.write(dir.path(), &data, &nothing).unwrap();
-    assert_eq!(report.model.cell_accuracy, 0.0);
+    let report = eval::report(&data, &nothing, None, &[1, 2]).unwrap();
+    report.write(dir.path(), &data, &nothing, &Heading::default()).unwrap();
+    assert_eq!(report.model.scores.cell_accuracy, 0.0);
     let text = std::fs::read_to_string(dir.path().join("predictions.jsonl")).unwrap();
     assert!(text.contains(r#""answer":[]"#), "{text}");
 }
@@ -150,12 +163,12 @@ fn boards_are_reported_without_arc_terms() {
     let pairs = [Pair { input: puzzle, output: solved.clone() }];
     let data = boards(&dir.path().join("data"), Spec::of(Kind::Sudoku, 4), &pairs);
     let evaluation = evaluation(&data, solved.cells().to_vec());
-    let report = eval::report(&data, &evaluation).unwrap();
-    report.write(dir.path(), &data, &evaluation).unwrap();
+    let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
+    report.write(dir.path(), &data, &evaluation, &Heading::default()).unwrap();
     let table = report.table();
     assert!(table.contains("1 of 1 boards\n") && !table.contains("pass@1"), "{table}");
     assert!(
-        table.contains("cell accuracy                       100.00 %            0.00 %"),
+        table.contains("cell accuracy                            100.00 %            0.00 %"),
         "{table}"
     );
     let text = std::fs::read_to_string(dir.path().join("predictions.jsonl")).unwrap();

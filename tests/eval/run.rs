@@ -5,7 +5,7 @@ use hrm::data::DataSet;
 use hrm::data::progress::Progress;
 use hrm::dtype::DType;
 use hrm::eval::run::check_data;
-use hrm::eval::{self, Answers, Evaluator};
+use hrm::eval::{self, Answers, Evaluator, Halt, Request};
 use hrm::models::Model;
 use hrm::models::hrm::{Config, Hrm, Loss, PosEncodings, Recompute};
 use hrm::ops::act_halt::metric;
@@ -36,6 +36,11 @@ pub fn config(data: &DataSet, batch_size: usize) -> Config {
     }
 }
 
+/// All segments, quietly.
+pub fn all<'a>(data: &'a DataSet, examples: &'a [u32]) -> Request<'a> {
+    Request { data, split: "test", examples, halt: Halt::Last, progress: Progress::Quiet }
+}
+
 pub fn model(config: Config) -> Hrm {
     Hrm::new(&Device::cpu(), config, DType::F32, 5).unwrap()
 }
@@ -47,15 +52,13 @@ fn answers_do_not_depend_on_the_batch_and_repeat_bit_for_bit() {
     let examples = eval::select(&data, "test", 0).unwrap();
     let two = model(config(&data, 2));
     let evaluator = Evaluator::new(&two).unwrap();
-    let run = |stop: bool| {
-        evaluator.run(&two, &data, "test", &examples, Progress::Quiet, || stop).unwrap()
-    };
+    let run = |stop: bool| evaluator.run(&two, all(&data, &examples), None, || stop).unwrap();
     let (first, again) = (run(false).unwrap(), run(false).unwrap());
     assert!(run(true).is_none());
     assert_eq!((&first.tokens, &first.q, first.sums), (&again.tokens, &again.q, again.sums));
     // 14 examples in batches of 5: the last one is filled up with blank rows.
     let five = model(config(&data, 5));
-    let other = eval::evaluate(&five, &data, "test", &examples, Progress::Quiet).unwrap();
+    let other = eval::evaluate(&five, all(&data, &examples)).unwrap();
     assert_eq!(first.tokens, other.tokens);
     assert_eq!(other.tokens.len(), examples.len() * other.seq_len);
     assert_eq!(other.sums[metric::COUNT], examples.len() as f64);
@@ -69,12 +72,12 @@ fn official_sums_agree_with_the_scorer() {
     let data = arc(dir.path(), &random_tasks(2, 6));
     let examples = eval::select(&data, "test", 0).unwrap();
     let model = model(config(&data, 4));
-    let out = eval::evaluate(&model, &data, "test", &examples, Progress::Quiet).unwrap();
+    let out = eval::evaluate(&model, all(&data, &examples)).unwrap();
     let scored = eval::score(&data, "test", &examples, Answers::Rows(&out.tokens)).unwrap();
     let difference = out.mean(metric::ACCURACY) - scored.scores.token_accuracy_not_pad;
     assert!(difference.abs() < 1e-6, "{difference}");
     assert_eq!(out.mean(metric::STEPS), 3.0);
-    assert_eq!(out.steps, 3);
+    assert_eq!(out.mean_steps(), 3.0);
     // The Q head starts at zero weights: q_halt > q_continue never holds.
     assert_eq!(out.mean_halt_steps(), 3.0);
 }
@@ -91,7 +94,7 @@ fn a_model_that_wants_to_halt_is_recorded_and_still_runs_all_segments() {
         .upload(&[1.0f32, -1.0])
         .unwrap();
     model.refresh().unwrap();
-    let out = eval::evaluate(&model, &data, "test", &[0, 1, 2], Progress::Quiet).unwrap();
+    let out = eval::evaluate(&model, all(&data, &[0, 1, 2])).unwrap();
     assert_eq!(out.halt_steps, [1, 1, 1]);
     assert_eq!(out.mean(metric::STEPS), 3.0);
     assert_eq!(out.q, [[1.0, -1.0]; 3]);
@@ -106,7 +109,7 @@ fn an_answer_that_is_not_finite_is_refused() {
         let head = model.params().part(&model.params().master, "lm_head.weight").unwrap();
         head.write::<f32>().unwrap()[7] = bad;
         model.refresh().unwrap();
-        let error = eval::evaluate(&model, &data, "test", &[1, 0], Progress::Quiet).unwrap_err();
+        let error = eval::evaluate(&model, all(&data, &[1, 0])).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("output for example 1 of split test is not finite"), "{error}");
     }
@@ -136,5 +139,34 @@ fn data_of_another_model_is_refused() {
     check_data(&without_table, Some("0123"), &data).unwrap();
     // The runner itself does not trust its caller.
     let model = model(Config { num_puzzle_ids: 9, ..mine });
-    assert!(eval::evaluate(&model, &data, "test", &[0], Progress::Quiet).is_err());
+    assert!(eval::evaluate(&model, all(&data, &[0])).is_err());
+}
+
+#[test]
+fn an_interrupted_evaluation_goes_on_and_ends_with_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = arc(&dir.path().join("data"), &random_tasks(1, 4));
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let model = model(config(&data, 2));
+    let evaluator = Evaluator::new(&model).unwrap();
+    let whole = evaluator.run(&model, all(&data, &examples), None, || false).unwrap().unwrap();
+    let path = dir.path().join("saved");
+    for halt in [Halt::Last, Halt::Early] {
+        let request = Request { halt, ..all(&data, &examples) };
+        let mut sittings = 0;
+        let resumed = loop {
+            sittings += 1;
+            assert!(sittings < 20, "never ends");
+            // Three more examples each time, as `stop` is asked before each of them.
+            let asked = std::cell::Cell::new(0);
+            let stop = || asked.replace(asked.get() + 1) == 3;
+            let saved = Some((path.as_path(), if halt == Halt::Last { "a" } else { "b" }));
+            if let Some(done) = evaluator.run(&model, request, saved, stop).unwrap() {
+                break done;
+            }
+        };
+        assert!(sittings > 3, "{sittings} sittings");
+        assert_eq!((&resumed.tokens, &resumed.q), (&whole.tokens, &whole.q));
+        assert_eq!(resumed.halt_steps, whole.halt_steps);
+    }
 }

@@ -50,8 +50,7 @@ fn hand_counted_answers() {
     assert_eq!(scores.cell_accuracy, (1.0 + 0.5 + 0.0) / 3.0);
     assert_eq!(scores.exact, share(1, 3));
     assert_eq!(scores.same_shape, share(2, 3));
-    assert_eq!(scores.pass_at_1, Some(share(1, 3)));
-    assert_eq!(scores.tasks_solved, Some(share(0, 2)));
+    assert_eq!(scores.exact_published, Some(share(1, 3)));
     // The wide answer: 25 positions; rows 0 and 1 differ in columns 3 (EOS) and 4 (PAD), row 2 in
     // column 3. Not PAD are 6 cells, 2 + 3 EOS.
     assert_eq!(verdicts[2].tokens, share(20, 25));
@@ -68,7 +67,7 @@ fn identity_baseline_answers_with_the_input() {
     // Two examples, each as published and turned: the baseline cannot tell the difference.
     assert_eq!(identity.scores.cell_accuracy, (0.75 + 0.0) / 2.0);
     assert_eq!(identity.scores.exact, share(0, 4));
-    assert_eq!(identity.scores.pass_at_1, Some(share(0, 2)));
+    assert_eq!(identity.scores.exact_published, Some(share(0, 2)));
     assert_eq!(identity.verdicts.iter().filter(|v| v.original).count(), 2);
     // The first example: 24 of 25 positions, 7 of 8 that are not PAD.
     assert_eq!(identity.verdicts[0].tokens, share(24, 25));
@@ -79,7 +78,7 @@ fn identity_baseline_answers_with_the_input() {
 }
 
 #[test]
-fn originals_come_first_and_only_they_count_for_pass_at_1() {
+fn originals_come_first_and_only_they_count_as_published() {
     let dir = tempfile::tempdir().unwrap();
     let data = arc(dir.path(), &random_tasks(1, 4));
     let shard = data.split("test").unwrap();
@@ -101,7 +100,7 @@ fn originals_come_first_and_only_they_count_for_pass_at_1() {
     };
     let answers: Vec<Grid> = order.iter().map(truth).collect();
     let scores = scored(&data, &answers).scores;
-    assert_eq!((scores.exact, scores.pass_at_1), (share(7, 14), Some(share(0, 7))));
+    assert_eq!((scores.exact, scores.exact_published), (share(7, 14), Some(share(0, 7))));
 }
 
 #[test]
@@ -176,7 +175,7 @@ fn sudoku_counts_empty_cells_and_the_copy_of_the_input_has_none() {
     let identity = eval::score(&data, "test", &[0], Answers::Input).unwrap().scores;
     assert_eq!((identity.cell_accuracy, identity.exact), (0.0, share(0, 1)));
     assert_eq!(identity.token_accuracy, 8.0 / 16.0);
-    assert_eq!(identity.pass_at_1, None);
+    assert_eq!(identity.exact_published, None);
     let mut answer = solved.cells().to_vec();
     answer[1] = 2;
     let almost = eval::score(&data, "test", &[0], Answers::Rows(&answer)).unwrap().scores;

@@ -1,0 +1,108 @@
+//! The scores as lines of a table: for the terminal and for the page.
+
+use std::fmt::Write as _;
+
+use super::report::{Column, Report};
+use super::score::Share;
+use crate::data::Kind;
+
+/// A table with a head; cells as text.
+pub struct Table {
+    pub head: Vec<&'static str>, // first the name of a line, then columns
+    pub lines: Vec<(String, Vec<String>)>,
+}
+
+impl Report {
+    pub fn columns(&self) -> Vec<(&'static str, &Column)> {
+        let mut columns = vec![("model", &self.model)];
+        columns.extend(self.early_halt.as_ref().map(|early| ("early halting", early)));
+        columns.push(("copy of the input", &self.identity_baseline));
+        columns
+    }
+
+    pub fn scores(&self) -> Table {
+        let columns = self.columns();
+        let mut lines = vec![];
+        let mut line = |name: &str, cell: &dyn Fn(&Column) -> String| {
+            lines.push((name.to_owned(), columns.iter().map(|(_, c)| cell(c)).collect()));
+        };
+        let arc = self.kind == Kind::Arc;
+        line("token accuracy, with padding", &|c| percent(c.scores.token_accuracy));
+        line("token accuracy, without", &|c| percent(c.scores.token_accuracy_not_pad));
+        line("cell accuracy", &|c| percent(c.scores.cell_accuracy));
+        if arc {
+            line("right shape", &|c| count(c.scores.same_shape));
+            line("exact grids, variants included", &|c| count(c.scores.exact));
+            line("exact grids, as published", &|c| {
+                count(c.scores.exact_published.unwrap_or_default())
+            });
+        } else {
+            line("exact boards", &|c| count(c.scores.exact));
+        }
+        for (i, pass) in self.model.pass_at.iter().enumerate() {
+            let k = pass.k;
+            let attempts = if k == 1 { "1 attempt".to_owned() } else { format!("{k} attempts") };
+            line(&format!("pass@{k}, voted"), &|c| count(c.pass_at[i].passed));
+            line(&format!("tasks solved, {attempts}"), &|c| count(c.pass_at[i].solved));
+            line(&format!("task score, {attempts}"), &|c| percent(c.pass_at[i].task_score));
+        }
+        if self.model.cost.is_some() {
+            let cost = |f: fn(&super::report::Cost) -> String| {
+                move |c: &Column| c.cost.as_ref().map_or("-".to_owned(), f)
+            };
+            line("ACT steps", &cost(|c| format!("{:.2}", c.act_steps)));
+            line("ACT steps wanted", &cost(|c| format!("{:.2}", c.act_steps_wanted)));
+            line("time per example", &cost(|c| format!("{:.1} ms", c.time.ms_per_example)));
+            line("time per task", &cost(|c| format!("{:.2} s", c.time.s_per_task)));
+            line("time", &cost(|c| format!("{:.1} s", c.time.wall_s)));
+        }
+        let head = std::iter::once("").chain(columns.iter().map(|(name, _)| *name)).collect();
+        Table { head, lines }
+    }
+
+    pub fn table(&self) -> String {
+        let Table { head, lines } = self.scores();
+        let mut text = self.heading() + "\n";
+        let mut row = |name: &str, cells: &[&str]| {
+            let _ = write!(text, "{name:<31}");
+            cells.iter().for_each(|cell| {
+                let _ = write!(text, "{cell:>18}");
+            });
+            text.push('\n');
+        };
+        row(head[0], &head[1..]);
+        for (name, cells) in &lines {
+            row(name, &cells.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        text
+    }
+
+    /// What was evaluated, in words.
+    pub fn heading(&self) -> String {
+        let (split, dir) = (&self.split, &self.data_dir);
+        let of = format!("split {split} of {dir}: {} of {}", self.examples, self.split_examples);
+        let variants = self.examples - self.originals;
+        match self.questions {
+            Some(q) => format!(
+                "{of} examples ({} as published, {variants} variants): {} test inputs of {} tasks, {} \
+                 votes on each",
+                self.originals,
+                q.count,
+                self.tasks,
+                match q.fewest_answers == q.most_answers {
+                    true => q.most_answers.to_string(),
+                    false => format!("{} to {}", q.fewest_answers, q.most_answers),
+                },
+            ),
+            None => format!("{of} boards"),
+        }
+    }
+}
+
+pub fn percent(x: f64) -> String {
+    format!("{:.2} %", 100.0 * x)
+}
+
+pub fn count(s: Share) -> String {
+    format!("{}/{}", s.right, s.of)
+}

@@ -1,0 +1,116 @@
+//! Questions and votes on data whose every grid is known.
+
+use hrm::data::canvas::{self, Placement};
+use hrm::data::{DataSet, Grid};
+use hrm::eval::pass::vote;
+use hrm::eval::question::questions;
+use hrm::eval::{self, Answers, Share, Voted};
+
+use super::fixture::{CANVAS, arc, grid, pair};
+
+/// Two tasks; the first asks the same input twice. Each pair also in one turned, recoloured variant.
+fn data(dir: &std::path::Path) -> DataSet {
+    let (a, b) = (pair(&["12"], &["21"]), pair(&["12"], &["33"]));
+    arc(dir, &[vec![a, pair(&["4"], &["5"]), b], vec![pair(&["67"], &["7"])]])
+}
+
+/// Answers in the order of `examples`: of a published example as given, of a variant the same after
+/// the variant's change.
+fn rows(data: &DataSet, examples: &[u32], answer: impl Fn(usize, bool) -> Grid) -> Vec<u8> {
+    let names = data.identifiers().unwrap();
+    let mut rows = vec![];
+    for (i, &example) in examples.iter().enumerate() {
+        let id = data.example("test", example as usize).unwrap().puzzle_id as usize;
+        let name = hrm::data::augment::PuzzleName::parse(&names[id]);
+        let grid = answer(i, name.variant.is_some());
+        let grid = name.variant.map_or(grid.clone(), |variant| variant.apply(&grid));
+        let row = canvas::encode(&grid, Placement::default(), CANVAS);
+        let row = row.unwrap_or(vec![0; CANVAS * CANVAS]);
+        rows.extend(row.into_iter().map(|token| token as u8));
+    }
+    rows
+}
+
+fn share(right: u64, of: u64) -> Share {
+    Share { right, of }
+}
+
+#[test]
+fn variants_ask_what_their_task_asks_and_equal_inputs_stay_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let all = questions(&data, "test", &examples).unwrap();
+    let seen: Vec<_> = all.iter().map(|q| (q.task.as_str(), q.number, q.asked.len())).collect();
+    assert_eq!(seen, [("task0", 0, 2), ("task0", 1, 2), ("task0", 2, 2), ("task1", 0, 2)]);
+    assert_eq!(all[0].pair, pair(&["12"], &["21"]));
+    assert_eq!(all[2].pair, pair(&["12"], &["33"]));
+    // The variants alone tell the same.
+    let variants: Vec<u32> = examples[4..].to_vec();
+    let alone = questions(&data, "test", &variants).unwrap();
+    let pairs = |all: &[eval::question::Question]| -> Vec<_> {
+        all.iter().map(|q| (q.number, q.pair.clone())).collect()
+    };
+    assert_eq!(pairs(&alone), pairs(&all));
+}
+
+#[test]
+fn two_variants_that_agree_outvote_nobody_but_belief_breaks_their_tie() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let truth = |i: usize| data.example("test", examples[i] as usize).unwrap().pair.output;
+    // Published examples are answered right, variants with one black cell.
+    let right_first = rows(&data, &examples, |i, variant| match variant {
+        false => truth(i),
+        true => grid(&["0"]),
+    });
+    let score = |belief: &dyn Fn(usize) -> f64| -> Vec<Voted> {
+        vote(&data, "test", &examples, Answers::Rows(&right_first), belief).unwrap()
+    };
+    let published = score(&|i| if i < 4 { 1.0 } else { -1.0 });
+    assert_eq!(eval::pass(&published, 1).passed, share(4, 4));
+    let variants = score(&|i| if i < 4 { -1.0 } else { 1.0 });
+    let (one, two) = (eval::pass(&variants, 1), eval::pass(&variants, 2));
+    assert_eq!((one.passed, one.solved, one.task_score), (share(0, 4), share(0, 2), 0.0));
+    assert_eq!((two.passed, two.solved, two.task_score), (share(4, 4), share(2, 2), 1.0));
+    assert!(variants.iter().all(|v| v.votes() == 2));
+}
+
+#[test]
+fn a_task_score_is_a_mean_over_tasks_and_an_empty_answer_is_no_vote() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let empty = Grid::from_fn(0, 0, |_, _| 0);
+    // Only the second question of the first task and the second task's are answered, and rightly.
+    let answers = rows(&data, &examples, |i, variant| match (i, variant) {
+        (1, false) => grid(&["5"]),
+        (3, false) => grid(&["7"]),
+        _ => empty.clone(),
+    });
+    let voted = vote(&data, "test", &examples, Answers::Rows(&answers), |_| 0.0).unwrap();
+    assert_eq!(voted.iter().map(Voted::votes).collect::<Vec<_>>(), [0, 1, 0, 1]);
+    let pass = eval::pass(&voted, 1);
+    assert_eq!((pass.passed, pass.solved), (share(2, 4), share(1, 2)));
+    assert_eq!(pass.task_score, (1.0 / 3.0 + 1.0) / 2.0);
+    // What ARC Prize wants is there for every question, answered or not.
+    let path = dir.path().join("submission.json");
+    eval::submission::write(&path, &voted).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(json["task0"].as_array().unwrap().len(), 3);
+    assert_eq!(json["task0"][0]["attempt_2"], serde_json::json!([[0]]));
+    assert_eq!(json["task1"][0], serde_json::json!({"attempt_1": [[7]], "attempt_2": [[7]]}));
+}
+
+#[test]
+fn copying_the_input_is_one_candidate_with_every_vote() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let voted = vote(&data, "test", &examples, Answers::Input, |_| 0.0).unwrap();
+    for v in voted {
+        assert_eq!(v.candidates.len(), 1);
+        assert_eq!((&v.candidates[0].grid, v.votes()), (&v.question.pair.input, 2));
+    }
+}
