@@ -66,7 +66,8 @@ impl Panel {
     }
 }
 
-pub(super) struct Image {
+/// A picture in memory.
+pub struct Image {
     w: usize,
     h: usize,
     pixels: Vec<u8>,
@@ -132,7 +133,12 @@ impl Image {
         write_atomically(path, &self.png()?)
     }
 
-    fn png(&self) -> Result<Vec<u8>> {
+    /// Pixels across and down.
+    pub fn size(&self) -> (usize, usize) {
+        (self.w, self.h)
+    }
+
+    pub fn png(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![];
         let mut encoder = png::Encoder::new(&mut bytes, self.w as u32, self.h as u32);
         encoder.set_color(png::ColorType::Rgb);
@@ -152,8 +158,13 @@ pub fn picture(panel: &Panel, kind: Kind) -> Result<Vec<u8>> {
     image.png()
 }
 
-/// Tiles of panels, left to right, in as many columns as make the sheet about square.
+/// A file of what [`draw`] shows.
 pub fn write(path: &Path, tiles: &[Vec<Panel>], kind: Kind) -> Result<()> {
+    draw(tiles, kind).write(path)
+}
+
+/// Tiles of panels, left to right, in as many columns as make the sheet about square.
+pub fn draw(tiles: &[Vec<Panel>], kind: Kind) -> Image {
     let side = |f: fn(&Grid) -> usize| {
         tiles.iter().flatten().map(|p| f(&p.grid)).max().unwrap_or(1) * CELL + 1
     };
@@ -171,5 +182,5 @@ pub fn write(path: &Path, tiles: &[Vec<Panel>], kind: Kind) -> Result<()> {
             image.panel(top, left + k * (grid_w + GAP / 2), panel, kind);
         }
     }
-    image.write(path)
+    image
 }

@@ -53,11 +53,7 @@ impl Report {
         exact: bool,
     ) -> Result<()> {
         let chosen = (0..self.verdicts.len()).filter(|&i| self.verdicts[i].exact == exact);
-        let tiles = chosen.take(PICTURES).map(|i| {
-            let pair = data.example(&self.split, evaluation.examples[i] as usize)?.pair;
-            let answer = Panel::judged(&evaluation.grid(data, i)?, &pair.output);
-            Ok(vec![Panel::plain(&pair.input), Panel::plain(&pair.output), answer])
-        });
+        let tiles = chosen.take(PICTURES).map(|i| evaluation.tile(data, i));
         let tiles = tiles.collect::<Result<Vec<_>>>()?;
         if tiles.is_empty() {
             return match fs::remove_file(path) {
@@ -68,5 +64,14 @@ impl Report {
             };
         }
         sheet::write(path, &tiles, self.kind)
+    }
+}
+
+impl Evaluation {
+    /// What is drawn of the `i`-th answer: input, expected, answered with its wrong cells marked.
+    pub fn tile(&self, data: &DataSet, i: usize) -> Result<Vec<Panel>> {
+        let pair = data.example(&self.split, self.examples[i] as usize)?.pair;
+        let answer = Panel::judged(&self.grid(data, i)?, &pair.output);
+        Ok(vec![Panel::plain(&pair.input), Panel::plain(&pair.output), answer])
     }
 }

@@ -21,6 +21,13 @@ use wandb::Wandb;
 /// Takes lines that are shown to the user.
 pub type Sink = Box<dyn FnMut(&str) -> Result<()>>;
 
+/// A picture as the trackers take it.
+pub struct Picture {
+    pub png: Vec<u8>,
+    pub width: u32,
+    pub height: u32,
+}
+
 /// Shared with the log, whose lines are its output.
 type SharedWandb = Rc<RefCell<Wandb>>;
 
@@ -63,6 +70,17 @@ impl Tracker {
             }
         }
         self.jsonl.write(line)
+    }
+
+    /// A picture beside the curves; `key` is named as a metric would be.
+    pub fn picture(&mut self, step: u64, key: &str, picture: &Picture) -> Result<()> {
+        if let Some(tag) = tag(key) {
+            self.events.image(step, &tag, picture)?;
+        }
+        match &self.wandb {
+            Some(wandb) => wandb.borrow_mut().image(step, key, picture),
+            None => Ok(()),
+        }
     }
 
     /// What is shown to the user goes here too.

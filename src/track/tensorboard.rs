@@ -1,4 +1,4 @@
-//! TensorBoard event files: scalars by step, in the format that TensorBoard's own reader takes.
+//! TensorBoard event files: scalars and pictures by step, in the format that TensorBoard's own reader takes.
 //!
 //! A file is a sequence of TFRecords (length, masked CRC-32C of it, protobuf `Event`, masked CRC-32C
 //! of it). A resumed run writes a file of its own, whose first event says from which step on earlier
@@ -11,10 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
+use super::Picture;
 use crate::{Error, Result};
 
 const FILE_VERSION: &str = "brain.Event:2";
 const SESSION_START: i32 = 1;
+const RGB: i32 = 3;
 
 #[derive(Message)]
 struct Event {
@@ -54,6 +56,20 @@ struct Value {
     tag: String,
     #[prost(float, optional, tag = "2")]
     simple_value: Option<f32>,
+    #[prost(message, optional, tag = "4")]
+    image: Option<Image>,
+}
+
+#[derive(Message)]
+struct Image {
+    #[prost(int32, tag = "1")]
+    height: i32,
+    #[prost(int32, tag = "2")]
+    width: i32,
+    #[prost(int32, tag = "3")]
+    colorspace: i32,
+    #[prost(bytes, tag = "4")]
+    encoded_image_string: Vec<u8>,
 }
 
 /// One event file, appended to as the run goes.
@@ -80,9 +96,25 @@ impl Events {
         scalars: impl Iterator<Item = (&'a str, f64)>,
     ) -> Result<()> {
         let value = scalars
-            .map(|(tag, x)| Value { tag: tag.to_owned(), simple_value: Some(x as f32) })
+            .map(|(tag, x)| Value {
+                tag: tag.to_owned(),
+                simple_value: Some(x as f32),
+                image: None,
+            })
             .collect();
         self.write(step, What::Summary(Summary { value }))
+    }
+
+    /// A picture of one step.
+    pub fn image(&mut self, step: u64, tag: &str, picture: &Picture) -> Result<()> {
+        let image = Image {
+            height: picture.height as i32,
+            width: picture.width as i32,
+            colorspace: RGB,
+            encoded_image_string: picture.png.clone(),
+        };
+        let value = Value { tag: tag.to_owned(), simple_value: None, image: Some(image) };
+        self.write(step, What::Summary(Summary { value: vec![value] }))
     }
 
     fn write(&mut self, step: u64, what: What) -> Result<()> {

@@ -2,9 +2,10 @@
 //! `run-ID.wandb`, `files/` and `logs/debug.log`, and the link `wandb/latest-run`. No account and no
 //! network is involved. A resumed run writes a folder of its own under the same ID.
 //!
-//! `records.rs` the messages · `blocks.rs` how they lie in the file.
+//! `media.rs` pictures · `records.rs` the messages · `blocks.rs` how they lie in the file.
 
 mod blocks;
+mod media;
 mod records;
 
 use std::fs::File;

@@ -7,6 +7,7 @@ pub mod log;
 pub mod metrics;
 pub mod needed;
 pub mod optimizer;
+mod pictures;
 pub mod plan;
 mod recorder;
 pub mod resume;

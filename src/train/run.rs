@@ -18,6 +18,7 @@ use super::ledger::{Kind, Ledger, Policy};
 use super::log::Log;
 use super::metrics::Sums;
 use super::optimizer::Rates;
+use super::pictures;
 use super::plan::Plan;
 use super::run_folder::RunFolder;
 use super::schedule::Schedule;
@@ -234,13 +235,16 @@ impl<'a> Run<'a> {
     fn validate(&mut self) -> Result<bool> {
         let Some(validator) = &self.validator else { return Ok(true) };
         let start = Instant::now();
-        let Some(sums) = validator.run(&self.trainer, signal::asked_to_stop)? else {
+        let Some(validated) = validator.run(&self.trainer, signal::asked_to_stop)? else {
             return Ok(false);
         };
-        self.report_validation(&sums, start.elapsed().as_secs_f64())?;
-        let loss = sums.lm_loss();
-        if self.ledger.validated(loss) {
+        let (loss, seconds) = (validated.sums.lm_loss(), start.elapsed().as_secs_f64());
+        let best = self.ledger.validated(loss);
+        let picture = if best { Some(validator.picture(&validated)?) } else { None };
+        self.report_validation(&validated.sums, seconds)?;
+        if let Some(picture) = picture {
             let (state, step) = (self.checkpoint()?, self.ledger.state.step);
+            self.ledger.tracker.picture(step, pictures::PREDICTIONS, &picture)?;
             self.ledger.save_best(&state)?;
             self.log.say(&format!("best model saved: step {step}, validation loss {loss:.4}"))?;
         }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::metrics::Sums;
+use super::pictures;
 use super::trainer::{Report, Trainer};
 use crate::data::DataSet;
 use crate::data::progress::Progress;
-use crate::eval::{Evaluator, Halt, Request, select};
+use crate::eval::{Evaluation, Evaluator, Halt, Request, select};
+use crate::track::Picture;
 use crate::{Error, Result};
 
 pub const SPLIT: &str = "test";
@@ -18,6 +20,12 @@ pub struct Validator {
     examples: Vec<u32>,
 }
 
+/// What a validation found.
+pub struct Validated {
+    pub sums: Sums,
+    answers: Evaluation,
+}
+
 impl Validator {
     /// At most `max_examples` of the split, tasks as published first; 0: all of it.
     pub fn new(trainer: &Trainer, data: Arc<DataSet>, max_examples: u64) -> Result<Self> {
@@ -25,8 +33,8 @@ impl Validator {
         Ok(Self { evaluator: Evaluator::new(&*trainer.model)?, examples, data })
     }
 
-    /// Sums over the examples; `stop` ends it between batches, and then there is no result.
-    pub fn run(&self, trainer: &Trainer, stop: impl Fn() -> bool) -> Result<Option<Sums>> {
+    /// `stop` ends it between batches, and then there is no result.
+    pub fn run(&self, trainer: &Trainer, stop: impl Fn() -> bool) -> Result<Option<Validated>> {
         trainer.with_evaluation_weights(|model| {
             let request = Request {
                 data: &self.data,
@@ -37,15 +45,24 @@ impl Validator {
             };
             let answers = self.evaluator.run(model, request, None, stop)?;
             let Some(answers) = answers else { return Ok(None) };
-            let mut all = Sums::default();
-            all.add(&Report { sums: answers.sums, rows: self.examples.len(), ..Report::default() });
-            match all.lm_loss().is_finite() {
-                true => Ok(Some(all)),
+            let mut sums = Sums::default();
+            sums.add(&Report {
+                sums: answers.sums,
+                rows: self.examples.len(),
+                ..Report::default()
+            });
+            match sums.lm_loss().is_finite() {
+                true => Ok(Some(Validated { sums, answers })),
                 false => Err(Error::NonFinite {
                     step: trainer.step,
-                    what: format!("validation loss is {}", all.lm_loss()),
+                    what: format!("validation loss is {}", sums.lm_loss()),
                 }),
             }
         })
+    }
+
+    /// The first of its examples as the model answered them.
+    pub fn picture(&self, validated: &Validated) -> Result<Picture> {
+        pictures::predictions(&self.data, &validated.answers)
     }
 }

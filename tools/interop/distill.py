@@ -2,7 +2,8 @@
 """MSE, PSNR and SSIM of the principal components in `hrm distill`'s report beside numpy's.
 
 A tiny distillation on generated images in CIFAR-10's binary format; its report is compared with an
-SVD of the same training images and with SSIM by its definition. Usage: distill.py HRM_BINARY
+SVD of the same training images and with SSIM by its definition. The picture of reconstructions that
+TensorBoard reads shows the test images above. Usage: distill.py HRM_BINARY
 """
 
 import io
@@ -14,6 +15,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 COMPONENTS = 64
 
@@ -66,6 +69,23 @@ def expected(train, test):
         yield name, {"mse": mse, "psnr_db": -10 * np.log10(mse), "ssim": ssim(test, y)}
 
 
+def check_picture(run, test):
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    *_, last = events.Images("val/reconstructions")
+    sheet = np.asarray(Image.open(io.BytesIO(last.encoded_image_string)))
+    columns, zoom, gap = 16, 2, 4
+    pitch = 32 * zoom + gap
+    shape = (2 * pitch + gap, columns * pitch + gap, 3)
+    assert sheet.shape == shape, f"picture {sheet.shape}, not {shape}"
+    for i in range(columns):
+        left = gap + i * pitch
+        above, below = (sheet[top : top + 64 : zoom, left : left + 64 : zoom].transpose(2, 0, 1)
+                        for top in (gap, gap + pitch))
+        assert (above == test[i]).all(), f"picture: image {i} is not test image {i}"
+        assert not (below == test[i]).all(), f"picture: image {i} is its own reconstruction"
+
+
 def main():
     rng = np.random.default_rng(7)
     with tempfile.TemporaryDirectory() as scratch:
@@ -77,7 +97,8 @@ def main():
                    "--teacher-epochs", "1", "train.max_steps=2", "train.batch_size=50"]
         subprocess.run(command, check=True, cwd=scratch, stdout=subprocess.DEVNULL, timeout=300)
         report = json.loads((scratch / "run/eval/distill.json").read_text())
-    *train, test = batches.values()
+        *train, test = batches.values()
+        check_picture(scratch / "run", test)
     compared = 0
     for row, values in expected(np.concatenate(train), test):
         for name, want in values.items():

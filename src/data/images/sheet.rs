@@ -11,8 +11,13 @@ const ZOOM: usize = 2;
 /// Between images and round the sheet.
 const GAP: usize = 4;
 
-/// Every row holds the same number of images, (n, 3, 32, 32) each.
+/// A file of what [`draw`] shows.
 pub fn write(path: &Path, rows: &[&[u8]]) -> Result<()> {
+    draw(rows)?.write(path)
+}
+
+/// Every row holds the same number of images, (n, 3, 32, 32) each.
+pub fn draw(rows: &[&[u8]]) -> Result<Image> {
     let columns = rows.first().map_or(0, |row| row.len() / IMAGE_ELEMS);
     if columns == 0 || rows.iter().any(|row| row.len() != columns * IMAGE_ELEMS) {
         return Err(Error::invalid("a sheet of images needs rows of the same length, not empty"));
@@ -29,5 +34,5 @@ pub fn write(path: &Path, rows: &[&[u8]]) -> Result<()> {
             }
         }
     }
-    sheet.write(path)
+    Ok(sheet)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct Record {
     #[prost(int64, tag = "1")]
     num: i64,
-    #[prost(oneof = "What", tags = "2, 3, 7, 13, 17, 18, 21")]
+    #[prost(oneof = "What", tags = "2, 3, 6, 7, 13, 17, 18, 21")]
     what: Option<What>,
 }
 
@@ -27,6 +27,8 @@ pub enum What {
     History(History),
     #[prost(message, tag = "3")]
     Summary(Update),
+    #[prost(message, tag = "6")]
+    Files(Files),
     #[prost(message, tag = "7")]
     Stats(Stats),
     #[prost(message, tag = "13")]
@@ -93,6 +95,23 @@ impl Item {
     pub fn new(key: &str, value: &Value) -> Self {
         Self { nested_key: vec![key.to_owned()], value_json: value.to_string() }
     }
+}
+
+/// What of `files/` is to be uploaded.
+#[derive(Message)]
+pub struct Files {
+    #[prost(message, repeated, tag = "1")]
+    pub files: Vec<FilesItem>,
+}
+
+pub const MEDIA: i32 = 2;
+
+#[derive(Message)]
+pub struct FilesItem {
+    #[prost(string, tag = "1")]
+    pub path: String,
+    #[prost(int32, tag = "3")]
+    pub kind: i32,
 }
 
 #[derive(Message)]

@@ -17,6 +17,7 @@ use crate::eval::images::{Quality, pixels};
 use crate::train::checkpoint::{Named, State};
 use crate::train::ledger::{Kind, Ledger, Policy};
 use crate::train::log::Log;
+use crate::train::pictures;
 use crate::train::plan::Plan;
 use crate::train::run_folder::RunFolder;
 use crate::train::schedule::Schedule;
@@ -190,19 +191,26 @@ impl<'a> Run<'a> {
 
     /// False: a signal came first.
     fn validate(&mut self) -> Result<bool> {
-        let (test, mut quality) = (&self.set.test, Quality::default());
+        let (test, mut quality, mut picture) = (&self.set.test, Quality::default(), None);
         for from in (0..test.n).step_by(VALIDATION_BATCH) {
             if signal::asked_to_stop() {
                 return Ok(false);
             }
             let x = pixels(test, from..(from + VALIDATION_BATCH).min(test.n));
             let (mu, _) = self.trainer.encode(Which::Student, &x)?;
-            quality.add(&x, &self.trainer.decode(Which::Student, &mu)?);
+            let y = self.trainer.decode(Which::Student, &mu)?;
+            quality.add(&x, &y);
+            if from == 0 {
+                picture = Some(pictures::reconstructions(&x, &y)?);
+            }
         }
         self.report_validation(&quality)?;
         let mse = quality.mse();
         if self.ledger.validated(mse) {
             let (state, step) = (self.checkpoint()?, self.ledger.state.step);
+            if let Some(picture) = picture {
+                self.ledger.tracker.picture(step, pictures::RECONSTRUCTIONS, &picture)?;
+            }
             self.ledger.save_best(&state)?;
             self.log.say(&format!("best model saved: step {step}, test MSE {mse:.6}"))?;
         }
