@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,9 +19,10 @@ use crate::{Error, Result};
 
 /// Serve an ARC checkpoint over HTTP: iterative refinement, one ACT segment per request
 ///
-/// POST /v1/refine begins (init), POST /v1/refine/ID/step runs a segment, GET /v1/refine/ID/energy is
-/// 1 - sigmoid(q_halt), DELETE /v1/refine/ID ends (halt). /openapi.json describes everything; /healthz,
-/// /readyz and /metrics are for operators. There is no authentication, so it listens on this machine
+/// The address that is printed, opened in a browser, is a page to draw a task on and to watch the
+/// answer evolve. For programs: POST /v1/refine begins (init), POST /v1/refine/ID/step runs a segment,
+/// GET /v1/refine/ID/energy is 1 - sigmoid(q_halt), DELETE /v1/refine/ID ends (halt). /docs and
+/// /openapi.json describe everything; /healthz, /readyz and /metrics are for operators. There is no authentication, so it listens on this machine
 /// only unless --host says otherwise. SIGINT or SIGTERM: requests under way finish within --grace and
 /// the exit code is 0; it is 1 if some were cut off, 130 after a second signal.
 #[derive(Debug, Args)]
@@ -147,5 +149,5 @@ fn load(path: &Path, data: Option<&Path>, device_name: &str) -> Result<Served> {
         "data": trained_on,
         "names": data.is_some(),
     });
-    Ok(Served { model, canvas, data, about })
+    Ok(Served { model, canvas, data: data.map(Arc::new), about })
 }

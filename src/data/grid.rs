@@ -94,6 +94,13 @@ impl fmt::Debug for Grid {
     }
 }
 
+/// As in task files: a list of rows.
+impl serde::Serialize for Grid {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.rows())
+    }
+}
+
 /// One example of a task: what is shown, and what is wanted.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Pair {

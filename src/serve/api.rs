@@ -10,13 +10,13 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Options;
 use super::engine::{Ask, Handle, Puzzle};
 use super::metrics::Metrics;
 use super::problem::Problem;
-use super::{guard, openapi};
+use super::{docs, guard, openapi, page};
 use crate::data::Grid;
 
 /// What handlers share.
@@ -28,6 +28,14 @@ pub struct App {
     pub options: Arc<Options>,
 }
 
+/// What is answered.
+pub enum Gives {
+    /// JSON of this schema.
+    Json(&'static str),
+    /// Text of this media type.
+    Text(&'static str),
+}
+
 /// One operation.
 pub struct Route {
     pub method: &'static str,
@@ -37,8 +45,7 @@ pub struct Route {
     /// Schema of the body, if there is one.
     pub takes: Option<&'static str>,
     pub status: u16,
-    /// Schema of the answer; `None`: text.
-    pub gives: Option<&'static str>,
+    pub gives: Gives,
     /// What goes wrong besides what the guard refuses.
     pub problems: &'static [u16],
     handler: fn() -> MethodRouter<App>,
@@ -46,13 +53,35 @@ pub struct Route {
 
 pub const ROUTES: &[Route] = &[
     Route {
+        method: "get",
+        path: "/",
+        name: "page",
+        summary: "A page to draw a task on and to watch it being answered",
+        takes: None,
+        status: 200,
+        gives: Gives::Text("text/html"),
+        problems: &[],
+        handler: || get(page::index),
+    },
+    Route {
+        method: "get",
+        path: "/docs",
+        name: "docs",
+        summary: "This document for people",
+        takes: None,
+        status: 200,
+        gives: Gives::Text("text/html"),
+        problems: &[],
+        handler: || get(async || page::html(docs::html(&openapi::document()))),
+    },
+    Route {
         method: "post",
         path: "/v1/refine",
         name: "init",
         summary: "Begin a refinement: an input grid and its puzzle in, a session out",
         takes: Some("Init"),
         status: 201,
-        gives: Some("State"),
+        gives: Gives::Json("State"),
         problems: &[400, 413, 415, 422, 429, 503],
         handler: || post(init),
     },
@@ -63,7 +92,7 @@ pub const ROUTES: &[Route] = &[
         summary: "Run one ACT segment and answer the state after it",
         takes: None,
         status: 200,
-        gives: Some("State"),
+        gives: Gives::Json("State"),
         problems: &[404, 409, 503],
         handler: || post(step),
     },
@@ -74,7 +103,7 @@ pub const ROUTES: &[Route] = &[
         summary: "The state, without running anything",
         takes: None,
         status: 200,
-        gives: Some("State"),
+        gives: Gives::Json("State"),
         problems: &[404, 503],
         handler: || get(state),
     },
@@ -85,7 +114,7 @@ pub const ROUTES: &[Route] = &[
         summary: "1 - sigmoid(q_halt) of the last step: low when the answer is believed right",
         takes: None,
         status: 200,
-        gives: Some("Energy"),
+        gives: Gives::Json("Energy"),
         problems: &[404, 409, 503],
         handler: || get(energy),
     },
@@ -96,7 +125,7 @@ pub const ROUTES: &[Route] = &[
         summary: "End a refinement and release its memory; answers the last state",
         takes: None,
         status: 200,
-        gives: Some("State"),
+        gives: Gives::Json("State"),
         problems: &[404, 503],
         handler: || delete(halt),
     },
@@ -107,9 +136,31 @@ pub const ROUTES: &[Route] = &[
         summary: "What is served",
         takes: None,
         status: 200,
-        gives: Some("Model"),
+        gives: Gives::Json("Model"),
         problems: &[],
         handler: || get(model),
+    },
+    Route {
+        method: "get",
+        path: "/v1/tasks",
+        name: "tasks",
+        summary: "Tasks of the model's data set, to try; empty where that is not there",
+        takes: None,
+        status: 200,
+        gives: Gives::Json("Tasks"),
+        problems: &[],
+        handler: || get(tasks),
+    },
+    Route {
+        method: "get",
+        path: "/v1/tasks/{name}",
+        name: "task",
+        summary: "One of them as ARC publishes it",
+        takes: None,
+        status: 200,
+        gives: Gives::Json("Task"),
+        problems: &[404],
+        handler: || get(task),
     },
     Route {
         method: "get",
@@ -118,7 +169,7 @@ pub const ROUTES: &[Route] = &[
         summary: "The process is alive",
         takes: None,
         status: 200,
-        gives: None,
+        gives: Gives::Text("text/plain"),
         problems: &[],
         handler: || get(async || "ok\n"),
     },
@@ -129,7 +180,7 @@ pub const ROUTES: &[Route] = &[
         summary: "New work is welcome: 503 while the server is stopping",
         takes: None,
         status: 200,
-        gives: None,
+        gives: Gives::Text("text/plain"),
         problems: &[503],
         handler: || get(readyz),
     },
@@ -140,7 +191,7 @@ pub const ROUTES: &[Route] = &[
         summary: "Counts in Prometheus' text format",
         takes: None,
         status: 200,
-        gives: None,
+        gives: Gives::Text("text/plain"),
         problems: &[],
         handler: || get(metrics),
     },
@@ -151,7 +202,7 @@ pub const ROUTES: &[Route] = &[
         summary: "This document",
         takes: None,
         status: 200,
-        gives: Some("OpenApi"),
+        gives: Gives::Json("OpenApi"),
         problems: &[],
         handler: || get(document),
     },
@@ -163,6 +214,8 @@ pub fn router(app: App) -> Router {
         router = router.route(route.path, (route.handler)());
     }
     router
+        .route("/page.js", get(page::script))
+        .route("/page.css", get(page::style))
         .fallback(async |uri: Uri| {
             let what =
                 format!("there is nothing at {}; /openapi.json lists what there is", uri.path());
@@ -259,6 +312,23 @@ async fn energy(State(app): State<App>, Path(id): Path<String>) -> Answer {
 
 async fn model(State(app): State<App>) -> Response {
     json_answer(StatusCode::OK, &*app.engine.about)
+}
+
+async fn tasks(State(app): State<App>) -> Response {
+    let list = app.engine.tasks.as_ref().map(|tasks| tasks.list()).unwrap_or_default();
+    json_answer(StatusCode::OK, &json!({ "tasks": list }))
+}
+
+async fn task(State(app): State<App>, Path(name): Path<String>) -> Answer {
+    let found = match &app.engine.tasks {
+        Some(tasks) => tasks.get(&name)?,
+        None => None,
+    };
+    let task = found.ok_or_else(|| {
+        let what = format!("there is no task {name:?} in the model's data set; see GET /v1/tasks");
+        Problem::new(StatusCode::NOT_FOUND, what)
+    })?;
+    Ok(json_answer(StatusCode::OK, &task))
 }
 
 async fn readyz(State(app): State<App>) -> Answer {

@@ -15,6 +15,7 @@ use super::Options;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::session::{Session, State};
+use super::tasks::Tasks;
 use crate::Result;
 use crate::data::canvas::{Placement, encode};
 use crate::data::vocab::BLANK_ID;
@@ -27,7 +28,7 @@ pub struct Served {
     pub model: Box<dyn Model>,
     pub canvas: usize,
     /// Names of puzzles, where the data set is there.
-    pub data: Option<DataSet>,
+    pub data: Option<Arc<DataSet>>,
     /// Answer of `GET /v1/model`.
     pub about: Value,
 }
@@ -59,6 +60,8 @@ enum Order {
 pub struct Handle {
     orders: mpsc::Sender<Order>,
     pub about: Arc<Value>,
+    /// Where the data set is there.
+    pub tasks: Option<Arc<Tasks>>,
 }
 
 impl Handle {
@@ -104,10 +107,14 @@ pub fn start(
     let (loaded, ready) = std::sync::mpsc::channel();
     let options = options.clone();
     let body = move || {
-        let engine = load().and_then(|served| Engine::new(served, options, metrics));
-        match engine {
-            Ok(engine) => {
-                let _ = loaded.send(Ok(engine.served.about.clone()));
+        let begin = || {
+            let served = load()?;
+            let tasks = served.data.clone().map(Tasks::new).transpose()?;
+            Ok((Engine::new(served, options, metrics)?, tasks))
+        };
+        match begin() {
+            Ok((engine, tasks)) => {
+                let _ = loaded.send(Ok((engine.served.about.clone(), tasks)));
                 engine.run(queue);
             }
             Err(e) => drop(loaded.send(Err(e))),
@@ -115,8 +122,9 @@ pub fn start(
     };
     let thread = std::thread::Builder::new().name("engine".into());
     thread.spawn(body).map_err(crate::Error::io("engine", "start the thread"))?;
-    let about = ready.recv().map_err(|_| crate::Error::invalid("the engine did not start"))??;
-    Ok(Handle { orders, about: Arc::new(about) })
+    let (about, tasks) =
+        ready.recv().map_err(|_| crate::Error::invalid("the engine did not start"))??;
+    Ok(Handle { orders, about: Arc::new(about), tasks: tasks.map(Arc::new) })
 }
 
 struct Engine {

@@ -38,7 +38,8 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         Err(problem) => problem.into_response(),
     };
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // A page has a policy of its own.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     let route = route.as_deref().unwrap_or("other");
     app.metrics.request(&method, route, response.status().as_u16(), start.elapsed());

@@ -1,18 +1,23 @@
 //! A model behind HTTP: iterative refinement, one ACT segment per request.
 //!
+//! `page/` the page for people · `docs.rs` the routes for people · `tasks.rs` tasks to try ·
 //! `engine.rs` the one thread that owns the model · `session.rs` a refinement that is under way ·
-//! `api.rs` routes and what they answer · `guard.rs` what every request goes through · `openapi.rs` the
-//! routes described · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for Prometheus · `listen.rs`
+//! `api.rs` routes and what they answer · `guard.rs` what every request goes through · `openapi.rs`,
+//! `schemas.rs` the routes described · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for Prometheus · `listen.rs`
 //! connections and the end.
 
 mod api;
+mod docs;
 mod engine;
 mod guard;
 mod listen;
 mod metrics;
 mod openapi;
+mod page;
 mod problem;
+mod schemas;
 mod session;
+mod tasks;
 
 use std::net::IpAddr;
 use std::time::Duration;

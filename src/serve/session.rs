@@ -37,7 +37,7 @@ pub struct State {
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
     /// Largest rectangle of colours from the canvas corner; may be empty.
-    pub grid: Vec<Vec<u8>>,
+    pub grid: Grid,
     /// Probability of each cell's colour, shaped like `grid`.
     pub confidence: Vec<Vec<f32>>,
     /// 1 - sigmoid(q_halt): low when the model believes that the answer is right.
@@ -79,7 +79,7 @@ impl Session {
         self.state.done = self.state.step >= self.state.max_steps;
         self.state.answer = Some(Answer {
             confidence: (0..grid.h()).map(sure).collect(),
-            grid: rows(&grid),
+            grid,
             energy: 1.0 / (1.0 + q[0].exp()),
             q_halt: q[0],
             q_continue: q[1],
@@ -87,10 +87,6 @@ impl Session {
         });
         Ok(&self.state)
     }
-}
-
-fn rows(grid: &Grid) -> Vec<Vec<u8>> {
-    grid.rows().map(<[u8]>::to_vec).collect()
 }
 
 /// The first of the largest logits (V), and its softmax.

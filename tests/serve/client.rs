@@ -60,7 +60,13 @@ fn trained() -> TempDir {
 
 impl Server {
     pub fn start(flags: &[&str]) -> Self {
+        Self::start_with(flags, |_| ())
+    }
+
+    /// `change`: what happens to the folder before the server starts.
+    pub fn start_with(flags: &[&str], change: impl FnOnce(&Path)) -> Self {
         let dir = trained();
+        change(dir.path());
         let mut command = hrm(dir.path());
         command.args(["serve", "run", "--port=0", "--threads=1", "--device=cpu"]).args(flags);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -4,6 +4,7 @@ mod client;
 #[allow(dead_code)] // Evaluation uses more of it.
 #[path = "../eval/fixture.rs"]
 mod fixture;
+mod page;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -129,6 +130,7 @@ fn refusals_are_problems_that_say_what_to_do() {
         ("POST", refine, "text/plain", "{}", 415, "application/json"),
         ("PUT", refine, json, "", 405, "Allow"),
         ("GET", "/v2", json, "", 404, "/openapi.json"),
+        ("GET", "/v1/tasks/task1_t1_0234567891", json, "", 404, "GET /v1/tasks"),
         ("GET", "/v1/refine/0", json, "", 404, "POST /v1/refine"),
     ] {
         let reply = server.ask(method, path, kind, body);
@@ -166,6 +168,7 @@ fn every_operation_is_described_and_answers() {
             let body = json!({ "input": INPUT }).to_string();
             let body = if operation["requestBody"].is_null() { "" } else { &body };
             let (method, path) = (method.to_uppercase(), path.replace("{id}", id));
+            let path = path.replace("{name}", "task1");
             let reply = server.ask(&method, &path, "application/json", body);
             let answer = &operation["responses"][reply.status.to_string()]["content"];
             let kind = answer.as_object().unwrap().keys().next().unwrap();
