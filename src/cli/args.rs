@@ -16,6 +16,7 @@ pub enum Command {
     Train(Train),
     Eval(Eval),
     Export(super::export::Export),
+    Import(super::import::Import),
     Data(super::data::DataArgs),
     Distill(super::distill::Distill),
     Serve(super::serve::Serve),

@@ -11,6 +11,7 @@ mod digest;
 mod distill;
 mod eval;
 mod export;
+mod import;
 mod machine;
 mod plan;
 mod plan_command;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Export(args) => export::run(args),
+        Command::Import(args) => import::run(args),
         Command::Data(args) => data::run(args),
         Command::Distill(args) => distill::run(args),
         Command::Serve(args) => serve::run(args),

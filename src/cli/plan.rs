@@ -90,6 +90,6 @@ pub(super) fn start_threads(asked: Option<usize>) -> Result<usize> {
     Ok(rayon::current_num_threads())
 }
 
-fn absolute(dir: &Path) -> Result<std::path::PathBuf> {
+pub(super) fn absolute(dir: &Path) -> Result<std::path::PathBuf> {
     dir.canonicalize().map_err(Error::io(dir, "resolve the path"))
 }

@@ -23,8 +23,13 @@ impl Config {
             command: "hrm train",
         };
         let config: Config = presets.load(preset, file, overrides)?;
-        check::check(&config)?;
+        config.check()?;
         Ok(config)
+    }
+
+    /// Refuse values that cannot be meant; [`load`](Self::load) has done so.
+    pub fn check(&self) -> Result<()> {
+        check::check(self)
     }
 }
 

@@ -18,6 +18,11 @@ pub struct DataSet {
 impl DataSet {
     /// Cheap: maps the shards and checks their headers against the manifest.
     pub fn open(dir: &Path) -> Result<Self> {
+        if dir.as_os_str().is_empty() {
+            return Err(Error::invalid(
+                "no data set is known of this model, it was imported without one: add --data DIR",
+            ));
+        }
         let manifest = Manifest::read(dir)?;
         let mut splits = vec![];
         for (name, entry) in &manifest.splits {

@@ -50,7 +50,8 @@ pub fn evaluate(model: &dyn Model, request: Request) -> Result<Evaluation> {
     whole.ok_or_else(|| Error::invalid("the evaluation ended early"))
 }
 
-/// Refuses data that the model was not made for. `trained_on` is the digest of its training data.
+/// Refuses data that the model was not made for. `trained_on` is the digest of its training data,
+/// empty where an imported model came without.
 pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Result<()> {
     let dir = data.dir().display();
     let same = [
@@ -75,11 +76,13 @@ pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Resu
         )));
     }
     match trained_on {
-        Some(digest) if digest != data.digest() => Err(Error::invalid(format!(
-            "{dir}: digest {}, but the model was trained on data with digest {digest}; its puzzle \
+        Some(digest) if !digest.is_empty() && digest != data.digest() => {
+            Err(Error::invalid(format!(
+                "{dir}: digest {}, but the model was trained on data with digest {digest}; its puzzle \
              embeddings belong to those puzzles. Build that data set again, or name its folder",
-            data.digest()
-        ))),
+                data.digest()
+            )))
+        }
         _ => Ok(()),
     }
 }

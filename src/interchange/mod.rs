@@ -29,6 +29,16 @@ impl HostTensor {
         Self { dtype: DType::F32, shape: shape.into(), bytes }
     }
 
+    /// bf16 as f32, exactly; every other type as it is.
+    pub fn widened(self) -> Self {
+        if self.dtype != DType::Bf16 {
+            return self;
+        }
+        let words = self.bytes.chunks_exact(2).map(|w| bf16::from_le_bytes([w[0], w[1]]));
+        let bytes = words.flat_map(|x| x.to_f32().to_le_bytes()).collect();
+        Self { dtype: DType::F32, bytes, ..self }
+    }
+
     /// f32 rounded to bf16; every other type as it is.
     pub fn rounded(self) -> Self {
         if self.dtype != DType::F32 {

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod distill;
+pub mod import;
 mod ledger;
 pub mod log;
 pub mod metrics;

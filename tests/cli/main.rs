@@ -4,6 +4,7 @@ mod config;
 mod cuda;
 mod damage;
 mod distill;
+mod import;
 mod lab;
 mod places;
 mod resume;

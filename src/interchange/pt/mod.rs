@@ -59,6 +59,7 @@ pub fn decode(bytes: &[u8]) -> Result<StateDict, String> {
     Ok(StateDict { tensors, counters: counters(&pickle), meta })
 }
 
+/// Those that are there; none at all: `None`.
 fn counters(pickle: &Pickle) -> Option<Counters> {
     let entry = |key| pickle.entry(pickle.root(), key);
     let count = |key| match entry(key) {
@@ -69,8 +70,13 @@ fn counters(pickle: &Pickle) -> Option<Counters> {
         Some(Value::Float(loss)) => *loss,
         _ => f64::INFINITY,
     };
-    let global_step = count(GLOBAL_STEP)?;
-    Some(Counters { epoch: count(EPOCH).unwrap_or(0), best_val_loss, global_step })
+    let (epoch, global_step) = (count(EPOCH), count(GLOBAL_STEP));
+    epoch.or(global_step)?;
+    Some(Counters {
+        epoch: epoch.unwrap_or(0),
+        best_val_loss,
+        global_step: global_step.unwrap_or(0),
+    })
 }
 
 fn read(
@@ -102,7 +108,11 @@ fn read(
             view.storage.elems
         ));
     }
-    convert::tensor(from, &view.shape, gather(view, &stored, width, bytes))
+    let values = match view.offset == 0 && bytes == stored.len() && is_row_major(view) {
+        true => stored,
+        false => gather(view, &stored, width, bytes),
+    };
+    convert::tensor(from, &view.shape, values)
 }
 
 /// Elements of a view that lies within its storage and shows none of them twice.
@@ -125,6 +135,16 @@ fn checked_view(view: &Tensor) -> Result<usize, String> {
             view.offset
         )),
     }
+}
+
+/// Whether the view's elements follow each other. The stride of a single element does not matter.
+fn is_row_major(view: &Tensor) -> bool {
+    let mut next = 1usize;
+    view.shape.iter().zip(&view.strides).rev().all(|(size, stride)| {
+        let fits = *size == 1 || *stride == next;
+        next = next.saturating_mul(*size);
+        fits
+    })
 }
 
 /// The elements of a view in row-major order.

@@ -11,6 +11,7 @@ mod weights;
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Deref;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,13 @@ use serde::{Deserialize, Serialize};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
+pub(super) use weights::{POSITIONS, prefix_of};
 pub use weights::{Weights, load_model, model_config, state_dict, write_pt};
 
 use crate::data::Position;
+use crate::dtype::DType;
+use crate::interchange::HostTensor;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -66,34 +71,64 @@ pub struct State {
 /// Write a checkpoint: temporary file in the same folder, fsync, rename, fsync of the folder.
 /// Returns its size in bytes.
 pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
+    let parts = tensors.iter().map(|(name, tensor)| Part {
+        name,
+        dtype: tensor.dtype(),
+        shape: *tensor.shape(),
+        read: Box::new(|| Ok(Box::new(tensor.read_bytes()?))),
+    });
+    save_parts(path, meta, parts.collect())
+}
+
+/// The same of tensors that are on no device.
+pub fn save_host(path: &Path, meta: &Meta, tensors: &[(String, HostTensor)]) -> Result<u64> {
+    let parts = tensors.iter().map(|(name, tensor)| Part {
+        name,
+        dtype: tensor.dtype,
+        shape: tensor.shape,
+        read: Box::new(|| Ok(Box::new(&tensor.bytes[..]))),
+    });
+    save_parts(path, meta, parts.collect())
+}
+
+type Bytes<'a> = Box<dyn Deref<Target = [u8]> + 'a>;
+
+/// A tensor to be written; its bytes are asked for twice, so that no copy of all is kept.
+struct Part<'a> {
+    name: &'a str,
+    dtype: DType,
+    shape: Shape,
+    read: Box<dyn Fn() -> Result<Bytes<'a>> + 'a>,
+}
+
+fn save_parts(path: &Path, meta: &Meta, mut parts: Vec<Part>) -> Result<u64> {
     let doing = "write the checkpoint (earlier ones are intact)";
     let io = || Error::io(path, doing);
     let meta = serde_json::to_string(meta).map_err(|e| Error::invalid(format!("metadata: {e}")))?;
     // Wide elements first: every tensor is aligned, which PyTorch's reader insists on.
-    let mut tensors: Vec<&Named> = tensors.iter().collect();
-    tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().size_bytes()));
+    parts.sort_by_key(|part| std::cmp::Reverse(part.dtype.size_bytes()));
     let mut start = 0;
-    let entries = tensors
+    let entries = parts
         .iter()
-        .map(|(name, tensor)| {
-            let bytes = tensor.bytes() as u64;
-            let hash = blake3::hash(&tensor.read_bytes()?);
+        .map(|part| {
+            let content = (part.read)()?;
+            let bytes = content.len() as u64;
             start += bytes;
             Ok(Entry {
-                name: name.clone(),
-                dtype: tensor.dtype(),
-                shape: *tensor.shape(),
+                name: part.name.to_owned(),
+                dtype: part.dtype,
+                shape: part.shape,
                 start: start - bytes,
                 bytes,
-                hash,
+                hash: blake3::hash(&content),
             })
         })
         .collect::<Result<Vec<_>>>()?;
     let header = format::encode(&meta, &entries);
     let mut file = temporary(folder_of(path)).map_err(io())?;
     file.write_all(&header).map_err(io())?;
-    for (_, tensor) in &tensors {
-        file.write_all(&tensor.read_bytes()?).map_err(io())?;
+    for part in &parts {
+        file.write_all(&(part.read)()?).map_err(io())?;
     }
     persist(file, path).map_err(io())?;
     Ok(header.len() as u64 + start)

@@ -16,11 +16,11 @@ use crate::{Error, Result};
 const TRAINING: &[&str] = &["exp_avg.", "exp_avg_sq.", AVERAGED, "carry."];
 const AVERAGED: &str = "ema.";
 /// A buffer of the original module that is a formula here, and its rows.
-const POSITIONS: &str = "pos_encoding.pe";
+pub(in crate::train) const POSITIONS: &str = "pos_encoding.pe";
 const POSITION_ROWS: usize = 5000;
 
 /// What official checkpoints of a model put before each name, see [`Model::name_prefix`].
-fn prefix_of(arch: Arch) -> &'static str {
+pub(in crate::train) fn prefix_of(arch: Arch) -> &'static str {
     match arch {
         Arch::Hrm | Arch::Trm => act::PREFIX,
         Arch::HrmSeed | Arch::Transformer => "",
