@@ -6,7 +6,7 @@
 //! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
 //! (nothing)             <- pickle
 //! error shape rng pickle <- data                 (data never sees a tensor or a device)
-//! error dtype shape pickle <- interchange
+//! models pickle         <- interchange
 //! models data           <- eval                  (never imports train)
 //! error                 <- config track
 //! backend               <- predict

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("nn", "backend tensor tape ops"),
     ("models", "backend tensor tape ops nn"),
     ("data", "pickle"),
-    ("interchange", "pickle"),
+    ("interchange", "pickle ops nn models"),
     ("eval", "backend tensor tape ops nn models data"),
     ("train", "backend tensor tape ops nn models data eval config track interchange"),
     ("serve", "backend tensor tape ops nn models data eval"),

@@ -1,25 +1,29 @@
-//! `hrm export`: the weights of a checkpoint as a file of another program.
+//! `hrm export`: the weights of a checkpoint, or all that its model computes, as a file of another
+//! program.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::eval;
-use crate::Result;
 use crate::data::manifest::write_atomically;
-use crate::interchange::Format;
-use crate::train::checkpoint::{self, Weights};
+use crate::interchange::{Format, StateDict, onnx};
+use crate::train::checkpoint::{self, Reader, Weights};
+use crate::{Error, Result};
 
-/// Write the weights of a checkpoint for PyTorch (.pt) or any reader of safetensors
+/// Write a checkpoint's model for PyTorch (.pt), any reader of safetensors, or any runtime of ONNX
 ///
 /// Names and shapes are those of the official PyTorch modules. A .pt file holds {epoch, best_val_loss,
-/// global_step, model_state_dict} and loads with torch.load(weights_only=True). Both carry the plan and
-/// the counters of the run, as one text under the name "hrm".
+/// global_step, model_state_dict} and loads with torch.load(weights_only=True). An ONNX file (opset 21)
+/// also holds the computation, in f32 for batches of any size: of hrm and trm one supervision segment,
+/// which the caller repeats, of hrm_seed and transformer the whole answer. All carry the plan and the
+/// counters of the run, as one text under the name "hrm".
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm export runs/arc-small-1                         safetensors beside the checkpoint\n",
     "  hrm export runs/arc-small-1 --to pt --output a.pt\n",
+    "  hrm export runs/arc-small-1 --to onnx               a graph; prints how to run it in Python\n",
     "  hrm export best.safetensors --to pt --dtype bf16 --weights trained",
 ))]
 pub struct Export {
@@ -28,11 +32,11 @@ pub struct Export {
     pub path: PathBuf,
     /// Kind of file
     #[arg(long, value_enum, default_value = "safetensors")]
-    pub to: Format,
+    pub to: Kind,
     /// Where to write; default: the run folder, as export/STEM.EXT
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Element type: f32 as trained, or rounded to bf16
+    /// Element type: f32 as trained, or rounded to bf16 (not for onnx)
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: ExportType,
     /// Which weights; default: averaged (EMA) where the run kept them, as `hrm eval` uses
@@ -46,7 +50,43 @@ pub enum ExportType {
     Bf16,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Kind {
+    Safetensors,
+    Pt,
+    Onnx,
+}
+
+impl Kind {
+    fn extension(self) -> &'static str {
+        match self {
+            Kind::Safetensors => Format::Safetensors.extension(),
+            Kind::Pt => Format::Pt.extension(),
+            Kind::Onnx => onnx::EXTENSION,
+        }
+    }
+
+    fn encode(self, reader: &Reader, weights: StateDict) -> Result<Vec<u8>> {
+        match self {
+            Kind::Safetensors => Format::Safetensors.encode(&weights),
+            Kind::Pt => Format::Pt.encode(&weights),
+            Kind::Onnx => {
+                let config = eval::plan(reader)?.config;
+                let model = checkpoint::model_config(reader, &config)?;
+                let about = vec![
+                    ("canvas", config.data.canvas.to_string()),
+                    ("step", reader.meta.state.step.to_string()),
+                ];
+                onnx::encode(&model, weights, about)
+            }
+        }
+    }
+}
+
 pub fn run(args: Export) -> Result<()> {
+    if args.to == Kind::Onnx && args.dtype != ExportType::F32 {
+        return Err(Error::invalid("ONNX files compute in f32: leave --dtype out"));
+    }
     let (reader, run_dir) = eval::open(&args.path)?;
     let chosen = args.weights.unwrap_or_else(|| Weights::of(&reader));
     let mut weights = checkpoint::state_dict(&reader, chosen)?;
@@ -63,31 +103,38 @@ pub fn run(args: Export) -> Result<()> {
             dir.join(stem).with_extension(args.to.extension())
         }
     };
-    let bytes = args.to.encode(&weights)?;
+    let (named, step) = (names_of(&weights), reader.meta.state.step);
+    let bytes = args.to.encode(&reader, weights)?;
     write_atomically(&output, &bytes)?;
-    let elems: usize = weights.tensors.iter().map(|(_, t)| t.shape.elems()).sum();
-    let (count, step) = (weights.tensors.len(), reader.meta.state.step);
-    outln!(
-        "{}: {} bytes, {count} tensors, {elems} numbers, {} weights of step {step}",
-        output.display(),
-        bytes.len(),
-        chosen.name()
-    );
-    let first = weights.tensors.iter().map(|(name, _)| name.as_str()).take(3);
-    outln!("names: {}, ...", first.collect::<Vec<_>>().join(", "));
+    let (path, name) = (output.display(), chosen.name());
+    outln!("{path}: {} bytes, {name} weights of step {step}", bytes.len());
+    if args.to != Kind::Onnx {
+        outln!("{named}");
+    }
     outln!("in Python:\n{}", snippet(args.to, &output));
     Ok(())
 }
 
-fn snippet(format: Format, path: &Path) -> String {
+fn names_of(weights: &StateDict) -> String {
+    let elems: usize = weights.tensors.iter().map(|(_, t)| t.shape.elems()).sum();
+    let first: Vec<&str> = weights.tensors.iter().map(|(name, _)| name.as_str()).take(3).collect();
+    format!("{} tensors, {elems} numbers: {}, ...", weights.tensors.len(), first.join(", "))
+}
+
+fn snippet(kind: Kind, path: &Path) -> String {
     let path = format!("{:?}", path.display().to_string());
-    match format {
-        Format::Safetensors => format!(
+    match kind {
+        Kind::Safetensors => format!(
             "  from safetensors.torch import load_file\n  model.load_state_dict(load_file({path}))"
         ),
-        Format::Pt => format!(
+        Kind::Pt => format!(
             "  import torch\n  model.load_state_dict(torch.load({path}, weights_only=True)\
              [\"model_state_dict\"])"
+        ),
+        Kind::Onnx => format!(
+            "  import onnxruntime\n  session = onnxruntime.InferenceSession({path})\n  \
+             for x in session.get_inputs() + session.get_outputs():\n      \
+             print(x.name, x.type, x.shape)"
         ),
     }
 }

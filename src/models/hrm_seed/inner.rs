@@ -17,7 +17,7 @@ use crate::tape::{self, Tape, Var};
 use crate::tensor::Tensor;
 
 /// The batch halts when its mean halting probability is above this, from the second cycle on.
-pub(super) const HALT_ABOVE: f32 = 0.9;
+pub const HALT_ABOVE: f32 = 0.9;
 
 /// Site of the dropout after the embedding; those of the layers follow.
 const EMBEDDING_SITE: u32 = 0;

@@ -16,6 +16,7 @@ mod inner;
 pub mod names;
 
 pub use config::{Config, Recompute};
+pub use inner::HALT_ABOVE;
 
 use super::{Carry, DeviceBatch, Dims, Model, Segment, Workspace, one_pass};
 use crate::Result;
@@ -73,7 +74,7 @@ impl Model for HrmSeed {
 
     /// `q`: logit and probability of the last cycle.
     fn would_halt(&self, q: [f32; 2]) -> bool {
-        q[1] > inner::HALT_ABOVE
+        q[1] > HALT_ABOVE
     }
 
     fn train_segment(

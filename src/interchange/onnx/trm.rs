@@ -1,0 +1,27 @@
+//! One segment of a TRM: the passes of `models/trm/inner.rs`.
+
+use super::blocks::{self, Blocks, Mixer};
+use super::graph::Graph;
+use super::reasoner::{self, Start};
+use crate::models::act::PREFIX;
+use crate::models::trm::{Config, PosEncodings, names};
+
+pub fn build(graph: &mut Graph, c: &Config) -> Result<(), String> {
+    let dims = c.dims();
+    let Start { e, mut z_h, mut z_l } = reasoner::start(graph, &dims, c.pos_encodings)?;
+    let mixer = match c.mlp_t {
+        true => Mixer::MlpT,
+        false => Mixer::Attention { heads: c.num_heads, head_dim: c.head_dim() },
+    };
+    let is_rope = c.pos_encodings == PosEncodings::Rope;
+    let rope = is_rope.then_some((dims.positions(), c.rope_theta));
+    let kind = Blocks::define(graph, mixer, rope);
+    let level = blocks::level(graph, &kind, names::L_LEVEL, PREFIX, c.layers)?;
+    for _ in 0..c.h_cycles {
+        for _ in 0..c.l_cycles {
+            z_l = level.pass_sum(&mut graph.body, &[&z_h, &e, &z_l]);
+        }
+        z_h = level.pass_sum(&mut graph.body, &[&z_h, &z_l]);
+    }
+    reasoner::finish(graph, &dims, false, &z_h, &z_l)
+}

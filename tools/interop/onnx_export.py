@@ -1,0 +1,306 @@
+#!/usr/bin/env python3
+"""ONNX Runtime computes what `hrm` computes, from the file that `hrm export --to onnx` writes.
+
+    onnx_export.py HRM      HRM: the binary to check
+
+A few training steps of each kind of model on a generated Sudoku, in f32. Then: onnx's checker with
+shape inference; weights bit-equal to the safetensors export; logits, Q logits and states of single
+segments, with rows that start anew, against PyTorch (tools/baseline, or layers of torch.nn); answers
+and q_halt after all segments against `hrm eval`. The README's lines for Python are run as they stand.
+Works in a temporary folder and needs no data.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "baseline"))
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import numpy_helper
+from safetensors.numpy import load_file
+from torch import nn
+
+import hrm_seed
+import step
+
+BOARDS, SIDE, WIDTH, HEADS, SEGMENTS = 24, 4, 32, 2, 3
+CELLS, VOCAB = SIDE * SIDE, SIDE + 2
+PREFIX = "model.inner."
+TOLERANCE = 3e-5  # of the largest magnitude of a tensor; sums are formed in other orders
+COMMON = [
+    f"model.hidden_size={WIDTH}", f"model.num_heads={HEADS}", "train.precision=f32",
+    "train.batch_size=16", "train.max_steps=40", "train.eval_every=40", "train.warmup_steps=1",
+]
+ACT = [f"model.halt_max_steps={SEGMENTS}", "train.puzzle_emb_lr=1e-1"]
+# 48 dimensions on a width of 32: two prefix tokens, the second one padded.
+RUNS = {
+    "hrm": ["sudoku-mini", *ACT, "model.h_layers=1", "model.puzzle_emb_ndim=48",
+            "model.q_continue=true"],
+    "hrm_learned": ["sudoku-mini", *ACT, "model.l_layers=1", "model.puzzle_emb_ndim=32",
+                    "model.pos_encodings=learned", "model.h_cycles=1", "model.l_cycles=3",
+                    "train.ema=0"],
+    "trm": ["trm-sudoku-mini", *ACT, "model.puzzle_emb_ndim=32", "model.puzzle_emb_len=3"],
+    "trm_mlp": ["trm-sudoku-mini", *ACT, "model.puzzle_emb_ndim=0", "model.mlp_t=true",
+                "model.pos_encodings=none"],
+    "hrm_seed": ["arc-full", "model.h_layers=2", "model.l_layers=1", "model.max_cycles=4",
+                 "train.epochs=0"],
+    "transformer": ["arc-simple", "model.h_layers=2", "train.epochs=0"],
+}
+
+
+def expect(holds, what):
+    if not holds:
+        sys.exit(f"onnx_export.py: {what}")
+
+
+def hrm(*args):
+    done = subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True)
+    expect(done.returncode == 0, f"hrm {' '.join(map(str, args))} failed: {done.stderr}")
+
+
+def close(name, got, want):
+    want = np.asarray(want)
+    expect(got.shape == want.shape, f"{name}: shape {got.shape}, not {want.shape}")
+    error = np.abs(got - want).max() / max(np.abs(want).max(), 1e-12)
+    expect(error <= TOLERANCE, f"{name}: relative error {error}")
+    return error
+
+
+class Model:
+    """A session; `run` takes and gives arrays by name."""
+
+    def __init__(self, model):
+        self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        self.about = self.session.get_modelmeta().custom_metadata_map
+        self.inputs = [x.name for x in self.session.get_inputs()]
+        self.outputs = [x.name for x in self.session.get_outputs()]
+
+    def run(self, **feed):
+        feed = {name: feed[name] for name in self.inputs}
+        return dict(zip(self.outputs, self.session.run(None, feed)))
+
+    def state_shape(self, rows):
+        return rows, int(self.about["positions"]), int(self.about["hidden_size"])
+
+
+# ---- references --------------------------------------------------------------------------------
+
+
+def tensors_of(path):
+    return {k.removeprefix(PREFIX): torch.from_numpy(v) for k, v in load_file(path).items()}
+
+
+def hrm_segment(cfg, w, z_h, z_l, tokens, rows):
+    return step.inner_forward(cfg, w, z_h, z_l, tokens, rows, step.rope_tables(cfg))
+
+
+def trm_segment(cfg, w, z_h, z_l, tokens, rows, mlp_t):
+    """One network for both states, made of step.py's pieces."""
+    if rows is not None:
+        rows = nn.functional.pad(rows, (0, cfg.puzzle_emb_ndim - rows.shape[1]))
+    e, rope = step.embed(cfg, w, tokens, rows), step.rope_tables(cfg)
+
+    def passes(x):
+        for i in range(cfg.L_layers):
+            layer = f"L_level.layers.{i}"
+            if mlp_t:
+                x = x.transpose(1, 2)
+                x = step.rms_norm(x + step.swiglu(w, f"{layer}.mlp_t", x)).transpose(1, 2)
+            else:
+                x = step.rms_norm(x + step.attention(cfg, w, f"{layer}.self_attn", x, rope))
+            x = step.rms_norm(x + step.swiglu(w, f"{layer}.mlp", x))
+        return x
+
+    for _ in range(cfg.H_cycles):
+        for _ in range(cfg.L_cycles):
+            z_l = passes(z_l + z_h + e)
+        z_h = passes(z_h + z_l)
+    logits = step.linear(w, "lm_head", z_h[:, cfg.prefix_len :])
+    return z_h, z_l, logits, step.linear(w, "q_head", z_h[:, 0])
+
+
+def segment_of(kind):
+    base = dict(batch_size=BOARDS, seq_len=CELLS, hidden_size=WIDTH, num_heads=HEADS,
+                vocab_size=VOCAB, H_layers=2, L_layers=2)
+    if kind == "hrm":
+        cfg = step.Config(**base | dict(H_layers=1, puzzle_emb_ndim=48))
+        return lambda *args: hrm_segment(cfg, *args)
+    if kind == "hrm_learned":
+        cfg = step.Config(**base | dict(L_layers=1, puzzle_emb_ndim=32, H_cycles=1, L_cycles=3,
+                                        pos_encodings="learned"))
+        return lambda *args: hrm_segment(cfg, *args)
+    prefix = {"trm": 3, "trm_mlp": 0}[kind]
+    cfg = step.Config(**base | dict(H_cycles=2, L_cycles=3, puzzle_emb_ndim=prefix * WIDTH))
+    return lambda *args: trm_segment(cfg, *args, kind == "trm_mlp")
+
+
+# ---- checks ------------------------------------------------------------------------------------
+
+
+def check_file(path, exported):
+    """Sound in itself, and the weights are those of the other format."""
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    own = {name for name in found if name.startswith(("rope.", "pos_encoding."))}
+    wanted = load_file(exported)
+    wanted.pop("pos_encoding.pe", None)
+    differing = (set(found) - own) ^ set(wanted)
+    expect(not differing, f"{path.name}: weights {sorted(differing)}")
+    for name, w in wanted.items():
+        expect(np.array_equal(found[name], w), f"{path.name}: {name} differs")
+    return model
+
+
+def check_segments(kind, model, w, tokens):
+    """Three segments; before the last one a row starts anew, out of whatever is in its states."""
+    segment, rng = segment_of(kind), np.random.default_rng(7)
+    rows, worst = len(tokens), 0.0
+    puzzle_id = np.zeros(rows, np.int64)
+    table = w.get("puzzle_emb.weights")
+    puzzle_rows = None if table is None else table[torch.zeros(rows, dtype=torch.long)]
+    states = [np.full(model.state_shape(rows), np.nan, np.float32) for _ in range(2)]
+    reset = np.ones(rows, bool)
+    for _ in range(SEGMENTS):
+        out = model.run(tokens=tokens, puzzle_id=puzzle_id, z_h=states[0], z_l=states[1],
+                        reset=reset)
+        starts = [w["H_init"], w["L_init"]]
+        fresh = torch.from_numpy(reset).view(-1, 1, 1)
+        z = [torch.where(fresh, a, torch.from_numpy(b)) for a, b in zip(starts, states)]
+        z_h, z_l, logits, q = segment(w, *z, torch.from_numpy(tokens), puzzle_rows)
+        wanted = {"z_h_next": z_h, "z_l_next": z_l, "logits": logits, "q_halt": q[:, 0],
+                  "q_continue": q[:, 1]}
+        for name in model.outputs:
+            worst = max(worst, close(f"{kind} {name}", out[name], wanted[name]))
+        states = [out["z_h_next"], out["z_l_next"]]
+        reset = np.arange(rows) == 1
+        states[0][1] = rng.standard_normal(states[0][1].shape)
+        tokens = np.where(reset[:, None], tokens[::-1], tokens)
+    return worst
+
+
+def check_seed(path, model, w, tokens):
+    """All cycles, and a halt after the second, which a bias brings about."""
+    cfg = hrm_seed.Config(BOARDS, CELLS, VOCAB, WIDTH, HEADS, 2, 1, max_cycles=4)
+    module = hrm_seed.HrmSeed(cfg).eval()
+    w = {k: v for k, v in w.items() if k != "pos_encoding.pe"}
+    worst = 0.0
+    for bias, cycles in ((None, 4), (9.0, 2)):
+        module.load_state_dict(w)
+        if bias is not None:
+            module.halt_predictor.bias.data.fill_(bias)
+            for t in model.graph.initializer:
+                if t.name == "halt_predictor.bias":
+                    t.CopyFrom(numpy_helper.from_array(np.array([bias], np.float32), t.name))
+        logits, halts = module(torch.from_numpy(tokens))
+        out = Model(model.SerializeToString()).run(tokens=tokens)
+        expect(out["cycles"] == len(halts) == cycles, f"{out['cycles']} cycles, not {cycles}")
+        worst = max(worst, close(f"{path.name} logits", out["logits"], logits))
+        halted = 1 / (1 + np.exp(-out["q_halt"]))
+        worst = max(worst, close(f"{path.name} q_halt", halted, halts[-1]))
+    return worst
+
+
+def check_transformer(path, model, w, tokens):
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, batch_first=True)
+    module = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    name = "transformer."
+    module.load_state_dict({k.removeprefix(name): v for k, v in w.items() if k.startswith(name)})
+    x = w["token_embedding.weight"][torch.from_numpy(tokens)] + w["pos_encoding.pe"][:CELLS]
+    logits = module(x) @ w["output.weight"].T + w["output.bias"]
+    return close(f"{path.name} logits", model.run(tokens=tokens)["logits"], logits)
+
+
+def answers(model, tokens):
+    """Tokens and q_halt after all segments, as a user would get them."""
+    rows = len(tokens)
+    feed = dict(tokens=tokens, puzzle_id=np.zeros(rows, np.int64), reset=np.ones(rows, bool))
+    if "z_h" in model.inputs:
+        feed |= {name: np.zeros(model.state_shape(rows), np.float32) for name in ("z_h", "z_l")}
+    for _ in range(int(model.about["halt_max_steps"])):
+        out = model.run(**feed)
+        feed |= dict(reset=np.zeros(rows, bool))
+        feed |= {name: out.get(f"{name}_next") for name in ("z_h", "z_l")}
+    return out["logits"].argmax(-1), out.get("q_halt")
+
+
+def check_eval(kind, run, model, tokens):
+    lines = [json.loads(line) for line in (run / "eval" / "predictions.jsonl").open()]
+    lines.sort(key=lambda line: line["example"])
+    said = np.array([[int(cell) for row in line["answer"] for cell in row] for line in lines])
+    found, q_halt = answers(model, tokens)
+    expect(said.shape == found.shape, f"{kind}: {said.shape} answers, not {found.shape}")
+    differing = int((said != found).sum())
+    expect(differing <= 1, f"{kind}: {differing} cells differ from hrm eval")
+    if q_halt is not None:
+        close(f"{kind} q_halt of hrm eval", q_halt, [line["q_halt"] for line in lines])
+
+
+def check_readme(path, tokens):
+    """The README's lines, on this file and these rows."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("    import onnxruntime"))
+    last = next(i for i in range(first, len(lines)) if lines[i] and lines[i][:4].strip())
+    code = "\n".join(line[4:] for line in lines[first:last])
+    expect("model.onnx" in code, "README: no model.onnx in the lines for ONNX Runtime")
+    names = {"tokens": tokens}
+    exec(code.replace("model.onnx", str(path)), names)
+    found, _ = answers(Model(str(path)), tokens)
+    expect(np.array_equal(names["answer"], found), "README: another answer")
+
+
+def check(folder, kind):
+    run, path, exported = (folder / f"{kind}{end}" for end in ("", ".onnx", ".safetensors"))
+    hrm("train", *RUNS[kind], *COMMON, "--data", folder / "sudoku", "--run-dir", run,
+        "--device", "cpu")
+    for output in (path, exported):
+        hrm("export", run, "--to", output.suffix[1:], "--output", output)
+    hrm("eval", run, "--device", "cpu")
+    proto, model, w = check_file(path, exported), Model(str(path)), tensors_of(exported)
+    about = {"arch": kind.removesuffix("_mlp").removesuffix("_learned"), "canvas": str(SIDE),
+             "vocab_size": str(VOCAB), "step": "40"}
+    expect(about.items() <= model.about.items(), f"{kind}: metadata {model.about}")
+    tokens = np.load(folder / "npy" / "test" / "all__inputs.npy").astype(np.int64)
+    with torch.no_grad():
+        if kind == "hrm_seed":
+            worst = check_seed(path, proto, w, tokens)
+        elif kind == "transformer":
+            worst = check_transformer(path, model, w, tokens)
+        else:
+            worst = check_segments(kind, model, w, tokens[:5])
+    check_eval(kind, run, model, tokens)
+    if kind == "hrm":
+        check_readme(path, tokens)
+        check_choices(run, folder)
+    print(f"onnx_export.py: {kind}: {len(proto.graph.node)} nodes, {len(proto.functions)} functions; "
+          f"largest relative difference from PyTorch {worst:.1e}")
+
+
+def check_choices(run, folder):
+    """Trained weights instead of averaged ones; what is refused."""
+    for output in (folder / "trained.onnx", folder / "trained.safetensors"):
+        hrm("export", run, "--to", output.suffix[1:], "--output", output, "--weights", "trained")
+    check_file(folder / "trained.onnx", folder / "trained.safetensors")
+    args = [BINARY, "export", run, "--to", "onnx", "--dtype", "bf16"]
+    done = subprocess.run(args, capture_output=True, text=True)
+    expect(done.returncode != 0 and "f32" in done.stderr, f"bf16 was not refused: {done.stderr}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    BINARY = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        hrm("data", "build-sudoku", "--size", SIDE, "--train", 60, "--test", BOARDS,
+            "--output-dir", folder / "sudoku")
+        hrm("data", "export", folder / "sudoku", "--output-dir", folder / "npy")
+        for kind in RUNS:
+            check(folder, kind)
