@@ -8,7 +8,7 @@
 //! solved       tasks of which every question is passed at k
 //! ```
 //!
-//! An answer that shows no grid, or one that cannot come from the variant's pattern, is no vote.
+//! An answer that shows no grid, or one of a size that the variant's pattern never has, is no vote.
 
 use std::collections::BTreeMap;
 

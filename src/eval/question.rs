@@ -33,7 +33,8 @@ pub fn questions(data: &DataSet, split: &str, examples: &[u32]) -> Result<Vec<Qu
     let published = originals(data, split)?;
     // A task may ask the same input twice: the nth such pair of a variant is the nth of the task.
     let mut by_key: HashMap<(String, Grid, usize), usize> = HashMap::new();
-    let mut all: Vec<(usize, bool, Question)> = vec![];
+    let mut all: Vec<(bool, Question)> = vec![];
+    let mut first_puzzle: HashMap<String, usize> = HashMap::new();
     for (i, &example) in examples.iter().enumerate() {
         let at = example as usize;
         let puzzle = shard.example(at)?.puzzle;
@@ -44,22 +45,25 @@ pub fn questions(data: &DataSet, split: &str, examples: &[u32]) -> Result<Vec<Qu
         for earlier in first..at {
             nth += (undone(shard, name, earlier)?.input == pair.input) as usize;
         }
+        let of_task = first_puzzle.entry(name.task.clone()).or_insert(puzzle);
+        *of_task = puzzle.min(*of_task);
         let key = (name.task.clone(), pair.input.clone(), nth);
         let q = *by_key.entry(key).or_insert_with(|| {
             let (task, number) = (name.task.clone(), at - first);
-            all.push((puzzle, false, Question { task, number, pair: pair.clone(), asked: vec![] }));
+            all.push((false, Question { task, number, pair: pair.clone(), asked: vec![] }));
             all.len() - 1
         });
-        let (order, is_published, question) = &mut all[q];
+        let (is_published, question) = &mut all[q];
         // The task itself says best what its pairs are.
         if published[puzzle] && !*is_published {
-            (*order, *is_published) = (puzzle, true);
+            *is_published = true;
             (question.number, question.pair) = (at - first, pair);
         }
         question.asked.push(i);
     }
-    all.sort_by_key(|(puzzle, _, q)| (*puzzle, q.number));
-    Ok(all.into_iter().map(|(_, _, question)| question).collect())
+    let mut all: Vec<Question> = all.into_iter().map(|(_, question)| question).collect();
+    all.sort_by_key(|q| (first_puzzle.get(&q.task).copied(), q.number));
+    Ok(all)
 }
 
 /// The name of each puzzle of the split, taken apart.

@@ -83,17 +83,18 @@ impl Report {
         let of = format!("split {split} of {dir}: {} of {}", self.examples, self.split_examples);
         let variants = self.examples - self.originals;
         match self.questions {
-            Some(q) => format!(
-                "{of} examples ({} as published, {variants} variants): {} test inputs of {} tasks, {} \
-                 votes on each",
-                self.originals,
-                q.count,
-                self.tasks,
-                match q.fewest_answers == q.most_answers {
-                    true => q.most_answers.to_string(),
-                    false => format!("{} to {}", q.fewest_answers, q.most_answers),
-                },
-            ),
+            Some(q) => {
+                let votes = match (q.fewest_answers, q.most_answers) {
+                    (_, 1) => "1 vote".to_owned(),
+                    (least, most) if least == most => format!("{most} votes"),
+                    (least, most) => format!("{least} to {most} votes"),
+                };
+                format!(
+                    "{of} examples ({} as published, {variants} variants): {} test inputs of {} \
+                     tasks, {votes} on each",
+                    self.originals, q.count, self.tasks,
+                )
+            }
             None => format!("{of} boards"),
         }
     }

@@ -114,3 +114,16 @@ fn copying_the_input_is_one_candidate_with_every_vote() {
         assert_eq!((&v.candidates[0].grid, v.votes()), (&v.question.pair.input, 2));
     }
 }
+
+#[test]
+fn questions_stand_in_the_tasks_order_even_if_only_a_variant_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let order = eval::select(&data, "test", 0).unwrap();
+    // The first question of the first task is asked by its variant alone, and last.
+    let examples: Vec<u32> = order[1..4].iter().chain(&order[4..5]).copied().collect();
+    let all = questions(&data, "test", &examples).unwrap();
+    let seen: Vec<_> = all.iter().map(|q| (q.task.as_str(), q.number)).collect();
+    assert_eq!(seen, [("task0", 0), ("task0", 1), ("task0", 2), ("task1", 0)]);
+    assert_eq!(all[0].pair, pair(&["12"], &["21"]));
+}

@@ -48,7 +48,7 @@ fn table_and_files_say_the_same() {
     let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
     let table = report.table();
     for line in [
-        "2 of 4 examples (2 as published, 0 variants): 2 test inputs of 2 tasks, 1 votes on each",
+        "2 of 4 examples (2 as published, 0 variants): 2 test inputs of 2 tasks, 1 vote on each",
         "cell accuracy                             50.00 %            0.00 %",
         "right shape                                   1/2               1/2",
         "exact grids, variants included                1/2               0/2",

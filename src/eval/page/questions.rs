@@ -15,6 +15,10 @@ use crate::eval::kind::transform_kind;
 use crate::eval::pass::Voted;
 use crate::eval::report::Report;
 
+/// A picture is about so many pixels wide or high,
+const SIDE: usize = 130;
+/// but its cells are no smaller and no larger than this.
+const CELLS: (usize, usize) = (8, 24);
 /// Where a task's own examples are.
 const TRAIN: &str = "train";
 
@@ -196,9 +200,11 @@ fn figure(picture: &Picture, kind: Kind) -> Result<Markup> {
         return Ok(html! { figure { figcaption { (caption) ": no grid" } } });
     }
     let png = BASE64.encode(sheet::picture(panel, kind)?);
+    let (h, w) = (panel.grid.h(), panel.grid.w());
+    let cell = (SIDE / h.max(w)).clamp(CELLS.0, CELLS.1);
     Ok(html! { figure {
-        img src=(format!("data:image/png;base64,{png}")) loading="lazy"
-            alt=(format!("{caption}, {} x {} cells", panel.grid.h(), panel.grid.w()));
+        img src=(format!("data:image/png;base64,{png}")) loading="lazy" width=(cell * w)
+            alt=(format!("{caption}, {h} x {w} cells"));
         figcaption { (caption) }
     } })
 }
