@@ -13,6 +13,7 @@
 //! models data eval config track interchange <- train
 //! models data eval      <- serve                 (never imports train)
 //! train                 <- watch
+//! config models data eval train <- solve
 //! all                   <- cli <- main
 //! ```
 //!
@@ -37,6 +38,7 @@ pub mod predict;
 pub mod rng;
 pub mod serve;
 pub mod shape;
+pub mod solve;
 pub mod tape;
 pub mod tensor;
 pub mod track;

@@ -28,10 +28,11 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("train", "backend tensor tape ops nn models data eval config track interchange"),
     ("serve", "backend tensor tape ops nn models data eval"),
     ("watch", "train"),
+    ("solve", "backend models data eval config train"),
     (
         "cli",
         "backend tensor tape ops nn models data eval config track interchange train predict serve \
-         watch",
+         watch solve",
     ),
 ];
 

@@ -15,6 +15,7 @@ pub struct Cli {
 pub enum Command {
     Train(Train),
     Eval(Eval),
+    Predict(super::predict::Predict),
     Export(super::export::Export),
     Import(super::import::Import),
     Data(super::data::DataArgs),

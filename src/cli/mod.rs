@@ -15,6 +15,7 @@ mod import;
 mod machine;
 mod plan;
 mod plan_command;
+mod predict;
 mod preset_data;
 mod quick;
 mod serve;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),
         Command::Data(args) => data::run(args),

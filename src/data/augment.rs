@@ -165,6 +165,12 @@ impl PuzzleName {
         }
     }
 
+    /// A grid of the original task as this puzzle shows it.
+    pub fn apply(&self, grid: &Grid) -> Grid {
+        let grid = self.pattern.map_or_else(|| grid.clone(), |p| p.apply(grid));
+        self.variant.map_or_else(|| grid.clone(), |v| v.apply(&grid))
+    }
+
     /// Back to the grid of the original task. `None` if the grid cannot come from the pattern:
     /// a prediction may have any shape.
     pub fn undo(&self, grid: &Grid) -> Option<Grid> {

@@ -20,6 +20,7 @@ pub mod shard;
 pub mod sheet;
 pub mod stats;
 pub mod task;
+pub mod terminal;
 pub mod vocab;
 
 pub use batch::{Batch, BatchOptions};

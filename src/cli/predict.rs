@@ -1,0 +1,184 @@
+//! `hrm predict`: one ARC task, solved with a checkpoint.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::eval::{open, plan};
+use super::plan::{device, start_threads};
+use crate::data::progress::{self, Bar};
+use crate::data::{DataSet, Task, terminal};
+use crate::solve::{Options, Progress, Solver, Stop, files, known};
+use crate::train::signal;
+use crate::{Error, Result};
+
+/// Solve one ARC task with a checkpoint: pictures, votes, and how sure it is
+///
+/// The task is asked as itself and as its variants (turned, mirrored, recoloured); the answers are turned
+/// back and vote: most votes first, then the mean of q_halt. A task of the data set is recognised by its
+/// pairs and asked under its trained puzzle embeddings; whether its test pairs were trained on is said.
+/// Writes prediction.json (two attempts per test input, votes, confidence) and prediction.png.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm predict runs/arc-small-1 task.json\n",
+    "  hrm predict runs/arc-small-1 a85d4709           by its id, where the data set or data/raw has it\n",
+    "  hrm predict best.safetensors task.json --json --output out\n",
+    "Ctrl-C answers with what there is; a second one ends at once. NO_COLOR=1 draws digits.",
+))]
+pub struct Predict {
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    #[arg(value_name = "RUN | CKPT")]
+    pub path: PathBuf,
+    /// Task file in the layout of the ARC repositories, or the id of a task
+    #[arg(value_name = "TASK.json | ID")]
+    pub task: String,
+    /// Data set that the model was trained on; default: the one of the run
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Time for everything, such as 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub budget: Duration,
+    /// Where files go; default: predict/TASK in the run folder
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print the content of prediction.json instead
+    #[arg(long)]
+    pub json: bool,
+    /// Pictures in 24-bit colour
+    #[arg(long, value_enum, default_value = "auto")]
+    pub color: Colour,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// CPU threads; default: all. The result does not depend on it
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+/// `90`, `90s`, `1.5m`
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit_s) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60.0),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    let seconds = number.parse::<f64>().map(|n| n * unit_s);
+    match seconds {
+        Ok(s) if s > 0.0 && s <= 86_400.0 => Ok(Duration::from_secs_f64(s)),
+        _ => Err("expected a time above 0, at most a day, such as 60s or 2m".into()),
+    }
+}
+
+pub fn run(args: Predict) -> Result<()> {
+    let (device, _) = device(&args.device)?;
+    start_threads(args.threads)?;
+    let (reader, run_dir) = open(&args.path)?;
+    let plan = plan(&reader)?;
+    let data = match &args.data {
+        Some(dir) => Some(DataSet::open(dir)?),
+        None => DataSet::open(&plan.data_dir)
+            .inspect_err(|e| eprintln!("warning: trained tasks cannot be recognised: {e}"))
+            .ok(),
+    };
+    let task = find_task(&args.task, &plan.data_dir, data.as_ref())?;
+    eprintln!("{}: step {}", reader.path().display(), reader.meta.state.step);
+    let mut solver = Solver::open(reader, data, &device)?;
+    signal::install()?;
+    let options = Options { budget: args.budget };
+    let mut bars = Bars::default();
+    let outcome = solver.solve(&task, &options, |at| bars.show(at))?;
+    drop(bars);
+    let output = args.output.unwrap_or_else(|| run_dir.join("predict").join(&task.id));
+    files::write(&output, &task, &outcome)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&files::prediction(&outcome));
+        outln!("{}", json.map_err(|e| Error::invalid(format!("prediction: {e}")))?);
+    } else {
+        let colour = match args.color {
+            Colour::Auto => terminal::has_colour(),
+            Colour::Always => true,
+            Colour::Never => false,
+        };
+        for i in 0..outcome.tests.len() {
+            outln!("{}", terminal::pictures(&files::panels(&outcome, i), colour));
+        }
+        out!("{}", outcome.summary());
+    }
+    eprintln!("prediction.json and prediction.png: {}", output.display());
+    Ok(())
+}
+
+/// A file, else a task id: of the task files beside the data set (`data/raw`), else of the data set.
+fn find_task(asked: &str, data_dir: &Path, data: Option<&DataSet>) -> Result<Task> {
+    let path = Path::new(asked);
+    if path.exists() || asked.ends_with(".json") {
+        return Task::read(path);
+    }
+    let raw = data_dir.parent().unwrap_or(Path::new("")).join("raw");
+    for source in folders(&raw) {
+        for set in folders(&source) {
+            let file = set.join(format!("{asked}.json"));
+            if path.components().count() == 1 && file.is_file() {
+                return Task::read(&file);
+            }
+        }
+    }
+    let task = data.map(|data| known::by_name(data, asked)).transpose()?.flatten();
+    let task = task.ok_or_else(|| {
+        Error::invalid(format!(
+            "{asked}: neither a file nor the id of a task in {} or the data set {}",
+            raw.display(),
+            data_dir.display()
+        ))
+    })?;
+    match task.test.is_empty() {
+        false => Ok(task),
+        true => Err(Error::invalid(format!(
+            "{asked}: all pairs of this task were trained on and the data set does not tell which are its \
+             test pairs; name its file"
+        ))),
+    }
+}
+
+/// Sorted; none where there is no such folder.
+fn folders(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// One bar per stage.
+#[derive(Default)]
+struct Bars {
+    stage: &'static str,
+    done: usize,
+    bar: Option<Bar>,
+}
+
+impl Bars {
+    fn show(&mut self, at: Progress) -> Option<Stop> {
+        let (stage, done, of) = match at {
+            Progress::Answering { votes, of } => ("answering", votes, of),
+            Progress::Checking { votes, of } => ("checking own examples", votes, of),
+        };
+        if self.bar.is_none() || self.stage != stage {
+            let bar = progress::Progress::Shown.bar(stage, of as u64);
+            *self = Self { stage, done: 0, bar: Some(bar) };
+        }
+        if let Some(bar) = &self.bar {
+            bar.advance((done - self.done) as u64);
+            self.done = done;
+        }
+        signal::asked_to_stop().then_some(Stop::Answer)
+    }
+}

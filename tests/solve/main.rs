@@ -1,0 +1,4 @@
+//! `hrm predict` and the solver behind it, on checkpoints that `hrm train` made.
+
+mod fixture;
+mod known;
