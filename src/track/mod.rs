@@ -1,6 +1,7 @@
 //! What a run reports about itself, in formats that other programs read: `metrics.jsonl` for scripts,
 //! TensorBoard events, a Weights & Biases offline run. [`Tracker`] writes every line to all of them.
 
+pub mod gpu;
 pub mod jsonl;
 pub mod system;
 pub mod tensorboard;
@@ -9,6 +10,7 @@ pub mod wandb;
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -17,6 +19,9 @@ use jsonl::Jsonl;
 use system::System;
 use tensorboard::Events;
 use wandb::Wandb;
+
+/// Time between looks at the machine.
+const SYSTEM_EVERY: Duration = Duration::from_secs(10);
 
 /// Takes lines that are shown to the user.
 pub type Sink = Box<dyn FnMut(&str) -> Result<()>>;
@@ -36,6 +41,7 @@ pub struct Tracker {
     events: Events,
     wandb: Option<SharedWandb>,
     system: System,
+    sampled: Option<Instant>,
 }
 
 impl Tracker {
@@ -52,7 +58,8 @@ impl Tracker {
             jsonl: Jsonl::open(metrics, keep)?,
             events: Events::create(events, step)?,
             wandb: wandb.map(|wandb| Rc::new(RefCell::new(wandb))),
-            system: System::new(),
+            system: System::new(Some(std::process::id())),
+            sampled: None,
         })
     }
 
@@ -63,13 +70,23 @@ impl Tracker {
         let scalars: Vec<(String, f64)> = scalars.collect();
         self.events.scalars(step, scalars.iter().map(|(tag, x)| (tag.as_str(), *x)))?;
         if let Some(wandb) = &self.wandb {
-            let mut wandb = wandb.borrow_mut();
-            wandb.history(step, &line)?;
-            if let Some(load) = self.system.due() {
-                wandb.system(&load)?;
-            }
+            wandb.borrow_mut().history(step, &line)?;
         }
-        self.jsonl.write(line)
+        self.jsonl.write(line)?;
+        self.write_system(step)
+    }
+
+    /// The load of the machine, if the last look is long enough ago.
+    fn write_system(&mut self, step: u64) -> Result<()> {
+        if self.sampled.is_some_and(|at| at.elapsed() < SYSTEM_EVERY) {
+            return Ok(());
+        }
+        self.sampled = Some(Instant::now());
+        let load = self.system.sample().metrics();
+        let tagged = load.iter().map(|(name, x)| (format!("system/{name}"), *x));
+        let tagged: Vec<(String, f64)> = tagged.collect();
+        self.events.scalars(step, tagged.iter().map(|(tag, x)| (tag.as_str(), *x)))?;
+        self.wandb.as_ref().map_or(Ok(()), |wandb| wandb.borrow_mut().system(&load))
     }
 
     /// A picture beside the curves; `key` is named as a metric would be.

@@ -1,54 +1,70 @@
-//! Load of the machine and of this process, under the names that W&B's system charts know.
+//! Load of the machine and of one process on it, and how W&B's system charts call the numbers.
 
-use std::time::{Duration, Instant};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate};
 
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, get_current_pid};
-
-/// W&B's own client samples this often.
-const EVERY: Duration = Duration::from_secs(10);
+use super::gpu::{Card, Cards};
 
 pub struct System {
     machine: sysinfo::System,
-    sampled: Option<Instant>,
+    cards: Cards,
+    pid: Option<Pid>,
+    sampled: bool,
+}
+
+/// One look at the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// Of all cores, since the look before; the first has none to compare with.
+    pub cpu_percent: Option<f64>,
+    pub memory_used_bytes: f64,
+    pub memory_total_bytes: f64,
+    /// Resident memory of the process; `None`: there is no such process here.
+    pub process_bytes: Option<f64>,
+    pub cards: Vec<Card>,
 }
 
 impl System {
-    pub fn new() -> Self {
-        Self { machine: sysinfo::System::new(), sampled: None }
+    /// `pid`: the process whose memory is of interest.
+    pub fn new(pid: Option<u32>) -> Self {
+        let (machine, cards) = (sysinfo::System::new(), Cards::open());
+        Self { machine, cards, pid: pid.map(Pid::from_u32), sampled: false }
     }
 
-    /// A sample, if the last one is long enough ago. Shares of the CPU are since the last sample; the
-    /// first one has none to compare with and gives none.
-    pub fn due(&mut self) -> Option<Vec<(&'static str, f64)>> {
-        if self.sampled.is_some_and(|at| at.elapsed() < EVERY) {
-            return None;
-        }
-        let first = self.sampled.replace(Instant::now()).is_none();
+    pub fn sample(&mut self) -> Load {
         let machine = &mut self.machine;
         machine.refresh_cpu_usage();
         machine.refresh_memory();
-        let mut load = vec![];
-        if !first {
-            load.push(("cpu", machine.global_cpu_usage() as f64));
-        }
-        if machine.total_memory() > 0 {
-            let used_frac = machine.used_memory() as f64 / machine.total_memory() as f64;
-            load.push(("memory_percent", 100.0 * used_frac));
-        }
-        if let Ok(pid) = get_current_pid() {
+        if let Some(pid) = self.pid {
             let what = ProcessRefreshKind::nothing().with_memory();
-            machine.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
-            if let Some(process) = machine.process(pid) {
-                let mib = process.memory() as f64 / (1 << 20) as f64;
-                load.push(("proc.memory.rssMB", mib));
-            }
+            machine.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
         }
-        Some(load)
+        let process = self.pid.and_then(|pid| machine.process(pid));
+        let first = !std::mem::replace(&mut self.sampled, true);
+        Load {
+            cpu_percent: (!first).then(|| f64::from(machine.global_cpu_usage())),
+            memory_used_bytes: machine.used_memory() as f64,
+            memory_total_bytes: machine.total_memory() as f64,
+            process_bytes: process.map(|process| process.memory() as f64),
+            cards: self.cards.sample(),
+        }
     }
 }
 
-impl Default for System {
-    fn default() -> Self {
-        Self::new()
+impl Load {
+    /// Under W&B's names.
+    pub fn metrics(&self) -> Vec<(String, f64)> {
+        let mut all = vec![];
+        if let Some(percent) = self.cpu_percent {
+            all.push(("cpu".to_owned(), percent));
+        }
+        if self.memory_total_bytes > 0.0 {
+            let percent = 100.0 * self.memory_used_bytes / self.memory_total_bytes;
+            all.push(("memory_percent".to_owned(), percent));
+        }
+        if let Some(bytes) = self.process_bytes {
+            all.push(("proc.memory.rssMB".to_owned(), bytes / f64::from(1 << 20)));
+        }
+        all.extend(self.cards.iter().enumerate().flat_map(|(i, card)| card.metrics(i)));
+        all
     }
 }

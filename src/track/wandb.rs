@@ -103,11 +103,11 @@ impl Wandb {
     }
 
     /// Machine load: names as W&B's charts know them.
-    pub fn system(&mut self, line: &[(&str, f64)]) -> Result<()> {
+    pub fn system(&mut self, line: &[(String, f64)]) -> Result<()> {
         let item = line
             .iter()
             .map(|(key, value)| records::StatsItem {
-                key: (*key).into(),
+                key: key.clone(),
                 value_json: value.to_string(),
             })
             .collect();
