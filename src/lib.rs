@@ -12,7 +12,7 @@
 //! backend               <- predict
 //! models data eval config track interchange <- train
 //! models data eval      <- serve                 (never imports train)
-//! train                 <- watch
+//! track train           <- watch
 //! config models data eval train <- solve
 //! all                   <- cli <- main
 //! ```

@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("eval", "backend tensor tape ops nn models data"),
     ("train", "backend tensor tape ops nn models data eval config track interchange"),
     ("serve", "backend tensor tape ops nn models data eval"),
-    ("watch", "train"),
+    ("watch", "track train"),
     ("solve", "backend models data eval config train"),
     (
         "cli",

@@ -186,12 +186,10 @@ fn key(reader: &Reader, model: &dyn Model, request: &Request) -> Result<String> 
 
 /// The metrics of a run, as far as there are any: a checkpoint may lie anywhere.
 fn curves(run_dir: &Path) -> Vec<Curve> {
-    let Ok(run) = Run::read(run_dir) else { return vec![] };
+    let Ok(run) = Run::open(run_dir) else { return vec![] };
     let curve = |(title, names): &(&str, &[&str])| {
-        let series = names.iter().filter_map(|name| {
-            let points = run.series(name)?.points.iter().map(|&(step, y)| (step as f64, y));
-            Some((name.to_string(), points.collect()))
-        });
+        let series = names.iter();
+        let series = series.filter_map(|name| Some((name.to_string(), run.series(name)?.points())));
         Curve { title: title.to_string(), series: series.collect() }
     };
     CURVES.iter().map(curve).collect()

@@ -1,34 +1,45 @@
-//! `hrm watch`: how a run stands, from its folder alone.
+//! `hrm watch`: a run's folder as a dashboard that follows it, as text, or as JSON.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::watch::{Run, Summary, newest};
+use crate::watch::{Run, Summary, live, newest};
 use crate::{Error, Result};
 
-/// Show how a run of train or distill stands, while it trains or afterwards
+/// Follow a run of train or distill on the terminal, or look at a finished one
 ///
-/// Prints progress, the best validation, a curve of each metric and the last lines of the log. Only
-/// reads: the run is not disturbed.
+/// Shows progress and time left, the best validation, losses, accuracies, ACT steps, times, curves,
+/// the last lines of the log, and the load of this machine's CPU and NVIDIA cards. q, Esc or Ctrl-C
+/// ends it. Only reads: the run is not disturbed. Where the output is no terminal, or with --once, it
+/// prints how the run stands and ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
-    "  hrm watch                        the newest run below runs/\n",
-    "  hrm watch runs/arc-small-1 --json",
+    "  hrm watch                        follow the newest run below runs/\n",
+    "  hrm watch runs/arc-small-1 --once | less\n",
+    "  hrm watch runs/arc-small-1 --json | jq .eta_s\n",
 ))]
 pub struct Watch {
     /// Run folder; default: the one below runs/ that was written to last
     #[arg(value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// One JSON object instead
+    /// Print how the run stands now, and end
+    #[arg(long)]
+    pub once: bool,
+    /// The same as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 pub fn run(args: Watch) -> Result<()> {
     let dir = args.run.map_or_else(|| newest(Path::new("runs")), Ok)?;
-    let summary = Summary::of(&Run::read(&dir)?);
+    let run = Run::open(&dir)?;
+    if !args.once && !args.json && std::io::stdout().is_terminal() {
+        return live::follow(run);
+    }
+    let summary = Summary::of(&run);
     if args.json {
         let json = serde_json::to_string_pretty(&summary);
         outln!("{}", json.map_err(|e| Error::invalid(format!("summary: {e}")))?);

@@ -105,6 +105,12 @@ impl<'a> Ledger<'a> {
         })
     }
 
+    /// The loop begins: it will end at step `total`, if not before.
+    pub fn begin(&self, total: u64, log: &mut Log) -> Result<()> {
+        log.start(self.state.step, total);
+        self.folder.store_steps(total)
+    }
+
     /// Whether this step asks for a checkpoint that is not there yet.
     pub fn is_save_due(&self) -> bool {
         let (step, every) = (self.state.step, self.policy.checkpoint_every);

@@ -136,7 +136,7 @@ impl<'a> Run<'a> {
 
     fn train(&mut self) -> Result<Outcome> {
         let total = self.schedule.total_steps;
-        self.log.start(self.ledger.state.step, total);
+        self.ledger.begin(total, self.log)?;
         loop {
             if self.validation_is_due() && !self.validate()? {
                 return self.interrupted();

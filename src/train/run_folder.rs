@@ -15,7 +15,9 @@ use crate::{Error, Result};
 pub const PLAN: &str = "plan.toml";
 pub const METRICS: &str = "metrics.jsonl";
 pub const LOG: &str = "train.log";
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
+/// How many steps the run will make.
+pub const STEPS: &str = "steps";
 const ID: &str = "id";
 const ID_LEN: usize = 8;
 pub const CHECKPOINTS: &str = "checkpoints";
@@ -112,6 +114,13 @@ impl RunFolder {
 
     pub fn log(&self) -> PathBuf {
         self.dir.join(LOG)
+    }
+
+    /// For onlookers: a plan may count epochs, of data that they do not have.
+    pub fn store_steps(&self, total: u64) -> Result<()> {
+        let path = self.dir.join(STEPS);
+        write_whole(&path, format!("{total}\n").as_bytes())
+            .map_err(Error::io(&path, "write the number of steps"))
     }
 
     pub fn store<C: RunConfig>(&self, plan: &Plan<C>) -> Result<()> {

@@ -1,8 +1,17 @@
-//! A run seen from outside: `run.rs` reads its folder, `summary.rs` says how it stands. Nothing is
-//! written or locked, so a run can be watched while it trains.
+//! A run seen from outside. Nothing is written or locked, so a run can be watched while it trains.
+//!
+//! `run.rs` its folder as it grows (`tail.rs` files, `series.rs` metrics) · `summary.rs` how it stands,
+//! as text · `dashboard/` the same as a picture of one screen · `live.rs` which follows the run.
 
+pub mod dashboard;
+#[cfg(test)]
+mod fixture;
+pub mod live;
 pub mod run;
+pub mod series;
 pub mod summary;
+mod tail;
 
 pub use run::{Run, newest};
+pub use series::Series;
 pub use summary::Summary;
