@@ -39,6 +39,9 @@ pub struct Export {
     /// Element type: f32 as trained, or rounded to bf16 (not for onnx)
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: ExportType,
+    /// ONNX: the weights in a file of their own beside it, FILE.data; needed from 2 GiB on
+    #[arg(long)]
+    pub external_data: bool,
     /// Which weights; default: averaged (EMA) where the run kept them, as `hrm eval` uses
     #[arg(long, value_enum)]
     pub weights: Option<Weights>,
@@ -66,10 +69,17 @@ impl Kind {
         }
     }
 
-    fn encode(self, reader: &Reader, weights: StateDict) -> Result<Vec<u8>> {
+    /// `data_name`: a file for the weights of an ONNX graph.
+    fn encode(
+        self,
+        reader: &Reader,
+        weights: StateDict,
+        data_name: Option<&str>,
+    ) -> Result<onnx::Encoded> {
+        let alone = |model| onnx::Encoded { model, data: None };
         match self {
-            Kind::Safetensors => Format::Safetensors.encode(&weights),
-            Kind::Pt => Format::Pt.encode(&weights),
+            Kind::Safetensors => Format::Safetensors.encode(&weights).map(alone),
+            Kind::Pt => Format::Pt.encode(&weights).map(alone),
             Kind::Onnx => {
                 let config = eval::plan(reader)?.config;
                 let model = checkpoint::model_config(reader, &config)?;
@@ -77,7 +87,7 @@ impl Kind {
                     ("canvas", config.data.canvas.to_string()),
                     ("step", reader.meta.state.step.to_string()),
                 ];
-                onnx::encode(&model, weights, about)
+                onnx::encode(&model, weights, about, data_name)
             }
         }
     }
@@ -86,6 +96,9 @@ impl Kind {
 pub fn run(args: Export) -> Result<()> {
     if args.to == Kind::Onnx && args.dtype != ExportType::F32 {
         return Err(Error::invalid("ONNX files compute in f32: leave --dtype out"));
+    }
+    if args.to != Kind::Onnx && args.external_data {
+        return Err(Error::invalid("--external-data is for --to onnx"));
     }
     let (reader, run_dir) = eval::open(&args.path)?;
     let chosen = args.weights.unwrap_or_else(|| Weights::of(&reader));
@@ -104,10 +117,19 @@ pub fn run(args: Export) -> Result<()> {
         }
     };
     let (named, step) = (names_of(&weights), reader.meta.state.step);
-    let bytes = args.to.encode(&reader, weights)?;
-    write_atomically(&output, &bytes)?;
+    let mut data_path = output.clone().into_os_string();
+    data_path.push(".data");
+    let data_path = PathBuf::from(data_path);
+    let data_name = data_path.file_name().map(|name| name.to_string_lossy());
+    let data_name = data_name.as_deref().filter(|_| args.external_data);
+    let file = args.to.encode(&reader, weights, data_name)?;
+    if let Some(data) = &file.data {
+        write_atomically(&data_path, data)?;
+        outln!("{}: {} bytes of weights; keep it beside", data_path.display(), data.len());
+    }
+    write_atomically(&output, &file.model)?;
     let (path, name) = (output.display(), chosen.name());
-    outln!("{path}: {} bytes, {name} weights of step {step}", bytes.len());
+    outln!("{path}: {} bytes, {name} weights of step {step}", file.model.len());
     if args.to != Kind::Onnx {
         outln!("{named}");
     }

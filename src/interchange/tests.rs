@@ -140,15 +140,15 @@ fn a_graph_needs_every_weight_of_its_model_in_f32() {
         .map(|spec| (spec.name, HostTensor::from_f32s(spec.shape, &vec![0.5; spec.shape.elems()])));
     let config = models::Config::from(config);
     let weights = StateDict { tensors: tensors.collect(), counters: None, meta: None };
-    let file = onnx::encode(&config, weights.clone(), vec![]).unwrap();
-    assert_eq!(file, onnx::encode(&config, weights.clone(), vec![]).unwrap());
+    let file = onnx::encode(&config, weights.clone(), vec![], None).unwrap();
+    assert_eq!(file, onnx::encode(&config, weights.clone(), vec![], None).unwrap());
     for i in 0..weights.tensors.len() {
         let (mut without, mut rounded) = (weights.clone(), weights.clone());
         let (name, t) = without.tensors.remove(i);
-        let refused = onnx::encode(&config, without, vec![]).unwrap_err().to_string();
+        let refused = onnx::encode(&config, without, vec![], None).unwrap_err().to_string();
         assert!(refused.contains(&name) && refused.contains("missing"), "{refused}");
         rounded.tensors[i].1 = t.rounded();
-        let refused = onnx::encode(&config, rounded, vec![]).unwrap_err().to_string();
+        let refused = onnx::encode(&config, rounded, vec![], None).unwrap_err().to_string();
         assert!(refused.contains(&name) && refused.contains("not f32"), "{refused}");
     }
 }

@@ -278,13 +278,20 @@ def check(folder, kind):
     check_eval(kind, run, model, tokens)
     if kind == "hrm":
         check_readme(path, tokens)
-        check_choices(run, folder)
+        check_choices(run, folder, tokens)
     print(f"onnx_export.py: {kind}: {len(proto.graph.node)} nodes, {len(proto.functions)} functions; "
           f"largest relative difference from PyTorch {worst:.1e}")
 
 
-def check_choices(run, folder):
-    """Trained weights instead of averaged ones; what is refused."""
+def check_choices(run, folder, tokens):
+    """Trained weights instead of averaged ones; weights in a file of their own; what is refused."""
+    beside = folder / "beside.onnx"
+    hrm("export", run, "--to", "onnx", "--output", beside, "--external-data")
+    check_file(beside, folder / f"{run.name}.safetensors")
+    found, wanted = (answers(Model(str(path)), tokens) for path in (beside, f"{run}.onnx"))
+    expect(all(map(np.array_equal, found, wanted)), "--external-data: another answer")
+    inside = len(beside.read_bytes()) / len(Path(f"{run}.onnx").read_bytes())
+    expect(inside < 0.2, f"--external-data: {inside} of the bytes are in the graph")
     for output in (folder / "trained.onnx", folder / "trained.safetensors"):
         hrm("export", run, "--to", output.suffix[1:], "--output", output, "--weights", "trained")
     check_file(folder / "trained.onnx", folder / "trained.safetensors")

@@ -3,7 +3,8 @@
 //! Formulas are those of `ops/*/mod.rs` and `nn/{block,encoder}.rs`, in f32; x and y are (B, T, C).
 //! Weights of linear layers come as right factors (IN, OUT).
 
-use super::graph::{Body, Graph, Value, int};
+use super::body::{Body, Value, int};
+use super::graph::Graph;
 use super::stack::Stack;
 use crate::interchange::HostTensor;
 use crate::nn::{self, block, rope};

@@ -2,7 +2,8 @@
 //! front of them.
 
 use super::blocks::{ATTENTION, define_attention};
-use super::graph::{Body, Dim, Graph, Value, float, int};
+use super::body::{Body, Value, float, int};
+use super::graph::{Dim, Graph};
 use super::proto::{FLOAT, INT64};
 use super::stack::Stack;
 use crate::interchange::HostTensor;

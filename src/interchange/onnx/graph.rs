@@ -1,156 +1,39 @@
-//! Building a model of ONNX: nodes in the order of computation, functions, weights by name.
+//! A whole model of ONNX: inputs, outputs, functions, weights by name.
 //!
-//! [`Body`] holds the nodes of the graph, of a function or of a loop; [`Graph`] what is around the
-//! outermost one. A function of ours is a model-local one: a reader that has no such operator takes its
-//! body, so that passes over the same layers are one body and a call each.
+//! A function of ours is a model-local one: a reader that has no such operator takes its body, so that
+//! passes over the same layers are one body and a call each.
 
 use std::collections::HashMap;
 
+use prost::Message;
+
+use super::body::{Body, DOMAIN, Value};
 use super::proto::*;
 use crate::dtype::DType;
 use crate::interchange::HostTensor;
 
-/// Where the functions of a file live.
-const DOMAIN: &str = "hrm";
 const OPSET: i64 = 21;
 /// The first that has opset 21.
 const IR_VERSION: i64 = 10;
 /// Protobuf's own limit.
 const MAX_FILE_BYTES: usize = i32::MAX as usize;
+/// Smaller tensors stay in the graph, where a runtime folds constants.
+const MIN_EXTERNAL_BYTES: usize = 1024;
+/// Of a tensor in the file of weights, so that it can be mapped into memory.
+const ALIGN_BYTES: usize = 4096;
 
-/// The name of a value in a graph, a loop or a function.
-#[derive(Clone, Debug)]
-pub struct Value(pub String);
+/// A file, and what must lie beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoded {
+    pub model: Vec<u8>,
+    pub data: Option<Vec<u8>>,
+}
 
 /// A dimension of an input or output.
 #[derive(Clone, Copy)]
 pub enum Dim {
     Batch,
     Of(usize),
-}
-
-/// Nodes in the order of computation.
-#[derive(Default)]
-pub struct Body {
-    pub nodes: Vec<NodeProto>,
-    /// Goes before the names made here: a loop's body sees those around it.
-    prefix: &'static str,
-}
-
-impl Body {
-    pub fn new(prefix: &'static str) -> Self {
-        Self { nodes: vec![], prefix }
-    }
-
-    /// The one output of an operator.
-    pub fn op(&mut self, op: &str, inputs: &[&Value]) -> Value {
-        self.op_with(op, inputs, vec![])
-    }
-
-    pub fn op_with(&mut self, op: &str, inputs: &[&Value], with: Vec<AttributeProto>) -> Value {
-        let [value] = self.ops(op, inputs, with);
-        value
-    }
-
-    /// All outputs of an operator.
-    pub fn ops<const N: usize>(
-        &mut self,
-        op: &str,
-        inputs: &[&Value],
-        with: Vec<AttributeProto>,
-    ) -> [Value; N] {
-        self.node("", op, inputs, with)
-    }
-
-    /// The output of a function.
-    pub fn call(&mut self, function: &str, inputs: &[&Value]) -> Value {
-        let [value] = self.node(DOMAIN, function, inputs, vec![]);
-        value
-    }
-
-    fn node<const N: usize>(
-        &mut self,
-        domain: &str,
-        op: &str,
-        inputs: &[&Value],
-        attribute: Vec<AttributeProto>,
-    ) -> [Value; N] {
-        let name = format!("{}{op}_{}", self.prefix, self.nodes.len());
-        let values = std::array::from_fn(|i| match N {
-            1 => Value(name.clone()),
-            _ => Value(format!("{name}_{i}")),
-        });
-        self.nodes.push(NodeProto {
-            input: inputs.iter().map(|value| value.0.clone()).collect(),
-            output: values.iter().map(|value: &Value| value.0.clone()).collect(),
-            name,
-            op_type: op.to_owned(),
-            attribute,
-            domain: domain.to_owned(),
-        });
-        values
-    }
-
-    /// A constant vector.
-    pub fn ints(&mut self, values: &[i64]) -> Value {
-        self.op_with("Constant", &[], vec![ints("value_ints", values)])
-    }
-
-    /// A constant scalar.
-    pub fn int(&mut self, value: i64) -> Value {
-        self.op_with("Constant", &[], vec![int("value_int", value)])
-    }
-
-    /// A constant scalar.
-    pub fn float(&mut self, value: f32) -> Value {
-        self.op_with("Constant", &[], vec![float("value_float", value)])
-    }
-
-    /// Equal parts along the last axis.
-    pub fn split<const N: usize>(&mut self, x: &Value) -> [Value; N] {
-        self.ops("Split", &[x], vec![int("axis", -1), int("num_outputs", N as i64)])
-    }
-
-    pub fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
-        let shape = self.ints(shape);
-        self.op("Reshape", &[x, &shape])
-    }
-
-    pub fn transpose(&mut self, x: &Value, perm: &[i64]) -> Value {
-        self.op_with("Transpose", &[x], vec![ints("perm", perm)])
-    }
-
-    /// Element `index` of an axis, which goes.
-    pub fn pick(&mut self, x: &Value, index: i64, axis: i64) -> Value {
-        let index = self.int(index);
-        self.op_with("Gather", &[x, &index], vec![int("axis", axis)])
-    }
-
-    /// The value made here as `value`, under another name.
-    pub fn rename(&mut self, value: &Value, name: &str) {
-        let names = self.nodes.iter_mut().flat_map(|n| n.input.iter_mut().chain(&mut n.output));
-        names.filter(|n| **n == value.0).for_each(|n| *n = name.to_owned());
-    }
-}
-
-pub fn int(name: &str, value: i64) -> AttributeProto {
-    let (name, r#type) = (name.to_owned(), attribute::INT);
-    AttributeProto { name, r#type, i: Some(value), ..Default::default() }
-}
-
-pub fn float(name: &str, value: f32) -> AttributeProto {
-    let (name, r#type) = (name.to_owned(), attribute::FLOAT);
-    AttributeProto { name, r#type, f: Some(value), ..Default::default() }
-}
-
-pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    let (name, r#type) = (name.to_owned(), attribute::INTS);
-    AttributeProto { name, r#type, ints: values.to_vec(), ..Default::default() }
-}
-
-pub fn graph_attribute(name: &str, graph: GraphProto) -> AttributeProto {
-    let (name, r#type) = (name.to_owned(), attribute::GRAPH);
-    AttributeProto { name, r#type, g: Some(graph), ..Default::default() }
 }
 
 pub fn value_info(name: &str, elem_type: i32, dims: &[Dim], doc: &str) -> ValueInfoProto {
@@ -228,6 +111,7 @@ impl Graph {
             data_type: FLOAT,
             name: name.to_owned(),
             raw_data: tensor.bytes,
+            ..Default::default()
         });
         Value(name.to_owned())
     }
@@ -255,13 +139,15 @@ impl Graph {
         });
     }
 
-    /// The file.
+    /// The file. With `data_name`, weights of some size go to a file of that name beside it.
     pub fn encode(
-        self,
+        mut self,
         name: &str,
         doc: &str,
         about: Vec<(String, String)>,
-    ) -> Result<Vec<u8>, String> {
+        data_name: Option<&str>,
+    ) -> Result<Encoded, String> {
+        let data = data_name.map(|file| move_out(&mut self.initializers, file));
         let graph = GraphProto {
             node: self.body.nodes,
             name: name.to_owned(),
@@ -270,7 +156,6 @@ impl Graph {
             input: self.inputs,
             output: self.outputs,
         };
-        let entry = |(key, value)| StringStringEntryProto { key, value };
         let model = ModelProto {
             ir_version: IR_VERSION,
             producer_name: env!("CARGO_PKG_NAME").into(),
@@ -280,13 +165,33 @@ impl Graph {
             metadata_props: about.into_iter().map(entry).collect(),
             functions: self.functions,
         };
-        use prost::Message;
         match model.encoded_len() {
             n if n > MAX_FILE_BYTES => Err(format!(
-                "it would have {n} bytes, and ONNX files end at {MAX_FILE_BYTES}; safetensors have \
-                 no such limit"
+                "it would have {n} bytes, and ends at {MAX_FILE_BYTES}: --external-data puts the \
+                 weights into a file of their own"
             )),
-            _ => Ok(model.encode_to_vec()),
+            _ => Ok(Encoded { model: model.encode_to_vec(), data }),
         }
     }
+}
+
+/// The content of `tensors`, from where they are read in the file `file`.
+fn move_out(tensors: &mut [TensorProto], file: &str) -> Vec<u8> {
+    let mut data = vec![];
+    for tensor in tensors.iter_mut().filter(|t| t.raw_data.len() >= MIN_EXTERNAL_BYTES) {
+        data.resize(data.len().next_multiple_of(ALIGN_BYTES), 0);
+        let place = [
+            ("location", file.to_owned()),
+            ("offset", data.len().to_string()),
+            ("length", tensor.raw_data.len().to_string()),
+        ];
+        tensor.external_data = place.map(|(key, value)| entry((key.to_owned(), value))).into();
+        tensor.data_location = Some(EXTERNAL);
+        data.append(&mut std::mem::take(&mut tensor.raw_data));
+    }
+    data
+}
+
+fn entry((key, value): (String, String)) -> StringStringEntryProto {
+    StringStringEntryProto { key, value }
 }

@@ -1,7 +1,8 @@
 //! All cycles of an `hrm_seed` as a loop that ends when the batch halts: `models/hrm_seed/inner.rs`.
 
+use super::body::{Body, Value, graph_attribute, int};
 use super::encoder::{self, affine, norm};
-use super::graph::{Body, Dim, Graph, Value, graph_attribute, int, value_info};
+use super::graph::{Dim, Graph, value_info};
 use super::proto::{BOOL, FLOAT, GraphProto, INT64};
 use super::stack::Stack;
 use crate::models::Dims;

@@ -1,12 +1,13 @@
 //! A model as a graph of ONNX: one supervision segment of `hrm` and `trm`, the whole answer of
 //! `hrm_seed` and `transformer`. All in f32, for batches of any size.
 //!
-//! `proto.rs` the messages · `graph.rs` nodes, functions, weights by name · `stack.rs`, `blocks.rs`,
-//! `encoder.rs` the layers · `reasoner.rs` input and heads of `hrm.rs` and `trm.rs` · `hrm_seed.rs`,
+//! `proto.rs` the messages · `body.rs` nodes · `graph.rs` functions, weights, the file · `stack.rs`,
+//! `blocks.rs`, `encoder.rs` the layers · `reasoner.rs` input and heads of `hrm.rs` and `trm.rs` · `hrm_seed.rs`,
 //! `transformer.rs`. Weights keep their official names and shapes; the graph transposes them, which a
 //! runtime does once when it loads the file.
 
 mod blocks;
+mod body;
 mod encoder;
 mod graph;
 mod hrm;
@@ -20,6 +21,7 @@ mod trm;
 use super::StateDict;
 use crate::models::Config;
 use crate::{Error, PROGRAM, Result};
+pub use graph::Encoded;
 use graph::Graph;
 
 pub const EXTENSION: &str = "onnx";
@@ -33,12 +35,14 @@ const OF_CYCLES: &str = "The whole answer: cycles run until their number is reac
     logit, cycles how many there were.";
 const OF_TRANSFORMER: &str = "The whole answer in one pass.";
 
-/// The whole file; `about` is metadata beside the model's shape.
+/// The whole file; `about` is metadata beside the model's shape. With `data_name`, weights of some size
+/// go to a file of that name in the same folder.
 pub fn encode(
     config: &Config,
     weights: StateDict,
     about: Vec<(&'static str, String)>,
-) -> Result<Vec<u8>> {
+    data_name: Option<&str>,
+) -> Result<Encoded> {
     let mut graph = Graph::new(weights.tensors);
     let dims = config.dims();
     let (arch, doc, built) = match config {
@@ -63,6 +67,6 @@ pub fn encode(
     all.extend(about);
     all.extend(weights.meta.map(|meta| (super::META_KEY, meta)));
     let all = all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    let bytes = built.and_then(|()| graph.encode(arch, doc, all));
-    bytes.map_err(|what| Error::invalid(format!("{EXTENSION} file: {what}")))
+    let file = built.and_then(|()| graph.encode(arch, doc, all, data_name));
+    file.map_err(|what| Error::invalid(format!("{EXTENSION} file: {what}")))
 }

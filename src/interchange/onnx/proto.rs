@@ -10,6 +10,9 @@ pub const FLOAT: i32 = 1;
 pub const INT64: i32 = 7;
 pub const BOOL: i32 = 9;
 
+/// `TensorProto.DataLocation`
+pub const EXTERNAL: i32 = 1;
+
 /// `AttributeProto.AttributeType`
 pub mod attribute {
     pub const FLOAT: i32 = 1;
@@ -129,6 +132,10 @@ pub struct TensorProto {
     /// Little endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
+    #[prost(int32, optional, tag = "14")]
+    pub data_location: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

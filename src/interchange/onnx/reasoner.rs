@@ -1,7 +1,8 @@
 //! What `hrm` and `trm` have in common in a file: inputs, the carry's reset, embedding, heads.
 //! `ops/embedding` and `models/io.rs` have the formulas.
 
-use super::graph::{Dim, Graph, Value, int};
+use super::body::{Value, int};
+use super::graph::{Dim, Graph};
 use super::proto::{BOOL, FLOAT, INT64};
 use crate::models::Dims;
 use crate::models::act::{H_INIT, L_INIT, PREFIX, PUZZLE_TABLE};

@@ -1,6 +1,7 @@
 //! Layers of one kind, one after the other, as a function that is called with their weights.
 
-use super::graph::{Body, Graph, Value};
+use super::body::{Body, Value};
+use super::graph::Graph;
 
 pub struct Stack {
     function: String,
