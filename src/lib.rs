@@ -11,9 +11,9 @@
 //! error                 <- config track
 //! backend               <- predict
 //! models data eval config track interchange <- train
-//! models data eval      <- serve                 (never imports train)
 //! track train           <- watch
 //! config models data eval train <- solve
+//! models data eval solve <- serve                (never imports train)
 //! all                   <- cli <- main
 //! ```
 //!

@@ -45,6 +45,11 @@ pub fn memory_bytes() -> Option<(usize, usize)> {
     Some((kilobytes(&text, "MemTotal:")?, kilobytes(&text, "MemAvailable:")?))
 }
 
+/// Resident memory of this process.
+pub fn resident_bytes() -> Option<usize> {
+    kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
 /// Highest resident memory of this process so far.
 pub fn peak_resident_bytes() -> Option<usize> {
     kilobytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")

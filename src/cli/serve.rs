@@ -9,22 +9,27 @@ use clap::Args;
 use serde_json::json;
 
 use super::eval::{open, plan};
+use super::machine::resident_bytes;
 use super::plan::{device, start_threads};
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
 use crate::serve::{Options, Served, serve};
+use crate::solve::Solver;
 use crate::train::checkpoint::{load_model, model_config};
 use crate::{Error, Result};
 
-/// Serve an ARC checkpoint over HTTP: iterative refinement, one ACT segment per request
+/// Serve an ARC checkpoint over HTTP: a page to draw tasks on, tasks solved, iterative refinement
 ///
-/// The address that is printed, opened in a browser, is a page to draw a task on and to watch the
-/// answer evolve. For programs: POST /v1/refine begins (init), POST /v1/refine/ID/step runs a segment,
-/// GET /v1/refine/ID/energy is 1 - sigmoid(q_halt), DELETE /v1/refine/ID ends (halt). /docs and
-/// /openapi.json describe everything; /healthz, /readyz and /metrics are for operators. There is no authentication, so it listens on this machine
-/// only unless --host says otherwise. SIGINT or SIGTERM: requests under way finish within --grace and
-/// the exit code is 0; it is 1 if some were cut off, 130 after a second signal.
+/// The address that is printed, opened in a browser, is a page to draw a task on, to solve it and to
+/// watch the answer evolve. For programs: POST /v1/solve takes a task file and answers where to ask for
+/// its progress and its answers; one is solved at a time, and between two batches of answers the
+/// refinements that wait go first. POST /v1/refine begins a refinement (init), POST
+/// /v1/refine/ID/step runs a segment, GET /v1/refine/ID/energy is 1 - sigmoid(q_halt), DELETE
+/// /v1/refine/ID ends it (halt). /docs and /openapi.json describe everything; /healthz, /readyz and
+/// /metrics are for operators. There is no authentication, so it listens on this machine
+/// only unless --host says otherwise. SIGINT or SIGTERM: requests under way finish within --grace (a
+/// task that is being waited for with the votes that there are) and the exit code is 0; it is 1 if some were cut off, 130 after a second signal.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -33,7 +38,9 @@ use crate::{Error, Result};
     "  curl -s localhost:8080/v1/refine -H 'Content-Type: application/json' \\\n",
     "       -d '{\"input\": [[0,7],[7,0]]}'\n",
     "  curl -s -X POST localhost:8080/v1/refine/ID/step\n",
-    "  curl -s -X DELETE localhost:8080/v1/refine/ID",
+    "  curl -s -X DELETE localhost:8080/v1/refine/ID\n",
+    "  jq '.wait_s = 20' task.json | curl -s localhost:8080/v1/solve -d @- \\\n",
+    "       -H 'Content-Type: application/json'   200 with the answers, or 202 with where to ask on",
 ))]
 pub struct Serve {
     /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
@@ -63,9 +70,16 @@ pub struct Serve {
     /// Refinements at once; more are refused with 429
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
     pub max_sessions: usize,
-    /// Seconds after which a refinement that nobody asks for is released
+    /// Seconds after which a refinement or a solved task that nobody asks for is released
     #[arg(long, value_name = "S", default_value = "300", value_parser = seconds)]
     pub session_idle: Duration,
+    /// Tasks that wait or are being solved; more are refused with 429. 0: none are solved, which takes
+    /// less memory
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub max_solves: usize,
+    /// Seconds that solving one task may take; a request may ask for less
+    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
+    pub solve_budget: Duration,
     /// Seconds that requests under way get after a signal
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub grace: Duration,
@@ -100,7 +114,10 @@ pub fn run(args: Serve) -> Result<()> {
         max_queue: args.max_queue,
         max_sessions: args.max_sessions,
         session_idle: args.session_idle,
+        max_solves: args.max_solves,
+        solve_budget: args.solve_budget,
         grace: args.grace,
+        resident_bytes,
     };
     if !args.host.is_loopback() {
         eprintln!(
@@ -109,12 +126,18 @@ pub fn run(args: Serve) -> Result<()> {
         );
     }
     let (path, data, device_name) = (args.path, args.data, args.device);
-    let load = move || load(&path, data.as_deref(), &device_name);
+    let budget = (options.max_solves > 0).then_some(options.solve_budget);
+    let load = move || load(&path, data.as_deref(), &device_name, budget);
     serve(load, options, |address| outln!("http://{address}"))
 }
 
-/// The model for batches of one, and its data set if that is there.
-fn load(path: &Path, data: Option<&Path>, device_name: &str) -> Result<Served> {
+/// The model for batches of one, and its data set if that is there. `solve_budget`: tasks are solved too.
+fn load(
+    path: &Path,
+    data: Option<&Path>,
+    device_name: &str,
+    solve_budget: Option<Duration>,
+) -> Result<Served> {
     let (device, _) = device(device_name)?;
     let (reader, _) = open(path)?;
     let plan = plan(&reader)?;
@@ -148,6 +171,12 @@ fn load(path: &Path, data: Option<&Path>, device_name: &str) -> Result<Served> {
         "step": reader.meta.state.step,
         "data": trained_on,
         "names": data.is_some(),
+        "solve_budget_s": solve_budget.map(|budget| budget.as_secs_f64()),
     });
-    Ok(Served { model, canvas, data: data.map(Arc::new), about })
+    let again = |data: &DataSet| DataSet::open(data.dir());
+    let solver = match solve_budget {
+        Some(_) => Some(Solver::open(reader, data.as_ref().map(again).transpose()?, &device)?),
+        None => None,
+    };
+    Ok(Served { model, canvas, data: data.map(Arc::new), about, solver })
 }

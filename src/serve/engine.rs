@@ -1,9 +1,6 @@
-//! The one thread that owns the model and all refinements. Requests come through a bounded queue, one
-//! segment at a time, so that many clients take turns.
+//! The one thread that owns the models. Requests come through a bounded queue, one segment at a time, so
+//! that many clients take turns; one task is solved at a time, when nothing else waits.
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,15 +9,16 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Options;
-use super::metrics::Metrics;
+use super::metrics::{Ended, Metrics};
 use super::problem::Problem;
-use super::session::{Session, State};
+use super::refinements::Refinements;
+use super::session::State;
+use super::solves::{Part, Solves, Wish};
 use super::tasks::Tasks;
-use crate::Result;
-use crate::data::canvas::{Placement, encode};
-use crate::data::vocab::BLANK_ID;
-use crate::data::{DataSet, Grid};
-use crate::models::{Model, Workspace};
+use crate::data::{DataSet, Grid, Task};
+use crate::models::Model;
+use crate::solve::{self, Progress, Solver, Stop};
+use crate::{Error, Result};
 
 /// What is served. Stays on the thread that made it.
 pub struct Served {
@@ -31,6 +29,8 @@ pub struct Served {
     pub data: Option<Arc<DataSet>>,
     /// Answer of `GET /v1/model`.
     pub about: Value,
+    /// Has weights of its own. `None`: tasks are not solved.
+    pub solver: Option<Solver>,
 }
 
 /// A puzzle as a client names it.
@@ -47,12 +47,12 @@ pub enum Ask {
     Halt(String),
 }
 
-type Answer = Result<State, Problem>;
+pub type Answer = Result<State, Problem>;
 
 enum Order {
     Ask(Ask, oneshot::Sender<Answer>),
-    /// Release what is idle.
-    Sweep,
+    /// Release what is idle; see whether there is a task to solve.
+    Wake,
 }
 
 /// The way to the engine.
@@ -62,6 +62,9 @@ pub struct Handle {
     pub about: Arc<Value>,
     /// Where the data set is there.
     pub tasks: Option<Arc<Tasks>>,
+    /// Where tasks are solved.
+    pub solves: Option<Arc<Solves>>,
+    canvas: usize,
 }
 
 impl Handle {
@@ -79,9 +82,14 @@ impl Handle {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    pub fn sweep(&self) {
-        // A full queue is swept by its own requests.
-        let _ = self.orders.try_send(Order::Sweep);
+    pub fn wake(&self) {
+        // A full queue wakes it by its own requests.
+        let _ = self.orders.try_send(Order::Wake);
+    }
+
+    /// What keeps the model from being asked about a task.
+    pub fn check(&self, task: &Task) -> Result<(), String> {
+        solve::check(task, self.canvas)
     }
 
     /// Requests that wait for the model.
@@ -108,165 +116,94 @@ pub fn start(
     let options = options.clone();
     let body = move || {
         let begin = || {
-            let served = load()?;
-            let tasks = served.data.clone().map(Tasks::new).transpose()?;
-            Ok((Engine::new(served, options, metrics)?, tasks))
+            let mut served = load()?;
+            let solver = served.solver.take().map(|solver| {
+                (solver, Arc::new(Solves::new(options.max_solves, options.session_idle)))
+            });
+            let ready = Ready {
+                about: Arc::new(served.about.clone()),
+                tasks: served.data.clone().map(Tasks::new).transpose()?.map(Arc::new),
+                solves: solver.as_ref().map(|(_, solves)| solves.clone()),
+                canvas: served.canvas,
+            };
+            Ok((Refinements::new(served, options.clone(), metrics.clone())?, solver, ready))
         };
         match begin() {
-            Ok((engine, tasks)) => {
-                let _ = loaded.send(Ok((engine.served.about.clone(), tasks)));
-                engine.run(queue);
+            Ok((refinements, solver, ready)) => {
+                let _ = loaded.send(Ok(ready));
+                run(refinements, solver, queue, &options, &metrics);
             }
             Err(e) => drop(loaded.send(Err(e))),
         }
     };
     let thread = std::thread::Builder::new().name("engine".into());
-    thread.spawn(body).map_err(crate::Error::io("engine", "start the thread"))?;
-    let (about, tasks) =
-        ready.recv().map_err(|_| crate::Error::invalid("the engine did not start"))??;
-    Ok(Handle { orders, about: Arc::new(about), tasks: tasks.map(Arc::new) })
+    thread.spawn(body).map_err(Error::io("engine", "start the thread"))?;
+    let Ready { about, tasks, solves, canvas } =
+        ready.recv().map_err(|_| Error::invalid("the engine did not start"))??;
+    Ok(Handle { orders, about, tasks, solves, canvas })
 }
 
-struct Engine {
-    served: Served,
-    space: Workspace,
-    sessions: HashMap<String, Session>,
-    /// Makes identifiers that nobody guesses.
-    secret: RandomState,
-    made: u64,
-    options: Options,
-    metrics: Arc<Metrics>,
+/// What handlers need of what was loaded.
+struct Ready {
+    about: Arc<Value>,
+    tasks: Option<Arc<Tasks>>,
+    solves: Option<Arc<Solves>>,
+    canvas: usize,
 }
 
-impl Engine {
-    fn new(served: Served, options: Options, metrics: Arc<Metrics>) -> Result<Self> {
-        let space = Workspace::new(&*served.model, 1)?;
-        let (sessions, secret) = (HashMap::new(), RandomState::new());
-        Ok(Self { served, space, sessions, secret, made: 0, options, metrics })
-    }
-
-    fn run(mut self, mut queue: mpsc::Receiver<Order>) {
-        while let Some(order) = queue.blocking_recv() {
-            self.sessions.retain(|_, s| s.used.elapsed() < self.options.session_idle);
-            if let Order::Ask(ask, reply) = order
-                && !reply.is_closed()
-            {
-                let answer = self.answer(ask);
-                let _ = reply.send(answer);
-            }
-            self.metrics.set_sessions(self.sessions.len());
+/// Runs until every handle is gone. A task that is solved lets the requests that wait go first
+/// whenever it tells how far it is: after each batch of answers.
+fn run(
+    mut refinements: Refinements,
+    mut solver: Option<(Solver, Arc<Solves>)>,
+    mut queue: mpsc::Receiver<Order>,
+    options: &Options,
+    metrics: &Metrics,
+) {
+    let usual = solve::Options::default();
+    while let Some(order) = queue.blocking_recv() {
+        take(&mut refinements, order);
+        let Some((solver, solves)) = &mut solver else { continue };
+        while let Some((id, task, budget)) = solves.begin() {
+            let watch = |progress: Progress| {
+                for _ in 0..options.max_queue {
+                    let Ok(order) = queue.try_recv() else { break };
+                    take(&mut refinements, order);
+                }
+                match solves.tell(&id, part(progress)) {
+                    Wish::GoOn => None,
+                    Wish::Finish => Some(Stop::Answer),
+                    Wish::Abandon => Some(Stop::Abandon),
+                }
+            };
+            let start = Instant::now();
+            let mut how = usual.clone();
+            how.budget = budget;
+            let result = solver.solve(&task, &how, watch);
+            let ended = match &result {
+                Ok(_) => Ended::Done,
+                Err(Error::Interrupted(_)) => Ended::Cancelled,
+                Err(_) => Ended::Failed,
+            };
+            metrics.solve(ended, start.elapsed());
+            solves.end(&id, result.map_err(|e| e.to_string()));
         }
-    }
-
-    fn answer(&mut self, ask: Ask) -> Answer {
-        match ask {
-            Ask::Init { input, puzzle } => self.init(&input, puzzle),
-            Ask::Step(id) => self.step(&id),
-            Ask::State(id) => find(&mut self.sessions, &id).map(|s| s.state.clone()),
-            Ask::Halt(id) => match self.sessions.remove(&id) {
-                Some(session) => Ok(session.state),
-                None => Err(unknown(&id)),
-            },
-        }
-    }
-
-    fn init(&mut self, input: &Grid, puzzle: Puzzle) -> Answer {
-        let canvas = self.served.canvas;
-        let inputs = encode(input, Placement::default(), canvas).ok_or_else(|| {
-            Problem::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                format!(
-                    "input: the grid is {} x {}, but this model's canvas is {canvas} x {canvas}; send a \
-                     smaller grid or serve a model with a larger canvas",
-                    input.h(),
-                    input.w()
-                ),
-            )
-        })?;
-        let puzzle_id = self.puzzle_id(puzzle)?;
-        if self.sessions.len() >= self.options.max_sessions {
-            let idle_s = self.options.session_idle.as_secs().max(1);
-            return Err(Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                format!(
-                    "{} refinements are under way, which is the limit; release one with DELETE \
-                     /v1/refine/{{id}} or wait until one expires",
-                    self.sessions.len()
-                ),
-            )
-            .retry_after(idle_s));
-        }
-        self.made += 1;
-        let id = format!("{:016x}", self.secret.hash_one(self.made));
-        let session = Session::new(&*self.served.model, id.clone(), &inputs, puzzle_id)?;
-        let state = session.state.clone();
-        self.sessions.insert(id, session);
-        Ok(state)
-    }
-
-    fn puzzle_id(&self, puzzle: Puzzle) -> Result<i32, Problem> {
-        let unprocessable = |text: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text);
-        let ids = self.served.model.dims().num_puzzle_ids;
-        match puzzle {
-            Puzzle::None => Ok(BLANK_ID as i32),
-            Puzzle::Id(id) if (id as usize) < ids => Ok(id as i32),
-            Puzzle::Id(id) => Err(unprocessable(format!(
-                "puzzle: {id} is not below {ids}, the number of puzzle ids of this model"
-            ))),
-            Puzzle::Name(name) => {
-                let data = self.served.data.as_ref().ok_or_else(|| {
-                    unprocessable(
-                        "puzzle: names are not known, because the data set of this model is not there; \
-                         send the puzzle's number, or start the server with --data"
-                            .into(),
-                    )
-                })?;
-                let at = data.identifiers()?.iter().position(|n| *n == name);
-                at.map(|id| id as i32).ok_or_else(|| {
-                    unprocessable(format!(
-                        "puzzle: {name:?} is not in the data set {}; leave puzzle out for an unknown task",
-                        data.dir().display()
-                    ))
-                })
-            }
-        }
-    }
-
-    fn step(&mut self, id: &str) -> Answer {
-        let session = find(&mut self.sessions, id)?;
-        let State { done, max_steps, .. } = session.state;
-        if done {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                format!(
-                    "refinement {id} has run all {max_steps} steps; begin another with POST /v1/refine"
-                ),
-            ));
-        }
-        let start = Instant::now();
-        let state = session.step(&*self.served.model, &self.space, self.served.canvas)?.clone();
-        session.used = Instant::now();
-        self.metrics.segment(start.elapsed());
-        Ok(state)
     }
 }
 
-/// A refinement that is asked for, and so is not idle.
-fn find<'a>(
-    sessions: &'a mut HashMap<String, Session>,
-    id: &str,
-) -> Result<&'a mut Session, Problem> {
-    let session = sessions.get_mut(id).ok_or_else(|| unknown(id))?;
-    session.used = Instant::now();
-    Ok(session)
+fn take(refinements: &mut Refinements, order: Order) {
+    refinements.sweep();
+    if let Order::Ask(ask, reply) = order
+        && !reply.is_closed()
+    {
+        let answer = refinements.answer(ask);
+        let _ = reply.send(answer);
+    }
 }
 
-fn unknown(id: &str) -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        format!(
-            "there is no refinement {id:?}: it was released, it expired, or it never was; begin one \
-             with POST /v1/refine"
-        ),
-    )
+fn part(progress: Progress) -> Part {
+    match progress {
+        Progress::Answering { votes, of } => Part { phase: "answering", done: votes, of },
+        Progress::Checking { votes, of } => Part { phase: "checking", done: votes, of },
+    }
 }

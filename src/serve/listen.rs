@@ -58,7 +58,7 @@ async fn run(app: App, ready: impl FnOnce(SocketAddr)) -> Result<()> {
         let (accepted, slot) = tokio::select! {
             accepted = accept() => accepted,
             _ = sweep.tick() => {
-                app.engine.sweep();
+                app.engine.wake();
                 continue;
             }
             _ = signals.next() => break,
@@ -80,6 +80,9 @@ async fn run(app: App, ready: impl FnOnce(SocketAddr)) -> Result<()> {
         });
     }
     app.stopping.store(true, Ordering::Relaxed);
+    if let Some(solves) = &app.engine.solves {
+        solves.stop();
+    }
     drop(listener);
     let open = options.max_connections - slots.available_permits();
     eprintln!(

@@ -1,22 +1,28 @@
-//! A model behind HTTP: iterative refinement, one ACT segment per request.
+//! A model behind HTTP: refinement, one ACT segment per request, and whole tasks solved.
 //!
-//! `page/` the page for people · `docs.rs` the routes for people · `tasks.rs` tasks to try ·
-//! `engine.rs` the one thread that owns the model · `session.rs` a refinement that is under way ·
-//! `api.rs` routes and what they answer · `guard.rs` what every request goes through · `openapi.rs`,
-//! `schemas.rs` the routes described · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for Prometheus · `listen.rs`
-//! connections and the end.
+//! `engine.rs` the one thread that owns the models · `refinements.rs`, `session.rs` refinements that are
+//! under way · `solves.rs`, `solve_state.rs` tasks that wait, are being solved and were · `api.rs` the
+//! routes · `handlers.rs`, `solving.rs` what they answer · `guard.rs` what every request goes through ·
+//! `openapi.rs`, `schemas.rs` the routes described · `docs.rs` the same for people · `page/` the page to
+//! draw on · `tasks.rs` tasks to try · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for
+//! Prometheus · `listen.rs` connections and the end.
 
 mod api;
 mod docs;
 mod engine;
 mod guard;
+mod handlers;
 mod listen;
 mod metrics;
 mod openapi;
 mod page;
 mod problem;
+mod refinements;
 mod schemas;
 mod session;
+mod solve_state;
+mod solves;
+mod solving;
 mod tasks;
 
 use std::net::IpAddr;
@@ -41,8 +47,14 @@ pub struct Options {
     pub max_queue: usize,
     /// Refinements at once; more are refused with 429.
     pub max_sessions: usize,
-    /// A refinement that nobody asked for during this time is released.
+    /// A refinement or a solved task that nobody asked for during this time is released.
     pub session_idle: Duration,
+    /// Tasks that wait or are being solved; more are refused with 429.
+    pub max_solves: usize,
+    /// Most time that solving one may take.
+    pub solve_budget: Duration,
     /// After a signal: time for requests under way.
     pub grace: Duration,
+    /// Memory of this process, where the system tells it.
+    pub resident_bytes: fn() -> Option<usize>,
 }

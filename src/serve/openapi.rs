@@ -19,8 +19,9 @@ pub fn document() -> Value {
         "info": {
             "title": "hrm serve",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Iterative refinement by a Hierarchical Reasoning Model: init a session \
-                with a grid, step it one ACT segment at a time, watch its energy, halt it.",
+            "description": "ARC tasks solved by a Hierarchical Reasoning Model, and iterative \
+                refinement: init a session with a grid, step it one ACT segment at a time, watch its \
+                energy, halt it.",
         },
         "paths": paths,
         "components": { "schemas": schemas::all() },
@@ -34,7 +35,9 @@ fn operation(route: &Route) -> Value {
         Gives::Text(kind) => json!({ kind: { "schema": { "type": "string" } } }),
     };
     let right = json!({ "description": "The answer", "content": content });
-    responses.insert(route.status.to_string(), right);
+    for status in route.statuses {
+        responses.insert(status.to_string(), right.clone());
+    }
     for status in route.problems.iter().chain(&GUARD_PROBLEMS) {
         let content = json!({ problem::CONTENT_TYPE: { "schema": reference("Problem") } });
         let refused = json!({ "description": "What, where, what to do", "content": content });

@@ -11,5 +11,5 @@ pub mod known;
 mod outcome;
 mod solver;
 
-pub use outcome::{Attempt, Origin, Outcome, Test};
+pub use outcome::{Attempt, Origin, Outcome, Test, check};
 pub use solver::{Options, Progress, Solver, Stop};

@@ -189,7 +189,7 @@ impl Test {
 }
 
 /// Refuses what the model cannot be asked.
-pub(super) fn check(task: &Task, canvas: usize) -> Result<(), String> {
+pub fn check(task: &Task, canvas: usize) -> Result<(), String> {
     if task.test.is_empty() {
         return Err("has no test input to answer".into());
     }

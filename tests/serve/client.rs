@@ -43,29 +43,29 @@ pub struct Reply {
     pub body: String,
 }
 
-fn hrm(dir: &Path) -> Command {
+pub fn hrm(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hrm"));
     command.current_dir(dir).env("WANDB_MODE", "disabled");
     command
 }
 
-/// A folder with `data` (tasks task0, task1, task2) and `run`.
-fn trained() -> TempDir {
+/// A folder with `data` (tasks task0, task1, task2) and `run`, trained with `settings` besides [`TRAIN`].
+fn trained(settings: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     arc(&dir.path().join("data"), &random_tasks(1, 3));
-    let output = hrm(dir.path()).args(TRAIN).output().unwrap();
+    let output = hrm(dir.path()).args(TRAIN).args(settings).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     dir
 }
 
 impl Server {
     pub fn start(flags: &[&str]) -> Self {
-        Self::start_with(flags, |_| ())
+        Self::start_with(flags, &[], |_| ())
     }
 
     /// `change`: what happens to the folder before the server starts.
-    pub fn start_with(flags: &[&str], change: impl FnOnce(&Path)) -> Self {
-        let dir = trained();
+    pub fn start_with(flags: &[&str], settings: &[&str], change: impl FnOnce(&Path)) -> Self {
+        let dir = trained(settings);
         change(dir.path());
         let mut command = hrm(dir.path());
         command.args(["serve", "run", "--port=0", "--threads=1", "--device=cpu"]).args(flags);
@@ -101,6 +101,14 @@ impl Server {
     pub fn json(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let reply = self.ask(method, path, "application/json", body);
         (reply.status, serde_json::from_str(&reply.body).unwrap())
+    }
+
+    /// What the server's process takes, such as `VmRSS:` in kB or `Threads:`, by /proc/PID/status.
+    #[cfg(target_os = "linux")]
+    pub fn takes(&self, name: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// The value of a metric without labels.

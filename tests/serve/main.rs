@@ -1,12 +1,15 @@
 //! `hrm serve` from the outside: the real binary on 127.0.0.1 with a tiny model.
 
 mod client;
+#[cfg(unix)]
+mod end;
 #[allow(dead_code)] // Evaluation uses more of it.
 #[path = "../eval/fixture.rs"]
 mod fixture;
+mod load;
 mod page;
+mod solve;
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use hrm::backend::Device;
@@ -18,7 +21,7 @@ use hrm::train::plan::Plan;
 use hrm::train::run_folder::CHECKPOINTS;
 use serde_json::{Value, json};
 
-use client::{PATIENCE, Server, read_reply};
+use client::{PATIENCE, Server};
 use fixture::CANVAS;
 
 const INPUT: [[i64; 3]; 2] = [[1, 2, 0], [0, 2, 1]];
@@ -47,8 +50,13 @@ fn model(server: &Server) -> Box<dyn Model> {
 
 #[test]
 fn steps_are_segments_of_the_model_bit_for_bit() {
-    let server = Server::start(&[]);
-    let model = model(&server);
+    for precision in ["train.precision=bf16", "train.precision=f32"] {
+        compare_with_the_model(&Server::start_with(&[], &[precision], |_| ()));
+    }
+}
+
+fn compare_with_the_model(server: &Server) {
+    let model = model(server);
     let dims = model.dims();
     let (carry, space) = (Carry::new(&*model).unwrap(), Workspace::new(&*model, 1).unwrap());
     let batch = DeviceBatch::new(model.device(), 1, dims.seq_len).unwrap();
@@ -56,10 +64,10 @@ fn steps_are_segments_of_the_model_bit_for_bit() {
     let tokens = encode(&grid, Placement::default(), CANVAS).unwrap();
     batch.upload(&tokens, &tokens, &[TASK1]).unwrap();
 
-    let state = init(&server);
+    let state = init(server);
     assert_eq!((&state["puzzle_id"], &state["step"]), (&json!(TASK1), &json!(0)));
     // Another refinement in between changes nothing.
-    let other = init(&server);
+    let other = init(server);
     let mut states = vec![];
     for step in 1..=dims.segments {
         let (status, got) = server.json("POST", &format!("{}/step", path(&state)), "");
@@ -160,12 +168,16 @@ fn every_operation_is_described_and_answers() {
     let mut found = vec![];
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            let state = init(&server);
+            let solving = path.starts_with("/v1/solve");
+            let state = if solving { solve::begin(&server) } else { init(&server) };
             let id = state["id"].as_str().unwrap();
             if path.ends_with("/energy") {
                 server.json("POST", &format!("/v1/refine/{id}/step"), "");
             }
-            let body = json!({ "input": INPUT }).to_string();
+            let body = match solving {
+                true => solve::task(&server).to_string(),
+                false => json!({ "input": INPUT }).to_string(),
+            };
             let body = if operation["requestBody"].is_null() { "" } else { &body };
             let (method, path) = (method.to_uppercase(), path.replace("{id}", id));
             let path = path.replace("{name}", "task1");
@@ -189,67 +201,9 @@ fn every_operation_is_described_and_answers() {
             server.json("DELETE", &format!("/v1/refine/{id}"), "");
         }
     }
-    for name in ["init", "step", "energy", "halt"] {
+    for name in ["init", "step", "energy", "halt", "solve"] {
         assert!(found.iter().any(|f| f == name), "{name}: {found:?}");
     }
-}
-
-#[test]
-fn slow_and_vanishing_clients_give_their_slots_back() {
-    let server = Server::start(&["--timeout=0.5", "--max-connections=2"]);
-    let start = Instant::now();
-    let mut silent = server.connect();
-    let mut half = server.connect();
-    half.write_all(b"POST /v1/refine HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
-        .unwrap();
-    // Both slots are taken; this waits until one is free.
-    assert_eq!(server.json("GET", "/v1/model", "").0, 200);
-    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
-    let late = read_reply(&mut half).status;
-    assert_eq!(late, 408);
-    // Closed, with or without a word.
-    assert!([0, 408].contains(&read_reply(&mut silent).status));
-    for _ in 0..20 {
-        drop(server.connect());
-    }
-    assert_eq!(server.json("GET", "/v1/model", "").0, 200);
-}
-
-/// Value of a line such as `VmRSS:  123 kB` of the server's /proc/PID/status.
-#[cfg(target_os = "linux")]
-fn of_process(server: &Server, name: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
-    let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn many_requests_take_no_more_memory_and_no_threads() {
-    let server = Server::start(&["--max-sessions=4"]);
-    let round = |times: usize| {
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..times {
-                        let state = init(&server);
-                        assert_eq!(
-                            server.json("POST", &format!("{}/step", path(&state)), "").0,
-                            200
-                        );
-                        assert_eq!(server.json("DELETE", &path(&state), "").0, 200);
-                    }
-                });
-            }
-        });
-    };
-    round(5);
-    let before = ["VmRSS:", "Threads:"].map(|name| of_process(&server, name));
-    round(20);
-    let after = ["VmRSS:", "Threads:"].map(|name| of_process(&server, name));
-    assert!(after[0] <= before[0] + 4096, "kB: {before:?}, then {after:?}");
-    assert_eq!(after[1], before[1]);
-    assert_eq!(server.metric("hrm_segments_total"), 100.0);
 }
 
 #[test]
@@ -262,38 +216,4 @@ fn idle_refinements_expire() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(server.json("GET", &path(&state), "").0, 404);
-}
-
-#[test]
-#[cfg(unix)]
-fn a_signal_lets_requests_finish_and_the_exit_code_is_0() {
-    let mut server = Server::start(&[]);
-    let mut begun = server.connect();
-    let body = json!({ "input": INPUT }).to_string();
-    let head = format!(
-        "POST /v1/refine HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    begun.write_all(head.as_bytes()).unwrap();
-    // The server has read the head when it answers somebody later.
-    assert_eq!(server.json("GET", "/v1/model", "").0, 200);
-    server.terminate();
-    std::thread::sleep(Duration::from_millis(200));
-    begun.write_all(body.as_bytes()).unwrap();
-    assert_eq!(read_reply(&mut begun).status, 201);
-    assert_eq!(server.ended().code(), Some(0));
-}
-
-#[test]
-#[cfg(unix)]
-fn requests_that_outlast_the_grace_are_cut_and_the_exit_code_says_so() {
-    let mut server = Server::start(&["--grace=0.3"]);
-    let mut begun = server.connect();
-    begun
-        .write_all(b"POST /v1/refine HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
-        .unwrap();
-    assert_eq!(server.json("GET", "/v1/model", "").0, 200);
-    server.terminate();
-    assert_eq!(server.ended().code(), Some(1));
 }

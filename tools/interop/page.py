@@ -29,6 +29,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 PATIENCE_S = 30
 CANVAS, SEGMENTS = 6, 8
+MANY = 3000  # Test inputs that are not answered before they are cancelled.
 TRAIN = [
     "arc-small", "--data", "data", "--run-dir", "run", "--device", "cpu", "--threads", "1",
     "model.hidden_size=32", "model.num_heads=2", "model.h_layers=1", "model.l_layers=1",
@@ -86,10 +87,10 @@ class Server:
         self.ask("DELETE", place)
         return states
 
-    def sessions(self):
+    def metric(self, name):
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE_S) as answer:
             lines = answer.read().decode().splitlines()
-        return float(next(li for li in lines if li.startswith("hrm_sessions ")).split()[1])
+        return float(next(li for li in lines if li.startswith(f"{name} ")).split()[-1])
 
     def stop(self):
         self.process.terminate()
@@ -277,7 +278,32 @@ def check_refinement(page, server, task):
         differ = sum(expected[r][c] != v if r < len(expected) and c < len(expected[r]) else True
                      for r, row in enumerate(answer) for c, v in enumerate(row))
         expect(len(wrong) == differ, f"{len(wrong)} cells ringed, {differ} differ")
-    expect(server.sessions() == 1, f"{server.sessions()} sessions, one is shown")
+    expect(server.metric("hrm_sessions") == 1, "not one session, as is shown")
+
+
+def check_solving(page, server, task):
+    """The answers of the interface for the same task; and a long one cancelled."""
+    want = server.ask("POST", "/v1/solve", {**task, "wait_s": 25})
+    expect(want["state"] == "done", f"the interface did not solve it: {want}")
+    page.click("solve")
+    page.wait(lambda: "votes" in page.text("solved") or "No answer" in page.text("solved"), "votes")
+    for line in want["trust"]:
+        expect(line in page.text("solved"), f"not on the page: {line}")
+    for number, test in enumerate(want["outcome"]["tests"], 1):
+        name = f"Test {number}" if len(want["outcome"]["tests"]) > 1 else "Test"
+        for i, attempt in enumerate(test["attempts"], 1):
+            shown = page.grid(f"{name}, attempt {i}")
+            expect(shown == attempt["grid"], f"{name}, attempt {i}: {shown}")
+            votes = f"Attempt {i}: {attempt['votes']} of {test['votes_cast']} votes"
+            expect(votes in page.text("solved"), f"not on the page: {votes}")
+    page.paste(json.dumps({**task, "test": [{"input": [[1]]}] * MANY}))
+    page.click("solve")
+    page.wait(lambda: "answering" in page.text("how"), "progress")
+    expect(page.by("progress").is_displayed(), "no progress bar")
+    page.click("cancel")
+    page.wait(lambda: not page.by("under-way").is_displayed(), "the end")
+    page.wait(lambda: server.metric('hrm_solves_total{result="cancelled"}') == 1, "the cancelling")
+    expect(not page.by("error").is_displayed(), page.text("error"))
 
 
 def check_refusal(page, server):
@@ -286,6 +312,7 @@ def check_refusal(page, server):
     page.click("refine")
     page.wait(lambda: page.by("player").get_attribute("data-session") != before, "a session")
     session = page.by("player").get_attribute("data-session")
+    page.wait(lambda: page.by("play").is_displayed(), "the first segment")
     page.click("play")
     page.wait(lambda: page.text("play") == "Play", "a pause")
     server.ask("DELETE", f"/v1/refine/{session}")
@@ -302,9 +329,11 @@ def check_traffic(page, server, refusals):
     """Console and network of everything since the browser started."""
     bad = [e for e in page.browser.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
     # The browser itself logs every answer of status 4xx.
-    loud = [e for e in bad if not ("404" in e["message"] and "/v1/refine/" in e["message"])]
-    expect(not loud, f"the console says {loud}")
-    expect(len(bad) - len(loud) == refusals, f"refusals: {bad}")
+    refused = [e for e in bad if "404" in e["message"] and "/v1/refine/" in e["message"]]
+    # A question that met its cancelling on the way.
+    late = [e for e in bad if "404" in e["message"] and "/v1/solve/" in e["message"]]
+    expect(len(bad) == len(refused) + len(late) and len(late) <= 1, f"the console says {bad}")
+    expect(len(refused) == refusals, f"refusals: {bad}")
     asked = 0
     for entry in page.browser.get_log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -329,6 +358,7 @@ def main():
             check_drawing(page)
             check_json(page, tasks["aaaa"])
             check_refinement(page, server, tasks["bbbb"])
+            check_solving(page, server, tasks["bbbb"])
             check_refusal(page, server)
             expect(page.overflow() <= 0, "wider than a window of 1280 pixels")
             size = {"height": 800, "deviceScaleFactor": 1, "mobile": True, "width": 360}
@@ -339,13 +369,13 @@ def main():
             expect("/v1/refine/{id}/step" in browser.page_source, "/docs lacks an operation")
             expect(page.overflow() <= 0, "/docs is wider than a narrow window")
             deadline = time.monotonic() + PATIENCE_S
-            while server.sessions() and time.monotonic() < deadline:
+            while server.metric("hrm_sessions") and time.monotonic() < deadline:
                 time.sleep(0.05)
-            expect(server.sessions() == 0, "leaving the page did not release its refinement")
+            expect(server.metric("hrm_sessions") == 0, "leaving the page did not release its refinement")
         finally:
             browser.quit()
         server.stop()
-    print("page.py: drawn, pasted, refined and stepped through; as the interface says")
+    print("page.py: drawn, pasted, solved, refined and stepped through, as the interface says")
 
 
 if __name__ == "__main__":

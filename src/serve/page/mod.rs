@@ -13,6 +13,7 @@ const SCRIPT: &str = concat!(
     include_str!("grid.js"),
     include_str!("task.js"),
     include_str!("refine.js"),
+    include_str!("solve.js"),
     include_str!("page.js"),
 );
 

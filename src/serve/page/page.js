@@ -164,7 +164,32 @@ by("play").onclick = safely(() => refinement.playing ? refinement.pause() : refi
 by("step").onclick = safely(() => refinement.step());
 by("back").onclick = () => refinement.seek(refinement.at - 1);
 by("seek").oninput = (event) => refinement.seek(Number(event.target.value) - 1);
-addEventListener("pagehide", () => refinement.release());
+
+const solving = new Solving((state) => {
+  const running = ["waiting", "running"].includes(state?.state);
+  by("cancel").hidden = by("under-way").hidden = !running;
+  if (running) {
+    by("how").textContent = howFar(state);
+    const { done, of } = state.progress ?? {};
+    if (of) by("progress").value = done / of;
+    else by("progress").removeAttribute("value");
+  } else if (state?.outcome) {
+    const { tests, wall_s: wall } = state.outcome;
+    by("solved").replaceChildren(
+      element("p", { class: "trust" }, [...state.trust, `${wall.toFixed(1)} s`].join(". ")),
+      ...tests.map((test, i) => answers(test, i + 1, tests.length)));
+  }
+});
+by("solve").onclick = safely(() => {
+  by("solved").replaceChildren();
+  const budget = Number(by("budget").value);
+  return solving.run(task.value, budget > 0 ? budget : undefined);
+});
+by("cancel").onclick = safely(() => solving.cancel());
+addEventListener("pagehide", () => {
+  refinement.release();
+  solving.release();
+});
 
 // ---- begin ----
 
@@ -174,6 +199,8 @@ by("palette").append(...Array.from({ length: COLOURS }, (_, colour) => element("
 safely(async () => {
   const [model, { tasks }] = await Promise.all([ask("GET", "v1/model"), ask("GET", "v1/tasks")]);
   state.side = model.canvas;
+  by("solving").hidden = model.solve_budget_s === null;
+  by("budget").max = by("budget").value = model.solve_budget_s ?? 0;
   by("model").textContent = `${model.preset}, ${model.parameters.toLocaleString("en")} parameters after step `
     + `${model.step.toLocaleString("en")}; grids up to ${model.canvas} × ${model.canvas}, `
     + `${model.max_steps} segments`;
