@@ -117,9 +117,14 @@ pub struct Eval {
     /// Answer everything a second time, each example halting as training would, and compare
     #[arg(long)]
     pub early_halt: bool,
+    /// Also write what the answers were taken from, as safetensors: inputs, puzzle_identifiers, logits
+    /// (example, cell, token), q_halt_logits and q_continue_logits after the last ACT step
+    #[arg(long, value_name = "FILE")]
+    pub save_logits: Option<PathBuf>,
     /// Score the answers in this file instead of a model's: a JSON object per line, see the last
     /// example. Needs --data
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "early_halt", "limit", "variants"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all =
+        ["path", "early_halt", "limit", "variants", "save_logits"])]
     pub predictions: Option<PathBuf>,
     /// Where files go; default: eval/ in the run folder, scores/ here for --predictions
     #[arg(long, value_name = "DIR")]

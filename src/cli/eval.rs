@@ -104,7 +104,11 @@ fn from_checkpoint(path: &Path, args: &args::Eval, ks: Vec<usize>) -> Result<(Re
     let (step, file) = (reader.meta.state.step, reader.path().display());
     eprintln!("{file}: step {step}");
     signal::install()?;
-    Ok((checkpoint(&reader, &device, &run_dir, &job)?, output))
+    let report = checkpoint(&reader, &device, &run_dir, &job)?;
+    if let Some(file) = &args.save_logits {
+        super::logits::save(&reader, &device, &job, file)?;
+    }
+    Ok((report, output))
 }
 
 /// Scores what a file says was answered.

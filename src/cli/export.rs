@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::eval;
+use crate::config::DistillConfig;
 use crate::data::manifest::write_atomically;
 use crate::interchange::{Format, StateDict, onnx};
-use crate::train::checkpoint::{self, Reader, Weights};
+use crate::train::checkpoint::{self, Reader, Side, Weights};
+use crate::train::plan::Plan;
 use crate::{Error, Result};
 
 /// Write a checkpoint's model for PyTorch (.pt), any reader of safetensors, or any runtime of ONNX
 ///
-/// Names and shapes are those of the official PyTorch modules. A .pt file holds {epoch, best_val_loss,
+/// Takes models of hrm train, and student or teacher of hrm distill (not as ONNX). Names and shapes
+/// are those of the official PyTorch modules. A .pt file holds {epoch, best_val_loss,
 /// global_step, model_state_dict} and loads with torch.load(weights_only=True). An ONNX file (opset 21)
 /// also holds the computation, in f32 for batches of any size: of hrm and trm one supervision segment,
 /// which the caller repeats, of hrm_seed and transformer the whole answer. All carry the plan and the
@@ -24,7 +27,8 @@ use crate::{Error, Result};
     "  hrm export runs/arc-small-1                         safetensors beside the checkpoint\n",
     "  hrm export runs/arc-small-1 --to pt --output a.pt\n",
     "  hrm export runs/arc-small-1 --to onnx               a graph; prints how to run it in Python\n",
-    "  hrm export best.safetensors --to pt --dtype bf16 --weights trained",
+    "  hrm export best.safetensors --to pt --dtype bf16 --weights trained\n",
+    "  hrm export runs/tiny-vae-1 --to pt --model teacher",
 ))]
 pub struct Export {
     /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
@@ -33,6 +37,9 @@ pub struct Export {
     /// Kind of file
     #[arg(long, value_enum, default_value = "safetensors")]
     pub to: Kind,
+    /// Of a run of hrm distill: which model; default: the student
+    #[arg(long, value_enum)]
+    pub model: Option<Side>,
     /// Where to write; default: the run folder, as export/STEM.EXT
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -101,8 +108,23 @@ pub fn run(args: Export) -> Result<()> {
         return Err(Error::invalid("--external-data is for --to onnx"));
     }
     let (reader, run_dir) = eval::open(&args.path)?;
-    let chosen = args.weights.unwrap_or_else(|| Weights::of(&reader));
-    let mut weights = checkpoint::state_dict(&reader, chosen)?;
+    let is_autoencoder = Plan::<DistillConfig>::parse(&reader.meta.plan).is_ok();
+    if is_autoencoder && args.to == Kind::Onnx {
+        let what = "autoencoders of hrm distill are not written as ONNX: --to pt or safetensors";
+        return Err(Error::corrupt(reader.path(), what));
+    }
+    let (mut weights, chosen) = match (is_autoencoder, args.model) {
+        (true, side) => checkpoint::autoencoder(&reader, side.unwrap_or_default(), args.weights)?,
+        (false, Some(_)) => {
+            let what = "--model chooses between student and teacher of hrm distill; this is a run \
+                        of hrm train, which has one model";
+            return Err(Error::corrupt(reader.path(), what));
+        }
+        (false, None) => {
+            let chosen = args.weights.unwrap_or_else(|| Weights::of(&reader));
+            (checkpoint::state_dict(&reader, chosen)?, chosen)
+        }
+    };
     if args.dtype == ExportType::Bf16 {
         let tensors = weights.tensors.into_iter().map(|(name, t)| (name, t.rounded()));
         weights.tensors = tensors.collect();
@@ -111,9 +133,11 @@ pub fn run(args: Export) -> Result<()> {
         Some(output) => output,
         None => {
             let dir = run_dir.join("export");
-            std::fs::create_dir_all(&dir).map_err(crate::Error::io(&dir, "create the folder"))?;
+            std::fs::create_dir_all(&dir).map_err(Error::io(&dir, "create the folder"))?;
             let stem = reader.path().file_stem().unwrap_or_default();
-            dir.join(stem).with_extension(args.to.extension())
+            let teacher = if args.model == Some(Side::Teacher) { "-teacher" } else { "" };
+            let stem = stem.to_string_lossy();
+            dir.join(format!("{stem}{teacher}.{}", args.to.extension()))
         }
     };
     let (named, step) = (names_of(&weights), reader.meta.state.step);

@@ -12,6 +12,7 @@ mod distill;
 mod eval;
 mod export;
 mod import;
+mod logits;
 mod machine;
 mod plan;
 mod plan_command;

@@ -89,8 +89,45 @@ impl Evaluator {
         name: impl Fn(usize) -> String,
         mut each: impl FnMut(Finished) -> Result<()>,
     ) -> Result<()> {
+        self.segments(model, rows, halt, &name, |segment, q, done| {
+            let answers = read(model.dims(), segment, q, done, &name)?;
+            let mut sums = [0.0; metric::LEN];
+            let last = self.space.metrics.download::<f32>()?;
+            sums.iter_mut().zip(last).for_each(|(sum, one)| *sum = one as f64);
+            each(Finished { answers, sums })
+        })
+    }
+
+    /// Calls `each` with the number of the row (from 0), its logits (S, V) after all segments, and the
+    /// two Q logits: halt, continue. In the order of the rows.
+    pub fn logits(
+        &self,
+        model: &dyn Model,
+        rows: impl Iterator<Item = Result<Row>>,
+        mut each: impl FnMut(usize, &[f32], [f32; 2]) -> Result<()>,
+    ) -> Result<()> {
+        let name = |i: usize| format!("row {i}");
+        self.segments(model, rows, Halt::Last, name, |segment, q, done| {
+            let [_, t, v] = segment.logits.dims("evaluation logits (B, T, V)")?;
+            let logits = segment.logits.to_f32s()?;
+            done.iter().try_for_each(|&(b, working)| {
+                let cells = &logits[b * t * v..][..t * v][model.dims().prefix * v..];
+                each(working.row, cells, [q[2 * b], q[2 * b + 1]])
+            })
+        })
+    }
+
+    /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), and slot and
+    /// row of those that are done with it.
+    fn segments(
+        &self,
+        model: &dyn Model,
+        rows: impl Iterator<Item = Result<Row>>,
+        halt: Halt,
+        name: impl Fn(usize) -> String,
+        mut each: impl FnMut(&Segment, &[f32], &[(usize, Working)]) -> Result<()>,
+    ) -> Result<()> {
         let dims = model.dims();
-        let segments = dims.segments as u32;
         let mut slots = Slots::new(dims);
         let mut rows = rows.enumerate().fuse();
         loop {
@@ -101,15 +138,10 @@ impl Evaluator {
             slots.upload(&self.carry, &self.batch)?;
             let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
             let q = segment.q.to_f32s()?;
-            let done = slots.step(segments, halt, &q, |q| model.would_halt(q));
-            if done.is_empty() {
-                continue;
+            let done = slots.step(dims.segments as u32, halt, &q, |q| model.would_halt(q));
+            if !done.is_empty() {
+                each(&segment, &q, &done)?;
             }
-            let answers = read(dims, &segment, &q, &done, &name)?;
-            let mut sums = [0.0; metric::LEN];
-            let last = self.space.metrics.download::<f32>()?;
-            sums.iter_mut().zip(last).for_each(|(sum, one)| *sum = one as f64);
-            each(Finished { answers, sums })?;
         }
     }
 }

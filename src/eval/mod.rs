@@ -29,7 +29,7 @@ pub use answer::{Answer, Evaluator, Halt, Row};
 pub use page::{Curve, Heading};
 pub use pass::{Pass, Voted, pass};
 pub use report::{Report, report};
-pub use run::{Evaluation, Request, evaluate};
+pub use run::{Evaluation, Request, evaluate, row_of};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};
 pub use select::{select, select_variants};
 pub use vote::{Ballots, Candidate};

@@ -101,8 +101,6 @@ impl Evaluator {
         let Request { data, split, examples, halt, progress } = request;
         let dims = model.dims();
         check_data(&dims, None, data)?;
-        let shard = data.split(split)?;
-        let pad_label = BatchOptions { ignore_pad: dims.ignores_pad }.pad_label();
         let mut out = Gathered::new(split, examples, dims.seq_len);
         let mut saved = match saved {
             None => None,
@@ -116,14 +114,7 @@ impl Evaluator {
         let (before_s, start) = (out.evaluation.wall_s, Instant::now());
         let missing: Vec<usize> = (0..examples.len()).filter(|&i| !out.answered[i]).collect();
         let bar = progress.bar(&format!("evaluating {split}"), missing.len() as u64);
-        let row = |&i: &usize| {
-            let mut row =
-                Row { inputs: vec![0; dims.seq_len], labels: vec![0; dims.seq_len], puzzle_id: 0 };
-            let at = examples[i] as usize;
-            let id = shard.decode(at, pad_label, &mut row.inputs, &mut row.labels)?;
-            row.puzzle_id = id as i32;
-            Ok(row)
-        };
+        let row = |&i: &usize| row_of(model, data, split, examples[i]);
         let rows = missing.iter().take_while(|_| !stop()).map(row);
         let name = |row: usize| format!("example {} of split {split}", examples[missing[row]]);
         self.answer_named(model, rows, halt, name, |mut done| {
@@ -135,6 +126,18 @@ impl Evaluator {
         })?;
         Ok(out.answered.iter().all(|answered| *answered).then_some(out.evaluation))
     }
+}
+
+/// An example of a split as the model takes it.
+pub fn row_of(model: &dyn Model, data: &DataSet, split: &str, example: u32) -> Result<Row> {
+    let dims = model.dims();
+    let pad_label = BatchOptions { ignore_pad: dims.ignores_pad }.pad_label();
+    let mut row =
+        Row { inputs: vec![0; dims.seq_len], labels: vec![0; dims.seq_len], puzzle_id: 0 };
+    let shard = data.split(split)?;
+    let id = shard.decode(example as usize, pad_label, &mut row.inputs, &mut row.labels)?;
+    row.puzzle_id = id as i32;
+    Ok(row)
 }
 
 /// Answers as they come, in any order.

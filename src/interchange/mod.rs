@@ -1,13 +1,15 @@
 //! Models in the files of other programs: weights as safetensors and PyTorch's `.pt`, graphs as ONNX.
 //!
 //! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a device
-//! or a run. A state dict of ours carries the metadata of its checkpoint; a foreign one has names,
-//! shapes and values only. `onnx/` writes what a model computes, too, and is read by others only.
+//! or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of the weights
+//! (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a model computes,
+//! too, and is read by others only.
 
 pub mod convert;
 pub mod onnx;
 pub mod pt;
 pub mod safetensors;
+mod seal;
 
 use crate::dtype::{DType, Float, bf16};
 use crate::shape::Shape;
@@ -66,7 +68,7 @@ pub struct Counters {
 pub struct StateDict {
     pub tensors: Vec<(String, HostTensor)>,
     pub counters: Option<Counters>,
-    /// Metadata of the checkpoint as JSON; only files of ours have it.
+    /// Metadata of the checkpoint, a JSON object; only files of ours have it.
     pub meta: Option<String>,
 }
 
@@ -74,14 +76,20 @@ impl StateDict {
     /// The weights in a file's content; the kind of file is told by its first bytes. An error says
     /// what is wrong in words that follow the file's name.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        match bytes {
-            [b'P', b'K', 3, 4, ..] => pt::decode(bytes),
+        let mut weights = match bytes {
+            [b'P', b'K', 3, 4, ..] => pt::decode(bytes)?,
             [0x80, 2, ..] => {
-                Err("a .pt file of PyTorch before 1.6: load and save it again with torch.save"
-                    .into())
+                return Err(
+                    "a .pt file of PyTorch before 1.6: load and save it again with torch.save"
+                        .into(),
+                );
             }
-            _ => safetensors::decode(bytes),
+            _ => safetensors::decode(bytes)?,
+        };
+        if let Some(meta) = &weights.meta {
+            weights.meta = Some(seal::opened(meta, &weights.tensors)?);
         }
+        Ok(weights)
     }
 }
 
@@ -102,10 +110,11 @@ impl Format {
 
     /// The whole file.
     pub fn encode(self, weights: &StateDict) -> Result<Vec<u8>> {
-        let bytes = match self {
-            Format::Safetensors => safetensors::encode(weights),
-            Format::Pt => pt::encode(weights),
-        };
+        let meta = weights.meta.as_ref().map(|meta| seal::sealed(meta, &weights.tensors));
+        let bytes = meta.transpose().and_then(|meta| match self {
+            Format::Safetensors => safetensors::encode(&weights.tensors, meta.as_deref()),
+            Format::Pt => pt::encode(weights, meta.as_deref()),
+        });
         bytes.map_err(|what| Error::invalid(format!("{} file: {what}", self.extension())))
     }
 }

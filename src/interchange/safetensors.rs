@@ -6,11 +6,11 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::convert::{self, Foreign};
-use super::{META_KEY, StateDict};
+use super::{HostTensor, META_KEY, StateDict};
 use crate::dtype::DType;
 
-pub fn encode(weights: &StateDict) -> Result<Vec<u8>, String> {
-    let views = weights.tensors.iter().map(|(name, t)| {
+pub fn encode(tensors: &[(String, HostTensor)], meta: Option<&str>) -> Result<Vec<u8>, String> {
+    let views = tensors.iter().map(|(name, t)| {
         let dtype = match t.dtype {
             DType::F32 => Dtype::F32,
             DType::Bf16 => Dtype::BF16,
@@ -22,8 +22,8 @@ pub fn encode(weights: &StateDict) -> Result<Vec<u8>, String> {
     });
     let views = views.collect::<Result<Vec<_>, _>>()?;
     // One entry only: of several, the order would differ from file to file.
-    let about = match &weights.meta {
-        Some(meta) => (META_KEY, meta.as_str()),
+    let about = match meta {
+        Some(meta) => (META_KEY, meta),
         None => ("format", "pt"),
     };
     let about = HashMap::from([(about.0.to_owned(), about.1.to_owned())]);

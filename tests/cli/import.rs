@@ -93,6 +93,8 @@ fn exports_come_back_bit_for_bit_in_both_formats() {
             assert_eq!(got.counters, want.counters, "{preset} {file}");
             assert!(sorted(got) == sorted(want), "{preset} {settings:?} {file}: bits differ");
         }
+        run(&lab, &["export", "r", "--to", "pt", "--dtype", "bf16", "--output", "h.pt"]);
+        run(&lab, &["import", "h.pt", "--output", "i.safetensors"]);
         // The same without our metadata, under the names of a compiled model.
         let foreign = read(&lab, "e.safetensors").tensors.into_iter();
         let foreign = foreign.map(|(name, t)| (format!("_orig_mod.{name}"), t)).collect();
@@ -248,7 +250,9 @@ fn damaged_files_are_refused() {
             bytes[at] ^= 0x20;
             bytes
         };
-        let cases = [whole[..last].to_vec(), whole[..40].to_vec(), vec![], flipped(0)];
+        let middle = whole.len() / 2;
+        let cases =
+            [whole[..last].to_vec(), whole[..40].to_vec(), vec![], flipped(0), flipped(middle)];
         for (i, bytes) in cases.into_iter().enumerate() {
             std::fs::write(lab.path("damaged"), bytes).unwrap();
             let error = expect_error(&import(&lab, "damaged", &[]));

@@ -14,9 +14,9 @@ const ALIGN_BYTES: u16 = 64;
 /// Above this size an entry needs the larger header of zip64.
 const ZIP32_BYTES: usize = u32::MAX as usize;
 
-pub fn encode(weights: &StateDict) -> Result<Vec<u8>, String> {
+pub fn encode(weights: &StateDict, meta: Option<&str>) -> Result<Vec<u8>, String> {
     let mut zip = ZipWriter::new(Cursor::new(vec![]));
-    let pickle = pickle(weights)?;
+    let pickle = pickle(weights, meta)?;
     let mut put = |name: &str, bytes: &[u8]| -> Result<(), String> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
@@ -36,7 +36,7 @@ pub fn encode(weights: &StateDict) -> Result<Vec<u8>, String> {
 }
 
 /// `{epoch, best_val_loss, global_step, model_state_dict, hrm}`, without what is not known.
-fn pickle(weights: &StateDict) -> Result<Vec<u8>, String> {
+fn pickle(weights: &StateDict, meta: Option<&str>) -> Result<Vec<u8>, String> {
     let mut out = Pickler(b"\x80\x02}(".to_vec());
     if let Some(counters) = weights.counters {
         out.text(EPOCH)?;
@@ -55,7 +55,7 @@ fn pickle(weights: &StateDict) -> Result<Vec<u8>, String> {
         out.tensor(i, tensor)?;
     }
     out.0.push(b'u');
-    if let Some(meta) = &weights.meta {
+    if let Some(meta) = meta {
         out.text(META_KEY)?;
         out.text(meta)?;
     }

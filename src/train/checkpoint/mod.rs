@@ -4,6 +4,7 @@
 //! it is complete and on disk: kill or power loss at any moment leaves the previous ones untouched.
 //! Which tensors there are is the trainer's business; they come and go as (name, tensor).
 
+mod autoencoder;
 mod folder;
 mod format;
 mod reader;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use autoencoder::{Side, autoencoder};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;

@@ -105,9 +105,8 @@ impl Weights {
 
 /// The model in a checkpoint of `hrm train`, under its official names and with its metadata; f32.
 pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
-    let plan = <Plan>::parse(&reader.meta.plan).map_err(|_| {
-        Error::corrupt(reader.path(), "no checkpoint of hrm train; others cannot be exported")
-    })?;
+    let plan = <Plan>::parse(&reader.meta.plan)
+        .map_err(|e| Error::corrupt(reader.path(), format!("no checkpoint of hrm train: {e}")))?;
     if weights == Weights::Averaged && Weights::of(reader) != weights {
         return Err(Error::corrupt(
             reader.path(),
@@ -135,6 +134,11 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
         let table = HostTensor::from_f32s([rows, c], &sinusoids::table(rows, c));
         tensors.push((POSITIONS.into(), table));
     }
+    with_meta(reader, tensors)
+}
+
+/// The tensors with all that the checkpoint says about its run.
+pub(super) fn with_meta(reader: &Reader, tensors: Vec<(String, HostTensor)>) -> Result<StateDict> {
     let state = &reader.meta.state;
     let meta = serde_json::to_string(&reader.meta);
     let meta = meta.map_err(|e| Error::invalid(format!("metadata: {e}")))?;

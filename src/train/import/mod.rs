@@ -18,7 +18,7 @@ use super::metrics::Sums;
 use super::plan::Plan;
 use super::setup;
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Arch, Config};
+use crate::config::{Arch, Config, DistillConfig};
 use crate::data::Position;
 use crate::data::vocab::MAX_CANVAS;
 use crate::dtype::DType;
@@ -36,6 +36,8 @@ pub use settings::Given;
 const MAX_TENSORS: usize = 4096;
 /// Of stored positions from the formula, absolute: the rounding of an angle of some hundred.
 const POSITIONS_TOLERANCE: f32 = 1e-3;
+/// Of a number below 1 that was saved as bf16.
+const BF16_ROUNDING: f32 = 1.0 / 512.0;
 /// Lines about tensors that do not fit; the rest is counted.
 const MAX_LINES: usize = 12;
 
@@ -61,6 +63,11 @@ pub fn import(weights: StateDict, request: Request) -> Result<Imported> {
     let count = weights.tensors.len();
     if count > MAX_TENSORS {
         return Err(Error::invalid(format!("holds {count} tensors, which no model here has")));
+    }
+    if weights.meta.as_ref().is_some_and(|meta| is_autoencoder(meta)) {
+        return Err(Error::invalid(
+            "is an autoencoder of hrm distill: those are exported, but not taken back",
+        ));
     }
     let (arch, mut tensors) = names::recognise(weights.tensors).map_err(Error::invalid)?;
     let shown = infer::infer(arch, &tensors).map_err(Error::invalid)?;
@@ -124,6 +131,11 @@ fn new_state(counters: Option<Counters>) -> State {
     }
 }
 
+fn is_autoencoder(meta: &str) -> bool {
+    let meta = serde_json::from_str::<Meta>(meta);
+    meta.is_ok_and(|meta| Plan::<DistillConfig>::parse(&meta.plan).is_ok())
+}
+
 /// What an export of ours says about itself.
 fn of_ours(meta: &str, arch: Arch, given: Given) -> Result<(Plan, State, Vec<String>)> {
     if given.preset.is_some() || !given.overrides.is_empty() {
@@ -170,7 +182,7 @@ fn fit(
     let mut found: HashMap<String, HostTensor> =
         tensors.into_iter().map(|(name, t)| (names::ours(arch, &name), t)).collect();
     if let Some(table) = found.remove(POSITIONS).filter(|_| has_sinusoids(arch)) {
-        check_positions(&values(POSITIONS, table)?, seq_len, config.model.hidden_size)?;
+        check_positions(table, seq_len, config.model.hidden_size)?;
     }
     let (mut fitted, mut wrong) = (vec![], vec![]);
     for (name, want) in model.tensors()? {
@@ -217,12 +229,14 @@ fn has_sinusoids(arch: Arch) -> bool {
 }
 
 /// A stored table of positions (.., C) must be the formula that our model uses.
-fn check_positions(table: &HostTensor, seq_len: usize, c: usize) -> Result<()> {
+fn check_positions(table: HostTensor, seq_len: usize, c: usize) -> Result<()> {
+    let rounding = if table.dtype == DType::Bf16 { BF16_ROUNDING } else { 0.0 };
+    let table = values(POSITIONS, table)?;
     let formula = sinusoids::table(seq_len, c);
     let stored = table.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
     let same = table.shape.last() == c
         && table.shape.elems() >= formula.len()
-        && stored.zip(&formula).all(|(a, b)| (a - b).abs() <= POSITIONS_TOLERANCE);
+        && stored.zip(&formula).all(|(a, b)| (a - b).abs() <= POSITIONS_TOLERANCE + rounding);
     match same {
         true => Ok(()),
         false => Err(Error::invalid(format!(

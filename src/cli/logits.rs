@@ -1,0 +1,54 @@
+//! `hrm eval --save-logits`: what a model's answers are taken from, for other programs to compare. The
+//! names are those under which the official evaluation saves its outputs.
+
+use std::path::Path;
+
+use super::eval::{Job, plan};
+use crate::Result;
+use crate::backend::Device;
+use crate::data::manifest::write_atomically;
+use crate::dtype::DType;
+use crate::eval::{self, Evaluator, row_of};
+use crate::interchange::{Format, HostTensor, StateDict};
+use crate::shape::Shape;
+use crate::train::checkpoint::{Reader, load_model, model_config};
+
+/// Writes inputs (N, S), puzzle_identifiers (N), logits (N, S, V), q_halt_logits and
+/// q_continue_logits (N) of the job's examples, which are run through all ACT steps.
+pub fn save(reader: &Reader, device: &Device, job: &Job, file: &Path) -> Result<()> {
+    let config = plan(reader)?.config;
+    let model = load_model(reader, &config, &model_config(reader, &config)?, device)?;
+    let model = &*model;
+    let (s, v) = (model.dims().seq_len, model.dims().vocab_size);
+    let examples = eval::select_variants(job.data, job.split, job.limit, job.variants)?;
+    let row = |example: &u32| row_of(model, job.data, job.split, *example);
+    let (mut inputs, mut ids) = (vec![], vec![]);
+    for example in &examples {
+        let row = row(example)?;
+        inputs.extend(row.inputs);
+        ids.push(row.puzzle_id);
+    }
+    let (mut logits, mut q_halt, mut q_continue) = (vec![], vec![], vec![]);
+    Evaluator::new(model)?.logits(model, examples.iter().map(row), |_, cells, [halt, go_on]| {
+        logits.extend_from_slice(cells);
+        q_halt.push(halt);
+        q_continue.push(go_on);
+        Ok(())
+    })?;
+    let n = examples.len();
+    let ints = |shape: &[usize], values: &[i32]| {
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        HostTensor { dtype: DType::I32, shape: Shape::new(shape), bytes }
+    };
+    let tensors = vec![
+        ("inputs".into(), ints(&[n, s], &inputs)),
+        ("puzzle_identifiers".into(), ints(&[n], &ids)),
+        ("logits".into(), HostTensor::from_f32s([n, s, v], &logits)),
+        ("q_halt_logits".into(), HostTensor::from_f32s([n], &q_halt)),
+        ("q_continue_logits".into(), HostTensor::from_f32s([n], &q_continue)),
+    ];
+    let outputs = StateDict { tensors, counters: None, meta: None };
+    write_atomically(file, &Format::Safetensors.encode(&outputs)?)?;
+    eprintln!("logits of {n} examples: {}", file.display());
+    Ok(())
+}
