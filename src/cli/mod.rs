@@ -25,6 +25,7 @@ mod watch;
 
 pub mod data;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -52,12 +53,17 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Interrupted(what)) => {
-            eprintln!("{what}");
+            complain(&what);
             ExitCode::from(EXIT_INTERRUPTED)
         }
         Err(e) => {
-            eprintln!("error: {e}");
+            complain(&format!("error: {e}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// To stderr, if that is still there: a terminal may be gone.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

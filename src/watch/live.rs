@@ -1,9 +1,13 @@
-//! The dashboard on a real terminal: follows the run until a key or a signal ends it, and leaves the
-//! terminal as it was, whatever happens meanwhile.
+//! The dashboard on a real terminal: follows the run until a key or a signal ends it, and leaves
+//! the terminal as it was, whatever happens meanwhile.
+//!
+//! Keys are read by a thread of their own: the reader never returns from a terminal that is gone,
+//! while drawing there fails, which ends the program.
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::DefaultTerminal;
@@ -12,22 +16,29 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, Ke
 use super::dashboard::{View, draw};
 use super::run::Run;
 use super::summary::Summary;
-use crate::track::system::{Load, System};
+use crate::track::system::System;
 use crate::{Error, Result};
 
-/// Between looks at keys, at the run's files, at the machine.
-const KEYS_EVERY: Duration = Duration::from_millis(200);
-const RUN_EVERY: Duration = Duration::from_secs(1);
-const MACHINE_EVERY: Duration = Duration::from_secs(2);
+/// Between pictures, looks at the run's files, looks at the machine.
+const DRAW_EVERY: Duration = Duration::from_millis(250);
+const READ_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-static ASKED_TO_STOP: AtomicBool = AtomicBool::new(false);
+enum Happened {
+    Typed(io::Result<Event>),
+    AskedToStop,
+}
 
 /// Until q, Esc, Ctrl-C or a signal.
 pub fn follow(run: Run) -> Result<()> {
-    let handled = ctrlc::set_handler(|| ASKED_TO_STOP.store(true, Ordering::SeqCst));
+    let (typed, happened) = channel();
+    let asked = typed.clone();
+    let handled = ctrlc::set_handler(move || drop(asked.send(Happened::AskedToStop)));
     handled.map_err(|e| Error::invalid(format!("cannot handle signals: {e}")))?;
-    let shown =
-        ratatui::try_init().map_err(terminal).and_then(|mut terminal| show(&mut terminal, run));
+    let shown = ratatui::try_init().map_err(terminal).and_then(|mut screen| {
+        thread::spawn(move || while typed.send(Happened::Typed(event::read())).is_ok() {});
+        show(&mut screen, run, &happened)
+    });
     let restored = ratatui::try_restore().map_err(terminal);
     shown.and(restored)
 }
@@ -36,35 +47,31 @@ fn terminal(e: io::Error) -> Error {
     Error::io(Path::new("terminal"), "show the dashboard (--once prints instead)")(e)
 }
 
-fn show(screen: &mut DefaultTerminal, mut run: Run) -> Result<()> {
+fn show(screen: &mut DefaultTerminal, mut run: Run, happened: &Receiver<Happened>) -> Result<()> {
     let mut system = System::new(run.pid);
-    let (mut load, mut looked, mut read) = (system.sample(), Instant::now(), Instant::now());
-    let mut summary = Summary::of(&run);
+    let mut load = system.sample();
+    let (mut looked, mut read) = (Instant::now(), Instant::now());
     loop {
+        let summary = Summary::of(&run);
         let view = View { run: &run, summary: &summary, load: &load };
         screen.draw(|frame| draw(frame, &view)).map_err(terminal)?;
-        // Whatever is typed or resized meanwhile is taken before the next picture.
-        let mut wait = KEYS_EVERY;
-        while event::poll(wait).map_err(terminal)? {
-            match event::read().map_err(terminal)? {
-                Event::Key(key) if ends(key) => return Ok(()),
-                _ => wait = Duration::ZERO,
-            }
+        match happened.recv_timeout(DRAW_EVERY) {
+            Ok(Happened::AskedToStop) => return Ok(()),
+            Ok(Happened::Typed(Ok(Event::Key(key)))) if ends(key) => return Ok(()),
+            Ok(Happened::Typed(Err(e))) => return Err(terminal(e)),
+            Ok(Happened::Typed(_)) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        if ASKED_TO_STOP.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        if read.elapsed() >= RUN_EVERY {
+        if read.elapsed() >= READ_EVERY {
             let pid = run.pid;
             run.refresh()?;
-            summary = Summary::of(&run);
             read = Instant::now();
             if run.pid != pid {
                 system = System::new(run.pid);
-                load = Load { cpu_percent: load.cpu_percent, ..system.sample() };
+                load = system.sample();
             }
         }
-        if looked.elapsed() >= MACHINE_EVERY {
+        if looked.elapsed() >= LOOK_EVERY {
             load = system.sample();
             looked = Instant::now();
         }

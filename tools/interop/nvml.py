@@ -33,7 +33,10 @@ enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, SM = 1, MEM = 2 };
 
 int nvmlInit_v2(void) { return SUCCESS; }
 int nvmlShutdown(void) { return SUCCESS; }
-int nvmlSystemGetDriverVersion(char *text, unsigned n) { strncpy(text, "550.54", n); return SUCCESS; }
+int nvmlSystemGetDriverVersion(char *text, unsigned n) {
+    strncpy(text, "550.54", n);
+    return SUCCESS;
+}
 int nvmlDeviceGetCount_v2(unsigned *n) { *n = 2; return SUCCESS; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, device_t *device) {
     *device = (device_t)(long)(i + 1);

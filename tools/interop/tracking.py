@@ -35,8 +35,8 @@ SIDE, PICTURES, PICTURE = 4, 8, "val_predictions"
 SETTINGS = [
     "model.hidden_size=32", "model.num_heads=2", "model.h_layers=1", "model.l_layers=1",
     "model.puzzle_emb_ndim=32", "model.halt_max_steps=2", "train.batch_size=16",
-    f"train.max_steps={STEPS}", "train.eval_every=20", "train.checkpoint_every=20",
-    "train.warmup_steps=1", "data.train_puzzles=24", "data.test_puzzles=24", "data.num_aug=2",
+    f"train.max_steps={STEPS}", "train.epochs=100000", "train.eval_every=20",
+    "train.checkpoint_every=20", "train.warmup_steps=1", "data.train_puzzles=24", "data.test_puzzles=24", "data.num_aug=2",
 ]
 BLOCK_BYTES, HEADER = 32768, b":W&B\xe1\xbe\x00"
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -125,6 +125,17 @@ def by_step(lines):
     for line in lines:
         steps.setdefault(line["step"], {}).update(line)
     return list(steps.values())
+
+
+def check_watch(folder, lines):
+    """Its plan counts epochs too; how many steps it makes is what the run says."""
+    done = subprocess.run([BINARY, "watch", "run", "--json"], cwd=folder, capture_output=True,
+                          text=True, timeout=60)
+    expect(done.returncode == 0, f"hrm watch failed: {done.stderr}")
+    said = json.loads(done.stdout)
+    expect((said["state"], said["step"], said["total_steps"]) == ("finished", STEPS, STEPS),
+           f"hrm watch says {said}")
+    expect(said["best"]["step"] == best_steps(lines)[-1], f"hrm watch says {said}")
 
 
 def best_steps(lines):
@@ -344,6 +355,7 @@ def main():
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         check_tensorboard(run, lines)
         check_wandb(folder, run, lines)
+        check_watch(folder, lines)
         check_sync(folder, lines)
         check_follow(folder)
     print("tracking.py: TensorBoard and W&B read the run")

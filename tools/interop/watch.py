@@ -67,7 +67,8 @@ class Dashboard:
             if text in SEQUENCE.sub(b"", self.shown):
                 self.shown = b""
                 return
-            expect(self.process.poll() is None, f"ended with {self.process.returncode}: {self.shown}")
+            code = self.process.poll()
+            expect(code is None, f"ended with {code}: {self.shown}")
             self.read(0.1)
         expect(False, f"no {text} in {SEQUENCE.sub(b'', self.shown)}")
 
@@ -113,15 +114,29 @@ def check_follow(run):
     dashboard.wait_for(b"step 7/1000")
     with metrics.open("a") as file:
         file.write('loss": 0.1}\n' + line(90))
-    for _ in range(50):
+    for i in range(50):
         time.sleep(0.2)
-        dashboard.resize(24, 80 + _ % 2)
+        dashboard.resize(24, 80 + i % 2)
         os.kill(dashboard.process.pid, signal.SIGWINCH)
         dashboard.read(0.2)
         if b"step 90/1000" in SEQUENCE.sub(b"", dashboard.shown):
             break
     dashboard.wait_for(b"step 90/1000")
     dashboard.end(press(b"q"))
+
+
+def check_lost_terminal(run):
+    dashboard = Dashboard(run, 24, 80)
+    dashboard.wait_for(b"step 90/1000")
+    os.close(dashboard.far_end)
+    os.close(dashboard.terminal)
+    try:
+        dashboard.process.wait(60)
+    except subprocess.TimeoutExpired:
+        dashboard.process.kill()
+        expect(False, "the dashboard goes on without a terminal")
+    code = dashboard.process.returncode
+    expect(code in (0, 1), f"without a terminal the dashboard ended with {code}")
 
 
 def check_without_terminal(run):
@@ -159,6 +174,7 @@ def main():
         expect(LEAVE in shown and b"plan.toml" in shown.split(LEAVE)[1], f"{shown}")
         expect(termios.tcgetattr(dashboard.far_end) == dashboard.settings, "settings differ")
         (run / "plan.toml").write_text(PLAN)
+        check_lost_terminal(run)
         check_without_terminal(run)
     print("watch.py: the dashboard follows, resizes and leaves the terminal as it was")
 

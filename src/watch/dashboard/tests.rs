@@ -14,7 +14,8 @@ fn screen(run: &Run, load: &Load, width: u16, height: u16) -> String {
     let summary = Summary::of(run);
     let view = View { run, summary: &summary, load };
     terminal.draw(|frame| draw(frame, &view)).unwrap();
-    terminal.backend().to_string()
+    // A test terminal without columns cannot be printed.
+    if width == 0 { String::new() } else { terminal.backend().to_string() }
 }
 
 fn metrics(steps: u64) -> String {
@@ -54,15 +55,15 @@ fn a_wide_screen_shows_state_numbers_curves_and_log() {
     for wanted in [
         "running",
         "step 500/1000   about 2m05s left   best val_lm_loss 0.0040 at step 500",
-        "val exact     0.2500",
-        "step ms       250",
-        "data wait ms  0.5000",
-        "tensors       1.00 GiB",
-        "process       2.00 GiB",
-        "cpu           ████████ 150 %",
-        "memory        2.8/22.4 GiB",
-        "gpu 0         ████████  97 %",
-        "gpu 0         112 W",
+        "val exact    0.2500",
+        "step ms      250",
+        "data wait ms 0.5000",
+        "tensors      1.00 GiB",
+        "process      2.00 GiB",
+        "cpu          ████████ 150 %",
+        "memory       2.8/22.4 GiB",
+        "gpu 0        ████████  97 %",
+        "gpu 0        112 W",
         "─ loss lm_loss 4.00e-3 val_lm_loss 4.00e-3",
         "─ ACT steps act_steps 3.5000",
         "1.0s  a line of the log",
