@@ -90,6 +90,7 @@ impl Kind {
             Kind::Onnx => {
                 let config = eval::plan(reader)?.config;
                 let model = checkpoint::model_config(reader, &config)?;
+                checkpoint::check_model(reader, &model)?;
                 let about = vec![
                     ("canvas", config.data.canvas.to_string()),
                     ("step", reader.meta.state.step.to_string()),

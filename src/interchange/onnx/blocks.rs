@@ -93,15 +93,14 @@ pub fn level(
     prefix: &str,
     layers: usize,
 ) -> Result<Stack, String> {
-    let mut weights = vec![];
+    let mut factors = vec![];
     for layer in (0..layers).map(|i| nn::level::layer(name, i)) {
-        for part in blocks.mixer.weights() {
-            let name = format!("{layer}.{part}.weight");
-            let factor = graph.factor(&format!("{prefix}{name}"))?;
-            weights.push((name, factor));
-        }
+        let names = blocks.mixer.weights().map(|part| format!("{layer}.{part}.weight"));
+        let factor =
+            |name: String| graph.factor(&format!("{prefix}{name}")).map(|factor| (name, factor));
+        factors.push(names.into_iter().map(factor).collect::<Result<_, _>>()?);
     }
-    Ok(Stack::define(graph, name, BLOCK, layers, weights, &blocks.tables))
+    Ok(Stack::define(graph, name, BLOCK, factors, &blocks.tables))
 }
 
 fn residual_norm(body: &mut Body, x: &Value, y: &Value) -> Value {

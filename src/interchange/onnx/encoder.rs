@@ -57,19 +57,17 @@ pub fn layers(
     n: usize,
     name: fn(usize) -> String,
 ) -> Result<Stack, String> {
-    let mut weights = vec![];
+    let mut layers = vec![];
     for layer in (0..n).map(name) {
-        for part in WEIGHTS {
+        let weight = |part: &str| {
             let name = format!("{layer}.{part}");
             let is_matrix = part.ends_with("weight") && !part.starts_with("norm");
-            let value = match is_matrix {
-                true => graph.factor(&name)?,
-                false => graph.weight(&name)?,
-            };
-            weights.push((name, value));
-        }
+            let value = if is_matrix { graph.factor(&name)? } else { graph.weight(&name)? };
+            Ok::<_, String>((name, value))
+        };
+        layers.push(WEIGHTS.into_iter().map(weight).collect::<Result<_, _>>()?);
     }
-    Ok(Stack::define(graph, function, LAYER, n, weights, &[]))
+    Ok(Stack::define(graph, function, LAYER, layers, &[]))
 }
 
 /// A linear layer's weight and bias, for [`affine`].

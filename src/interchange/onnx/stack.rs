@@ -10,31 +10,32 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A function of `layers` calls of the function `layer`, whose inputs are x, its own weights and
-    /// what is `shared`. `weights` are those of all layers, in order, with the names of the inputs.
+    /// A function that calls the function `layer` once for each of `layers`: with x, the layer's own
+    /// weights, here with the names of the new function's inputs, and what is `shared`.
     pub fn define(
         graph: &mut Graph,
         function: &str,
         layer: &str,
-        layers: usize,
-        weights: Vec<(String, Value)>,
+        layers: Vec<Vec<(String, Value)>>,
         shared: &[Value],
     ) -> Self {
-        let (mut inputs, mut values): (Vec<_>, Vec<_>) = weights.into_iter().unzip();
-        let own = inputs.len();
+        let lens: Vec<usize> = layers.iter().map(Vec::len).collect();
+        let (mut inputs, mut weights): (Vec<_>, Vec<_>) = layers.into_iter().flatten().unzip();
         inputs.insert(0, "x".to_owned());
         inputs.extend(shared.iter().map(|value| value.0.clone()));
-        values.extend(shared.iter().cloned());
-        let doc = format!("{layer}, {layers} times");
+        let doc = format!("{layer}, {} times", lens.len());
         graph.define(function, &inputs, &doc, |body, values| {
-            let (x, values) = (&values[0], &values[1..]);
-            let (weights, shared) = values.split_at(own);
-            weights.chunks(own / layers.max(1)).fold(x.clone(), |x, weights| {
-                let inputs: Vec<&Value> = [&x].into_iter().chain(weights).chain(shared).collect();
+            let (x, mut rest) = (values[0].clone(), &values[1..]);
+            let shared = &rest[weights.len()..];
+            lens.iter().fold(x, |x, len| {
+                let (own, after) = rest.split_at(*len);
+                rest = after;
+                let inputs: Vec<&Value> = [&x].into_iter().chain(own).chain(shared).collect();
                 body.call(layer, &inputs)
             })
         });
-        Self { function: function.to_owned(), weights: values }
+        weights.extend(shared.iter().cloned());
+        Self { function: function.to_owned(), weights }
     }
 
     pub fn pass(&self, body: &mut Body, x: &Value) -> Value {

@@ -121,6 +121,15 @@ impl Reader {
     /// Fill `tensors`, which may be some of the file's only; each must be there, with its dtype and
     /// shape. Only their own bytes are checked.
     pub fn load_part(&self, tensors: &[Named]) -> Result<()> {
+        self.expect_part(tensors)?;
+        for (name, tensor) in tensors {
+            tensor.upload_bytes(&self.tensor_bytes(name)?)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a file that has not all of `tensors`, each with its dtype and shape.
+    pub fn expect_part(&self, tensors: &[Named]) -> Result<()> {
         let known = |name: &str| tensors.iter().any(|(n, _)| n == name);
         let file = self.entries.iter().filter(|e| known(&e.name));
         let differences = differences(file, tensors);
@@ -129,9 +138,6 @@ impl Reader {
                 &self.path,
                 format!("does not fit this model:\n  {}", differences.join("\n  ")),
             ));
-        }
-        for (name, tensor) in tensors {
-            tensor.upload_bytes(&self.tensor_bytes(name)?)?;
         }
         Ok(())
     }

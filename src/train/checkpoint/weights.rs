@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::{Named, Reader, write_whole};
-use crate::backend::Device;
+use crate::backend::{Device, DeviceKind};
 use crate::config::{Arch, Config};
+use crate::dtype::DType;
 use crate::interchange::{Counters, Format, HostTensor, StateDict};
 use crate::models::{self, Model, act, hrm_seed, io, transformer};
 use crate::nn::sinusoids;
@@ -54,6 +55,13 @@ pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> 
     };
     let seq_len = config.data.canvas * config.data.canvas;
     Ok(setup::model_of(config, seq_len, rows(token_table)?, num_puzzle_ids))
+}
+
+/// Refuses a checkpoint whose weights are not those of a model of this `shape`; reads none of them.
+pub fn check_model(reader: &Reader, shape: &models::Config) -> Result<()> {
+    let device = Device::shape_only(DeviceKind::Cpu);
+    device.reserve(Device::UNBOUNDED_BYTES)?;
+    reader.expect_part(&shape.build(&device, DType::F32, 0)?.tensors()?)
 }
 
 /// The model of a run's `config` in the given `shape`, with the weights that evaluation uses: the
