@@ -58,7 +58,8 @@ pub struct Serve {
     /// Largest body of a request in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_body: usize,
-    /// Seconds for a request's headers, for its body, and for its answer
+    /// Seconds for a request's headers, for its body, for its answer, and for the client to take some of
+    /// that
     #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
     pub timeout: Duration,
     /// Connections at once; more wait to be accepted

@@ -205,11 +205,11 @@ pub const ROUTES: &[Route] = &[
         method: "get",
         path: "/readyz",
         name: "readyz",
-        summary: "New work is welcome: 503 while the server is stopping",
+        summary: "New work is welcome: 503 while the server is stopping, 500 once the model is lost",
         takes: None,
         statuses: &[200],
         gives: Gives::Text("text/plain"),
-        problems: &[503],
+        problems: &[500, 503],
         handler: || get(handlers::readyz),
     },
     Route {

@@ -92,13 +92,18 @@ impl Handle {
         solve::check(task, self.canvas)
     }
 
+    /// Nobody answers any more.
+    pub fn has_ended(&self) -> bool {
+        self.orders.is_closed()
+    }
+
     /// Requests that wait for the model.
     pub fn queued(&self) -> usize {
         self.orders.max_capacity() - self.orders.capacity()
     }
 }
 
-fn gone() -> Problem {
+pub fn gone() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "the engine has stopped; see the server's output",

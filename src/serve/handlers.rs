@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::api::App;
-use super::engine::{Ask, Puzzle};
+use super::engine::{self, Ask, Puzzle};
 use super::openapi;
 use super::problem::Problem;
 use crate::data::Grid;
@@ -130,6 +130,9 @@ pub async fn task(State(app): State<App>, Path(name): Path<String>) -> Answer {
 pub async fn readyz(State(app): State<App>) -> Answer {
     if app.stopping.load(Ordering::Relaxed) {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping"));
+    }
+    if app.engine.has_ended() {
+        return Err(engine::gone());
     }
     Ok("ready\n".into_response())
 }

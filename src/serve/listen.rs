@@ -18,6 +18,7 @@ use super::Options;
 use super::api::{App, router};
 use super::engine::{self, Served};
 use super::metrics::Metrics;
+use super::patient::Patient;
 use crate::{Error, Result};
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -71,7 +72,10 @@ async fn run(app: App, ready: impl FnOnce(SocketAddr)) -> Result<()> {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(options.timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+            .serve_connection(
+                TokioIo::new(Patient::new(stream, options.timeout)),
+                TowerToHyperService::new(service.clone()),
+            );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that breaks off is no news.

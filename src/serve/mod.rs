@@ -5,7 +5,7 @@
 //! routes · `handlers.rs`, `solving.rs` what they answer · `guard.rs` what every request goes through ·
 //! `openapi.rs`, `schemas.rs` the routes described · `docs.rs` the same for people · `page/` the page to
 //! draw on · `tasks.rs` tasks to try · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for
-//! Prometheus · `listen.rs` connections and the end.
+//! Prometheus · `listen.rs` connections and the end · `patient.rs` clients that take nothing.
 
 mod api;
 mod docs;
@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod page;
+mod patient;
 mod problem;
 mod refinements;
 mod schemas;
@@ -39,7 +40,8 @@ pub struct Options {
     pub port: u16,
     /// Largest body of a request in bytes.
     pub max_body: usize,
-    /// Most time for a request's headers, for its body, and for its answer.
+    /// Most time for a request's headers, for its body, for its answer, and without the client taking
+    /// anything of that.
     pub timeout: Duration,
     /// Connections at once; more wait to be accepted.
     pub max_connections: usize,

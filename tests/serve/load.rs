@@ -102,6 +102,22 @@ fn a_busy_server_answers_in_time_that_it_is_busy() {
 }
 
 #[test]
+fn clients_that_take_nothing_give_their_slots_back() {
+    let server = Server::start(&["--timeout=0.5", "--max-connections=1"]);
+    let mut greedy = server.connect();
+    greedy.set_write_timeout(Some(PATIENCE)).unwrap();
+    // Far more than what the system buffers; the server reads on only while its answers go out.
+    let asked = "GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4000);
+    std::thread::scope(|scope| {
+        // Ends with an error once the server gives up.
+        scope.spawn(|| greedy.write_all(asked.as_bytes()));
+        let start = Instant::now();
+        assert_eq!(server.json("GET", "/v1/model", "").0, 200);
+        assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    });
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn clients_that_vanish_leave_nothing_behind() {
     let server = Server::start(&["--max-connections=4", "--max-sessions=4"]);
