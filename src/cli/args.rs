@@ -41,6 +41,7 @@ pub enum Command {
     "  hrm train                                    real ARC tasks, small model\n",
     "  hrm train sudoku-mini train.seed=7           a generated Sudoku, another seed\n",
     "  hrm train arc1 --data data/my-arc model.hidden_size=256 train.batch_size=64\n",
+    "  hrm train arc1 --data data/my-arc --init imported.safetensors train.lr=1e-5    fine-tune\n",
     "  hrm train --config my.toml --run-dir runs/a  settings from a file, a folder of its own\n",
     "\n",
     "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
@@ -65,6 +66,10 @@ pub struct Train {
     /// examples per evaluation. What the command line sets stays
     #[arg(long)]
     pub quick: bool,
+    /// Start from the weights of this checkpoint, or of a run's best one, instead of random ones: to
+    /// fine-tune what was trained here or came from hrm import
+    #[arg(long, value_name = "RUN | CKPT")]
+    pub init: Option<PathBuf>,
     /// Start anew; an old run in --run-dir is moved aside
     #[arg(long)]
     pub fresh: bool,

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// of the run that arc-full replaces, and what `hrm export` wrote. The kind of model, its width, layers,
 /// vocabulary and puzzle ids are read off the tensors; heads, cycles, steps and canvas leave no trace
 /// there and come from a preset or key=value (not for our own exports, which know them). The result works
-/// with hrm eval, serve and export. No code in the file is run.
+/// with hrm eval, serve and export, and as hrm train --init. No code in the file is run.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -25,7 +25,7 @@ use crate::{Error, Result};
     "  hrm import step_155718 trm-arc1 model.l_cycles=6 --output trm.safetensors\n",
     "  hrm import hrm_arc_best.pt arc-full\n",
     "  hrm import exported.pt                                 of hrm export: nothing more is needed\n",
-    "  hrm import step_518071 arc1 --data data/mine --puzzles reset   on other tasks\n",
+    "  hrm import step_518071 arc1 --data data/mine --puzzles reset   to fine-tune on other tasks\n",
     "\n",
     "Data sets of the official builders come in with hrm data import; they decide what a puzzle id means.",
 ))]

@@ -40,8 +40,18 @@ pub fn plan(args: &args::Train) -> Result<Planned> {
     }
     config.data.canvas = data.canvas();
     let data_dir = absolute(data.dir())?;
-    let plan = Plan { config, data_dir, device: device_name, threads };
+    let init = args.init.as_deref().map(checkpoint_of).transpose()?;
+    let plan = Plan { config, data_dir, device: device_name, threads, init };
     Ok(Planned { plan, data: Arc::new(data), device })
+}
+
+/// A checkpoint file, or that of a run folder; absolute.
+fn checkpoint_of(path: &Path) -> Result<std::path::PathBuf> {
+    let file = match path.is_dir() {
+        true => super::eval::open(path)?.0.path().to_owned(),
+        false => path.to_owned(),
+    };
+    std::path::absolute(&file).map_err(Error::io(path, "resolve the path"))
 }
 
 /// `[PRESET] [KEY=VALUE]...`

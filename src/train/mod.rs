@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod distill;
 pub mod import;
+mod init;
 mod ledger;
 pub mod log;
 pub mod metrics;

@@ -28,6 +28,8 @@ pub struct Plan<C = Config> {
     /// `cpu`, `cuda:0`, ...
     pub device: String,
     pub threads: usize,
+    /// The checkpoint whose weights the run starts from, absolute; else they are random.
+    pub init: Option<PathBuf>,
 }
 
 impl<C: RunConfig> Plan<C> {
@@ -39,7 +41,10 @@ impl<C: RunConfig> Plan<C> {
             ("device", Value::String(self.device.clone())),
             ("threads", Value::Integer(self.threads as i64)),
         ];
-        let run: Table = run.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut run: Table = run.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        if let Some(init) = &self.init {
+            run.insert("init".into(), Value::String(init.display().to_string()));
+        }
         table.insert("run".into(), Value::Table(run));
         Ok(table)
     }
@@ -59,8 +64,9 @@ impl<C: RunConfig> Plan<C> {
         let device = text("device").ok_or_else(|| missing("device"))?.to_owned();
         let threads = run.get("threads").and_then(Value::as_integer);
         let threads = threads.and_then(|n| n.try_into().ok()).ok_or_else(|| missing("threads"))?;
+        let init = text("init").map(PathBuf::from);
         let config = table.try_into().map_err(|e| bad(e.to_string()))?;
-        Ok(Self { config, data_dir, device, threads })
+        Ok(Self { config, data_dir, device, threads, init })
     }
 
     /// What this plan computes differently from a stored one; empty: the same run.
@@ -101,7 +107,7 @@ mod tests {
     fn plan(overrides: &[&str]) -> Plan {
         let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
         let config = Config::load(None, None, &overrides).unwrap();
-        Plan { config, data_dir: "/data/x".into(), device: "cpu".into(), threads: 2 }
+        Plan { config, data_dir: "/data/x".into(), device: "cpu".into(), threads: 2, init: None }
     }
 
     #[test]
@@ -116,8 +122,10 @@ mod tests {
 
     #[test]
     fn stored_plans_are_read_back() {
-        let plan = plan(&["train.lr=0.5"]);
-        assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
+        for init in [None, Some("/a/b".into())] {
+            let plan = Plan { init, ..plan(&["train.lr=0.5"]) };
+            assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
+        }
         assert!(<Plan>::parse("preset = 3").is_err());
     }
 

@@ -101,6 +101,13 @@ impl<'a> Run<'a> {
             is_binding,
             validation_key: "val_lm_loss",
         };
+        if let Some(path) = &plan.init
+            && folder.checkpoints.is_empty()?
+        {
+            for line in super::init::start_from(path, plan, &trainer, &data)? {
+                log.say(&line)?;
+            }
+        }
         let ledger =
             Ledger::open(plan, folder, policy(config), kind, state, &trainer.state()?, log)?;
         trainer.loaded(ledger.state.step)?;

@@ -233,6 +233,15 @@ impl Trainer {
         self.model.refresh()
     }
 
+    /// The weights were overwritten before the first step: working copies and the average follow.
+    pub fn weights_were_set(&self) -> Result<()> {
+        self.model.refresh()?;
+        match &self.optimizer.ema {
+            Some(average) => average.copy_from(&self.model.params().master),
+            None => Ok(()),
+        }
+    }
+
     /// Run `f` on the averaged weights if the run keeps them, else on the weights.
     pub fn with_evaluation_weights<T>(&self, f: impl FnOnce(&dyn Model) -> Result<T>) -> Result<T> {
         let Some(average) = &self.optimizer.ema else { return f(&*self.model) };

@@ -5,6 +5,7 @@ mod cuda;
 mod damage;
 mod distill;
 mod import;
+mod init;
 mod lab;
 mod places;
 mod resume;

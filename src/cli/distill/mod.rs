@@ -37,7 +37,7 @@ fn train(args: &Distill) -> Result<()> {
     let threads = start_threads(args.threads)?;
     let set = dataset::read(&config.data, Progress::Shown)?;
     let data_dir = PathBuf::from(&config.data.dataset);
-    let plan = Plan { config, data_dir, device: device_name, threads };
+    let plan = Plan { config, data_dir, device: device_name, threads, init: None };
     // From here on there is something to save; before, a signal just ends the process.
     signal::install()?;
     let folder = RunFolder::choose(Path::new(RUNS), args.run_dir.as_deref(), args.fresh, &plan)?;

@@ -92,6 +92,11 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether there is no checkpoint, whole or not.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.files()?.is_empty())
+    }
+
     fn files(&self) -> Result<Vec<PathBuf>> {
         let ours = |p: &PathBuf| name_of(p).starts_with(PREFIX) && name_of(p).ends_with(SUFFIX);
         Ok(self.list()?.into_iter().filter(ours).collect())

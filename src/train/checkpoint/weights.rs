@@ -74,6 +74,12 @@ pub fn load_model(
 ) -> Result<Box<dyn Model>> {
     let options = setup::options(config);
     let model = shape.build(device, options.dtype, options.seed)?;
+    fill(reader, &*model)?;
+    Ok(model)
+}
+
+/// Overwrite a model's weights with those that evaluation uses of a checkpoint.
+pub fn fill(reader: &Reader, model: &dyn Model) -> Result<()> {
     let prefix = model.name_prefix();
     let tensors: Vec<Named> = model
         .tensors()?
@@ -81,8 +87,7 @@ pub fn load_model(
         .map(|(name, tensor)| (averaged(reader, prefix, &name).unwrap_or(name), tensor))
         .collect();
     reader.load_part(&tensors)?;
-    model.refresh()?;
-    Ok(model)
+    model.refresh()
 }
 
 /// Which of a run's weights.

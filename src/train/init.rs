@@ -1,0 +1,49 @@
+//! A run that starts from the weights of a checkpoint instead of random ones: fine-tuning. Only weights are
+//! taken (those that evaluation uses); moments, counters and the order of the data are a new run's.
+
+use std::path::Path;
+
+use super::checkpoint::{self, Reader};
+use super::plan::Plan;
+use super::trainer::Trainer;
+use crate::data::DataSet;
+use crate::models::act::{PREFIX, PUZZLE_TABLE};
+use crate::{Error, Result};
+
+/// Returns lines for the log.
+pub fn start_from(
+    path: &Path,
+    plan: &Plan,
+    trainer: &Trainer,
+    data: &DataSet,
+) -> Result<Vec<String>> {
+    let reader = Reader::open(path)?;
+    check_puzzles(&reader, trainer, data)?;
+    checkpoint::fill(&reader, &*trainer.model)?;
+    trainer.weights_were_set()?;
+    let mut lines = vec![format!("starting from the weights of {}", path.display())];
+    let differences = plan.differences(&reader.meta.plan)?;
+    let of_model = differences.iter().filter(|d| d.key.starts_with("model."));
+    lines.extend(of_model.map(|d| format!("other than in that checkpoint: {d}")));
+    Ok(lines)
+}
+
+/// A row of the puzzle table belongs to a puzzle of the data that it was trained on.
+fn check_puzzles(reader: &Reader, trainer: &Trainer, data: &DataSet) -> Result<()> {
+    let table = reader.shape(&format!("{PREFIX}{PUZZLE_TABLE}"));
+    let Some(table) = table.filter(|_| trainer.model.puzzle_table().is_some()) else {
+        return Ok(());
+    };
+    let trained_on = &reader.meta.state.data_digest;
+    let same = trained_on.is_empty() || *trained_on == data.digest();
+    if same && table.rows() == data.num_puzzle_ids() {
+        return Ok(());
+    }
+    let (path, dir) = (reader.path().display(), data.dir().display());
+    Err(Error::invalid(format!(
+        "{path}: was trained on other data than {dir}, and its puzzle embeddings belong to those \
+         puzzles. To take the weights only:\n  hrm export {path} --output e.safetensors\n  hrm import \
+         e.safetensors --data {dir} --puzzles reset --output init.safetensors\nthen --init \
+         init.safetensors"
+    )))
+}
