@@ -1,7 +1,7 @@
 //! `hrm predict`: one ARC task, solved with a checkpoint.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
@@ -9,7 +9,7 @@ use super::eval::{open, plan};
 use super::plan::{device, start_threads};
 use crate::data::progress::{self, Bar};
 use crate::data::{DataSet, Task, terminal};
-use crate::solve::{Options, Progress, Solver, Stop, files, known};
+use crate::solve::{FineTune, Options, Progress, Solver, Stop, files, known};
 use crate::train::signal;
 use crate::{Error, Result};
 
@@ -18,6 +18,9 @@ use crate::{Error, Result};
 /// The task is asked as itself and as its variants (turned, mirrored, recoloured); the answers are turned
 /// back and vote: most votes first, then the mean of q_halt. A task of the data set is recognised by its
 /// pairs and asked under its trained puzzle embeddings; whether its test pairs were trained on is said.
+/// For a task that was never seen, fresh puzzle embeddings are fine-tuned on its own pairs; then pairs are
+/// left out one at a time to see how far that can be trusted. Same seed and steps: same answer, if the
+/// budget does not end it.
 /// Writes prediction.json (two attempts per test input, votes, confidence) and prediction.png.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
@@ -25,6 +28,7 @@ use crate::{Error, Result};
     "  hrm predict runs/arc-small-1 task.json\n",
     "  hrm predict runs/arc-small-1 a85d4709           by its id, where the data set or data/raw has it\n",
     "  hrm predict best.safetensors task.json --json --output out\n",
+    "  hrm predict runs/arc-small-1 new.json --budget 5m --steps 2000 --fine-tune all\n",
     "Ctrl-C answers with what there is; a second one ends at once. NO_COLOR=1 draws digits.",
 ))]
 pub struct Predict {
@@ -37,6 +41,19 @@ pub struct Predict {
     /// Data set that the model was trained on; default: the one of the run
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// What learns from a task that was never seen; default: embedding, or all for a model that has no
+    /// puzzle embeddings
+    #[arg(long, value_enum)]
+    pub fine_tune: Option<FineTune>,
+    /// Fine-tuning steps at most
+    #[arg(long, value_name = "N", default_value_t = Options::default().steps)]
+    pub steps: u64,
+    /// Of a task that was never seen: itself and its variants, together at most so many
+    #[arg(long, value_name = "N", default_value_t = Options::default().variants)]
+    pub variants: usize,
+    /// Of the variants, and of the order of fine-tuning
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
     /// Time for everything, such as 30s or 5m
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub budget: Duration,
@@ -65,12 +82,11 @@ pub enum Colour {
     Never,
 }
 
-/// `90`, `90s`, `1.5m`
+/// `90`, `90s`, `1.5m`, `1h`
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit_s) = match text.strip_suffix('m') {
-        Some(minutes) => (minutes, 60.0),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
+    let units = [("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+    let unit = units.iter().find_map(|&(unit, s)| Some((text.strip_suffix(unit)?, s)));
+    let (number, unit_s) = unit.unwrap_or((text, 1.0));
     let seconds = number.parse::<f64>().map(|n| n * unit_s);
     match seconds {
         Ok(s) if s > 0.0 && s <= 86_400.0 => Ok(Duration::from_secs_f64(s)),
@@ -79,6 +95,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub fn run(args: Predict) -> Result<()> {
+    let started = Instant::now();
     let (device, _) = device(&args.device)?;
     start_threads(args.threads)?;
     let (reader, run_dir) = open(&args.path)?;
@@ -93,7 +110,13 @@ pub fn run(args: Predict) -> Result<()> {
     eprintln!("{}: step {}", reader.path().display(), reader.meta.state.step);
     let mut solver = Solver::open(reader, data, &device)?;
     signal::install()?;
-    let options = Options { budget: args.budget };
+    let options = Options {
+        budget: args.budget.saturating_sub(started.elapsed()),
+        fine_tune: args.fine_tune,
+        steps: args.steps,
+        variants: args.variants,
+        seed: args.seed,
+    };
     let mut bars = Bars::default();
     let outcome = solver.solve(&task, &options, |at| bars.show(at))?;
     drop(bars);
@@ -160,7 +183,7 @@ fn folders(dir: &Path) -> Vec<PathBuf> {
 /// One bar per stage.
 #[derive(Default)]
 struct Bars {
-    stage: &'static str,
+    stage: String,
     done: usize,
     bar: Option<Bar>,
 }
@@ -168,11 +191,16 @@ struct Bars {
 impl Bars {
     fn show(&mut self, at: Progress) -> Option<Stop> {
         let (stage, done, of) = match at {
-            Progress::Answering { votes, of } => ("answering", votes, of),
-            Progress::Checking { votes, of } => ("checking own examples", votes, of),
+            Progress::Fitting { step, of } => ("fine-tuning".into(), step as usize, of as usize),
+            Progress::Answering { votes, of } => ("answering".into(), votes, of),
+            Progress::Checking { votes, of } => ("checking own examples".into(), votes, of),
+            Progress::HoldingOut { pair, pairs, step, of } => {
+                let stage = format!("without example {} of {pairs}", pair + 1);
+                (stage, step as usize, of as usize)
+            }
         };
         if self.bar.is_none() || self.stage != stage {
-            let bar = progress::Progress::Shown.bar(stage, of as u64);
+            let bar = progress::Progress::Shown.bar(&stage, of as u64);
             *self = Self { stage, done: 0, bar: Some(bar) };
         }
         if let Some(bar) = &self.bar {

@@ -54,7 +54,7 @@ impl Bar {
     pub fn advance(&self, by: u64) {
         let done = self.done.fetch_add(by, Ordering::Relaxed) + by;
         let elapsed = self.started.elapsed();
-        if !self.shown || elapsed < PATIENCE {
+        if !self.shown || elapsed < PATIENCE || done == 0 {
             return;
         }
         if std::io::stderr().is_terminal() {

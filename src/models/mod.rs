@@ -105,6 +105,17 @@ impl Config {
         words.iter().map(other).filter(|(_, config)| config != self).collect()
     }
 
+    /// The same model for another number of puzzles, the blank one included.
+    pub fn with_num_puzzle_ids(mut self, num_puzzle_ids: usize) -> Self {
+        match &mut self {
+            Config::Hrm(c) => c.num_puzzle_ids = num_puzzle_ids,
+            Config::Trm(c) => c.num_puzzle_ids = num_puzzle_ids,
+            Config::HrmSeed(c) => c.num_puzzle_ids = num_puzzle_ids,
+            Config::Transformer(c) => c.num_puzzle_ids = num_puzzle_ids,
+        }
+        self
+    }
+
     /// The same model for batches of another size.
     pub fn with_batch_size(mut self, batch_size: usize) -> Self {
         match &mut self {

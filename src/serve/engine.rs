@@ -208,6 +208,12 @@ fn take(refinements: &mut Refinements, order: Order) {
 
 fn part(progress: Progress) -> Part {
     match progress {
+        Progress::Fitting { step, of } => {
+            Part { phase: "fine-tuning", done: step as usize, of: of as usize }
+        }
+        Progress::HoldingOut { step, of, .. } => {
+            Part { phase: "holding out examples", done: step as usize, of: of as usize }
+        }
         Progress::Answering { votes, of } => Part { phase: "answering", done: votes, of },
         Progress::Checking { votes, of } => Part { phase: "checking", done: votes, of },
     }

@@ -157,6 +157,8 @@ pub fn all() -> Value {
                 "puzzles": { "type": "integer", "description": "Puzzles that it was asked as" },
                 "tests": list("Answers"),
                 "own_pairs": reference("Share"),
+                "held_out": { "type": ["object", "null"],
+                    "description": "Never seen before: examples asked after fine-tuning on the others" },
                 "wall_s": { "type": "number", "minimum": 0 },
             },
         },

@@ -61,7 +61,7 @@ impl State {
             Phase::Done(outcome) => {
                 state.state = "done";
                 state.elapsed_s = Some(outcome.wall_s);
-                state.trust = Some(outcome.trust().lines().map(str::to_owned).collect());
+                state.trust = Some(outcome.trust());
                 state.outcome = Some(outcome.as_ref().clone());
             }
             Phase::Failed(problem) => {

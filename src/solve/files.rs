@@ -26,16 +26,16 @@ pub fn write(dir: &Path, task: &Task, outcome: &Outcome) -> Result<()> {
 }
 
 /// The outcome, and the two attempts per test input as the ARC Prize wants them: the first again
-/// where there is no second, an empty grid where there is none at all.
+/// where there is no second, one black cell where there is none at all.
 pub fn prediction(outcome: &Outcome) -> Value {
     let attempts = outcome.tests.iter().map(|test| {
-        let first = test.attempts.first().map(|a| &a.grid);
-        let second = test.attempts.get(1).map(|a| &a.grid).or(first);
-        let rows = |grid: Option<_>| grid.map_or_else(|| json!([]), |g| json!(g));
-        json!({ "attempt_1": rows(first), "attempt_2": rows(second) })
+        let attempt = |i: usize| test.attempts.get(i).or(test.attempts.first());
+        let rows = |i| attempt(i).map_or_else(|| json!([[0]]), |a| json!(a.grid));
+        json!({ "attempt_1": rows(0), "attempt_2": rows(1) })
     });
     let attempts: Vec<Value> = attempts.collect();
     let mut all = json!(outcome);
+    all["trust"] = json!(outcome.trust());
     all["submission"] = json!({ &outcome.task: attempts });
     all
 }

@@ -1,10 +1,9 @@
-//! What solving a task gave: answers with the votes on them, and how far to trust them.
-
-use std::fmt::Write;
+//! What solving a task gave: answers with the votes on them, and what speaks for trusting them.
 
 use serde::Serialize;
 
 use super::ask::Poll;
+use super::fit::{FineTune, Fitted};
 use crate::data::task::{Query, Task};
 use crate::data::{Grid, Pair};
 use crate::eval::Share;
@@ -19,17 +18,40 @@ pub struct Outcome {
     /// Puzzles that the task was asked as: itself and its variants.
     pub puzzles: usize,
     pub tests: Vec<Test>,
-    /// The task's own train pairs that the same vote answers rightly; `None`: there was no time.
+    /// The task's own train pairs that the same vote answers rightly, having been trained on them;
+    /// `None`: there was no time to ask.
     pub own_pairs: Option<Share>,
+    /// The same without having been trained on the pair that is asked.
+    pub held_out: Option<HeldOut>,
     pub wall_s: f64,
 }
 
 /// What the model knew of the task.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Origin {
     /// It was trained on the train pairs, under this name.
     Known { name: String },
+    /// It was fine-tuned on them now.
+    Unseen {
+        /// There was a data set to look for it in; otherwise it may have been trained on after all.
+        looked_for: bool,
+        /// The data set has another task of this name.
+        same_name: bool,
+        fine_tune: FineTune,
+        fitted: Fitted,
+    },
+}
+
+/// Train pairs left out one at a time: the rest is fine-tuned on, and the pair is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct HeldOut {
+    /// Right, of those that there was time for.
+    pub answered: Share,
+    /// Pairs of the task.
+    pub pairs: usize,
+    /// Of the answered: fine-tuned for fewer steps than wanted, for want of time.
+    pub cut_short: u64,
 }
 
 /// One test input and its answers.
@@ -97,95 +119,6 @@ pub(super) fn reproduced(pairs: &[Pair], polls: &[Poll]) -> Share {
     };
     let right = pairs.iter().zip(polls).filter(right).count() as u64;
     Share { right, of: pairs.len() as u64 }
-}
-
-impl Outcome {
-    /// What was done and how sure it is, for people. Pictures are not in it.
-    pub fn summary(&self) -> String {
-        let mut text = String::new();
-        let Self { task, puzzles, .. } = self;
-        let _ = match &self.origin {
-            Origin::Known { name } => {
-                let renamed = match name == task {
-                    true => String::new(),
-                    false => format!(", as {name}"),
-                };
-                writeln!(text, "task {task}: trained on{renamed}; asked as {puzzles} variants")
-            }
-        };
-        for (i, test) in self.tests.iter().enumerate() {
-            text += &test.summary(i + 1);
-        }
-        text += &self.trust();
-        let _ = writeln!(text, "{:.1} s", self.wall_s);
-        text
-    }
-
-    /// How far to trust the answers, plainly.
-    pub fn trust(&self) -> String {
-        let mut text = String::new();
-        let leaked: Vec<String> = (1..)
-            .zip(&self.tests)
-            .filter(|(_, test)| test.trained_on)
-            .map(|(i, _)| i.to_string())
-            .collect();
-        if !leaked.is_empty() {
-            let list = leaked.join(", ");
-            let _ = writeln!(
-                text,
-                "test {list}: the model was trained on this very pair, so the answer says nothing about \
-                 its ability (such data sets hold out only what is named in `hrm data stats`)"
-            );
-        }
-        let _ = match self.own_pairs {
-            None => writeln!(text, "own examples: not asked, the time was up"),
-            Some(Share { right: 0, of }) => {
-                writeln!(text, "reproduces 0 of {of} of its own examples: do not trust this answer")
-            }
-            Some(Share { right, of }) if right < of => writeln!(
-                text,
-                "reproduces {right} of {of} of its own examples: it has not understood the task"
-            ),
-            Some(Share { of, .. }) => writeln!(
-                text,
-                "reproduces all {of} of its own examples, which it was trained on: needed, not enough"
-            ),
-        };
-        text
-    }
-}
-
-impl Test {
-    fn summary(&self, number: usize) -> String {
-        let judged = |right| match right {
-            Some(true) => ", right",
-            Some(false) => ", wrong",
-            None => "",
-        };
-        let (cast, unreadable) = (self.votes_cast, self.unreadable);
-        let mut text = format!(
-            "test {number}: {} answers from {cast} votes, {unreadable} unreadable, ACT steps {:.1}\n",
-            self.candidates, self.act_steps
-        );
-        if self.attempts.is_empty() {
-            text += "  no answer showed a grid\n";
-        }
-        for (i, a) in (1..).zip(&self.attempts) {
-            let (h, w) = (a.grid.h(), a.grid.w());
-            let _ = writeln!(
-                text,
-                "  attempt {i}: {h} x {w}, {} of {cast} votes ({:.0} %), mean q_halt {:.2}{}",
-                a.votes,
-                100.0 * a.share,
-                a.q_halt,
-                judged(a.right)
-            );
-        }
-        if self.identity_right.is_some() {
-            let _ = writeln!(text, "  copy of the input{}", judged(self.identity_right));
-        }
-        text
-    }
 }
 
 /// Refuses what the model cannot be asked.

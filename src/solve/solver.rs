@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::ask::Asked;
+use super::fit::FineTune;
 use super::known::{self, Found, Known};
 use super::outcome::{self, Origin, Outcome, Test};
-use crate::backend::Device;
+use super::pace::Pace;
+use super::unseen;
+use crate::backend::{Device, DeviceKind};
 use crate::config::Config;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::data::{DataSet, Grid, Task};
@@ -16,28 +19,43 @@ use crate::train::checkpoint::{Reader, load_model, model_config};
 use crate::train::plan::Plan;
 use crate::{Error, Result};
 
-/// Rows that are answered at once; training's own batch may be far larger.
-const BATCH_ROWS: usize = 32;
+/// Positions that are worked on at once, so that a batch is over soon; training's own may be larger.
+const BATCH_POSITIONS: usize = 2048;
+const BATCH_POSITIONS_CUDA: usize = 32 * 2048;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
     /// For everything that solving does, from its start.
     pub budget: Duration,
+    /// Of a task that was never seen: what learns from it; `None`: the puzzle embeddings, or all
+    /// weights of a model without.
+    pub fine_tune: Option<FineTune>,
+    /// Fine-tuning steps at most.
+    pub steps: u64,
+    /// The task as published and its variants together, where they are not those of the data set.
+    pub variants: usize,
+    /// Of variants, placements and the order of training rows.
+    pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { budget: Duration::from_secs(60) }
+        let budget = Duration::from_secs(60);
+        Self { budget, fine_tune: None, steps: 400, variants: 13, seed: 0 }
     }
 }
 
 /// How far it is, now and then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
+    /// Fine-tuning on the task's pairs.
+    Fitting { step: u64, of: u64 },
     /// Votes counted on the test inputs.
     Answering { votes: usize, of: usize },
     /// Votes counted on the task's own train pairs.
     Checking { votes: usize, of: usize },
+    /// Fine-tuning without pair number `pair` of `pairs`, to ask it then.
+    HoldingOut { pair: usize, pairs: usize, step: u64, of: u64 },
 }
 
 /// What `watch` wants instead of going on.
@@ -50,10 +68,14 @@ pub enum Stop {
 }
 
 pub struct Solver {
-    model: Box<dyn Model>,
+    pub(super) reader: Reader,
+    pub(super) config: Config,
+    /// For batches of our own size.
+    pub(super) shape: models::Config,
+    pub(super) model: Box<dyn Model>,
     evaluator: Evaluator,
     data: Option<DataSet>,
-    canvas: usize,
+    pub(super) canvas: usize,
 }
 
 impl Solver {
@@ -72,10 +94,16 @@ impl Solver {
         if let Some(data) = &data {
             check_data(&dims, Some(&reader.meta.state.data_digest), data)?;
         }
-        let shape: models::Config = shape.with_batch_size(BATCH_ROWS.min(dims.batch_size));
+        let positions = match device.kind() {
+            DeviceKind::Cuda => BATCH_POSITIONS_CUDA,
+            _ => BATCH_POSITIONS,
+        };
+        let rows = (positions / dims.positions()).clamp(1, dims.batch_size);
+        let shape: models::Config = shape.with_batch_size(rows);
         let model = load_model(&reader, &config, &shape, device)?;
         let evaluator = Evaluator::new(&*model)?;
-        Ok(Self { model, evaluator, data, canvas: config.data.canvas })
+        let canvas = config.data.canvas;
+        Ok(Self { reader, config, shape, model, evaluator, data, canvas })
     }
 
     /// The side of the largest grid that the model takes.
@@ -94,47 +122,31 @@ impl Solver {
         options: &Options,
         mut watch: impl FnMut(Progress) -> Option<Stop>,
     ) -> Result<Outcome> {
-        let start = Instant::now();
+        let mut pace = Pace::new(Instant::now(), options.budget, &mut watch);
         outcome::check(task, self.canvas)
             .map_err(|what| Error::invalid(format!("task {}: {what}", task.id)))?;
         let found = self.data.as_ref().map(|data| known::find(data, task)).transpose()?;
         match found {
-            Some(Found::Known(known)) => self.known(task, &known, options, &mut watch, start),
-            _ => Err(Error::invalid(format!(
-                "task {}: the model was not trained on it, and tasks that were never seen are not \
-                 solved yet",
-                task.id
-            ))),
+            Some(Found::Known(known)) => self.known(task, &known, &mut pace),
+            found => unseen::solve(self, task, found, options, &mut pace),
         }
     }
 
-    fn known(
-        &self,
-        task: &Task,
-        known: &Known,
-        options: &Options,
-        watch: &mut dyn FnMut(Progress) -> Option<Stop>,
-        start: Instant,
-    ) -> Result<Outcome> {
-        let deadline = start + options.budget;
+    fn known(&self, task: &Task, known: &Known, pace: &mut Pace) -> Result<Outcome> {
         let asked = Asked { model: &*self.model, evaluator: &self.evaluator, canvas: self.canvas };
-        let mut go_on = |progress: Progress| match watch(progress) {
-            Some(Stop::Abandon) => Err(Error::Interrupted("stopped: no answer was wanted".into())),
-            Some(Stop::Answer) => Ok(false),
-            None => Ok(Instant::now() < deadline),
-        };
         let puzzles = &known.puzzles[..];
         let inputs: Vec<&Grid> = task.test.iter().map(|q| &q.input).collect();
         let of = inputs.len() * puzzles.len();
-        let polls =
-            asked.poll(&inputs, puzzles, |votes| go_on(Progress::Answering { votes, of }))?;
+        let polls = asked
+            .poll(&inputs, puzzles, |votes| pace.answer_on(Progress::Answering { votes, of }))?;
         let inputs: Vec<&Grid> = task.train.iter().map(|p| &p.input).collect();
         let of = inputs.len() * puzzles.len();
-        let own_pairs = match go_on(Progress::Checking { votes: 0, of })? {
+        let own_pairs = match pace.answer_on(Progress::Checking { votes: 0, of })? {
             false => None,
             true => {
-                let polls = asked
-                    .poll(&inputs, puzzles, |votes| go_on(Progress::Checking { votes, of }))?;
+                let polls = asked.poll(&inputs, puzzles, |votes| {
+                    pace.answer_on(Progress::Checking { votes, of })
+                })?;
                 Some(outcome::reproduced(&task.train, &polls))
             }
         };
@@ -145,7 +157,8 @@ impl Solver {
             puzzles: puzzles.len(),
             tests: tests.map(|((query, poll), &leaked)| Test::new(query, poll, leaked)).collect(),
             own_pairs,
-            wall_s: start.elapsed().as_secs_f64(),
+            held_out: None,
+            wall_s: pace.elapsed_s(),
         })
     }
 }

@@ -68,25 +68,20 @@ impl Lab {
         for (name, number) in [("training/t0", 0), ("training/t1", 1), ("evaluation/e2", 2)] {
             write(&dir.join(format!("data/raw/mine/{name}.json")), &task(number));
         }
-        let build = ["data", "build", "--dataset-dirs", "data/raw/mine", "--output-dir", "data/d"];
-        succeed(dir, &[&build[..], &["--num-aug", "3", "--canvas", "4"]].concat());
-        let train = ["train", preset, "--data", "data/d", "--run-dir", "run"];
-        let small = [
-            "model.hidden_size=32",
-            "model.num_heads=2",
-            "model.l_layers=1",
-            "train.batch_size=8",
-            "train.max_steps=6",
-            "train.eval_every=0",
-        ];
-        succeed(dir, &[&train[..], &small, settings].concat());
+        let small = ["train.batch_size=8", "train.max_steps=6", "train.eval_every=0"];
+        train(dir, preset, &[&small, settings].concat());
         Self { folder }
     }
 
     pub fn hrm() -> Self {
         Self::new(
             "arc-small",
-            &["model.h_layers=1", "model.puzzle_emb_ndim=32", "model.halt_max_steps=2"],
+            &[
+                "model.h_layers=1",
+                "model.l_layers=1",
+                "model.puzzle_emb_ndim=32",
+                "model.halt_max_steps=2",
+            ],
         )
     }
 
@@ -97,4 +92,40 @@ impl Lab {
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir().join(name)
     }
+}
+
+fn train(dir: &Path, preset: &str, settings: &[&str]) {
+    let build = ["data", "build", "--dataset-dirs", "data/raw/mine", "--output-dir", "data/d"];
+    succeed(dir, &[&build[..], &["--num-aug", "3", "--canvas", "4"]].concat());
+    let train = ["train", preset, "--data", "data/d", "--run-dir", "run"];
+    let small = ["model.hidden_size=32", "model.num_heads=2"];
+    succeed(dir, &[&train[..], &small, settings].concat());
+}
+
+/// Whatever is shown, every cell becomes `colour`.
+pub fn solid(colour: u8) -> Value {
+    let example = |a: u8, b: u8| pair(json!([[a, b]]), json!([[colour, colour]]));
+    json!({ "train": [example(1, 2), example(3, 4), example(6, 8)], "test": [example(2, 9)] })
+}
+
+/// A model that has learnt tasks of solid colours, 5 not among them as published.
+pub fn colours() -> Lab {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    for colour in [1, 2, 3, 4, 6, 7, 8, 9] {
+        write(&dir.join(format!("data/raw/mine/training/c{colour}.json")), &solid(colour));
+    }
+    let settings = [
+        "model.h_layers=1",
+        "model.l_layers=1",
+        "model.puzzle_emb_ndim=32",
+        "model.halt_max_steps=2",
+        "train.batch_size=32",
+        "train.max_steps=400",
+        "train.eval_every=0",
+        "train.lr=3e-3",
+        "train.warmup_steps=20",
+    ];
+    train(dir, "arc-small", &settings);
+    Lab { folder }
 }

@@ -22,7 +22,9 @@ pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
 pub(super) use weights::{POSITIONS, prefix_of};
-pub use weights::{Weights, check_model, fill, load_model, model_config, state_dict, write_pt};
+pub use weights::{
+    Weights, check_model, fill, fill_dense, load_model, model_config, state_dict, write_pt,
+};
 
 use crate::data::Position;
 use crate::dtype::DType;

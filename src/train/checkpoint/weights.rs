@@ -80,10 +80,21 @@ pub fn load_model(
 
 /// Overwrite a model's weights with those that evaluation uses of a checkpoint.
 pub fn fill(reader: &Reader, model: &dyn Model) -> Result<()> {
+    fill_some(reader, model, |_| true)
+}
+
+/// The same but for its puzzle embeddings, whose number may be another.
+pub fn fill_dense(reader: &Reader, model: &dyn Model) -> Result<()> {
+    let table = format!("{}{}", model.name_prefix(), act::PUZZLE_TABLE);
+    fill_some(reader, model, |name| name != table)
+}
+
+fn fill_some(reader: &Reader, model: &dyn Model, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let prefix = model.name_prefix();
     let tensors: Vec<Named> = model
         .tensors()?
         .into_iter()
+        .filter(|(name, _)| wanted(name))
         .map(|(name, tensor)| (averaged(reader, prefix, &name).unwrap_or(name), tensor))
         .collect();
     reader.load_part(&tensors)?;

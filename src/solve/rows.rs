@@ -1,0 +1,98 @@
+//! Training rows of one task: its pairs as each of its puzzles, placed on the canvas as the data set
+//! builder places them, in a new order and at new places in every pass. A pure function of the seed.
+
+use super::known::Puzzle;
+use crate::data::augment::{PuzzleName, Variant};
+use crate::data::build::variants;
+use crate::data::canvas::encode;
+use crate::data::grid::Pair;
+use crate::data::task::Task;
+use crate::data::vocab::PAD;
+use crate::data::{Batch, BatchOptions};
+use crate::rng::{Purpose, Rng};
+use crate::{Error, Result};
+
+/// The task itself, then up to `num_aug` variants of other content, under the ids 1, 2, ...
+pub fn puzzles(task: &Task, num_aug: usize, seed: u64, canvas: usize) -> Vec<Puzzle> {
+    let pairs: Vec<&Pair> = task.train.iter().collect();
+    let drawn = variants::draw(task, &pairs, num_aug, seed, canvas, &[]);
+    let names = drawn.iter().map(|d| PuzzleName::parse(&d.name(&task.id)));
+    (1..).zip(names).map(|(id, name)| Puzzle { id, name }).collect()
+}
+
+/// Batches without end.
+pub struct Rows<'a> {
+    pub task: &'a str,
+    pub pairs: &'a [Pair],
+    pub puzzles: &'a [Puzzle],
+    pub canvas: usize,
+    pub options: BatchOptions,
+    pub seed: u64,
+    pass: usize,
+    /// Rows of this pass that are still to come, the next one last.
+    left: Vec<Encoded>,
+}
+
+struct Encoded {
+    inputs: Vec<i32>, // (S)
+    labels: Vec<i32>, // (S)
+    id: i32,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(
+        task: &'a str,
+        pairs: &'a [Pair],
+        puzzles: &'a [Puzzle],
+        canvas: usize,
+        options: BatchOptions,
+        seed: u64,
+    ) -> Self {
+        Self { task, pairs, puzzles, canvas, options, seed, pass: 0, left: vec![] }
+    }
+
+    pub fn next_batch(&mut self, rows: usize) -> Result<Batch> {
+        let mut batch = Batch { real_rows: rows, ..Batch::default() };
+        while batch.rows() < rows {
+            let Some(row) = self.left.pop() else {
+                self.left = self.next_pass()?;
+                continue;
+            };
+            batch.inputs.extend(row.inputs);
+            batch.labels.extend(row.labels);
+            batch.puzzle_ids.push(row.id);
+        }
+        Ok(batch)
+    }
+
+    fn next_pass(&mut self) -> Result<Vec<Encoded>> {
+        let mut all = vec![];
+        for (number, puzzle) in self.puzzles.iter().enumerate() {
+            let variant = puzzle.name.variant.unwrap_or(Variant::IDENTITY);
+            let number = self.pass * self.puzzles.len() + number;
+            let (seed, task, canvas) = (self.seed, self.task, self.canvas);
+            let places = variants::placements(seed, task, number, self.pairs, variant, canvas);
+            for (pair, at) in self.pairs.iter().zip(places) {
+                let shown = variant.apply_pair(pair);
+                let tokens = |grid| {
+                    encode(grid, at, canvas).ok_or_else(|| {
+                        Error::invalid(format!(
+                            "task {task}: a pair does not fit the canvas {canvas}"
+                        ))
+                    })
+                };
+                let pad = self.options.pad_label();
+                let labels = tokens(&shown.output)?.into_iter();
+                let labels = labels.map(|t| if t == PAD { pad } else { t }).collect();
+                all.push(Encoded { inputs: tokens(&shown.input)?, labels, id: puzzle.id as i32 });
+            }
+        }
+        let mut rng = Rng::new(self.seed, Purpose::Order, self.pass as u64);
+        rng.shuffle(&mut all);
+        self.pass += 1;
+        match all.is_empty() {
+            true => Err(Error::invalid(format!("task {}: no pairs to train on", self.task))),
+            false => Ok(all),
+        }
+    }
+}
