@@ -37,7 +37,12 @@ pub fn follow(run: Run) -> Result<()> {
     handled.map_err(|e| Error::invalid(format!("cannot handle signals: {e}")))?;
     let shown = ratatui::try_init().map_err(terminal).and_then(|mut screen| {
         thread::spawn(move || while typed.send(Happened::Typed(event::read())).is_ok() {});
-        show(&mut screen, run, &happened)
+        let shown = show(&mut screen, run, &happened);
+        if screen.show_cursor().is_err() {
+            // The terminal is gone. To drop it would be to try again, and to panic where stderr is it.
+            std::mem::forget(screen);
+        }
+        shown
     });
     let restored = ratatui::try_restore().map_err(terminal);
     shown.and(restored)

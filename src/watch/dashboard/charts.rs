@@ -12,6 +12,8 @@ use crate::watch::summary::number;
 
 /// Below this a chart shows nothing.
 const LEAST_WIDTH: u16 = 28;
+/// Charts stand side by side where each has this much.
+const COLUMN_WIDTH: u16 = 36;
 pub const LEAST_HEIGHT: u16 = 6;
 const COLOURS: [Color; 4] = [Color::Cyan, Color::Yellow, Color::Magenta, Color::Green];
 
@@ -61,7 +63,7 @@ pub fn draw(frame: &mut Frame, run: &Run, area: Rect) {
 
 /// Columns and rows for at most `charts` charts.
 fn grid(charts: usize, area: Rect) -> (usize, usize) {
-    let most_columns = (area.width / LEAST_WIDTH).clamp(1, 3) as usize;
+    let most_columns = (area.width / COLUMN_WIDTH).clamp(1, 3) as usize;
     let most_rows = (area.height / LEAST_HEIGHT).max(1) as usize;
     let columns = most_columns.min(charts);
     (columns, charts.div_ceil(columns).min(most_rows))
@@ -103,6 +105,6 @@ fn bounds(values: impl Iterator<Item = f64>) -> [f64; 2] {
     if low < high {
         return [low, high];
     }
-    let margin = (low.abs() * 0.05).max(1e-9);
+    let margin = if low == 0.0 { 1.0 } else { 0.05 * low.abs() };
     [low - margin, high + margin]
 }
