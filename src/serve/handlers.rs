@@ -140,7 +140,8 @@ pub async fn readyz(State(app): State<App>) -> Answer {
 pub async fn metrics(State(app): State<App>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     let resident = (app.options.resident_bytes)();
-    (kind, app.metrics.text(app.engine.queued(), resident)).into_response()
+    let solves = app.engine.solves.as_ref().map_or(0, |solves| solves.open());
+    (kind, app.metrics.text(app.engine.queued(), solves, resident)).into_response()
 }
 
 pub async fn document() -> Response {

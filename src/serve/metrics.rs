@@ -71,8 +71,9 @@ impl Metrics {
         self.segment_us.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// `queued` requests wait for the model, `resident_bytes` is the memory of this process.
-    pub fn text(&self, queued: usize, resident_bytes: Option<usize>) -> String {
+    /// `queued` requests wait for the model, `solves` tasks wait or are being solved,
+    /// `resident_bytes` is the memory of this process.
+    pub fn text(&self, queued: usize, solves: usize, resident_bytes: Option<usize>) -> String {
         let mut out = String::new();
         let all = self.requests.lock().unwrap_or_else(|e| e.into_inner());
         let name = "hrm_http_requests_total";
@@ -104,6 +105,7 @@ impl Metrics {
         for (name, kind, help, value) in [
             ("hrm_queue_depth", "gauge", "Requests that wait for the model.", queued as f64),
             ("hrm_sessions", "gauge", "Refinements under way.", sessions as f64),
+            ("hrm_solves", "gauge", "Tasks that wait or are being solved.", solves as f64),
             ("hrm_segments_total", "counter", "ACT segments run.", load(&self.segments) as f64),
             ("hrm_segment_seconds_total", "counter", "Time in ACT segments.", segment_s),
         ] {

@@ -108,6 +108,11 @@ impl Solves {
         Ok(id)
     }
 
+    /// How many wait or are being solved.
+    pub fn open(&self) -> usize {
+        self.lock().all.iter().filter(|job| !job.ended()).count()
+    }
+
     /// `None`: there is none, or no more.
     pub fn state(&self, id: &str) -> Option<State> {
         let mut jobs = self.lock();
