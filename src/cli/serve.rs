@@ -23,8 +23,8 @@ use crate::{Error, Result};
 ///
 /// The address that is printed, opened in a browser, is a page to draw a task on, to solve it and to
 /// watch the answer evolve. For programs: POST /v1/solve takes a task file and answers where to ask for
-/// its progress and its answers; one is solved at a time, and between two batches of answers the
-/// refinements that wait go first. POST /v1/refine begins a refinement (init), POST
+/// its progress and its answers, as hrm predict gives them; one is solved at a time, and between two
+/// batches of answers or steps of fine-tuning the refinements that wait go first. POST /v1/refine begins a refinement (init), POST
 /// /v1/refine/ID/step runs a segment, GET /v1/refine/ID/energy is 1 - sigmoid(q_halt), DELETE
 /// /v1/refine/ID ends it (halt). /docs and /openapi.json describe everything; /healthz, /readyz and
 /// /metrics are for operators. There is no authentication, so it listens on this machine

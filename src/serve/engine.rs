@@ -157,7 +157,7 @@ struct Ready {
 }
 
 /// Runs until every handle is gone. A task that is solved lets the requests that wait go first
-/// whenever it tells how far it is: after each batch of answers.
+/// whenever it tells how far it is: after each batch of answers and each step of fine-tuning.
 fn run(
     mut refinements: Refinements,
     mut solver: Option<(Solver, Arc<Solves>)>,

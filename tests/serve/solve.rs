@@ -187,6 +187,55 @@ fn a_client_that_waits_and_goes_away_wants_it_no_more() {
     until(&server, &place(&state), |state| state["state"] == "done");
 }
 
+/// Like `task`, but of other grids.
+fn unseen() -> Value {
+    json!({
+        "id": "new",
+        "train": [
+            { "input": [[3, 4], [4, 3]], "output": [[4, 3], [3, 4]] },
+            { "input": [[4, 4, 3]], "output": [[3, 3, 4]] },
+        ],
+        "test": [{ "input": [[3], [4]] }],
+    })
+}
+
+#[test]
+fn a_task_never_seen_is_fine_tuned_while_refinements_go_on() {
+    let server = Server::start(&["--max-solves=1"]);
+    let mut task = unseen();
+    let state = post(&server, &task).1;
+    until(&server, &place(&state), |state| state["progress"]["phase"] == "fine-tuning");
+    let session = init(&server);
+    assert_eq!(server.json("POST", &format!("{}/step", path(&session)), "").0, 200);
+    // Cancelled in the middle of a step.
+    assert_eq!(server.json("DELETE", &place(&state), "").0, 200);
+    until_metric(&server, CANCELLED, 1.0);
+    task["budget_s"] = json!(2);
+    task["wait_s"] = json!(20);
+    let (status, state) = post(&server, &task);
+    assert_eq!((status, &state["state"]), (200, &json!("done")), "{state}");
+    let outcome = &state["outcome"];
+    assert_eq!((&outcome["origin"]["kind"], &outcome["task"]), (&json!("unseen"), &json!("new")));
+    assert!(outcome["tests"][0]["votes_cast"].as_u64().unwrap() > 0, "{outcome}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn fine_tuning_gives_its_memory_back() {
+    let server = Server::start(&["--session-idle=0.2"]);
+    let mut task = unseen();
+    task["budget_s"] = json!(0.5);
+    task["wait_s"] = json!(20);
+    let solve = |times: usize| {
+        for _ in 0..times {
+            assert_eq!(post(&server, &task).0, 200);
+        }
+        server.takes("VmRSS:")
+    };
+    let (before, after) = (solve(4), solve(8));
+    assert!(after <= before + 16384, "kB: {before}, then {after}");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn solving_many_takes_no_more_memory() {
