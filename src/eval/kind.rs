@@ -85,7 +85,7 @@ mod tests {
             ("12", "12", "copy", "same shape", 2),
             ("12", "1/2", "turn or mirror", "as many cells in another shape", 2),
             ("122", "344", "recolour (one colour for another)", "same shape", 4),
-            ("1002", "1332", "fill the background", "same shape", 4),
+            ("1002", "1302", "fill the background", "same shape", 4),
             ("1112", "1152", "edit (at most half of the cells)", "same shape", 3),
             ("1112", "3452", "redraw (more than half of the cells)", "same shape", 5),
             ("123/456", "23", "crop", "smaller", 6),
