@@ -29,6 +29,7 @@ from torch import nn
 
 import hrm_seed
 import step
+import trm
 
 BOARDS, SIDE, WIDTH, HEADS, SEGMENTS = 24, 4, 32, 2, 3
 CELLS, VOCAB = SIDE * SIDE, SIDE + 2
@@ -97,48 +98,22 @@ def tensors_of(path):
     return {k.removeprefix(PREFIX): torch.from_numpy(v) for k, v in load_file(path).items()}
 
 
-def hrm_segment(cfg, w, z_h, z_l, tokens, rows):
-    return step.inner_forward(cfg, w, z_h, z_l, tokens, rows, step.rope_tables(cfg))
-
-
-def trm_segment(cfg, w, z_h, z_l, tokens, rows, mlp_t):
-    """One network for both states, made of step.py's pieces."""
-    if rows is not None:
-        rows = nn.functional.pad(rows, (0, cfg.puzzle_emb_ndim - rows.shape[1]))
-    e, rope = step.embed(cfg, w, tokens, rows), step.rope_tables(cfg)
-
-    def passes(x):
-        for i in range(cfg.L_layers):
-            layer = f"L_level.layers.{i}"
-            if mlp_t:
-                x = x.transpose(1, 2)
-                x = step.rms_norm(x + step.swiglu(w, f"{layer}.mlp_t", x)).transpose(1, 2)
-            else:
-                x = step.rms_norm(x + step.attention(cfg, w, f"{layer}.self_attn", x, rope))
-            x = step.rms_norm(x + step.swiglu(w, f"{layer}.mlp", x))
-        return x
-
-    for _ in range(cfg.H_cycles):
-        for _ in range(cfg.L_cycles):
-            z_l = passes(z_l + z_h + e)
-        z_h = passes(z_h + z_l)
-    logits = step.linear(w, "lm_head", z_h[:, cfg.prefix_len :])
-    return z_h, z_l, logits, step.linear(w, "q_head", z_h[:, 0])
-
-
 def segment_of(kind):
     base = dict(batch_size=BOARDS, seq_len=CELLS, hidden_size=WIDTH, num_heads=HEADS,
                 vocab_size=VOCAB, H_layers=2, L_layers=2)
     if kind == "hrm":
+        module = step
         cfg = step.Config(**base | dict(H_layers=1, puzzle_emb_ndim=48))
-        return lambda *args: hrm_segment(cfg, *args)
-    if kind == "hrm_learned":
+    elif kind == "hrm_learned":
+        module = step
         cfg = step.Config(**base | dict(L_layers=1, puzzle_emb_ndim=32, H_cycles=1, L_cycles=3,
                                         pos_encodings="learned"))
-        return lambda *args: hrm_segment(cfg, *args)
-    prefix = {"trm": 3, "trm_mlp": 0}[kind]
-    cfg = step.Config(**base | dict(H_cycles=2, L_cycles=3, puzzle_emb_ndim=prefix * WIDTH))
-    return lambda *args: trm_segment(cfg, *args, kind == "trm_mlp")
+    else:
+        module = trm
+        base.pop("H_layers")
+        puzzle = {"trm": dict(puzzle_emb_ndim=32, puzzle_emb_len=3), "trm_mlp": dict(mlp_t=True)}
+        cfg = trm.Config(**base, H_cycles=2, L_cycles=3, **puzzle[kind])
+    return lambda *args: module.inner_forward(cfg, *args, step.rope_tables(cfg))
 
 
 # ---- checks ------------------------------------------------------------------------------------
