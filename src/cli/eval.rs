@@ -47,6 +47,8 @@ pub struct Job<'a> {
     pub ks: Vec<usize>,
     /// Whether it may be interrupted and gone on with.
     pub resumable: bool,
+    /// A file for what the answers are taken from.
+    pub save_logits: Option<&'a Path>,
     pub output: &'a Path,
 }
 
@@ -55,7 +57,8 @@ impl<'a> Job<'a> {
     pub fn new(data: &'a DataSet, split: &'a str, output: &'a Path) -> Self {
         let ks = ATTEMPTS.to_vec();
         let (limit, variants) = (0, usize::MAX);
-        Self { data, split, limit, variants, early_halt: false, ks, resumable: false, output }
+        let (early_halt, resumable, save_logits) = (false, false, None);
+        Self { data, split, limit, variants, early_halt, ks, resumable, save_logits, output }
     }
 }
 
@@ -99,16 +102,13 @@ fn from_checkpoint(path: &Path, args: &args::Eval, ks: Vec<usize>) -> Result<(Re
         early_halt: args.early_halt,
         ks,
         resumable: true,
+        save_logits: args.save_logits.as_deref(),
         ..Job::new(&data, &args.split, &output)
     };
     let (step, file) = (reader.meta.state.step, reader.path().display());
     eprintln!("{file}: step {step}");
     signal::install()?;
-    let report = checkpoint(&reader, &device, &run_dir, &job)?;
-    if let Some(file) = &args.save_logits {
-        super::logits::save(&reader, &device, &job, file)?;
-    }
-    Ok((report, output))
+    Ok((checkpoint(&reader, &device, &run_dir, &job)?, output))
 }
 
 /// Scores what a file says was answered.
@@ -134,14 +134,12 @@ pub fn checkpoint(reader: &Reader, device: &Device, run_dir: &Path, job: &Job) -
     let examples = eval::select_variants(data, split, job.limit, job.variants)?;
     let model = load_model(reader, &config, &shape, device)?;
     let evaluator = Evaluator::new(&*model)?;
+    let weights = if job.resumable { Some(reader.digest()?) } else { None };
     let kept = |halt| job.output.join(format!("answers-{}.partial", word(halt)));
     let answer = |halt| {
         let request = Request { data, split, examples: &examples, halt, progress: Progress::Shown };
         let path = kept(halt);
-        let key = match job.resumable {
-            true => Some(key(reader, &*model, &request)?),
-            false => None,
-        };
+        let key = weights.map(|weights| key(weights, &*model, &request));
         let saved = key.as_ref().map(|key| (path.as_path(), key.as_str()));
         let stop = || job.resumable && signal::asked_to_stop();
         evaluator.run(&*model, request, saved, stop)?.ok_or_else(|| {
@@ -159,6 +157,9 @@ pub fn checkpoint(reader: &Reader, device: &Device, run_dir: &Path, job: &Job) -
         curves: curves(run_dir),
     };
     report.write(job.output, data, &evaluation, &heading)?;
+    if let Some(file) = job.save_logits {
+        super::logits::save(&*model, &evaluator, data, split, &examples, file)?;
+    }
     if job.resumable {
         for halt in [Halt::Last, Halt::Early] {
             eval::saved::remove(&kept(halt))?;
@@ -175,9 +176,9 @@ fn word(halt: Halt) -> &'static str {
 }
 
 /// Everything that the answers depend on.
-fn key(reader: &Reader, model: &dyn Model, request: &Request) -> Result<String> {
+fn key(weights: blake3::Hash, model: &dyn Model, request: &Request) -> String {
     let mut hash = blake3::Hasher::new();
-    let (weights, data) = (reader.digest()?, request.data.digest());
+    let data = request.data.digest();
     let (dtype, device) = (model.dtype(), model.device().kind());
     let (split, halt) = (request.split, word(request.halt));
     let words = format!("{weights} {data} {dtype} {device:?} {halt} {split}");
@@ -185,7 +186,7 @@ fn key(reader: &Reader, model: &dyn Model, request: &Request) -> Result<String> 
     request.examples.iter().for_each(|example| {
         hash.update(&example.to_le_bytes());
     });
-    Ok(hash.finalize().to_hex().to_string())
+    hash.finalize().to_hex().to_string()
 }
 
 /// The metrics of a run, as far as there are any: a checkpoint may lie anywhere.
@@ -198,6 +199,7 @@ fn curves(run_dir: &Path) -> Vec<Curve> {
     };
     CURVES.iter().map(curve).collect()
 }
+
 /// The plan that a checkpoint of `hrm train` carries.
 pub(super) fn plan(reader: &Reader) -> Result<Plan> {
     Plan::parse(&reader.meta.plan).map_err(|e| {

@@ -3,33 +3,35 @@
 
 use std::path::Path;
 
-use super::eval::{Job, plan};
 use crate::Result;
-use crate::backend::Device;
+use crate::data::DataSet;
 use crate::data::manifest::write_atomically;
 use crate::dtype::DType;
-use crate::eval::{self, Evaluator, row_of};
+use crate::eval::{Evaluator, row_of};
 use crate::interchange::{Format, HostTensor, StateDict};
+use crate::models::Model;
 use crate::shape::Shape;
-use crate::train::checkpoint::{Reader, load_model, model_config};
 
 /// Writes inputs (N, S), puzzle_identifiers (N), logits (N, S, V), q_halt_logits and
-/// q_continue_logits (N) of the job's examples, which are run through all ACT steps.
-pub fn save(reader: &Reader, device: &Device, job: &Job, file: &Path) -> Result<()> {
-    let config = plan(reader)?.config;
-    let model = load_model(reader, &config, &model_config(reader, &config)?, device)?;
-    let model = &*model;
+/// q_continue_logits (N) of the examples, which are run through all ACT steps.
+pub fn save(
+    model: &dyn Model,
+    evaluator: &Evaluator,
+    data: &DataSet,
+    split: &str,
+    examples: &[u32],
+    file: &Path,
+) -> Result<()> {
     let (s, v) = (model.dims().seq_len, model.dims().vocab_size);
-    let examples = eval::select_variants(job.data, job.split, job.limit, job.variants)?;
-    let row = |example: &u32| row_of(model, job.data, job.split, *example);
+    let row = |example: &u32| row_of(model, data, split, *example);
     let (mut inputs, mut ids) = (vec![], vec![]);
-    for example in &examples {
+    for example in examples {
         let row = row(example)?;
         inputs.extend(row.inputs);
         ids.push(row.puzzle_id);
     }
     let (mut logits, mut q_halt, mut q_continue) = (vec![], vec![], vec![]);
-    Evaluator::new(model)?.logits(model, examples.iter().map(row), |_, cells, [halt, go_on]| {
+    evaluator.logits(model, examples.iter().map(row), |_, cells, [halt, go_on]| {
         logits.extend_from_slice(cells);
         q_halt.push(halt);
         q_continue.push(go_on);

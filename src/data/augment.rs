@@ -165,6 +165,11 @@ impl PuzzleName {
         }
     }
 
+    /// Whether it is the task as published: no transform, no permuted colours, no pattern.
+    pub fn is_original(&self) -> bool {
+        self.variant.is_none() && self.pattern.is_none()
+    }
+
     /// A grid of the original task as this puzzle shows it.
     pub fn apply(&self, grid: &Grid) -> Grid {
         let grid = self.pattern.map_or_else(|| grid.clone(), |p| p.apply(grid));

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::Evaluation;
 use super::breakdown::{self, Breakdown};
 use super::pass::{Pass, Voted, pass, vote};
+use super::question::{self, Question, questions};
 use super::score::{Answers, Scores, Verdict, score};
-use super::{Evaluation, question};
 use crate::Result;
 use crate::data::{DataSet, Kind};
 use crate::ops::act_halt::metric;
@@ -96,10 +97,12 @@ pub fn report(
 ) -> Result<Report> {
     let (split, examples) = (evaluation.split.as_str(), &evaluation.examples[..]);
     let tasks = count_tasks(data, split, examples)?;
-    let (model, verdicts, voted) = column(data, evaluation, ks, tasks)?;
-    let early_halt = early.map(|early| Ok(column(data, early, ks, tasks)?.0)).transpose()?;
-    let identity = score(data, split, examples, Answers::Input)?;
     let arc = data.kind() == Kind::Arc;
+    let questions = if arc { questions(data, split, examples)? } else { vec![] };
+    let (model, verdicts, voted) = column(data, evaluation, &questions, ks, tasks)?;
+    let early_halt =
+        early.map(|early| Ok(column(data, early, &questions, ks, tasks)?.0)).transpose()?;
+    let identity = score(data, split, examples, Answers::Input)?;
     let breakdown = match arc {
         true => breakdown::of_questions(&voted),
         false => {
@@ -108,10 +111,7 @@ pub fn report(
             breakdown::of_boards(boards.collect::<Result<Vec<_>>>()?.into_iter())
         }
     };
-    let identity_votes = match arc {
-        true => vote(data, split, examples, Answers::Input, |_| 0.0)?,
-        false => vec![],
-    };
+    let identity_votes = vote(data, split, examples, &questions, Answers::Input, |_| 0.0)?;
     let answers = || voted.iter().map(|v| v.question.asked.len());
     Ok(Report {
         data_dir: data.dir().display().to_string(),
@@ -149,15 +149,14 @@ pub fn report(
 fn column(
     data: &DataSet,
     evaluation: &Evaluation,
+    questions: &[Question],
     ks: &[usize],
     tasks: usize,
 ) -> Result<(Column, Vec<Verdict>, Vec<Voted>)> {
     let Evaluation { split, examples, tokens, q, wall_s, .. } = evaluation;
     let scored = score(data, split, examples, Answers::Rows(tokens))?;
-    let voted = match data.kind() {
-        Kind::Arc => vote(data, split, examples, Answers::Rows(tokens), |i| q[i][0] as f64)?,
-        _ => vec![],
-    };
+    let answers = Answers::Rows(tokens);
+    let voted = vote(data, split, examples, questions, answers, |i| q[i][0] as f64)?;
     let cost = (!evaluation.steps.is_empty()).then(|| Cost {
         act_steps: evaluation.mean_steps(),
         act_steps_wanted: evaluation.mean_halt_steps(),

@@ -50,7 +50,7 @@ pub fn originals(data: &DataSet, split: &str) -> Result<Vec<bool>> {
     (0..shard.puzzles())
         .map(|puzzle| {
             let name = PuzzleName::parse(&names[shard.puzzle_id(puzzle)? as usize]);
-            Ok(name.variant.is_none() && name.pattern.is_none())
+            Ok(name.is_original())
         })
         .collect()
 }

@@ -17,17 +17,16 @@ pub const FILE: &str = "submission.json";
 pub fn write(path: &Path, voted: &[Voted]) -> Result<()> {
     let mut tasks: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for v in voted {
-        let first = v.candidates.first().map(|c| c.grid.clone());
-        let first = first.unwrap_or_else(|| Grid::from_fn(1, 1, |_, _| 0));
-        let second = v.candidates.get(1).map_or(&first, |c| &c.grid);
-        let attempts = json!({ "attempt_1": rows(&first), "attempt_2": rows(second) });
+        let attempts = attempts(v.candidates.iter().map(|c| &c.grid));
         tasks.entry(&v.question.task).or_default().push(attempts);
     }
     let json = serde_json::to_vec(&tasks);
     write_atomically(path, &json.map_err(|e| Error::invalid(format!("submission: {e}")))?)
 }
 
-/// A grid as task files have it.
-fn rows(grid: &Grid) -> Vec<Vec<u8>> {
-    grid.rows().map(<[u8]>::to_vec).collect()
+/// The two attempts at one test input, of its answers, best first.
+pub fn attempts<'a>(mut answers: impl Iterator<Item = &'a Grid>) -> Value {
+    let first = answers.next().map_or_else(|| json!([[0]]), |grid| json!(grid));
+    let second = answers.next().map_or_else(|| first.clone(), |grid| json!(grid));
+    json!({ "attempt_1": first, "attempt_2": second })
 }

@@ -32,6 +32,11 @@ impl HostTensor {
         Self { dtype: DType::F32, shape: shape.into(), bytes }
     }
 
+    /// The elements of a tensor of f32; of another type, nothing that means anything.
+    pub fn f32s(&self) -> impl Iterator<Item = f32> + '_ {
+        self.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]))
+    }
+
     /// bf16 as f32, exactly; every other type as it is.
     pub fn widened(self) -> Self {
         if self.dtype != DType::Bf16 {
@@ -47,9 +52,7 @@ impl HostTensor {
         if self.dtype != DType::F32 {
             return self;
         }
-        let words =
-            self.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
-        let bytes = words.flat_map(|x| <bf16 as Float>::from_f32(x).to_le_bytes()).collect();
+        let bytes = self.f32s().flat_map(|x| <bf16 as Float>::from_f32(x).to_le_bytes()).collect();
         Self { dtype: DType::Bf16, bytes, ..self }
     }
 }

@@ -9,6 +9,7 @@ use super::outcome::Outcome;
 use crate::data::manifest::write_atomically;
 use crate::data::sheet::{self, Panel};
 use crate::data::{Kind, Task};
+use crate::eval::submission;
 use crate::{Error, Result};
 
 pub fn write(dir: &Path, task: &Task, outcome: &Outcome) -> Result<()> {
@@ -25,14 +26,12 @@ pub fn write(dir: &Path, task: &Task, outcome: &Outcome) -> Result<()> {
     write_atomically(&dir.join("prediction.json"), &json)
 }
 
-/// The outcome, and the two attempts per test input as the ARC Prize wants them: the first again
-/// where there is no second, one black cell where there is none at all.
+/// The outcome, and the two attempts per test input as the ARC Prize wants them.
 pub fn prediction(outcome: &Outcome) -> Value {
-    let attempts = outcome.tests.iter().map(|test| {
-        let attempt = |i: usize| test.attempts.get(i).or(test.attempts.first());
-        let rows = |i| attempt(i).map_or_else(|| json!([[0]]), |a| json!(a.grid));
-        json!({ "attempt_1": rows(0), "attempt_2": rows(1) })
-    });
+    let attempts = outcome
+        .tests
+        .iter()
+        .map(|test| submission::attempts(test.attempts.iter().map(|a| &a.grid)));
     let attempts: Vec<Value> = attempts.collect();
     let mut all = json!(outcome);
     all["trust"] = json!(outcome.trust());

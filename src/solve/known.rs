@@ -88,7 +88,7 @@ fn original(data: &DataSet, split: &str, group: usize) -> Result<Option<(String,
     let (shard, names) = (data.split(split)?, data.identifiers()?);
     for puzzle in shard.group_range(group)? {
         let name = PuzzleName::parse(&names[shard.puzzle_id(puzzle)? as usize]);
-        if name.variant.is_none() && name.pattern.is_none() {
+        if name.is_original() {
             let pairs = shard.puzzle_range(puzzle)?.map(|i| Ok(shard.example(i)?.pair));
             return Ok(Some((name.task, pairs.collect::<Result<_>>()?)));
         }
@@ -103,6 +103,6 @@ fn puzzles(data: &DataSet, group: usize) -> Result<Vec<Puzzle>> {
         Ok(Puzzle { id, name: PuzzleName::parse(&names[id as usize]) })
     });
     let mut puzzles: Vec<Puzzle> = puzzles.collect::<Result<_>>()?;
-    puzzles.sort_by_key(|p| p.name.variant.is_some() || p.name.pattern.is_some()); // stable
+    puzzles.sort_by_key(|p| !p.name.is_original()); // stable
     Ok(puzzles)
 }

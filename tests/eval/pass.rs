@@ -2,7 +2,6 @@
 
 use hrm::data::canvas::{self, Placement};
 use hrm::data::{DataSet, Grid};
-use hrm::eval::pass::vote;
 use hrm::eval::question::questions;
 use hrm::eval::{self, Answers, Share, Voted};
 
@@ -29,6 +28,16 @@ fn rows(data: &DataSet, examples: &[u32], answer: impl Fn(usize, bool) -> Grid) 
         rows.extend(row.into_iter().map(|token| token as u8));
     }
     rows
+}
+
+fn vote(
+    data: &DataSet,
+    examples: &[u32],
+    answers: Answers,
+    belief: impl Fn(usize) -> f64,
+) -> Vec<Voted> {
+    let asked = questions(data, "test", examples).unwrap();
+    hrm::eval::pass::vote(data, "test", examples, &asked, answers, belief).unwrap()
 }
 
 fn share(right: u64, of: u64) -> Share {
@@ -66,7 +75,7 @@ fn two_variants_that_agree_outvote_nobody_but_belief_breaks_their_tie() {
         true => grid(&["0"]),
     });
     let score = |belief: &dyn Fn(usize) -> f64| -> Vec<Voted> {
-        vote(&data, "test", &examples, Answers::Rows(&right_first), belief).unwrap()
+        vote(&data, &examples, Answers::Rows(&right_first), belief)
     };
     let published = score(&|i| if i < 4 { 1.0 } else { -1.0 });
     assert_eq!(eval::pass(&published, 1).passed, share(4, 4));
@@ -89,7 +98,7 @@ fn a_task_score_is_a_mean_over_tasks_and_an_empty_answer_is_no_vote() {
         (3, false) => grid(&["7"]),
         _ => empty.clone(),
     });
-    let voted = vote(&data, "test", &examples, Answers::Rows(&answers), |_| 0.0).unwrap();
+    let voted = vote(&data, &examples, Answers::Rows(&answers), |_| 0.0);
     assert_eq!(voted.iter().map(Voted::votes).collect::<Vec<_>>(), [0, 1, 0, 1]);
     let pass = eval::pass(&voted, 1);
     assert_eq!((pass.passed, pass.solved), (share(2, 4), share(1, 2)));
@@ -108,7 +117,7 @@ fn copying_the_input_is_one_candidate_with_every_vote() {
     let dir = tempfile::tempdir().unwrap();
     let data = data(dir.path());
     let examples = eval::select(&data, "test", 0).unwrap();
-    let voted = vote(&data, "test", &examples, Answers::Input, |_| 0.0).unwrap();
+    let voted = vote(&data, &examples, Answers::Input, |_| 0.0);
     for v in voted {
         assert_eq!(v.candidates.len(), 1);
         assert_eq!((&v.candidates[0].grid, v.votes()), (&v.question.pair.input, 2));

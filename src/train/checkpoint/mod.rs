@@ -21,7 +21,7 @@ pub use autoencoder::{Side, autoencoder};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
-pub(super) use weights::{POSITIONS, prefix_of};
+pub(super) use weights::{POSITIONS, has_positions, prefix_of};
 pub use weights::{
     Weights, check_model, fill, fill_dense, load_model, model_config, state_dict, write_pt,
 };

@@ -127,6 +127,11 @@ impl Weights {
     }
 }
 
+/// Whether files of this kind of model hold the table of [`POSITIONS`].
+pub(in crate::train) fn has_positions(arch: Arch) -> bool {
+    matches!(arch, Arch::HrmSeed | Arch::Transformer)
+}
+
 /// The model in a checkpoint of `hrm train`, under its official names and with its metadata; f32.
 pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
     let plan = <Plan>::parse(&reader.meta.plan)
@@ -152,7 +157,7 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
             HostTensor { dtype: entry.dtype, shape: entry.shape, bytes },
         ));
     }
-    if matches!(plan.config.model.arch, Arch::HrmSeed | Arch::Transformer) {
+    if has_positions(plan.config.model.arch) {
         let c = plan.config.model.hidden_size;
         let rows = POSITION_ROWS.max(plan.config.data.canvas.pow(2));
         let table = HostTensor::from_f32s([rows, c], &sinusoids::table(rows, c));

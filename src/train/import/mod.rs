@@ -13,7 +13,7 @@ mod settings;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{Meta, POSITIONS, State};
+use super::checkpoint::{Meta, POSITIONS, State, has_positions};
 use super::metrics::Sums;
 use super::plan::Plan;
 use super::setup;
@@ -181,7 +181,7 @@ fn fit(
     let model = shape.build(&device, DType::F32, 0)?;
     let mut found: HashMap<String, HostTensor> =
         tensors.into_iter().map(|(name, t)| (names::ours(arch, &name), t)).collect();
-    if let Some(table) = found.remove(POSITIONS).filter(|_| has_sinusoids(arch)) {
+    if let Some(table) = found.remove(POSITIONS).filter(|_| has_positions(arch)) {
         check_positions(table, seq_len, config.model.hidden_size)?;
     }
     let (mut fitted, mut wrong) = (vec![], vec![]);
@@ -217,15 +217,11 @@ fn values(name: &str, tensor: HostTensor) -> Result<HostTensor> {
     if tensor.dtype != DType::F32 {
         return Err(Error::invalid(format!("tensor {name} has {} elements", tensor.dtype)));
     }
-    let words = tensor.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
-    match words.enumerate().find(|(_, x)| !x.is_finite()) {
+    let wrong = tensor.f32s().enumerate().find(|(_, x)| !x.is_finite());
+    match wrong {
         None => Ok(tensor),
         Some((i, x)) => Err(Error::invalid(format!("tensor {name}: element {i} is {x}"))),
     }
-}
-
-fn has_sinusoids(arch: Arch) -> bool {
-    matches!(arch, Arch::HrmSeed | Arch::Transformer)
 }
 
 /// A stored table of positions (.., C) must be the formula that our model uses.
@@ -233,10 +229,9 @@ fn check_positions(table: HostTensor, seq_len: usize, c: usize) -> Result<()> {
     let rounding = if table.dtype == DType::Bf16 { BF16_ROUNDING } else { 0.0 };
     let table = values(POSITIONS, table)?;
     let formula = sinusoids::table(seq_len, c);
-    let stored = table.bytes.chunks_exact(4).map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
     let same = table.shape.last() == c
         && table.shape.elems() >= formula.len()
-        && stored.zip(&formula).all(|(a, b)| (a - b).abs() <= POSITIONS_TOLERANCE + rounding);
+        && table.f32s().zip(&formula).all(|(a, b)| (a - b).abs() <= POSITIONS_TOLERANCE + rounding);
     match same {
         true => Ok(()),
         false => Err(Error::invalid(format!(
