@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use hrm::data::build::arc::{self, ArcOptions};
-use hrm::data::build::sudoku::{self, SudokuOptions};
-use hrm::data::progress::Progress;
+use hrm::data::builders::arc::{self, ArcOptions};
+use hrm::data::builders::sudoku::{self, SudokuOptions};
 use hrm::data::{Batch, BatchOptions, DataSet, Order, Sampler, npy};
+use hrm::io::progress::Progress;
 use hrm::rng::{Purpose, Rng};
 
 /// The Python builder on two cores: 800 tasks, num_aug 100.

@@ -4,15 +4,15 @@
 //!
 //! ```text
 //! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
-//! (nothing)             <- pickle
-//! error shape rng pickle <- data                 (data never sees a tensor or a device)
-//! models pickle         <- interchange
-//! models data           <- eval                  (never imports train)
-//! error                 <- config track
-//! backend               <- predict
-//! models data eval config track interchange <- train
-//! track train           <- watch
-//! config models data eval train <- solve
+//! error                 <- io config track
+//! models                <- formats
+//! error shape rng io formats <- data             (data never sees a tensor or a device)
+//! backend               <- cost
+//! models data config track formats io <- run     (what a run is on disk)
+//! models data io        <- eval                  (never imports run or train)
+//! run eval              <- train import
+//! track run             <- watch
+//! config models data eval run train <- solve
 //! models data eval solve <- serve                (never imports train)
 //! all                   <- cli <- main
 //! ```
@@ -25,17 +25,19 @@
 pub mod backend;
 pub mod cli;
 pub mod config;
+pub mod cost;
 pub mod data;
 pub mod dtype;
 pub mod error;
 pub mod eval;
-pub mod interchange;
+pub mod formats;
+pub mod import;
+pub mod io;
 pub mod models;
 pub mod nn;
 pub mod ops;
-pub mod pickle;
-pub mod predict;
 pub mod rng;
+pub mod run;
 pub mod serve;
 pub mod shape;
 pub mod solve;

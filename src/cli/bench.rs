@@ -323,7 +323,7 @@ fn arc_full(
 ) -> Result<(crate::models::Config, Options)> {
     let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
     let preset = crate::config::Config::load(Some("arc-full"), None, &batch)?;
-    let model = setup::model_of(&preset, seq_len, VOCAB, PUZZLE_IDS);
+    let model = crate::run::model::model_of(&preset, seq_len, VOCAB, PUZZLE_IDS);
     Ok((model, Options { dtype, ..setup::options(&preset) }))
 }
 

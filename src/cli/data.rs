@@ -10,14 +10,14 @@ use args::{
 };
 pub use args::{DataArgs, DataCommand};
 
-use crate::data::build::arc::{self, ArcOptions, Holdout};
-use crate::data::build::{maze, sudoku};
+use crate::data::builders::arc::{self, ArcOptions, Holdout};
+use crate::data::builders::{maze, sudoku};
 use crate::data::fetch::{self, MARKER, Source};
 use crate::data::images::{self, ImageSource};
 use crate::data::manifest::Manifest;
-use crate::data::progress::Progress;
 use crate::data::sheet::Panel;
 use crate::data::{DataSet, Kind, Pair, npy, sheet, stats};
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 const RAW_DIR: &str = "data/raw";

@@ -1,8 +1,8 @@
 //! `hrm digest`: the digest of a training state.
 
 use super::args;
-use crate::train::checkpoint::{Folder, Reader};
-use crate::train::run_folder::CHECKPOINTS;
+use crate::run::checkpoint::{Folder, Reader};
+use crate::run::folder::CHECKPOINTS;
 use crate::{Error, Result};
 
 pub fn run(args: args::Digest) -> Result<()> {

@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 
 use super::eval;
 use crate::config::DistillConfig;
-use crate::data::manifest::write_atomically;
-use crate::interchange::{Format, StateDict, onnx};
-use crate::train::checkpoint::{self, Reader, Side, Weights};
-use crate::train::plan::Plan;
+use crate::formats::{Format, StateDict, onnx};
+use crate::io::file;
+use crate::run::checkpoint::{self, Reader, Side, Weights};
+use crate::run::plan::Plan;
 use crate::{Error, Result};
 
 /// Write a checkpoint's model for PyTorch (.pt), any reader of safetensors, or any runtime of ONNX
@@ -149,10 +149,10 @@ pub fn run(args: Export) -> Result<()> {
     let data_name = data_name.as_deref().filter(|_| args.external_data);
     let file = args.to.encode(&reader, weights, data_name)?;
     if let Some(data) = &file.data {
-        write_atomically(&data_path, data)?;
+        file::write(&data_path, data)?;
         outln!("{}: {} bytes of weights; keep it beside", data_path.display(), data.len());
     }
-    write_atomically(&output, &file.model)?;
+    file::write(&output, &file.model)?;
     let (path, name) = (output.display(), chosen.name());
     outln!("{path}: {} bytes, {name} weights of step {step}", file.model.len());
     if args.to != Kind::Onnx {

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::plan::{absolute, split_settings};
 use crate::data::DataSet;
-use crate::interchange::{Counters, StateDict};
-use crate::train::checkpoint::{self, Reader};
-use crate::train::import::{self, Given, Imported, Puzzles, Request};
+use crate::formats::{Counters, StateDict};
+use crate::import::{self, Given, Imported, Puzzles, Request};
+use crate::run::checkpoint::{self, Reader};
 use crate::{Error, Result};
 
 /// Make a checkpoint of weights from PyTorch (torch.save) or safetensors

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::Result;
 use crate::data::DataSet;
-use crate::data::manifest::write_atomically;
 use crate::dtype::DType;
 use crate::eval::{Evaluator, row_of};
-use crate::interchange::{Format, HostTensor, StateDict};
+use crate::formats::{Format, HostTensor, StateDict};
+use crate::io::file;
 use crate::models::Model;
 use crate::shape::Shape;
 
@@ -50,7 +50,7 @@ pub fn save(
         ("q_continue_logits".into(), HostTensor::from_f32s([n], &q_continue)),
     ];
     let outputs = StateDict { tensors, counters: None, meta: None };
-    write_atomically(file, &Format::Safetensors.encode(&outputs)?)?;
+    file::write(file, &Format::Safetensors.encode(&outputs)?)?;
     eprintln!("logits of {n} examples: {}", file.display());
     Ok(())
 }

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::Error;
-use crate::train::signal::EXIT_INTERRUPTED;
+use crate::run::signal::EXIT_INTERRUPTED;
 use args::{Cli, Command};
 
 pub fn main() -> ExitCode {

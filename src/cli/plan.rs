@@ -7,7 +7,7 @@ use super::{args, quick};
 use crate::backend::Device;
 use crate::config::Config;
 use crate::data::DataSet;
-use crate::train::plan::Plan;
+use crate::run::plan::Plan;
 use crate::{Error, Result};
 
 pub struct Planned {

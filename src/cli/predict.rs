@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 
 use super::eval::{open, plan};
 use super::plan::{device, start_threads};
-use crate::data::progress::{self, Bar};
 use crate::data::{DataSet, Task, terminal};
+use crate::io::progress::{self, Bar};
+use crate::run::signal;
 use crate::solve::{FineTune, Options, Progress, Solver, Stop, files, known};
-use crate::train::signal;
 use crate::{Error, Result};
 
 /// Solve one ARC task with a checkpoint: pictures, votes, and how sure it is

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::config::{self, DataConfig, Dataset};
 use crate::data::DataSet;
-use crate::data::build::arc::{self, ArcOptions};
-use crate::data::build::maze::MazeOptions;
-use crate::data::build::sudoku::SudokuOptions;
+use crate::data::builders::arc::{self, ArcOptions};
+use crate::data::builders::maze::MazeOptions;
+use crate::data::builders::sudoku::SudokuOptions;
 use crate::data::ensure::{self, BuildSpec};
 use crate::data::fetch::Source;
-use crate::data::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 const DATA: &str = "data";

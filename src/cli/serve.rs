@@ -14,9 +14,9 @@ use super::plan::{device, start_threads};
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
+use crate::run::checkpoint::{load_model, model_config};
 use crate::serve::{Options, Served, serve};
 use crate::solve::Solver;
-use crate::train::checkpoint::{load_model, model_config};
 use crate::{Error, Result};
 
 /// Serve an ARC checkpoint over HTTP: a page to draw tasks on, tasks solved, iterative refinement

@@ -8,10 +8,11 @@ use super::machine;
 use super::plan::{Planned, plan};
 use super::plan_command::does_not_fit;
 use super::quick;
-use crate::train::checkpoint::Reader;
-use crate::train::log::Log;
-use crate::train::run_folder::RunFolder;
-use crate::train::{needed::Needed, run, setup, signal, validate};
+use crate::run::checkpoint::Reader;
+use crate::run::folder::RunFolder;
+use crate::run::log::Log;
+use crate::run::signal;
+use crate::train::{needed::Needed, run, setup, validate};
 use crate::{Error, Result};
 
 /// Examples that the closing evaluation answers at most; `hrm eval` answers all.
@@ -29,7 +30,7 @@ pub fn run(args: args::Train) -> Result<()> {
     let mut log = Log::open(&folder.log())?;
     log.say(&format!("hrm train: run folder {}", folder.dir().display()))?;
     log.say(&plan.summary()?)?;
-    let model = setup::model(&plan.config, &data);
+    let model = crate::run::model::model(&plan.config, &data);
     let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;
     let mib = needed.total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;

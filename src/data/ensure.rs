@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::build::arc::{self, ArcOptions};
-use super::build::maze::{self, MazeOptions};
-use super::build::sudoku::{self, SudokuOptions};
+use super::builders::arc::{self, ArcOptions};
+use super::builders::maze::{self, MazeOptions};
+use super::builders::sudoku::{self, SudokuOptions};
 use super::dataset::DataSet;
 use super::fetch::{self, Source};
 use super::manifest;
-use super::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 /// A data set by description.

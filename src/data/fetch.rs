@@ -11,8 +11,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::output::{put_in_place, stage};
-use super::progress::Progress;
 use super::task::Task;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]

@@ -2,13 +2,13 @@
 //! without it is an unfinished build.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use super::shard::Spec;
 use super::shard::writer::Written;
 use super::vocab::Kind;
+use crate::io::file;
 use crate::{Error, Result};
 
 pub const FILE: &str = "dataset.json";
@@ -134,33 +134,6 @@ impl Manifest {
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::invalid(format!("manifest: {e}")))?;
         json.push(b'\n');
-        write_atomically(&dir.join(FILE), &json)
+        file::write(&dir.join(FILE), &json)
     }
-}
-
-/// Temporary file, fsync, rename: the file is either not there or whole.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(dir, "create file"))?;
-    file.write_all(bytes).map_err(Error::io(path, "write (disk full?)"))?;
-    file.as_file().sync_all().map_err(Error::io(path, "write (disk full?)"))?;
-    make_readable(file.as_file(), path)?;
-    file.persist(path).map_err(|e| Error::io(path, "rename")(e.error))?;
-    sync_dir(dir)
-}
-
-/// Temporary files are private to their owner; a finished file is readable as any other.
-fn make_readable(file: &File, path: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::Permissions::from_mode(0o644);
-        file.set_permissions(mode).map_err(Error::io(path, "set permissions"))?;
-    }
-    Ok(())
-}
-
-pub(super) fn sync_dir(dir: &Path) -> Result<()> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    File::open(dir).and_then(|d| d.sync_all()).map_err(Error::io(dir, "sync folder"))
 }

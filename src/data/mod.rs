@@ -2,7 +2,7 @@
 
 pub mod augment;
 pub mod batch;
-pub mod build;
+pub mod builders;
 pub mod canvas;
 pub mod dataset;
 pub mod ensure;
@@ -14,7 +14,6 @@ pub mod manifest;
 pub mod npy;
 pub mod output;
 pub mod pattern;
-pub mod progress;
 pub mod sampler;
 pub mod shard;
 pub mod sheet;

@@ -15,9 +15,9 @@ use super::dataset::DataSet;
 use super::grid::{Grid, Pair};
 use super::manifest::Manifest;
 use super::output::{BLANK_NAME, Output, put_in_place, stage};
-use super::progress::Progress;
 use super::shard::{GroupBuf, Shard, Spec, Writer};
 use super::vocab::{BLANK_ID, Kind, PAD};
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 const SET: &str = "all";

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::manifest::{self, Manifest, Split, sync_dir, write_atomically};
+use super::manifest::{self, Manifest, Split};
 use super::shard::{Spec, Writer};
+use crate::io::file;
 use crate::{Error, Result};
 
 pub const BLANK_NAME: &str = "<blank>";
@@ -42,7 +43,7 @@ impl Output {
             std::iter::once(BLANK_NAME).chain(names.iter().map(String::as_str)).collect();
         let json = serde_json::to_vec(&all).map_err(|e| Error::invalid(e.to_string()))?;
         let dir = self.staging.path();
-        write_atomically(&dir.join(manifest::IDENTIFIERS_FILE), &json)?;
+        file::write(&dir.join(manifest::IDENTIFIERS_FILE), &json)?;
         let digest = blake3::hash(&json).to_hex().to_string();
         let manifest = Manifest::new(self.spec, all.len(), digest, self.splits, self.provenance);
         manifest.write(dir)?;
@@ -84,7 +85,7 @@ pub(super) fn stage(target: &Path, marker: &str, what: &str) -> Result<tempfile:
 pub(super) fn put_in_place(staging: tempfile::TempDir, target: &Path) -> Result<()> {
     let parent = parent(target);
     make_accessible(staging.path())?;
-    sync_dir(staging.path())?;
+    file::sync_dir(staging.path())?;
     if target.exists() {
         let old = tempfile::tempdir_in(parent).map_err(Error::io(parent, "create folder in"))?;
         fs::rename(target, old.path().join("old")).map_err(Error::io(target, "move aside"))?;
@@ -92,7 +93,7 @@ pub(super) fn put_in_place(staging: tempfile::TempDir, target: &Path) -> Result<
     fs::rename(staging.path(), target).map_err(Error::io(target, "rename into place"))?;
     // The folder has moved: there is nothing left for the guard to delete.
     let _ = staging.keep();
-    sync_dir(parent)
+    file::sync_dir(parent)
 }
 
 fn parent(target: &Path) -> &Path {

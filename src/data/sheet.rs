@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use super::grid::Grid;
-use super::manifest::write_atomically;
 use super::vocab::Kind;
+use crate::io::file;
 use crate::{Error, Result};
 
 type Rgb = [u8; 3];
@@ -130,7 +130,7 @@ impl Image {
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<()> {
-        write_atomically(path, &self.png()?)
+        file::write(path, &self.png()?)
     }
 
     /// Pixels across and down.

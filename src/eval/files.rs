@@ -7,9 +7,9 @@ use std::path::Path;
 use super::page::{self, Heading};
 use super::report::Report;
 use super::{Evaluation, predictions, submission};
-use crate::data::manifest::write_atomically;
 use crate::data::sheet::{self, Panel};
 use crate::data::{DataSet, Kind};
+use crate::io::file;
 use crate::{Error, Result};
 
 /// Pictures per sheet.
@@ -37,11 +37,11 @@ impl Report {
             submission::write(&dir.join(submission::FILE), &self.voted)?;
         }
         let html = page::page(self, data, evaluation, heading)?;
-        write_atomically(&dir.join(page::FILE), html.as_bytes())?;
+        file::write(&dir.join(page::FILE), html.as_bytes())?;
         let mut json = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::invalid(format!("evaluation: {e}")))?;
         json.push(b'\n');
-        write_atomically(&dir.join("eval.json"), &json)
+        file::write(&dir.join("eval.json"), &json)
     }
 
     /// Input, expected, answered; wrong cells marked.

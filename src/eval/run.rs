@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::data::progress::Progress;
 use crate::data::{BatchOptions, DataSet};
+use crate::io::progress::Progress;
 use crate::models::{Dims, Model};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::pass::Voted;
 use crate::data::Grid;
-use crate::data::manifest::write_atomically;
+use crate::io::file;
 use crate::{Error, Result};
 
 pub const FILE: &str = "submission.json";
@@ -21,7 +21,7 @@ pub fn write(path: &Path, voted: &[Voted]) -> Result<()> {
         tasks.entry(&v.question.task).or_default().push(attempts);
     }
     let json = serde_json::to_vec(&tasks);
-    write_atomically(path, &json.map_err(|e| Error::invalid(format!("submission: {e}")))?)
+    file::write(path, &json.map_err(|e| Error::invalid(format!("submission: {e}")))?)
 }
 
 /// The two attempts at one test input, of its answers, best first.

@@ -6,10 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::outcome::Outcome;
-use crate::data::manifest::write_atomically;
 use crate::data::sheet::{self, Panel};
 use crate::data::{Kind, Task};
 use crate::eval::submission;
+use crate::io::file;
 use crate::{Error, Result};
 
 pub fn write(dir: &Path, task: &Task, outcome: &Outcome) -> Result<()> {
@@ -23,7 +23,7 @@ pub fn write(dir: &Path, task: &Task, outcome: &Outcome) -> Result<()> {
     let mut json = serde_json::to_vec_pretty(&prediction(outcome))
         .map_err(|e| Error::invalid(format!("prediction: {e}")))?;
     json.push(b'\n');
-    write_atomically(&dir.join("prediction.json"), &json)
+    file::write(&dir.join("prediction.json"), &json)
 }
 
 /// The outcome, and the two attempts per test input as the ARC Prize wants them.

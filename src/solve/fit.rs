@@ -12,7 +12,7 @@ use crate::Result;
 use crate::data::{BatchOptions, Grid, Pair};
 use crate::eval::{Evaluator, Share};
 use crate::models::Model;
-use crate::train::checkpoint::{Reader, fill_dense};
+use crate::run::checkpoint::{Reader, fill_dense};
 use crate::train::optimizer::Rates;
 use crate::train::setup;
 use crate::train::trainer::{HostBatch, Trainer};

@@ -3,7 +3,7 @@
 
 use super::known::Puzzle;
 use crate::data::augment::{PuzzleName, Variant};
-use crate::data::build::variants;
+use crate::data::builders::variants;
 use crate::data::canvas::encode;
 use crate::data::grid::Pair;
 use crate::data::task::Task;

@@ -15,8 +15,8 @@ use crate::data::{DataSet, Grid, Task};
 use crate::eval::Evaluator;
 use crate::eval::run::check_data;
 use crate::models::{self, Model};
-use crate::train::checkpoint::{Reader, load_model, model_config};
-use crate::train::plan::Plan;
+use crate::run::checkpoint::{Reader, load_model, model_config};
+use crate::run::plan::Plan;
 use crate::{Error, Result};
 
 /// Positions that are worked on at once, so that a batch is over soon; training's own may be larger.

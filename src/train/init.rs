@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::checkpoint::{self, Reader};
-use super::plan::Plan;
 use super::trainer::Trainer;
 use crate::data::DataSet;
 use crate::models::act::{PREFIX, PUZZLE_TABLE};
+use crate::run::checkpoint::{self, Reader};
+use crate::run::plan::Plan;
 use crate::{Error, Result};
 
 /// Returns lines for the log.

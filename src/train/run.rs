@@ -13,21 +13,22 @@ use std::time::Instant;
 
 use report::Clock;
 
-use super::checkpoint::{Named, State};
-use super::ledger::{Kind, Ledger, Policy};
-use super::log::Log;
 use super::metrics::Sums;
 use super::optimizer::Rates;
 use super::pictures;
-use super::plan::Plan;
-use super::run_folder::RunFolder;
 use super::schedule::Schedule;
+use super::setup;
 use super::trainer::{HostBatch, Trainer};
 use super::validate::Validator;
-use super::{setup, signal};
 use crate::backend::{Device, DeviceKind};
 use crate::config::Config;
 use crate::data::{BatchOptions, DataSet, Loader, Position};
+use crate::run::checkpoint::{Named, State};
+use crate::run::folder::RunFolder;
+use crate::run::ledger::{Kind, Ledger, Policy};
+use crate::run::log::Log;
+use crate::run::plan::Plan;
+use crate::run::signal;
 use crate::{Error, Result};
 
 /// How a run ended.
@@ -83,7 +84,7 @@ impl<'a> Run<'a> {
         let config = &plan.config;
         let (sampler, rows_per_pass) = setup::sampler(config, &data)?;
         let mut trainer =
-            Trainer::new(device, setup::model(config, &data), setup::options(config))?;
+            Trainer::new(device, crate::run::model::model(config, &data), setup::options(config))?;
         let state = State {
             step: 0,
             position: Position::default(),

@@ -6,8 +6,8 @@ use super::metrics::Sums;
 use super::pictures;
 use super::trainer::{Report, Trainer};
 use crate::data::DataSet;
-use crate::data::progress::Progress;
 use crate::eval::{Evaluation, Evaluator, Halt, Request, select};
+use crate::io::progress::Progress;
 use crate::track::Picture;
 use crate::{Error, Result};
 

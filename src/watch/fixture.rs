@@ -1,7 +1,7 @@
 //! Run folders for tests.
 
 use super::run::Run;
-use crate::train::run_folder::{METRICS, PLAN};
+use crate::run::folder::{METRICS, PLAN};
 
 /// A folder with these two files, which lives as long as what is returned with the run.
 pub fn run(plan: &str, metrics: &str) -> (tempfile::TempDir, Run) {

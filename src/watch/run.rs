@@ -11,8 +11,8 @@ use toml::Table;
 
 use super::series::Series;
 use super::tail::{Piece, Tail};
-use crate::train::checkpoint::Folder;
-use crate::train::run_folder::{CHECKPOINTS, LOCK, LOG, METRICS, PLAN, STEPS};
+use crate::run::checkpoint::Folder;
+use crate::run::folder::{CHECKPOINTS, LOCK, LOG, METRICS, PLAN, STEPS};
 use crate::{Error, Result};
 
 /// Lines of the log that are kept.

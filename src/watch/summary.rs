@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::run::Run;
 use super::series::Series;
-use crate::train::log::duration;
+use crate::run::log::duration;
 
 const WIDTH: usize = 40;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hrm::interchange::{Format, HostTensor, StateDict};
+use hrm::formats::{Format, HostTensor, StateDict};
 
 use crate::lab::{Lab, expect_error, expect_success, stdout};
 

@@ -1,6 +1,6 @@
 //! `hrm train --init`: what a run starts from, and how it goes on.
 
-use hrm::interchange::StateDict;
+use hrm::formats::StateDict;
 
 use crate::lab::{Lab, expect_error, expect_success, stderr, stdout};
 

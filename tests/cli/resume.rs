@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use hrm::interchange::{HostTensor, StateDict};
+use hrm::formats::{HostTensor, StateDict};
 use hrm::rng::{Purpose, Rng};
 
 use crate::lab::{Lab, expect_error, expect_success, stderr};

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
 use hrm::data::augment::PuzzleName;
-use hrm::data::build::arc::{self, ArcOptions, Holdout};
+use hrm::data::builders::arc::{self, ArcOptions, Holdout};
 use hrm::data::canvas::Placement;
 use hrm::data::pattern::PatternKind;
-use hrm::data::progress::Progress;
 use hrm::data::shard::Shard;
 use hrm::data::{DataSet, Grid, Pair, Task};
+use hrm::io::progress::Progress;
 use hrm::rng::{Purpose, Rng};
 
 use crate::fixture;

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use hrm::data::build::maze::{self, MazeOptions};
-use hrm::data::build::sudoku::{self, Division, SudokuOptions};
-use hrm::data::build::sudoku_board::Shape;
-use hrm::data::progress::Progress;
+use hrm::data::builders::maze::{self, MazeOptions};
+use hrm::data::builders::sudoku::{self, Division, SudokuOptions};
+use hrm::data::builders::sudoku_board::Shape;
 use hrm::data::shard::Shard;
 use hrm::data::{DataSet, Grid, augment};
+use hrm::io::progress::Progress;
 
 fn digits(grid: &Grid) -> Vec<u8> {
     grid.cells().iter().map(|&t| t - 1).collect()

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use hrm::cli::data::{DataArgs, run};
-use hrm::data::build::arc::ArcOptions;
-use hrm::data::build::sudoku::SudokuOptions;
+use hrm::data::builders::arc::ArcOptions;
+use hrm::data::builders::sudoku::SudokuOptions;
 use hrm::data::ensure::{BuildSpec, ensure};
 use hrm::data::fetch::{self, Source};
-use hrm::data::progress::Progress;
 use hrm::data::{DataSet, Kind, npy};
+use hrm::io::progress::Progress;
 
 use crate::fixture;
 

@@ -1,9 +1,9 @@
 //! MSE, PSNR, SSIM, principal components and code statistics against their definitions.
 
 use hrm::data::images::{IMAGE_ELEMS, ImageSet, Images, SIDE, SetKind};
-use hrm::data::progress::Progress::Quiet;
 use hrm::eval::images::report::Coder;
 use hrm::eval::images::{Codes, Pca, Quality, bytes, pixels, report};
+use hrm::io::progress::Progress::Quiet;
 use hrm::rng::{Purpose, Rng};
 
 fn uniform(rng: &mut Rng) -> f64 {

@@ -2,10 +2,10 @@
 
 use hrm::backend::Device;
 use hrm::data::DataSet;
-use hrm::data::progress::Progress;
 use hrm::dtype::DType;
 use hrm::eval::run::check_data;
 use hrm::eval::{self, Answers, Evaluator, Halt, Request};
+use hrm::io::progress::Progress;
 use hrm::models::Model;
 use hrm::models::hrm::{Config, Hrm, Loss, PosEncodings, Recompute};
 use hrm::ops::act_halt::metric;

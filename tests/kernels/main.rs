@@ -23,7 +23,7 @@ mod gates {
 
     use hrm::backend::Resources;
     use hrm::backend::cuda;
-    use hrm::predict::{Block, Card};
+    use hrm::cost::{Block, Card};
 
     use crate::limits;
     use crate::table::{self, Row};

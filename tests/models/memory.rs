@@ -158,7 +158,7 @@ fn every_preset_takes_what_its_plan_says() {
             small.push("model.max_cycles=2".into()); // one like the other, and each takes a while
         }
         let of = Preset::load(Some(preset), None, &small).unwrap();
-        let (config, options) = (setup::model_of(&of, 16, 12, 8), setup::options(&of));
+        let (config, options) = (hrm::run::model::model_of(&of, 16, 12, 8), setup::options(&of));
         for (device_name, device) in devices() {
             let needed = Needed::of(device.kind(), config.clone(), options).unwrap();
             let plan = (device_name, needed.bytes, needed.work.total.bytes);

@@ -6,7 +6,6 @@ use hrm::dtype::DType;
 use hrm::models::trm::{Config, Loss, PosEncodings, Recompute, Trm};
 use hrm::models::{self, Model};
 use hrm::train::optimizer::{Rates, Rule};
-use hrm::train::setup;
 use serde_json::Value;
 
 use super::{optim, segments};
@@ -106,7 +105,7 @@ fn published_presets_have_the_published_parameters() {
         let of = Preset::load(Some(preset), None, &[]).unwrap();
         assert_eq!((of.train.ema, of.train.batch_size), (0.999, 768), "{preset}");
         let device = Device::shape_only(DeviceKind::Cpu);
-        let shape = setup::model_of(&of, side * side, vocab, 1);
+        let shape = hrm::run::model::model_of(&of, side * side, vocab, 1);
         assert_eq!(shape.dims().prefix, 16, "{preset}");
         let model = shape.build(&device, DType::Bf16, 0).unwrap();
         (model.params().elems(), 2 * vocab * C + 2 * C + 2)
@@ -125,7 +124,9 @@ fn published_presets_have_the_published_parameters() {
 #[test]
 fn shapes_that_cannot_be_meant_are_refused() {
     let of = Preset::load(Some("trm-sudoku"), None, &[]).unwrap();
-    let models::Config::Trm(good) = setup::model_of(&of, 16, 6, 1) else { panic!("a TRM") };
+    let models::Config::Trm(good) = hrm::run::model::model_of(&of, 16, 6, 1) else {
+        panic!("a TRM")
+    };
     let refused = |config: Config, word: &str| {
         let device = Device::shape_only(DeviceKind::Cpu);
         let error = Trm::new(&device, config, DType::F32, 0).err().expect(word).to_string();

@@ -16,9 +16,9 @@ use hrm::backend::Device;
 use hrm::data::Grid;
 use hrm::data::canvas::{Placement, crop, encode};
 use hrm::models::{Carry, DeviceBatch, Model, Workspace};
-use hrm::train::checkpoint::{Folder, Reader, load_model, model_config};
-use hrm::train::plan::Plan;
-use hrm::train::run_folder::CHECKPOINTS;
+use hrm::run::checkpoint::{Folder, Reader, load_model, model_config};
+use hrm::run::folder::CHECKPOINTS;
+use hrm::run::plan::Plan;
 use serde_json::{Value, json};
 
 use client::{PATIENCE, Server};

@@ -8,10 +8,10 @@ use hrm::backend::Device;
 use hrm::data::augment::PuzzleName;
 use hrm::data::{DataSet, Task};
 use hrm::models::Model;
+use hrm::run::checkpoint::Reader;
 use hrm::solve::fit::{GoOn, Tuner};
 use hrm::solve::known::Puzzle;
 use hrm::solve::{FineTune, Options, Origin, Progress, Solver, Stop};
-use hrm::train::checkpoint::Reader;
 use serde_json::{Value, json};
 
 use super::fixture::{Lab, colours, hrm, json_of, refusal, solid, succeed, unseen, write};

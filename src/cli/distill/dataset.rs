@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::DistillData;
 use crate::data::images::{self, ImageSet, ImageSource};
-use crate::data::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 const DATA: &str = "data";

@@ -12,13 +12,13 @@ use super::eval;
 use super::plan::{device, split_settings, start_threads};
 use crate::config::DistillConfig;
 use crate::data::images::ImageSet;
-use crate::data::progress::Progress;
-use crate::train::checkpoint::Reader;
+use crate::io::progress::Progress;
+use crate::run::checkpoint::Reader;
+use crate::run::folder::RunFolder;
+use crate::run::log::Log;
+use crate::run::plan::Plan;
+use crate::run::signal;
 use crate::train::distill::{self, Length, Options, Trainer};
-use crate::train::log::Log;
-use crate::train::plan::Plan;
-use crate::train::run_folder::RunFolder;
-use crate::train::signal;
 use crate::{Error, Result};
 
 /// Where runs without a name live.

@@ -11,14 +11,14 @@ use crate::cli::eval;
 use crate::cli::plan::{device, start_threads};
 use crate::config::DistillConfig;
 use crate::data::images::ImageSet;
-use crate::data::manifest::write_atomically;
-use crate::data::progress::Progress;
 use crate::dtype::DType;
 use crate::eval::images::{self, Coder, Row};
+use crate::io::file;
+use crate::io::progress::Progress;
 use crate::models::tiny_vae::Autoencoder;
-use crate::train::checkpoint::Reader;
+use crate::run::checkpoint::Reader;
+use crate::run::plan::Plan;
 use crate::train::distill::{Options, Trainer, Which};
-use crate::train::plan::Plan;
 use crate::{Error, Result};
 
 const FILE: &str = "distill.json";
@@ -124,7 +124,7 @@ pub fn score(reader: &Reader, beside: &[(String, &Reader)], job: &Job) -> Result
         weight_bytes_ratio: ratio(|row| row.weight_bytes),
         images,
     };
-    write_atomically(&job.output.join(FILE), (to_json(&report)? + "\n").as_bytes())?;
+    file::write(&job.output.join(FILE), (to_json(&report)? + "\n").as_bytes())?;
     Ok(report)
 }
 

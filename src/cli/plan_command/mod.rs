@@ -16,7 +16,7 @@ use super::plan::{split_settings, start_threads};
 use super::{args, machine};
 use crate::backend::{Device, DeviceKind, Purpose};
 use crate::config::Config;
-use crate::predict::Card;
+use crate::cost::Card;
 use crate::train::needed::Needed;
 use crate::train::setup;
 use crate::{Error, Result};
@@ -35,7 +35,8 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
     config.data.canvas = sizes.canvas;
-    let shape = setup::model_of(&config, sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
+    let shape =
+        crate::run::model::model_of(&config, sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
     let options = setup::options(&config);
     let needed = Needed::of(kind, &shape, options)?;
     let model = shape.build(&Device::shape_only(kind), options.dtype, options.seed)?;

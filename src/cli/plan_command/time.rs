@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::backend::cuda;
 use crate::cli::machine;
+use crate::cost::{Card, FORMULA, Prediction};
 use crate::dtype::DType;
-use crate::predict::{Card, FORMULA, Prediction};
 use crate::train::needed::Needed;
 
 /// Rows of the probe's product: enough to fill the threads, short of a second.
@@ -116,7 +116,7 @@ pub fn table(p: &Prediction, card: &Card, batch_size: usize, rows: usize) -> Str
         let waves = format!("{:.0} %", 100.0 * c.wave_frac);
         line(c.kernel, c.launches, c.matmul_flops, c.bytes, c.busy_s, &waves, c.limit.name());
     }
-    let sum = |of: fn(&crate::predict::Class) -> f64| rest.iter().map(of).sum::<f64>();
+    let sum = |of: fn(&crate::cost::Class) -> f64| rest.iter().map(of).sum::<f64>();
     if !rest.is_empty() {
         let (name, n) = (format!("{} others", rest.len()), rest.iter().map(|c| c.launches).sum());
         line(&name, n, sum(|c| c.matmul_flops), sum(|c| c.bytes), sum(|c| c.busy_s), "", "");

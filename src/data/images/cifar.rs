@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{IMAGE_ELEMS, ImageSet, Images, SetKind};
-use crate::pickle::{self, Pickle, Value};
+use crate::formats::pickle::{self, Pickle, Value};
 use crate::{Error, Result};
 
 pub const CLASSES: u8 = 10;

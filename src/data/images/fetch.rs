@@ -10,7 +10,7 @@ use super::cifar::{self, Form, TRAIN_BATCHES};
 use super::{IMAGE_ELEMS, ImageSet, SetKind, idx, open};
 use crate::data::fetch::{MARKER, run};
 use crate::data::output::{put_in_place, stage};
-use crate::data::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

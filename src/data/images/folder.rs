@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::decode::decode;
 use super::{ImageSet, Images, SetKind};
-use crate::data::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 /// One file in so many is held out.

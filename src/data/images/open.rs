@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::cifar::{self, Form};
 use super::{ImageSet, archive, folder, idx};
-use crate::data::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 /// Reads a set: an archive of CIFAR-10 as published; a folder with its batches, or with the

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::codes::CodeStatistics;
 use super::{Codes, Pca, Quality, bytes, pixels};
 use crate::data::images::{IMAGE_ELEMS, ImageSet, Images, sheet};
-use crate::data::progress::Progress;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 /// Components of the baseline: as many numbers as the student's code has.

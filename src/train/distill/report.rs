@@ -9,7 +9,7 @@ use super::run::Run;
 use super::trainer::StepReport;
 use crate::Result;
 use crate::eval::images::Quality;
-use crate::train::log::duration;
+use crate::run::log::duration;
 
 /// Sums over the steps since the last line of metrics. A line ends with each phase, so that a sum
 /// never spans two.

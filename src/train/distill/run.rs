@@ -14,14 +14,14 @@ use crate::config::DistillConfig;
 use crate::data::Position;
 use crate::data::images::{IMAGE_ELEMS, ImageSet};
 use crate::eval::images::{Quality, pixels};
-use crate::train::checkpoint::{Named, State};
-use crate::train::ledger::{Kind, Ledger, Policy};
-use crate::train::log::Log;
+use crate::run::checkpoint::{Named, State};
+use crate::run::folder::RunFolder;
+use crate::run::ledger::{Kind, Ledger, Policy};
+use crate::run::log::Log;
+use crate::run::plan::Plan;
+use crate::run::signal;
 use crate::train::pictures;
-use crate::train::plan::Plan;
-use crate::train::run_folder::RunFolder;
 use crate::train::schedule::Schedule;
-use crate::train::signal;
 use crate::{Error, Result};
 
 /// Images per pass of a validation.

@@ -13,9 +13,9 @@ use crate::models::tiny_vae::{
 use crate::nn::init::Init;
 use crate::nn::params::Spec;
 use crate::ops::{draw::Draw, gauss_sample, global_norm};
+use crate::run::checkpoint::Named;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::{Readback, Tensor};
-use crate::train::checkpoint::Named;
 use crate::train::optimizer::{Optimizer, Rates};
 use crate::train::recorder::{Next, Recorder};
 use crate::{Error, Result};

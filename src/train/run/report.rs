@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Run;
 use crate::Result;
 use crate::ops::act_halt::metric;
-use crate::train::log::duration;
+use crate::run::log::duration;
 use crate::train::metrics::Sums;
 
 /// Time spent since the last line of metrics.

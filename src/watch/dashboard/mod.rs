@@ -17,8 +17,8 @@ use ratatui::widgets::{Block, Gauge, Paragraph};
 
 use super::run::Run;
 use super::summary::{State, Summary};
+use crate::run::log::duration;
 use crate::track::system::Load;
-use crate::train::log::duration;
 
 /// From this width on the numbers stand beside the curves.
 const WIDE: u16 = 100;

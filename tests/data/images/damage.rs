@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hrm::data::images::open;
-use hrm::data::progress::Progress::Quiet;
+use hrm::io::progress::Progress::Quiet;
 use hrm::rng::{Purpose, Rng};
 
 use super::make::{self, Form, Members};

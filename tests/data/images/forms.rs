@@ -5,7 +5,7 @@ use std::path::Path;
 use hrm::data::images::{
     self, IMAGE_ELEMS, ImageSet, ImageSource, Images, SIDE, SetKind, fetch, open,
 };
-use hrm::data::progress::Progress::Quiet;
+use hrm::io::progress::Progress::Quiet;
 
 use super::make::{self, Form};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hrm::data::images::{IMAGE_ELEMS, SIDE, SetKind, open, sheet};
-use hrm::data::progress::Progress::Quiet;
+use hrm::io::progress::Progress::Quiet;
 use hrm::rng::{Purpose, Rng};
 use png::ColorType::{Grayscale, GrayscaleAlpha, Rgb, Rgba};
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::folder::RunFolder;
 use super::log::Log;
 use super::plan::Plan;
-use super::run_folder::RunFolder;
 use super::signal::EXIT_INTERRUPTED;
 use crate::config::{RunConfig, flatten};
 use crate::track::Tracker;

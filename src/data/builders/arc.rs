@@ -14,10 +14,10 @@ use crate::data::grid::Pair;
 use crate::data::manifest::Manifest;
 use crate::data::output::Output;
 use crate::data::pattern::PatternKind;
-use crate::data::progress::Progress;
 use crate::data::shard::{GroupBuf, Spec};
 use crate::data::task::Query;
 use crate::data::vocab::MAX_ARC_SIDE;
+use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 /// Which pairs are never trained on.

@@ -1,7 +1,7 @@
 //! PyTorch's `.pt`: a zip archive of a pickle (`data.pkl`) and one stored file per storage.
 //!
 //! `archive.rs` the zip, within bounds · `write.rs` the pickle that `torch.load(weights_only=True)` takes.
-//! Reading runs no code (see [`crate::pickle`]) and never makes more than a few times the file's bytes.
+//! Reading runs no code (see [`crate::formats::pickle`]) and never makes more than a few times the file's bytes.
 
 mod archive;
 mod write;
@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use super::convert::{self, Foreign};
 use super::{Counters, HostTensor, META_KEY, StateDict};
-use crate::pickle::{Pickle, STATE_DICT, Tensor, Value};
+use crate::formats::pickle::{Pickle, STATE_DICT, Tensor, Value};
 use archive::Archive;
 
 const EPOCH: &str = "epoch";

@@ -10,7 +10,6 @@ mod format;
 mod reader;
 mod weights;
 
-use std::fs::File;
 use std::io::Write;
 use std::ops::Deref;
 use std::path::Path;
@@ -21,22 +20,20 @@ pub use autoencoder::{Side, autoencoder};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
-pub(super) use weights::{POSITIONS, has_positions, prefix_of};
+pub(crate) use weights::{POSITIONS, has_positions, prefix_of};
 pub use weights::{
     Weights, check_model, fill, fill_dense, load_model, model_config, state_dict, write_pt,
 };
 
 use crate::data::Position;
 use crate::dtype::DType;
-use crate::interchange::HostTensor;
+use crate::formats::HostTensor;
+use crate::io::file;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 pub type Named = (String, Tensor);
-
-/// Temporary files carry this prefix until they are complete.
-pub const SAVING_PREFIX: &str = ".saving-";
 
 /// All that is saved besides tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,43 +126,13 @@ fn save_parts(path: &Path, meta: &Meta, mut parts: Vec<Part>) -> Result<u64> {
         })
         .collect::<Result<Vec<_>>>()?;
     let header = format::encode(&meta, &entries);
-    let mut file = temporary(folder_of(path)).map_err(io())?;
-    file.write_all(&header).map_err(io())?;
+    let mut temporary = file::temporary(path).map_err(io())?;
+    temporary.write_all(&header).map_err(io())?;
     for part in &parts {
-        file.write_all(&(part.read)()?).map_err(io())?;
+        temporary.write_all(&(part.read)()?).map_err(io())?;
     }
-    persist(file, path).map_err(io())?;
+    file::persist(temporary, path).map_err(io())?;
     Ok(header.len() as u64 + start)
-}
-
-/// The file is there whole or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = temporary(folder_of(path))?;
-    file.write_all(bytes)?;
-    persist(file, path)
-}
-
-/// Give a complete file its name; from here on it survives a power cut.
-fn persist(file: tempfile::NamedTempFile, path: &Path) -> std::io::Result<()> {
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    File::open(folder_of(path))?.sync_all()
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Deleted on drop unless it gets its name; readable by whoever the umask lets.
-fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(SAVING_PREFIX);
-    #[cfg(unix)]
-    let builder = {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666))
-    };
-    builder.tempfile_in(dir)
 }
 
 /// JSON cannot hold infinity, and not every parser returns the same last bit.

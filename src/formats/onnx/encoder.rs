@@ -6,7 +6,7 @@ use super::body::{Body, Value, float, int};
 use super::graph::{Dim, Graph};
 use super::proto::{FLOAT, INT64};
 use super::stack::Stack;
-use crate::interchange::HostTensor;
+use crate::formats::HostTensor;
 use crate::models::Dims;
 use crate::nn::sinusoids;
 use crate::ops::layer_norm;

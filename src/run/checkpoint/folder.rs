@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Reader, SAVING_PREFIX};
+use super::Reader;
+use crate::io::file::UNFINISHED_PREFIX;
 use crate::{Error, Result};
 
 const PREFIX: &str = "hrm_arc_";
@@ -84,7 +85,7 @@ impl Folder {
     /// Delete what a killed process left half written.
     pub fn clean(&self) -> Result<()> {
         for path in self.list()? {
-            if name_of(&path).starts_with(SAVING_PREFIX) {
+            if name_of(&path).starts_with(UNFINISHED_PREFIX) {
                 let doing = "delete a half-written checkpoint";
                 std::fs::remove_file(&path).map_err(Error::io(&path, doing))?;
             }

@@ -2,26 +2,27 @@
 
 use std::path::Path;
 
-use super::{Named, Reader, write_whole};
+use super::{Named, Reader};
 use crate::backend::{Device, DeviceKind};
 use crate::config::{Arch, Config};
 use crate::dtype::DType;
-use crate::interchange::{Counters, Format, HostTensor, StateDict};
+use crate::formats::{Counters, Format, HostTensor, StateDict};
+use crate::io::file;
 use crate::models::{self, Model, act, hrm_seed, io, transformer};
 use crate::nn::sinusoids;
-use crate::train::plan::Plan;
-use crate::train::setup;
+use crate::run::model;
+use crate::run::plan::Plan;
 use crate::{Error, Result};
 
 /// What stands before the names of tensors that only training needs.
 const TRAINING: &[&str] = &["exp_avg.", "exp_avg_sq.", AVERAGED, "carry."];
 const AVERAGED: &str = "ema.";
 /// A buffer of the original module that is a formula here, and its rows.
-pub(in crate::train) const POSITIONS: &str = "pos_encoding.pe";
+pub(crate) const POSITIONS: &str = "pos_encoding.pe";
 const POSITION_ROWS: usize = 5000;
 
 /// What official checkpoints of a model put before each name, see [`Model::name_prefix`].
-pub(in crate::train) fn prefix_of(arch: Arch) -> &'static str {
+pub(crate) fn prefix_of(arch: Arch) -> &'static str {
     match arch {
         Arch::Hrm | Arch::Trm => act::PREFIX,
         Arch::HrmSeed | Arch::Transformer => "",
@@ -54,7 +55,7 @@ pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> 
         _ => rows(act::PUZZLE_TABLE)?,
     };
     let seq_len = config.data.canvas * config.data.canvas;
-    Ok(setup::model_of(config, seq_len, rows(token_table)?, num_puzzle_ids))
+    Ok(model::model_of(config, seq_len, rows(token_table)?, num_puzzle_ids))
 }
 
 /// Refuses a checkpoint whose weights are not those of a model of this `shape`; reads none of them.
@@ -72,8 +73,7 @@ pub fn load_model(
     shape: &models::Config,
     device: &Device,
 ) -> Result<Box<dyn Model>> {
-    let options = setup::options(config);
-    let model = shape.build(device, options.dtype, options.seed)?;
+    let model = shape.build(device, model::dtype(config), config.train.seed)?;
     fill(reader, &*model)?;
     Ok(model)
 }
@@ -128,7 +128,7 @@ impl Weights {
 }
 
 /// Whether files of this kind of model hold the table of [`POSITIONS`].
-pub(in crate::train) fn has_positions(arch: Arch) -> bool {
+pub(crate) fn has_positions(arch: Arch) -> bool {
     matches!(arch, Arch::HrmSeed | Arch::Transformer)
 }
 
@@ -184,5 +184,5 @@ pub fn write_pt(checkpoint: &Path) -> Result<()> {
     let reader = Reader::open(checkpoint)?;
     let bytes = Format::Pt.encode(&state_dict(&reader, Weights::of(&reader))?)?;
     let path = checkpoint.with_extension("pt");
-    write_whole(&path, &bytes).map_err(Error::io(&path, "write the best model for PyTorch"))
+    file::write(&path, &bytes)
 }

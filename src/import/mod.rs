@@ -13,18 +13,17 @@ mod settings;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{Meta, POSITIONS, State, has_positions};
-use super::metrics::Sums;
-use super::plan::Plan;
-use super::setup;
 use crate::backend::{Device, DeviceKind};
 use crate::config::{Arch, Config, DistillConfig};
 use crate::data::Position;
 use crate::data::vocab::MAX_CANVAS;
 use crate::dtype::DType;
-use crate::interchange::{Counters, HostTensor, StateDict};
+use crate::formats::{Counters, HostTensor, StateDict};
 use crate::models::act::PUZZLE_TABLE;
 use crate::nn::sinusoids;
+use crate::run::checkpoint::{Meta, POSITIONS, State, has_positions};
+use crate::run::plan::Plan;
+use crate::train::metrics::Sums;
 use crate::{Error, PROGRAM, Result};
 
 use names::Tensors;
@@ -175,7 +174,7 @@ fn fit(
         return Err(Error::invalid(what));
     }
     let seq_len = canvas * canvas;
-    let shape = setup::model_of(config, seq_len, vocab_size, num_puzzle_ids);
+    let shape = crate::run::model::model_of(config, seq_len, vocab_size, num_puzzle_ids);
     let device = Device::shape_only(DeviceKind::Cpu);
     device.reserve(Device::UNBOUNDED_BYTES)?;
     let model = shape.build(&device, DType::F32, 0)?;

@@ -16,9 +16,9 @@ use super::fixed::{self, Groups};
 use super::sudoku_board::{Board, Shape};
 use crate::data::grid::{Grid, Pair};
 use crate::data::manifest::Manifest;
-use crate::data::progress::Progress;
 use crate::data::shard::Spec;
 use crate::data::vocab::Kind;
+use crate::io::progress::Progress;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 

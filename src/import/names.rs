@@ -5,10 +5,10 @@
 //! wrappers add `module.`. What stands before the first known name is taken off, then ours is put on.
 
 use crate::config::Arch;
-use crate::interchange::HostTensor;
+use crate::formats::HostTensor;
 use crate::models::io;
 use crate::models::{hrm, hrm_seed, transformer, trm};
-use crate::train::checkpoint::prefix_of;
+use crate::run::checkpoint::prefix_of;
 
 /// Path components that wrappers put anywhere into a name.
 const WRAPPERS: &[&str] = &["_orig_mod", "module"];

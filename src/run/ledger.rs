@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::checkpoint::{self, Meta, Named, State};
+use super::folder::RunFolder;
 use super::log::Log;
 use super::plan::Plan;
 use super::resume::resume;
-use super::run_folder::RunFolder;
 use super::tracking;
 use crate::config::RunConfig;
 use crate::track::Tracker;

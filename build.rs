@@ -3,9 +3,13 @@
 //!
 //! HRM_CUDA_ARCHS: cubins to make, default "80,86,89,90,120"; every other card runs the PTX.
 
+#[path = "build/home.rs"]
 mod home;
+#[path = "build/nvrtc.rs"]
 mod nvrtc;
+#[path = "build/ptxas.rs"]
 mod ptxas;
+#[path = "build/table.rs"]
 mod table;
 
 use std::collections::hash_map::DefaultHasher;

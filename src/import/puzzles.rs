@@ -5,7 +5,7 @@
 use clap::ValueEnum;
 
 use crate::data::DataSet;
-use crate::interchange::HostTensor;
+use crate::formats::HostTensor;
 use crate::shape::Shape;
 use crate::{Error, Result};
 

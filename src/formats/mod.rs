@@ -7,6 +7,7 @@
 
 pub mod convert;
 pub mod onnx;
+pub mod pickle;
 pub mod pt;
 pub mod safetensors;
 mod seal;

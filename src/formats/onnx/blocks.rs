@@ -6,7 +6,7 @@
 use super::body::{Body, Value, int};
 use super::graph::Graph;
 use super::stack::Stack;
-use crate::interchange::HostTensor;
+use crate::formats::HostTensor;
 use crate::nn::{self, block, rope};
 
 pub const ATTENTION: &str = "Attention";

@@ -12,9 +12,9 @@ use super::fixed::{self, Groups};
 use crate::data::augment;
 use crate::data::grid::{Grid, Pair};
 use crate::data::manifest::Manifest;
-use crate::data::progress::Progress;
 use crate::data::shard::Spec;
 use crate::data::vocab::{Kind, MAX_CANVAS, MAZE_CHARSET};
+use crate::io::progress::Progress;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 

@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::weights::{Weights, with_meta};
-use crate::interchange::{HostTensor, StateDict};
+use crate::formats::{HostTensor, StateDict};
 use crate::models::tiny_vae::PROJECTOR;
 use crate::{Error, Result};
 

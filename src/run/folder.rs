@@ -7,9 +7,10 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::checkpoint::{Folder, write_whole};
+use super::checkpoint::Folder;
 use super::plan::Plan;
 use crate::config::RunConfig;
+use crate::io::file;
 use crate::{Error, Result};
 
 pub const PLAN: &str = "plan.toml";
@@ -119,14 +120,13 @@ impl RunFolder {
     /// For onlookers: a plan may count epochs, of data that they do not have.
     pub fn store_steps(&self, total: u64) -> Result<()> {
         let path = self.dir.join(STEPS);
-        write_whole(&path, format!("{total}\n").as_bytes())
-            .map_err(Error::io(&path, "write the number of steps"))
+        file::write(&path, format!("{total}\n").as_bytes())
     }
 
     pub fn store<C: RunConfig>(&self, plan: &Plan<C>) -> Result<()> {
         let path = self.dir.join(PLAN);
         let text = plan.to_toml()?;
-        write_whole(&path, text.as_bytes()).map_err(Error::io(&path, "write the plan"))
+        file::write(&path, text.as_bytes())
     }
 }
 

@@ -10,7 +10,7 @@ use prost::Message;
 use super::body::{Body, DOMAIN, Value};
 use super::proto::*;
 use crate::dtype::DType;
-use crate::interchange::HostTensor;
+use crate::formats::HostTensor;
 
 const OPSET: i64 = 21;
 /// The first that has opset 21.
