@@ -49,7 +49,7 @@ pub struct Import {
 
 pub fn run(args: Import) -> Result<()> {
     let file = &args.file;
-    let (preset, overrides) = split_settings(&args.settings)?;
+    let (preset, command_line) = split_settings(&args.settings)?;
     let data = args.data.as_deref().map(DataSet::open).transpose()?;
     let data_dir = data.as_ref().map(|data| absolute(data.dir())).transpose()?;
     let bytes = std::fs::read(file).map_err(Error::io(file, "read the file"))?;
@@ -59,7 +59,7 @@ pub fn run(args: Import) -> Result<()> {
     let mut weights = StateDict::decode(&bytes).map_err(|what| Error::corrupt(file, what))?;
     drop(bytes);
     weights.counters = weights.counters.or(step_in_name(file));
-    let given = Given { preset, overrides, data: data.as_ref() };
+    let given = Given { preset, command_line: &command_line, data: data.as_ref() };
     let request = Request { given, data_dir: data_dir.as_deref(), puzzles: args.puzzles };
     let imported =
         import::import(weights, request).map_err(|e| Error::corrupt(file, e.to_string()));

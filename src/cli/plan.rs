@@ -1,11 +1,11 @@
-//! Raw flags to a validated [`Plan`], its data set and its device. Nothing after it sees a flag.
+//! From the flags of `hrm train` to a validated [`Plan`], its data set and its device.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{args, quick};
 use crate::backend::Device;
-use crate::config::Config;
+use crate::config::{Config, Layer, Merged};
 use crate::data::DataSet;
 use crate::run::plan::Plan;
 use crate::{Error, Result};
@@ -17,10 +17,11 @@ pub struct Planned {
 }
 
 pub fn plan(args: &args::Train) -> Result<Planned> {
-    let (preset, overrides) = split_settings(&args.settings)?;
-    let mut config = Config::load(preset, args.config.as_deref(), overrides)?;
+    let (preset, command_line) = split_settings(&args.settings)?;
+    let merged = Merged::of(preset, args.config.as_deref(), &command_line)?;
+    let mut config: Config = merged.config()?;
     if args.quick {
-        quick::cut(&mut config, overrides);
+        quick::cut(&mut config, &merged);
     }
     let (device, device_name) = device(&args.device)?;
     let threads = start_threads(args.threads)?;
@@ -29,8 +30,7 @@ pub fn plan(args: &args::Train) -> Result<Planned> {
         None => super::preset_data::ensure(&config.data)?,
     };
     // The data set decides; a canvas that was asked for and is not there is an error.
-    let asked = overrides.iter().any(|o| o.starts_with("data.canvas="));
-    if asked && config.data.canvas != data.canvas() {
+    if merged.is_asked("data.canvas") && config.data.canvas != data.canvas() {
         return Err(Error::invalid(format!(
             "data.canvas={}, but the data set {} has canvas {}",
             config.data.canvas,
@@ -55,13 +55,13 @@ fn checkpoint_of(path: &Path) -> Result<std::path::PathBuf> {
 }
 
 /// `[PRESET] [KEY=VALUE]...`
-pub(super) fn split_settings(settings: &[String]) -> Result<(Option<&str>, &[String])> {
+pub(super) fn split_settings(settings: &[String]) -> Result<(Option<&str>, Layer)> {
     let (preset, overrides) = match settings.split_first() {
         Some((first, rest)) if !first.contains('=') => (Some(first.as_str()), rest),
         _ => (None, settings),
     };
     match overrides.iter().find(|o| !o.contains('=')) {
-        None => Ok((preset, overrides)),
+        None => Ok((preset, Layer::command_line(overrides)?)),
         Some(odd) => Err(Error::invalid(format!(
             "{odd}: expected KEY=VALUE (a preset comes first), for example train.batch_size=32"
         ))),

@@ -1,6 +1,6 @@
 //! `hrm train --quick`: a look at whether everything works, from data to scores, not a result.
 
-use crate::config::Config;
+use crate::config::{Config, Merged};
 
 /// Optimizer steps at most.
 const STEPS: u64 = 40;
@@ -10,8 +10,8 @@ const ROWS: usize = 8;
 pub const EXAMPLES: u64 = 16;
 
 /// Cut `config` to a small size. What the command line sets stays.
-pub fn cut(config: &mut Config, overrides: &[String]) {
-    let asked = |key: &str| overrides.iter().any(|o| o.split('=').next() == Some(key));
+pub fn cut(config: &mut Config, merged: &Merged) {
+    let asked = |key: &str| merged.is_asked(key);
     let (train, data) = (&mut config.train, &mut config.data);
     if !asked("train.max_steps") && !asked("train.epochs") {
         // Whichever ends first: epochs of tiny data may be fewer steps.
@@ -40,13 +40,15 @@ pub fn cut(config: &mut Config, overrides: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Layer;
 
     #[test]
     fn quick_runs_are_short_and_keep_what_was_asked_for() {
-        let asked = ["train.batch_size=64".to_owned()];
+        let asked = Layer::command_line(&["train.batch_size=64".to_owned()]).unwrap();
         for preset in ["arc-simple", "arc-full", "arc-small"] {
-            let mut config = Config::load(Some(preset), None, &asked).unwrap();
-            cut(&mut config, &asked);
+            let merged = Merged::of(Some(preset), None, &asked).unwrap();
+            let mut config = merged.config().unwrap();
+            cut(&mut config, &merged);
             assert_eq!((config.train.batch_size, config.train.grad_accum), (64, 1), "{preset}");
             assert!(config.train.max_steps <= STEPS && config.data.num_aug <= 1, "{preset}");
             assert!(config.train.warmup_steps < config.train.max_steps, "{preset}");

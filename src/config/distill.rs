@@ -6,8 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::check::require;
-use super::load::Presets;
-use super::{Precision, RunConfig};
+use super::{Layer, Merged, Precision, Presets, RunConfig};
 use crate::{Error, Result};
 
 pub const DEFAULT_DISTILL_PRESET: &str = "tiny-vae";
@@ -101,17 +100,27 @@ words! {
 }
 
 impl DistillConfig {
+    /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
     pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let presets = Presets {
-            base_name: "distill/base.toml",
-            base: include_str!("../../presets/distill/base.toml"),
-            default: DEFAULT_DISTILL_PRESET,
-            named: DISTILL_PRESETS,
-            command: "hrm distill",
-        };
-        let config: Self = presets.load(preset, file, overrides)?;
-        config.check()?;
-        Ok(config)
+        Merged::of(preset, file, &Layer::command_line(overrides)?)?.config()
+    }
+}
+
+impl RunConfig for DistillConfig {
+    const PRESETS: Presets = Presets {
+        base_name: "distill/base.toml",
+        base: include_str!("../../presets/distill/base.toml"),
+        default: DEFAULT_DISTILL_PRESET,
+        named: DISTILL_PRESETS,
+        command: "hrm distill",
+    };
+
+    fn preset(&self) -> &str {
+        &self.preset
+    }
+
+    fn seed(&self) -> u64 {
+        self.train.seed
     }
 
     fn check(&self) -> Result<()> {
@@ -168,15 +177,5 @@ impl DistillConfig {
             return require(false, "loss.recon", l.recon, what);
         }
         Ok(())
-    }
-}
-
-impl RunConfig for DistillConfig {
-    fn preset(&self) -> &str {
-        &self.preset
-    }
-
-    fn seed(&self) -> u64 {
-        self.train.seed
     }
 }

@@ -1,75 +1,31 @@
-//! From text to [`Config`]: preset, file and `key=value` merged over `base.toml`.
+//! Layers of settings merged over `base.toml`: preset, file, `key=value`.
 //!
 //! `base.toml` is also the schema: a key is known if it stands there, and its value there gives the
 //! type. Errors name the key as the user wrote it.
 
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::preset::{BASE, DEFAULT_PRESET, PRESETS};
-use super::{Config, DISTILL_PRESETS, check};
+use super::layer::{Layer, Setting, Source};
+use super::preset::PRESETS;
+use super::{Config, DISTILL_PRESETS, RunConfig};
 use crate::{Error, Result};
 
-impl Config {
-    /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
-    pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let presets = Presets {
-            base_name: "base.toml",
-            base: BASE,
-            default: DEFAULT_PRESET,
-            named: PRESETS,
-            command: "hrm train",
-        };
-        let config: Config = presets.load(preset, file, overrides)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// Refuse values that cannot be meant; [`load`](Self::load) has done so.
-    pub fn check(&self) -> Result<()> {
-        check::check(self)
-    }
-}
-
 /// What one kind of run can be configured by.
-pub(super) struct Presets {
+pub struct Presets {
     pub base_name: &'static str,
     /// Every key.
     pub base: &'static str,
     pub default: &'static str,
     pub named: &'static [(&'static str, &'static str)],
-    /// That takes them.
+    /// The command that takes them.
     pub command: &'static str,
 }
 
 impl Presets {
-    /// Merged in the order of [`Config::load`]; values are not checked yet.
-    pub fn load<C: DeserializeOwned>(
-        &self,
-        preset: Option<&str>,
-        file: Option<&Path>,
-        overrides: &[String],
-    ) -> Result<C> {
-        let file = file.map(read_file).transpose()?;
-        let file_preset = file.as_ref().and_then(|(_, preset)| preset.as_deref());
-        let name = preset.or(file_preset).unwrap_or(self.default);
-        let mut merged = Merge { table: parse(self.base_name, self.base)? };
-        merged.layer(&format!("preset {name}"), flatten(&parse(name, self.text(name)?)?))?;
-        if let Some((table, _)) = &file {
-            merged.layer("--config", flatten(table))?;
-        }
-        let overrides = overrides.iter().map(|o| split(o)).collect::<Result<Vec<_>>>()?;
-        let typed = overrides
-            .into_iter()
-            .map(|(key, text)| Ok((key.to_owned(), parse_like(key, merged.known(key)?, text)?)))
-            .collect::<Result<Vec<_>>>()?;
-        merged.layer("command line", typed)?;
-        merged.table.insert("preset".into(), Value::String(name.into()));
-        merged.table.try_into().map_err(|e| Error::invalid(one_line(&e.to_string())))
-    }
-
     fn text(&self, name: &str) -> Result<&'static str> {
         if let Some((_, text)) = self.named.iter().find(|(n, _)| *n == name) {
             return Ok(text);
@@ -88,27 +44,106 @@ impl Presets {
     }
 }
 
-struct Merge {
+/// Settings of several sources, each over those below; every key knows who set it.
+#[derive(Clone, Debug)]
+pub struct Merged<C = Config> {
     table: Table,
+    /// Keys that are no longer at their value of the base.
+    sources: BTreeMap<String, Source>,
+    preset: String,
+    config: PhantomData<C>,
 }
 
-impl Merge {
-    /// Values of one source over what is there. Naming only one of `max_steps` and `epochs`
-    /// switches the other off: who asks for 3 epochs does not mean the preset's step count.
-    fn layer(&mut self, source: &str, values: Vec<(String, Value)>) -> Result<()> {
+impl<C: RunConfig> Merged<C> {
+    /// `preset` (or the default one) over the base.
+    pub fn new(preset: Option<&str>) -> Result<Self> {
+        let presets = C::PRESETS;
+        let name = preset.unwrap_or(presets.default);
+        let table = parse(presets.base_name, presets.base)?;
+        let (sources, config) = (BTreeMap::new(), PhantomData);
+        let mut merged = Self { table, sources, preset: name.into(), config };
+        let layer = Layer::table(Source::Preset, &parse(name, presets.text(name)?)?);
+        merged.put(&Layer { name: Some(format!("preset {name}")), ..layer })?;
+        Ok(merged)
+    }
+
+    /// Preset (else the file's, else the default one), then the file, then the command line.
+    pub fn of(preset: Option<&str>, file: Option<&Path>, command_line: &Layer) -> Result<Self> {
+        let file = file.map(Layer::file).transpose()?;
+        let mut merged = Self::new(preset.or(file.as_ref().and_then(|f| f.preset.as_deref())))?;
+        for layer in file.iter().chain([command_line]) {
+            merged.put(layer)?;
+        }
+        Ok(merged)
+    }
+
+    /// `layer` over what is there. Naming only one of `max_steps` and `epochs` switches the other
+    /// off: who asks for 3 epochs does not mean the preset's step count.
+    pub fn put(&mut self, layer: &Layer) -> Result<()> {
         const LENGTHS: [&str; 2] = ["train.max_steps", "train.epochs"];
-        let given = LENGTHS.map(|key| values.iter().any(|(k, _)| k == key));
+        let given = LENGTHS.map(|key| layer.has(key));
         for (i, key) in LENGTHS.iter().enumerate() {
             if given[1 - i] && !given[i] {
-                *self.slot(key).expect("every base has both") = Value::Integer(0);
+                self.replace(key, Value::Integer(0), layer.source);
             }
         }
-        for (key, value) in values {
-            let known = self.known(&key).map_err(|e| Error::invalid(format!("{source}: {e}")))?;
-            let value = coerce(&key, known, value)?;
-            *self.slot(&key).expect("known") = value;
+        for (key, setting) in &layer.settings {
+            let like = self.known(key).map_err(|e| match &layer.name {
+                Some(name) => Error::invalid(format!("{name}: {e}")),
+                None => e,
+            })?;
+            let value = match setting {
+                Setting::Text(text) => parse_like(key, like, text)?,
+                Setting::Value(value) => value.clone(),
+            };
+            let value = coerce(key, like, value)?;
+            self.replace(key, value, layer.source);
         }
         Ok(())
+    }
+
+    /// The checked configuration.
+    pub fn config(&self) -> Result<C> {
+        let mut table = self.table.clone();
+        table.insert("preset".into(), Value::String(self.preset.clone()));
+        let config: C = table
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::invalid(one_line(&e.to_string())))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    pub fn preset(&self) -> &str {
+        &self.preset
+    }
+
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        let (section, name) = key.split_once('.')?;
+        self.table.get(section)?.get(name)
+    }
+
+    pub fn source(&self, key: &str) -> Source {
+        self.sources.get(key).copied().unwrap_or(Source::Base)
+    }
+
+    /// Whether the command line says what `key` is.
+    pub fn is_asked(&self, key: &str) -> bool {
+        self.source(key) == Source::CommandLine
+    }
+
+    /// Every key with its value and who set it.
+    pub fn entries(&self) -> impl Iterator<Item = (String, Value, Source)> {
+        flatten(&self.table).into_iter().map(|(key, value)| {
+            let source = self.source(&key);
+            (key, value, source)
+        })
+    }
+
+    fn replace(&mut self, key: &str, value: Value, source: Source) {
+        if let Some(slot) = self.slot(key) {
+            *slot = value;
+            self.sources.insert(key.to_owned(), source);
+        }
     }
 
     fn slot(&mut self, key: &str) -> Option<&mut Value> {
@@ -117,9 +152,7 @@ impl Merge {
     }
 
     fn known(&self, key: &str) -> Result<&Value> {
-        let (section, name) = key.split_once('.').unwrap_or((key, ""));
-        let value = self.table.get(section).and_then(|s| s.get(name));
-        value.ok_or_else(|| {
+        self.value(key).ok_or_else(|| {
             let keys: Vec<String> = flatten(&self.table).into_iter().map(|(k, _)| k).collect();
             let names = keys.iter().map(String::as_str);
             Error::invalid(format!(
@@ -191,27 +224,8 @@ fn split_key(key: &str) -> (&str, &str) {
     key.rsplit_once('.').unwrap_or(("", key))
 }
 
-fn read_file(path: &Path) -> Result<(Table, Option<String>)> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read the configuration"))?;
-    let mut table = parse(&path.display().to_string(), &text)?;
-    let preset = match table.remove("preset") {
-        Some(Value::String(name)) => Some(name),
-        Some(other) => {
-            return Err(Error::corrupt(path, format!("preset is {other}, expected a name")));
-        }
-        None => None,
-    };
-    Ok((table, preset))
-}
-
-fn parse(name: &str, text: &str) -> Result<Table> {
+pub(super) fn parse(name: &str, text: &str) -> Result<Table> {
     text.parse().map_err(|e: toml::de::Error| Error::invalid(format!("{name}: {e}")))
-}
-
-fn split(text: &str) -> Result<(&str, &str)> {
-    text.split_once('=').map(|(key, value)| (key.trim(), value.trim())).ok_or_else(|| {
-        Error::invalid(format!("{text}: expected key=value, for example train.batch_size=32"))
-    })
 }
 
 /// `text` as the type of `like`.
@@ -261,4 +275,32 @@ fn describe(like: &Value) -> &'static str {
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     lines.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_knows_who_set_it() {
+        let file = std::env::temp_dir().join(format!("hrm-sources-{}.toml", std::process::id()));
+        std::fs::write(&file, "preset = \"sudoku-mini\"\n[train]\nlr = 1\nseed = 3\n").unwrap();
+        let asked = ["train.seed=4".to_owned(), "train.epochs=2".to_owned()];
+        let layer = Layer::command_line(&asked).unwrap();
+        let merged = Merged::<Config>::of(None, Some(&file), &layer).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(merged.source("train.beta1"), Source::Base);
+        assert_eq!(merged.source("data.dataset"), Source::Preset);
+        assert_eq!(merged.source("train.lr"), Source::File);
+        assert_eq!(merged.source("train.seed"), Source::CommandLine);
+        // Whoever asks for epochs says that steps do not end the run.
+        assert_eq!(merged.source("train.max_steps"), Source::CommandLine);
+        let config = merged.config().unwrap();
+        assert_eq!((config.train.lr, config.train.seed, config.train.max_steps), (1.0, 4, 0));
+        let keys: Vec<String> = merged.entries().map(|(key, ..)| key).collect();
+        assert!(
+            keys.contains(&"model.arch".into()) && !keys.contains(&"preset".into()),
+            "{keys:?}"
+        );
+    }
 }

@@ -1,13 +1,16 @@
 //! What a run is configured by: one struct per section of the TOML, keys named as in the file.
 //!
 //! `presets/base.toml` holds every key with its meaning and default; [`load`] merges a preset, a
-//! file and `key=value` over it, [`check`] refuses values that cannot be meant. Nothing after
-//! [`Config::load`] sees text.
+//! file and `key=value` over it and remembers who set what, [`check`] refuses values that cannot be
+//! meant. Whoever needs to know where a value comes from asks [`Merged`]; nothing after it sees text.
 
 mod check;
 mod distill;
+mod layer;
 mod load;
 mod preset;
+
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,8 +19,11 @@ pub use distill::{
     DEFAULT_DISTILL_PRESET, DISTILL_PRESETS, DistillConfig, DistillData, DistillLoss, DistillModel,
     DistillTrain, Projector, Student, Teacher,
 };
-pub use load::{Diff, diff, flatten};
+pub use layer::{Layer, Setting, Source};
+pub use load::{Diff, Merged, Presets, diff, flatten};
 pub use preset::{DEFAULT_PRESET, PRESETS};
+
+use crate::Result;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,17 +36,42 @@ pub struct Config {
 
 /// A configuration that a plan can hold.
 pub trait RunConfig: Serialize + DeserializeOwned {
+    /// What it is merged from.
+    const PRESETS: Presets;
+
     fn preset(&self) -> &str;
     fn seed(&self) -> u64;
+
+    /// Refuse values that cannot be meant; whatever was merged has been checked.
+    fn check(&self) -> Result<()>;
 }
 
 impl RunConfig for Config {
+    const PRESETS: Presets = Presets {
+        base_name: "base.toml",
+        base: preset::BASE,
+        default: DEFAULT_PRESET,
+        named: PRESETS,
+        command: "hrm train",
+    };
+
     fn preset(&self) -> &str {
         &self.preset
     }
 
     fn seed(&self) -> u64 {
         self.train.seed
+    }
+
+    fn check(&self) -> Result<()> {
+        check::check(self)
+    }
+}
+
+impl Config {
+    /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
+    pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        Merged::of(preset, file, &Layer::command_line(overrides)?)?.config()
     }
 }
 

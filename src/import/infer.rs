@@ -27,12 +27,6 @@ pub struct Shown {
     pub positions: Option<usize>,
 }
 
-impl Shown {
-    pub fn fact(&self, key: &str) -> Option<&str> {
-        self.facts.iter().find(|(k, _)| *k == key).map(|(_, value)| value.as_str())
-    }
-}
-
 /// Errors follow the file's name.
 pub fn infer(arch: Arch, tensors: &Tensors) -> Result<Shown, String> {
     let shapes = Shapes(tensors);

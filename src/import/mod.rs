@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Arch, Config, DistillConfig};
+use crate::config::{Arch, Config, DistillConfig, RunConfig};
 use crate::data::Position;
 use crate::data::vocab::MAX_CANVAS;
 use crate::dtype::DType;
@@ -41,7 +41,7 @@ const BF16_ROUNDING: f32 = 1.0 / 512.0;
 const MAX_LINES: usize = 12;
 
 /// What the user says besides the file.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub given: Given<'a>,
     /// Where the data set is, absolute.
@@ -137,7 +137,7 @@ fn is_autoencoder(meta: &str) -> bool {
 
 /// What an export of ours says about itself.
 fn of_ours(meta: &str, arch: Arch, given: Given) -> Result<(Plan, State, Vec<String>)> {
-    if given.preset.is_some() || !given.overrides.is_empty() {
+    if given.preset.is_some() || !given.command_line.is_empty() {
         return Err(Error::invalid(
             "is an export of hrm and carries its own settings: import it without a preset and \
              without key=value",

@@ -3,17 +3,18 @@
 
 use std::fmt::Display;
 
+use toml::Value;
+
 use super::infer::Shown;
-use crate::config::{Arch, Config, PRESETS, flatten};
+use crate::config::{Arch, Config, Layer, Merged, PRESETS, Source};
 use crate::data::DataSet;
 use crate::{Error, Result};
 
 /// Where the settings come from that no tensor tells.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Given<'a> {
     pub preset: Option<&'a str>,
-    /// `key=value`
-    pub overrides: &'a [String],
+    pub command_line: &'a Layer,
     pub data: Option<&'a DataSet>,
 }
 
@@ -21,59 +22,75 @@ pub struct Given<'a> {
 pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Config, Vec<String>)> {
     contradictions(shown, given)?;
     let preset = preset(arch, shown, given)?;
-    let mut facts: Vec<String> =
-        shown.facts.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    if let Some(data) = given.data.filter(|_| shown.fact("data.canvas").is_none()) {
-        facts.push(format!("data.canvas={}", data.canvas()));
+    let mut facts = facts(shown);
+    if let Some(data) = given.data.filter(|_| !facts.has("data.canvas")) {
+        facts.set("data.canvas", data.canvas().to_string());
     }
-    let all = |facts: &[String]| [facts, given.overrides].concat();
+    let mut merged = merge(Some(preset), &facts, given)?;
     // The prefix of a TRM follows from the canvas, which the preset may say.
     if arch == Arch::Trm
         && let Some(positions) = shown.positions
-        && asked(given, "model.puzzle_emb_len").is_none()
+        && !merged.is_asked("model.puzzle_emb_len")
     {
-        let canvas = canvas(preset, given)?;
-        let prefix = positions.checked_sub(canvas * canvas);
+        let canvas = match given.data {
+            Some(data) => data.canvas(),
+            None => canvas(&merged).unwrap_or_default(),
+        };
+        let cells = canvas.saturating_mul(canvas);
+        let prefix = positions.checked_sub(cells);
         let prefix = prefix.filter(|p| shown.puzzles.is_some() || *p == 0).ok_or_else(|| {
             Error::invalid(format!(
-                "the weights have {positions} positions, which is not a prefix and the {} cells of \
-                 data.canvas={canvas}",
-                canvas * canvas
+                "the weights have {positions} positions, which is not a prefix and the {cells} \
+                 cells of data.canvas={canvas}"
             ))
         })?;
         let len = if shown.puzzles.is_some() { prefix } else { 0 };
-        facts.push(format!("model.puzzle_emb_len={len}"));
+        facts.set("model.puzzle_emb_len", len.to_string());
+        merged = merge(Some(preset), &facts, given)?;
     }
-    let config = Config::load(Some(preset), None, &all(&facts))?;
-    let untold: Vec<String> = shown
-        .untold
-        .iter()
-        .filter_map(|key| Some(format!("{key}={}", value_of(&config, key)?)))
-        .collect();
-    let says = |from: &str, what: &[String]| format!("from {from}: {}", what.join(" "));
+    let config = merged.config()?;
+    let says = |from: &str, keys: &mut dyn Iterator<Item = &str>| {
+        let said = keys.filter_map(|key| Some(format!(" {key}={}", text(merged.value(key)?))));
+        format!("from {from}:{}", said.collect::<String>())
+    };
+    let rest = format!("preset {preset} and the command line");
     let lines = vec![
-        says("the tensors", &facts),
-        says(&format!("preset {preset} and the command line"), &untold),
+        says("the tensors", &mut facts.keys()),
+        says(&rest, &mut shown.untold.iter().copied()),
     ];
     Ok((config, lines))
 }
 
+fn facts(shown: &Shown) -> Layer {
+    let mut facts = Layer::new(Source::Weights);
+    shown.facts.iter().for_each(|(key, value)| facts.set(key, value.clone()));
+    facts
+}
+
+fn merge(preset: Option<&str>, facts: &Layer, given: Given) -> Result<Merged> {
+    let mut merged = Merged::new(preset)?;
+    merged.put(facts)?;
+    merged.put(given.command_line)?;
+    Ok(merged)
+}
+
 /// Settings that the command line gives and the tensors or the data set deny.
 fn contradictions(shown: &Shown, given: Given) -> Result<()> {
-    for (key, fact) in &shown.facts {
-        let Some(wanted) = asked(given, key) else { continue };
-        let same = match (wanted.parse::<f64>(), fact.parse::<f64>()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => wanted == fact,
-        };
+    let facts = facts(shown);
+    let mut told = Merged::<Config>::new(None)?;
+    told.put(&facts)?;
+    let asked = merge(None, &facts, given)?;
+    for key in facts.keys().filter(|key| asked.is_asked(key)) {
+        let (fact, wanted) = (told.value(key), asked.value(key));
         // An expansion is rounded: others may give the same widths, which are compared later.
-        if !same && *key != "model.expansion" {
+        if fact != wanted && key != "model.expansion" {
+            let [fact, wanted] = [fact, wanted].map(|value| value.map(text).unwrap_or_default());
             return Err(Error::invalid(format!("{key}={wanted}, but the tensors say {fact}")));
         }
     }
-    let canvas = asked(given, "data.canvas").or(shown.fact("data.canvas"));
-    match (canvas, given.data) {
-        (Some(canvas), Some(data)) if canvas.parse() != Ok(data.canvas()) => {
+    let said = [Source::Weights, Source::CommandLine].contains(&asked.source("data.canvas"));
+    match (canvas(&asked).filter(|_| said), given.data) {
+        (Some(canvas), Some(data)) if canvas != data.canvas() => {
             Err(other_data(data, "canvas", data.canvas(), canvas))
         }
         _ => Ok(()),
@@ -101,7 +118,7 @@ fn preset<'a>(arch: Arch, shown: &Shown, given: Given<'a>) -> Result<&'a str> {
         };
     }
     let said =
-        |key: &str| asked(given, key).is_some() || (key == "data.canvas" && given.data.is_some());
+        |key: &str| given.command_line.has(key) || (key == "data.canvas" && given.data.is_some());
     let missing: Vec<&str> = shown.untold.iter().copied().filter(|key| !said(key)).collect();
     match (missing.is_empty(), fitting.first()) {
         (true, Some(name)) => Ok(name),
@@ -133,14 +150,8 @@ fn other_data(data: &DataSet, what: &str, found: usize, model: impl Display) -> 
     ))
 }
 
-/// Of the data set, the command line or the preset, in this order.
-fn canvas(preset: &str, given: Given) -> Result<usize> {
-    if let Some(data) = given.data {
-        return Ok(data.canvas());
-    }
-    let canvas: Vec<String> =
-        asked(given, "data.canvas").iter().map(|text| format!("data.canvas={text}")).collect();
-    Ok(Config::load(Some(preset), None, &canvas)?.data.canvas)
+fn canvas(merged: &Merged) -> Option<usize> {
+    merged.value("data.canvas")?.as_integer()?.try_into().ok()
 }
 
 /// A kind of model as presets write it.
@@ -149,13 +160,7 @@ pub(super) fn word(arch: Arch) -> String {
     value.ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn value_of(config: &Config, key: &str) -> Option<String> {
-    let table = toml::Table::try_from(config).ok()?;
-    let (_, value) = flatten(&table).into_iter().find(|(k, _)| k == key)?;
-    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-}
-
-fn asked<'a>(given: Given<'a>, key: &str) -> Option<&'a str> {
-    let pairs = given.overrides.iter().filter_map(|o| o.split_once('='));
-    pairs.filter(|(k, _)| k.trim() == key).map(|(_, value)| value.trim()).next_back()
+/// A value as it is written after `key=`.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -10,7 +10,7 @@ pub use args::{Distill, DistillCommand};
 
 use super::eval;
 use super::plan::{device, split_settings, start_threads};
-use crate::config::DistillConfig;
+use crate::config::{DistillConfig, Merged};
 use crate::data::images::ImageSet;
 use crate::io::progress::Progress;
 use crate::run::checkpoint::Reader;
@@ -73,14 +73,18 @@ fn train(args: &Distill) -> Result<()> {
 
 /// The configuration of preset, file, settings and flags; a path in it is absolute.
 fn configured(args: &Distill) -> Result<DistillConfig> {
-    let (preset, settings) = split_settings(&args.settings)?;
-    let mut settings = settings.to_vec();
-    let flags = [("train.epochs", args.epochs), ("train.teacher_epochs", args.teacher_epochs)];
-    for (key, value) in flags {
-        settings.extend(value.map(|value| format!("{key}={value}")));
+    let (preset, mut command_line) = split_settings(&args.settings)?;
+    let epochs = [("train.epochs", args.epochs), ("train.teacher_epochs", args.teacher_epochs)];
+    for (key, value) in epochs {
+        if let Some(value) = value {
+            command_line.set(key, value.to_string());
+        }
     }
-    settings.extend(args.dataset.as_ref().map(|dataset| format!("data.dataset={dataset}")));
-    let mut config = DistillConfig::load(preset, args.config.as_deref(), &settings)?;
+    if let Some(dataset) = &args.dataset {
+        command_line.set("data.dataset", dataset.clone());
+    }
+    let merged = Merged::of(preset, args.config.as_deref(), &command_line)?;
+    let mut config: DistillConfig = merged.config()?;
     config.data.dataset = dataset::absolute(&config.data.dataset)?;
     Ok(config)
 }

@@ -15,7 +15,7 @@ use self::room::{MIB, Room, grouped};
 use super::plan::{split_settings, start_threads};
 use super::{args, machine};
 use crate::backend::{Device, DeviceKind, Purpose};
-use crate::config::Config;
+use crate::config::{Config, Merged};
 use crate::cost::Card;
 use crate::train::needed::Needed;
 use crate::train::setup;
@@ -29,8 +29,9 @@ const DEFAULT_CARD: &str = "4090";
 
 pub fn run(args: args::PlanArgs) -> Result<()> {
     start_threads(args.threads)?;
-    let (preset, overrides) = split_settings(&args.settings)?;
-    let mut config = Config::load(preset, args.config.as_deref(), overrides)?;
+    let (preset, command_line) = split_settings(&args.settings)?;
+    let merged = Merged::of(preset, args.config.as_deref(), &command_line)?;
+    let mut config: Config = merged.config()?;
     let card = card(args.device.as_deref(), args.card.as_deref())?;
     let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
@@ -82,7 +83,12 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
         let rooms_json = rooms.iter().map(
             |r| json!({"room": r.is, "room_bytes": r.bytes, "largest_batch": r.largest_batch}),
         );
+        let settings: serde_json::Map<_, _> = merged
+            .entries()
+            .map(|(key, value, source)| (key, json!({"value": value, "from": source})))
+            .collect();
         let mut plan = json!({
+            "settings": settings,
             "data": sizes.basis,
             "device": if card.is_some() { "cuda" } else { "cpu" },
             "parameters": dense,
