@@ -1,5 +1,9 @@
-//! The shape of the repository as a test: what may import what, where `unsafe` may stand, and the
-//! places that every op has. Text is read line by line; comments do not count.
+//! The shape of the repository as a test: what may import what, where `unsafe` may stand, which
+//! files may not use each other, and the places that every op has. Text is read line by line;
+//! comments do not count.
+
+#[path = "layout/circles.rs"]
+mod circles;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,6 +169,52 @@ fn the_import_rule_sees_every_way_to_import() {
     assert_eq!(wrong("src/unknown.rs", ""), 1);
     assert_eq!(wrong("src/ops/add/mod.rs", "use super::dispatch;\nuse crate::tape::Tape;"), 0);
     assert_eq!(wrong("src/train/log.rs", "use crate::{Error, models::hrm, data};"), 0);
+}
+
+/// Modules whose files form no circle.
+const WITHOUT_CIRCLES: &[&str] = &["src/cli"];
+
+#[test]
+fn files_of_a_module_form_no_circle() {
+    for dir in WITHOUT_CIRCLES {
+        let files = rust_files(dir).into_iter().map(|path| (path.clone(), code(&path)));
+        let files: Vec<circles::File> = files.collect();
+        assert!(files.len() > 5, "{dir}: files were found");
+        let found = circles::circles(&files);
+        let lines: Vec<String> = found.iter().map(|circle| circle.join(" ")).collect();
+        assert!(lines.is_empty(), "files that use each other:\n{}", lines.join("\n"));
+    }
+}
+
+#[test]
+fn a_planted_circle_is_found() {
+    let circles_of = |texts: &[(&str, &str)]| {
+        let file = |(path, code): &(&str, &str)| (path.to_string(), code.to_string());
+        circles::circles(&texts.iter().map(file).collect::<Vec<_>>())
+    };
+    let line = [
+        ("src/m/mod.rs", "mod a;\nmod b;\npub use b::{self, Item};\nuse a::Other;"),
+        ("src/m/a.rs", "use super::{Rest, b::{Item, f as g}};"),
+        ("src/m/b.rs", "use crate::m::c::deep::Name;"),
+        ("src/m/c/mod.rs", "pub mod deep;"),
+        ("src/m/c/deep.rs", "use super::Size;\n#[cfg(test)]\nmod tests { use super::a; }"),
+    ];
+    assert_eq!(circles_of(&line), Vec::<Vec<String>>::new());
+    let back = [
+        "use crate::{Error, m::a::Other};",
+        "fn f() { super::super::a::f() }",
+        // Through what mod.rs re-exports.
+        "use crate::m::Item;",
+        "use super::super::{Rest, Item as I};",
+    ];
+    for text in back {
+        let mut planted = line;
+        planted[4].1 = text;
+        let circle = circles_of(&planted);
+        assert_eq!(circle.len(), 1, "{text}");
+        assert!(circle[0].contains(&"src/m/c/deep.rs".to_owned()), "{text}: {circle:?}");
+        assert!(!circle[0].contains(&"src/m/mod.rs".to_owned()), "{text}: {circle:?}");
+    }
 }
 
 fn uses_unsafe(code: &str) -> bool {

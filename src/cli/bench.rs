@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use clap::Args;
 use serde_json::json;
 
-use super::plan::start_threads;
-use super::{args, machine};
+use super::common::start_threads;
+use super::machine;
 use crate::backend::{Device, DeviceKind};
 use crate::dtype::DType;
+use crate::io::units::count;
 use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use crate::rng::{Purpose, Rng};
 use crate::train::optimizer::{Rates, Rule, Settings};
@@ -67,7 +69,46 @@ struct Timing {
     peak_bytes: usize,
 }
 
-pub fn run(args: args::Bench) -> Result<()> {
+/// Time the whole training step in f32 and bf16, beside PyTorch where it is installed
+///
+/// Shapes of the official model. Each variant runs in a process of its own; the median step and the peak
+/// of memory are reported (resident on the CPU, allocated on a GPU), and how many times faster than the
+/// best PyTorch variant it is. Leave the machine alone meanwhile. A simulated GPU is refused.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm bench                        all shapes, with PyTorch (minutes: it compiles)\n",
+    "  hrm bench --quick --no-python    three steps of each\n",
+    "  hrm bench --shape b32-s81-h128 --json\n",
+    "  hrm bench --device cuda          shapes for a GPU, against PyTorch on the same GPU\n",
+    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128; for a GPU b256-s81-h512, b16-s900-h512;\n",
+    "arc-full-b2: arc-full's model at batch 2 beside nn.TransformerEncoderLayer (minutes, 14 GB).",
+))]
+pub struct Bench {
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Shapes, separated by commas; default: those for the device
+    #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
+    pub shape: Vec<String>,
+    /// 3 steps instead of 9, and of PyTorch the eager variants only
+    #[arg(long)]
+    pub quick: bool,
+    /// Leave PyTorch out
+    #[arg(long)]
+    pub no_python: bool,
+    /// CPU threads; default: all
+    #[arg(long, value_name = "N", value_parser = super::common::threads)]
+    pub threads: Option<usize>,
+    /// JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// One variant in this process
+    #[arg(long, value_name = "SHAPE/DTYPE", hide = true)]
+    pub one: Option<String>,
+}
+
+pub fn run(args: Bench) -> Result<()> {
     if let Some(variant) = &args.one {
         start_threads(args.threads)?;
         let timing = time(variant, steps(&args), &device(&args.device)?)?;
@@ -130,8 +171,8 @@ pub fn run(args: args::Bench) -> Result<()> {
         return Ok(());
     }
     outln!(
-        "{on}, {} threads, median of {} steps after {WARM_UP_STEPS}",
-        threads(&args),
+        "{on}, {}, median of {} steps after {WARM_UP_STEPS}",
+        count(threads(&args), "thread"),
         steps(&args)
     );
     let head = ("shape", "variant", "median_ms", "fastest_ms", "peak_MiB");
@@ -154,7 +195,7 @@ pub fn run(args: args::Bench) -> Result<()> {
 
 /// A simulator is no device to time.
 fn device(name: &str) -> Result<Device> {
-    let (device, _) = super::plan::device(name)?;
+    let (device, _) = super::common::device(name)?;
     match device.as_cuda().is_some_and(|cuda| cuda.card().simulated) {
         true => Err(Error::invalid("this card is simulated: its times mean nothing")),
         false => Ok(device),
@@ -172,16 +213,16 @@ fn is_ours(timing: &Timing) -> bool {
     timing.variant.starts_with("hrm")
 }
 
-fn steps(args: &args::Bench) -> usize {
+fn steps(args: &Bench) -> usize {
     if args.quick { 3 } else { 9 }
 }
 
-fn threads(args: &args::Bench) -> usize {
+fn threads(args: &Bench) -> usize {
     let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
     args.threads.unwrap_or_else(all)
 }
 
-fn in_own_process(variant: &str, args: &args::Bench) -> Result<Timing> {
+fn in_own_process(variant: &str, args: &Bench) -> Result<Timing> {
     let failed = |what: String| Error::invalid(format!("hrm bench --one {variant}: {what}"));
     let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
     let mut command = Command::new(program);
@@ -198,7 +239,7 @@ fn in_own_process(variant: &str, args: &args::Bench) -> Result<Timing> {
 }
 
 /// All PyTorch variants of these shapes; `Err` says why there are none.
-fn all_pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, String> {
+fn all_pytorch(names: &[String], args: &Bench) -> Result<Vec<Timing>, String> {
     let (seed, hrm): (Vec<String>, Vec<String>) =
         names.iter().cloned().partition(|name| name == ARC_FULL);
     let mut timings = vec![];
@@ -210,7 +251,7 @@ fn all_pytorch(names: &[String], args: &args::Bench) -> Result<Vec<Timing>, Stri
     Ok(timings)
 }
 
-fn pytorch(names: &[String], script: &str, args: &args::Bench) -> Result<Vec<Timing>, String> {
+fn pytorch(names: &[String], script: &str, args: &Bench) -> Result<Vec<Timing>, String> {
     let python = match args.device.as_str() {
         "cpu" => (PYTHON, "tools/test makes it"),
         _ => (PYTHON_CUDA, "tools/on-gpu makes it"),

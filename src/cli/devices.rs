@@ -1,14 +1,25 @@
 //! `hrm devices`: what this program can train on here, and what is missing.
 
+use clap::Args;
 use serde_json::json;
 
-use super::{args, machine};
+use super::machine;
 use crate::Result;
 use crate::backend::cuda;
+use crate::io::units::count;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
-pub fn run(args: args::Devices) -> Result<()> {
+/// Show the devices that training can use, and what is missing
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  hrm devices --json")]
+pub struct Devices {
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: Devices) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let (model, memory) = (machine::cpu_model(), machine::memory_bytes());
     let of = |here: bool| machine::cpu_features().into_iter().filter(move |f| f.1 == here);
@@ -72,7 +83,7 @@ pub fn run(args: args::Devices) -> Result<()> {
         let (total, free) = (card.memory_bytes as f64 / GIB, card.free_bytes as f64 / GIB);
         outln!("         {total:.1} GiB of memory, {free:.1} GiB free");
     }
-    outln!("cpu      {model}, {threads} threads, {}", features.join(" "));
+    outln!("cpu      {model}, {}, {}", count(threads, "thread"), features.join(" "));
     if let Some((total, available)) = memory {
         let (total, available) = (total as f64 / GIB, available as f64 / GIB);
         outln!("         {total:.1} GiB of memory, {available:.1} GiB available");

@@ -1,11 +1,30 @@
 //! `hrm digest`: the digest of a training state.
 
-use super::args;
+use std::path::PathBuf;
+
+use clap::Args;
+
 use crate::run::checkpoint::{Folder, Reader};
 use crate::run::folder::CHECKPOINTS;
 use crate::{Error, Result};
 
-pub fn run(args: args::Digest) -> Result<()> {
+/// Print one digest of a full training state
+///
+/// Covers every weight, moment, carry and counter; leaves out times, paths and cosmetic settings.
+/// Equal digests mean that two runs are in the same state, bit for bit. The digest is the last word
+/// of the last line.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  hrm digest runs/arc-small-1")]
+pub struct Digest {
+    /// Run folder (its newest whole checkpoint is taken) or checkpoint file
+    #[arg(value_name = "RUN | CKPT")]
+    pub path: PathBuf,
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: Digest) -> Result<()> {
     let path = &args.path;
     let reader = if path.is_dir() {
         let folder = Folder::new(path.join(CHECKPOINTS));

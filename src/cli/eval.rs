@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::args;
-use super::plan::{device, start_threads};
+use clap::Args;
+
+use super::common::{Compute, device, start_threads};
 use crate::backend::Device;
 use crate::config::DistillConfig;
 use crate::data::DataSet;
@@ -62,8 +63,68 @@ impl<'a> Job<'a> {
     }
 }
 
-pub fn run(args: args::Eval) -> Result<()> {
-    start_threads(args.threads)?;
+/// Score a checkpoint beside the identity baseline (the answer that copies the input)
+///
+/// Runs every example through all ACT steps and prints token, cell and exact accuracy, ACT steps and
+/// time. ARC: the answers to all variants of a task are undone and voted on (most votes, then mean
+/// q_halt): pass@1, pass@2, solved tasks. Each score stands beside what copying the input would get.
+/// Writes report.html (scores, what fails, curves, pictures; one file, no network), eval.json,
+/// predictions.jsonl, submission.json for ARC Prize and two sheets of pictures. Ctrl-C keeps what was
+/// answered; the same command goes on from there.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm eval runs/arc-small-1                    the best checkpoint on the run's own test split\n",
+    "  hrm eval runs/arc-small-1 --variants 20      fewer votes, sooner\n",
+    "  hrm eval runs/arc-small-1 --early-halt       also halting as in training: score and time of both\n",
+    "  hrm eval runs/arc-small-1 --limit 200 --json tasks as published come first\n",
+    "  hrm eval best.safetensors --data data/my-arc --output scores\n",
+    "  hrm eval --predictions mine.jsonl --data data/my-arc    answers of any other program:\n",
+    "      {\"example\": 0, \"puzzle\": \"00d62c1b\", \"answer\": [\"021\", \"330\"], \"q_halt\": 1.5}",
+))]
+pub struct Eval {
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    #[arg(value_name = "RUN | CKPT", required_unless_present = "predictions")]
+    pub path: Option<PathBuf>,
+    /// Folder of a data set; default: the one that the run was trained on
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Split to evaluate
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Examples at most, tasks as published before their variants; 0: all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub limit: usize,
+    /// Variants of each task at most that vote beside the task itself; default: all of the data set
+    #[arg(long, value_name = "N")]
+    pub variants: Option<usize>,
+    /// Numbers of attempts to score beside 1 and 2, separated by commas
+    #[arg(long, value_name = "K", value_delimiter = ',')]
+    pub k: Vec<usize>,
+    /// Answer everything a second time, each example halting as training would, and compare
+    #[arg(long)]
+    pub early_halt: bool,
+    /// Also write what the answers were taken from, as safetensors: inputs, puzzle_identifiers, logits
+    /// (example, cell, token), q_halt_logits and q_continue_logits after the last ACT step
+    #[arg(long, value_name = "FILE")]
+    pub save_logits: Option<PathBuf>,
+    /// Score the answers in this file instead of a model's: a JSON object per line, see the last
+    /// example. Needs --data
+    #[arg(long, value_name = "FILE", conflicts_with_all =
+        ["path", "early_halt", "limit", "variants", "save_logits"])]
+    pub predictions: Option<PathBuf>,
+    /// Where files go; default: eval/ in the run folder, scores/ here for --predictions
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compute: Compute,
+}
+
+pub fn run(args: Eval) -> Result<()> {
+    start_threads(args.compute.threads)?;
     let ks: BTreeSet<usize> = ATTEMPTS.into_iter().chain(args.k.iter().copied()).collect();
     let ks: Vec<usize> = ks.into_iter().collect();
     if ks[0] == 0 {
@@ -87,8 +148,8 @@ pub fn run(args: args::Eval) -> Result<()> {
     Ok(())
 }
 
-fn from_checkpoint(path: &Path, args: &args::Eval, ks: Vec<usize>) -> Result<(Report, PathBuf)> {
-    let (device, _) = device(&args.device)?;
+fn from_checkpoint(path: &Path, args: &Eval, ks: Vec<usize>) -> Result<(Report, PathBuf)> {
+    let (device, _) = device(&args.compute.device)?;
     let (reader, run_dir) = open(path)?;
     let data_dir = match &args.data {
         Some(dir) => dir.clone(),
@@ -112,7 +173,7 @@ fn from_checkpoint(path: &Path, args: &args::Eval, ks: Vec<usize>) -> Result<(Re
 }
 
 /// Scores what a file says was answered.
-fn from_file(file: &Path, args: &args::Eval, ks: &[usize]) -> Result<(Report, PathBuf)> {
+fn from_file(file: &Path, args: &Eval, ks: &[usize]) -> Result<(Report, PathBuf)> {
     let dir = args.data.as_ref().ok_or_else(|| {
         Error::invalid("--predictions needs --data DIR: the data set that was answered")
     })?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::eval;
-use crate::config::DistillConfig;
+use crate::config::{DistillConfig, Precision};
 use crate::formats::{Format, StateDict, onnx};
 use crate::io::file;
 use crate::run::checkpoint::{self, Reader, Side, Weights};
@@ -45,19 +45,13 @@ pub struct Export {
     pub output: Option<PathBuf>,
     /// Element type: f32 as trained, or rounded to bf16 (not for onnx)
     #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: ExportType,
+    pub dtype: Precision,
     /// ONNX: the weights in a file of their own beside it, FILE.data; needed from 2 GiB on
     #[arg(long)]
     pub external_data: bool,
     /// Which weights; default: averaged (EMA) where the run kept them, as `hrm eval` uses
     #[arg(long, value_enum)]
     pub weights: Option<Weights>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum ExportType {
-    F32,
-    Bf16,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -102,7 +96,7 @@ impl Kind {
 }
 
 pub fn run(args: Export) -> Result<()> {
-    if args.to == Kind::Onnx && args.dtype != ExportType::F32 {
+    if args.to == Kind::Onnx && args.dtype != Precision::F32 {
         return Err(Error::invalid("ONNX files compute in f32: leave --dtype out"));
     }
     if args.to != Kind::Onnx && args.external_data {
@@ -126,7 +120,7 @@ pub fn run(args: Export) -> Result<()> {
             (checkpoint::state_dict(&reader, chosen)?, chosen)
         }
     };
-    if args.dtype == ExportType::Bf16 {
+    if args.dtype == Precision::Bf16 {
         let tensors = weights.tensors.into_iter().map(|(name, t)| (name, t.rounded()));
         weights.tensors = tensors.collect();
     }

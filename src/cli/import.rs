@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::plan::{absolute, split_settings};
+use super::common::{absolute, split_settings};
 use crate::data::DataSet;
 use crate::formats::{Counters, StateDict};
 use crate::import::{self, Given, Imported, Puzzles, Request};

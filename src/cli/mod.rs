@@ -1,11 +1,11 @@
-//! The command line: raw flags in (`args.rs`), a validated plan out (`plan.rs`), one module per
-//! subcommand. Errors go to stderr as `error: ...`; the exit code is 0 only on success.
+//! The command line: a module per subcommand with its flags, whose doc comments are the help texts,
+//! and its printing. Errors go to stderr as `error: ...`; the exit code is 0 only on success.
 
 #[macro_use]
 mod out;
 
-mod args;
 mod bench;
+mod common;
 mod devices;
 mod digest;
 mod distill;
@@ -15,10 +15,8 @@ mod import;
 mod logits;
 mod machine;
 mod plan;
-mod plan_command;
 mod predict;
 mod preset_data;
-mod quick;
 mod serve;
 mod train;
 mod watch;
@@ -28,11 +26,34 @@ pub mod data;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::Error;
 use crate::run::signal::EXIT_INTERRUPTED;
-use args::{Cli, Command};
+
+#[derive(Debug, Parser)]
+#[command(name = "hrm", version, about, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Train),
+    Eval(eval::Eval),
+    Predict(predict::Predict),
+    Export(export::Export),
+    Import(import::Import),
+    Data(data::DataArgs),
+    Distill(distill::Distill),
+    Serve(serve::Serve),
+    Plan(plan::PlanArgs),
+    Bench(bench::Bench),
+    Digest(digest::Digest),
+    Devices(devices::Devices),
+    Watch(watch::Watch),
+}
 
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
@@ -44,7 +65,7 @@ pub fn main() -> ExitCode {
         Command::Data(args) => data::run(args),
         Command::Distill(args) => distill::run(args),
         Command::Serve(args) => serve::run(args),
-        Command::Plan(args) => plan_command::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),

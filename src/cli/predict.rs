@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use super::common::Compute;
 use super::eval::{open, plan};
-use super::plan::{device, start_threads};
 use crate::data::{DataSet, Task, terminal};
 use crate::io::progress::{self, Bar};
+use crate::io::units;
 use crate::run::signal;
 use crate::solve::{FineTune, Options, Progress, Solver, Stop, files, known};
 use crate::{Error, Result};
@@ -55,7 +56,7 @@ pub struct Predict {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Time for everything, such as 30s or 5m
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
     pub budget: Duration,
     /// Where files go; default: predict/TASK in the run folder
     #[arg(long, value_name = "DIR")]
@@ -66,12 +67,8 @@ pub struct Predict {
     /// Pictures in 24-bit colour
     #[arg(long, value_enum, default_value = "auto")]
     pub color: Colour,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
-    /// CPU threads; default: all. The result does not depend on it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -82,22 +79,9 @@ pub enum Colour {
     Never,
 }
 
-/// `90`, `90s`, `1.5m`, `1h`
-fn duration(text: &str) -> Result<Duration, String> {
-    let units = [("h", 3600.0), ("m", 60.0), ("s", 1.0)];
-    let unit = units.iter().find_map(|&(unit, s)| Some((text.strip_suffix(unit)?, s)));
-    let (number, unit_s) = unit.unwrap_or((text, 1.0));
-    let seconds = number.parse::<f64>().map(|n| n * unit_s);
-    match seconds {
-        Ok(s) if s > 0.0 && s <= 86_400.0 => Ok(Duration::from_secs_f64(s)),
-        _ => Err("expected a time above 0, at most a day, such as 60s or 2m".into()),
-    }
-}
-
 pub fn run(args: Predict) -> Result<()> {
     let started = Instant::now();
-    let (device, _) = device(&args.device)?;
-    start_threads(args.threads)?;
+    let (device, _) = args.compute.start()?;
     let (reader, run_dir) = open(&args.path)?;
     let plan = plan(&reader)?;
     let data = match &args.data {

@@ -8,12 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::common::{Compute, device, start_threads};
 use super::eval::{open, plan};
 use super::machine::resident_bytes;
-use super::plan::{device, start_threads};
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
+use crate::io::units::duration;
 use crate::run::checkpoint::{load_model, model_config};
 use crate::serve::{Options, Served, serve};
 use crate::solve::Solver;
@@ -60,7 +61,7 @@ pub struct Serve {
     pub max_body: usize,
     /// Seconds for a request's headers, for its body, for its answer, and for the client to take some of
     /// that
-    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "30", value_parser = duration)]
     pub timeout: Duration,
     /// Connections at once; more wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive)]
@@ -72,30 +73,20 @@ pub struct Serve {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
     pub max_sessions: usize,
     /// Seconds after which a refinement or a solved task that nobody asks for is released
-    #[arg(long, value_name = "S", default_value = "300", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "300", value_parser = duration)]
     pub session_idle: Duration,
     /// Tasks that wait or are being solved; more are refused with 429. 0: none are solved, which takes
     /// less memory
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub max_solves: usize,
     /// Seconds that solving one task may take; a request may ask for less
-    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "60", value_parser = duration)]
     pub solve_budget: Duration,
     /// Seconds that requests under way get after a signal
-    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "10", value_parser = duration)]
     pub grace: Duration,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
-    /// CPU threads; default: all. The result does not depend on it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected seconds above 0, at most a day, such as 0.5".to_owned();
-    let s: f64 = text.parse().map_err(|_| wrong())?;
-    if s > 0.0 && s <= 86400.0 { Ok(Duration::from_secs_f64(s)) } else { Err(wrong()) }
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
@@ -105,7 +96,7 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 pub fn run(args: Serve) -> Result<()> {
-    start_threads(args.threads)?;
+    start_threads(args.compute.threads)?;
     let options = Options {
         host: args.host,
         port: args.port,
@@ -126,7 +117,7 @@ pub fn run(args: Serve) -> Result<()> {
             args.host
         );
     }
-    let (path, data, device_name) = (args.path, args.data, args.device);
+    let (path, data, device_name) = (args.path, args.data, args.compute.device);
     let budget = (options.max_solves > 0).then_some(options.solve_budget);
     let load = move || load(&path, data.as_deref(), &device_name, budget);
     serve(load, options, |address| outln!("http://{address}"))

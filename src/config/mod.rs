@@ -156,8 +156,15 @@ words! {
     "kebab-case" Holdout { Official, TestPairs }
     "snake_case" Loss { Stablemax, Softmax }
     "snake_case" Optimizer { AdamAtan2, Adamw }
-    "snake_case" Precision { Bf16, F32 }
     "snake_case" Recompute { None, Layer, Cycle }
     "snake_case" Sampler { Groups, Shuffle }
     "kebab-case" Dataset { Arc1, Arc2, Sudoku, SudokuExtreme, Maze, MazeHard }
+}
+
+/// Element type of what is computed or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    Bf16,
+    F32,
 }

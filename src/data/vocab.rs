@@ -21,17 +21,19 @@ pub const MAX_ARC_SIDE: usize = 30;
 pub const MAZE_CHARSET: &str = "# SGo";
 
 /// What the cells mean. The numbers are part of the shard format.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 #[repr(u32)]
 pub enum Kind {
-    /// Grids of any size placed on a canvas, closed by EOS; 10 colours.
+    /// Grids of any size placed on a canvas, closed by EOS; 10 colours
     Arc = 1,
-    /// n x n boards: token 1 is an empty cell, digit d is `d + 1`.
+    /// n x n boards: token 1 is an empty cell, digit d is token d + 1
     Sudoku = 2,
-    /// n x n boards of [`MAZE_CHARSET`].
+    /// n x n boards of walls, ways, start, goal and path
     Maze = 3,
-    /// Boards of tokens without a known meaning (imported).
+    /// Boards of tokens without a known meaning
     Tokens = 4,
 }
 

@@ -7,6 +7,7 @@ pub mod needed;
 pub mod optimizer;
 mod pictures;
 mod recorder;
+pub mod room;
 pub mod run;
 pub mod schedule;
 pub mod setup;

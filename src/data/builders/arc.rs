@@ -21,12 +21,14 @@ use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 /// Which pairs are never trained on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holdout {
-    /// The test pairs of evaluation tasks. Test pairs of training tasks are trained on.
+    /// The test pairs of evaluation tasks; those of training tasks are trained on
     Official,
-    /// The test pairs of every task.
+    /// The test pairs of every task
     TestPairs,
 }
 

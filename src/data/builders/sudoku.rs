@@ -22,10 +22,15 @@ use crate::io::progress::Progress;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+/// How test boards differ from those trained on.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Division {
+    /// No symmetry turns the solution into one that was trained on
     Orbit,
+    /// The solutions are not equal
     Grid,
 }
 

@@ -1,12 +1,11 @@
-//! Memory: how much there is, and the largest batch that fits it.
+//! The memory that a training step may take, and the largest batch that fits it.
 
+use super::needed::Needed;
+use super::trainer::Options;
 use crate::Result;
 use crate::backend::DeviceKind;
 use crate::models::Config;
-use crate::train::needed::Needed;
-use crate::train::trainer::Options;
 
-pub const MIB: f64 = (1 << 20) as f64;
 const LARGEST_BATCH: usize = 1 << 20;
 
 /// Memory of a name, and what fits into it.
@@ -120,46 +119,10 @@ fn largest_batch(
     Ok(Some(good))
 }
 
-/// 1,234,567
-pub fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let comma = |i: usize| i > 0 && (digits.len() - i).is_multiple_of(3);
-    let spread = digits.chars().enumerate().map(|(i, c)| (comma(i), c));
-    spread.flat_map(|(comma, c)| comma.then_some(',').into_iter().chain([c])).collect()
-}
-
-/// `16GiB`, `24GB`, `512MiB`, or plain bytes.
-pub fn parse_bytes(text: &str) -> Result<usize, String> {
-    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let unit = match text[at..].to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        "mib" => MIB,
-        "gib" => MIB * 1024.0,
-        other => return Err(format!("unit {other}: expected MiB, GiB, MB or GB")),
-    };
-    let number: f64 = text[..at].trim().parse().map_err(|_| "expected for example 16GiB")?;
-    match number.is_finite() && number > 0.0 {
-        true => Ok((number * unit) as usize),
-        false => Err("must be above 0".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::train::setup;
-
-    #[test]
-    fn sizes_with_units() {
-        assert_eq!(parse_bytes("16GiB"), Ok(16 << 30));
-        assert_eq!(parse_bytes("1.5 MB"), Ok(1_500_000));
-        assert_eq!(parse_bytes("4096"), Ok(4096));
-        assert!(parse_bytes("16 potatoes").is_err() && parse_bytes("-1GiB").is_err());
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(123), "123");
-    }
 
     #[test]
     fn what_does_not_fit_is_answered_with_what_would() {

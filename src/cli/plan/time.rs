@@ -8,6 +8,7 @@ use crate::backend::cuda;
 use crate::cli::machine;
 use crate::cost::{Card, FORMULA, Prediction};
 use crate::dtype::DType;
+use crate::io::units::count;
 use crate::train::needed::Needed;
 
 /// Rows of the probe's product: enough to fill the threads, short of a second.
@@ -20,10 +21,10 @@ pub fn on_this_cpu(needed: &Needed, dtype: DType, rows: usize, c: usize) -> (f64
     let n = rows.min(PROBE_ROWS);
     let rate = machine::matmul_flops_per_s(dtype, n, 3 * c, c);
     let basis = format!(
-        "matrix products alone, at {:.0} GFLOP/s: measured now for 1 s on {} threads of this CPU, \
+        "matrix products alone, at {:.0} GFLOP/s: measured now for 1 s on {} of this CPU, \
          {n}x{c} by {c}x{} in {dtype}; a real step takes longer",
         rate / 1e9,
-        rayon::current_num_threads(),
+        count(rayon::current_num_threads(), "thread"),
         3 * c,
     );
     (needed.work.total.matmul_flops / rate, basis)

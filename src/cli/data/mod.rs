@@ -4,19 +4,16 @@ pub mod args;
 
 use std::path::{Path, PathBuf};
 
-use args::{
-    BuildArgs, BuildMazeArgs, BuildSudokuArgs, DivisionArg, FetchArgs, HoldoutArg, KindArg,
-    ShowArgs, SourceArg,
-};
+use args::{BuildArgs, BuildMazeArgs, BuildSudokuArgs, FetchArgs, Fetched, ShowArgs};
 pub use args::{DataArgs, DataCommand};
 
-use crate::data::builders::arc::{self, ArcOptions, Holdout};
+use crate::data::builders::arc::{self, ArcOptions};
 use crate::data::builders::{maze, sudoku};
 use crate::data::fetch::{self, MARKER, Source};
-use crate::data::images::{self, ImageSource};
+use crate::data::images;
 use crate::data::manifest::Manifest;
 use crate::data::sheet::Panel;
-use crate::data::{DataSet, Kind, Pair, npy, sheet, stats};
+use crate::data::{DataSet, Pair, npy, sheet, stats};
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -27,14 +24,14 @@ pub fn run(args: DataArgs) -> Result<()> {
     match args.command {
         DataCommand::Fetch(args) => {
             let FetchArgs { source, from, output_dir } = args;
-            let grids = |source| fetch::fetch(source, from.as_deref(), &output_dir, progress);
-            let from_path = from.as_deref().map(Path::new);
-            let pictures = |source| images::fetch(source, from_path, &output_dir, progress);
             match source {
-                SourceArg::Arc1 => grids(Source::Arc1)?,
-                SourceArg::Arc2 => grids(Source::Arc2)?,
-                SourceArg::FashionMnist => pictures(ImageSource::FashionMnist)?,
-                SourceArg::Cifar10 => pictures(ImageSource::Cifar10)?,
+                Fetched::Tasks(source) => {
+                    fetch::fetch(source, from.as_deref(), &output_dir, progress)?
+                }
+                Fetched::Pictures(source) => {
+                    let from = from.as_deref().map(Path::new);
+                    images::fetch(source, from, &output_dir, progress)?
+                }
             };
             Ok(())
         }
@@ -58,12 +55,6 @@ pub fn run(args: DataArgs) -> Result<()> {
         }
         DataCommand::Show(args) => show(args, progress),
         DataCommand::Import { dir, output_dir, kind } => {
-            let kind = kind.map(|kind| match kind {
-                KindArg::Arc => Kind::Arc,
-                KindArg::Sudoku => Kind::Sudoku,
-                KindArg::Maze => Kind::Maze,
-                KindArg::Tokens => Kind::Tokens,
-            });
             let manifest = npy::import(&dir, &output_dir, kind, progress)?;
             note_built(&manifest, &output_dir, progress);
             Ok(())
@@ -84,10 +75,7 @@ fn build(args: BuildArgs, progress: Progress) -> Result<()> {
         seed: args.seed,
         canvas: args.canvas,
         max_tasks: args.max_tasks,
-        holdout: match args.holdout {
-            HoldoutArg::Official => Holdout::Official,
-            HoldoutArg::TestPairs => Holdout::TestPairs,
-        },
+        holdout: args.holdout,
         patterns: args.patterns,
     };
     let (manifest, report) = arc::build(&dirs, &args.output_dir, &options, progress)?;
@@ -140,10 +128,7 @@ fn build_sudoku(args: BuildSudokuArgs, progress: Progress) -> Result<()> {
                 num_aug: args.num_aug,
                 seed: args.seed,
                 clues: args.clues,
-                division: args.division.map(|division| match division {
-                    DivisionArg::Orbit => sudoku::Division::Orbit,
-                    DivisionArg::Grid => sudoku::Division::Grid,
-                }),
+                division: args.division,
             };
             sudoku::generate(&args.output_dir, &options, progress)?
         }

@@ -1,17 +1,21 @@
 //! `hrm train`: plan, run folder, loop, closing lines.
 
-use std::path::Path;
+mod planned;
+mod quick;
 
-use super::args;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use self::planned::{Planned, plan};
+use super::common::{Compute, Settings};
 use super::eval::{self, Job};
 use super::machine;
-use super::plan::{Planned, plan};
-use super::plan_command::does_not_fit;
-use super::quick;
 use crate::run::checkpoint::Reader;
 use crate::run::folder::RunFolder;
 use crate::run::log::Log;
 use crate::run::signal;
+use crate::train::room::does_not_fit;
 use crate::train::{needed::Needed, run, setup, validate};
 use crate::{Error, Result};
 
@@ -21,7 +25,52 @@ const CLOSING_EXAMPLES: usize = 1_000;
 /// Where runs without a name live.
 const RUNS: &str = "runs";
 
-pub fn run(args: args::Train) -> Result<()> {
+/// Train a model; goes on by itself where the last run of the same plan stopped
+///
+/// A preset says what is trained on what; key=value changes any of its settings. Data that the
+/// preset needs is fetched and built under data/ when it is missing. The run folder gets the plan,
+/// metrics.jsonl, TensorBoard events, a log and checkpoints; wandb/ gets a W&B offline run
+/// (WANDB_MODE=disabled: none); after a crash, a kill or Ctrl-C the same command goes on
+/// from the newest whole checkpoint, bit for bit.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm train                                    real ARC tasks, small model\n",
+    "  hrm train sudoku-mini train.seed=7           a generated Sudoku, another seed\n",
+    "  hrm train arc1 --data data/my-arc model.hidden_size=256 train.batch_size=64\n",
+    "  hrm train arc1 --data data/my-arc --init imported.safetensors train.lr=1e-5    fine-tune\n",
+    "  hrm train --config my.toml --run-dir runs/a  settings from a file, a folder of its own\n",
+    "\n",
+    "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
+    "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM); arc-full (the production run\n",
+    "that this replaces), arc-simple (a plain transformer); both without dropout on attention probabilities.\n",
+    "A misspelt key is answered with the list of all keys.",
+))]
+pub struct Train {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Folder of a built data set; default: what the preset needs, built when missing
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Run folder; default: the newest unfinished run of the same plan, else runs/PRESET-N
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// A look at whether everything works, not a result: at most 40 steps of 8 rows on few variants, 16
+    /// examples per evaluation. What the command line sets stays
+    #[arg(long)]
+    pub quick: bool,
+    /// Start from the weights of this checkpoint, or of a run's best one, instead of random ones: to
+    /// fine-tune what was trained here or came from hrm import
+    #[arg(long, value_name = "RUN | CKPT")]
+    pub init: Option<PathBuf>,
+    /// Start anew; an old run in --run-dir is moved aside
+    #[arg(long)]
+    pub fresh: bool,
+    #[command(flatten)]
+    pub compute: Compute,
+}
+
+pub fn run(args: Train) -> Result<()> {
     let Planned { plan, data, device } = plan(&args)?;
     // From here on there is something to save; before, a signal just ends the process.
     signal::install()?;

@@ -1,36 +1,78 @@
 //! `hrm plan`: what a run will need, before it runs. Memory is exact, by the same code on a device
 //! without memory; time is a bound from a measurement, or a prediction for a card, and says which.
 //!
-//! `sizes.rs` what the data adds · `room.rs` memory and the batch that fits · `time.rs` step time.
+//! `sizes.rs` what the data adds · `time.rs` step time.
 
-mod room;
 mod sizes;
 mod time;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
-use self::room::{MIB, Room, grouped};
-use super::plan::{split_settings, start_threads};
-use super::{args, machine};
+use super::common::{Settings, start_threads, threads};
+use super::machine;
 use crate::backend::{Device, DeviceKind, Purpose};
-use crate::config::{Config, Merged};
+use crate::config::Config;
 use crate::cost::Card;
+use crate::io::units::{MIB, bytes, grouped};
 use crate::train::needed::Needed;
+use crate::train::room::{Room, does_not_fit};
 use crate::train::setup;
 use crate::{Error, Result};
-
-pub use room::{does_not_fit, parse_bytes};
 
 const GIB: usize = 1 << 30;
 /// The card that a prediction is for when none is named.
 const DEFAULT_CARD: &str = "4090";
 
-pub fn run(args: args::PlanArgs) -> Result<()> {
+/// Say what a run will need before it runs: memory by purpose, parameters, the largest batch, time
+///
+/// Memory is exact for everything that the engine allocates (the program itself, scratch of its threads
+/// and a GPU driver's context come on top). For a CPU the step time is a lower bound, printed with the
+/// measurement behind it. For a card it is a prediction from counted work, kernel by kernel, printed
+/// with its formula and the card's published figures; no GPU is needed. A data set that is not built
+/// yet is taken at its published size.
+#[derive(Debug, Args)]
+#[command(after_long_help = concat!(
+    "Examples:\n",
+    "  hrm plan arc-small\n",
+    "  hrm plan arc1 --card 4090                     memory, largest batch and step time on that card\n",
+    "  hrm plan sudoku-extreme --card h100 --json    every kernel, for scripts\n",
+    "  hrm plan arc1 train.precision=f32 --data data/my-arc --vram 16GiB",
+))]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Folder of a built data set; default: what the preset has built under data/, else published sizes
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// cpu (default), or cuda: the CUDA engine on the card of --card
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Card to predict for: 4090 (default with --device cuda), 4090-laptop, h100, h200
+    #[arg(long, value_name = "CARD")]
+    pub card: Option<String>,
+    /// Puzzle ids, variants included, when no data set is there to count them
+    #[arg(long, value_name = "N", conflicts_with = "data",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..1 << 31))]
+    pub puzzles: Option<usize>,
+    /// Memory that the run may take; default: the card's, or what is available here
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub vram: Option<usize>,
+    /// CPU threads of the speed measurement; default: all
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// One JSON object instead
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: PlanArgs) -> Result<()> {
     start_threads(args.threads)?;
-    let (preset, command_line) = split_settings(&args.settings)?;
-    let merged = Merged::of(preset, args.config.as_deref(), &command_line)?;
+    let merged = args.settings.merged()?;
     let mut config: Config = merged.config()?;
     let card = card(args.device.as_deref(), args.card.as_deref())?;
     let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
@@ -151,7 +193,7 @@ pub fn run(args: args::PlanArgs) -> Result<()> {
     }
     if total > rooms[0].bytes {
         let (bytes, is) = (rooms[0].bytes, &rooms[0].is[..]);
-        let error = room::does_not_fit(kind, &shape, options, total, (bytes, is))?;
+        let error = does_not_fit(kind, &shape, options, total, (bytes, is))?;
         let _ = writeln!(text, "does not fit {}", error.to_string().replace('\n', "\n           "));
     }
     if let Some((least_s, basis)) = bound {

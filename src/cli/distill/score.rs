@@ -8,7 +8,6 @@ use super::args::DistillTest;
 use super::dataset;
 use crate::backend::Device;
 use crate::cli::eval;
-use crate::cli::plan::{device, start_threads};
 use crate::config::DistillConfig;
 use crate::data::images::ImageSet;
 use crate::dtype::DType;
@@ -60,8 +59,7 @@ impl Report {
 }
 
 pub fn run(args: DistillTest) -> Result<()> {
-    let (device, _) = device(&args.device)?;
-    start_threads(args.threads)?;
+    let (device, _) = args.compute.start()?;
     let (reader, run_dir) = eval::open(&args.path)?;
     let mut data = plan(&reader)?.config.data;
     if let Some(other) = &args.dataset {
