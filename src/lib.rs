@@ -9,11 +9,11 @@
 //! error shape rng io formats <- data             (data never sees a tensor or a device)
 //! backend               <- cost
 //! models data config track formats io <- run     (what a run is on disk)
-//! models data io        <- eval                  (never imports run or train)
+//! models data formats io run <- eval             (never imports train)
 //! run eval              <- train import
 //! track run             <- watch
-//! config models data eval run train <- solve
-//! models data eval solve <- serve                (never imports train)
+//! config models data eval run train <- solve     (train in fit.rs only: fine-tuning)
+//! models data eval solve <- serve                (never imports run or train)
 //! all                   <- cli <- main
 //! ```
 //!

@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("models", "backend tensor tape ops nn"),
     ("formats", "ops nn models"),
     ("data", "io formats"),
-    ("eval", "backend tensor tape ops nn models data io"),
+    ("eval", "backend tensor tape ops nn models data formats io run"),
     ("run", "backend tensor ops nn models data config track formats io"),
     ("train", "backend tensor tape ops nn models data eval config track io run"),
     ("import", "backend tensor nn models data config formats io run train"),
@@ -157,6 +157,16 @@ fn modules_import_only_what_lies_below() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What answers needs of training is the checkpoint, which is `run`'s; only fine-tuning trains.
+#[test]
+fn solving_trains_in_one_file_only() {
+    let trains: Vec<String> = rust_files("src/solve")
+        .into_iter()
+        .filter(|path| imports(path, &code(path)).iter().any(|name| name == "train"))
+        .collect();
+    assert_eq!(trains, ["src/solve/fit.rs"]);
+}
+
 #[test]
 fn the_import_rule_sees_every_way_to_import() {
     let wrong = |path: &str, code: &str| forbidden(path, code).len();
@@ -165,7 +175,7 @@ fn the_import_rule_sees_every_way_to_import() {
     assert_eq!(wrong("src/data/grid.rs", "fn f(x: crate::tensor::Tensor) {}"), 1);
     assert_eq!(wrong("src/data/grid.rs", "use crate::dtype::DType;"), 1);
     assert_eq!(wrong("src/tape/grads.rs", "use super::super::nn::block;"), 1);
-    assert_eq!(wrong("src/eval/mod.rs", "use crate::run::log;"), 1);
+    assert_eq!(wrong("src/eval/mod.rs", "use crate::train::run;"), 1);
     assert_eq!(wrong("src/unknown.rs", ""), 1);
     assert_eq!(wrong("src/ops/add/mod.rs", "use super::dispatch;\nuse crate::tape::Tape;"), 0);
     assert_eq!(wrong("src/train/log.rs", "use crate::{Error, models::hrm, data};"), 0);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::run::checkpoint::{Folder, Reader};
-use crate::run::folder::CHECKPOINTS;
-use crate::{Error, Result};
+use crate::Result;
+use crate::run::checkpoint::Reader;
+use crate::run::trained;
 
 /// Print one digest of a full training state
 ///
@@ -26,14 +26,7 @@ pub struct Digest {
 
 pub fn run(args: Digest) -> Result<()> {
     let path = &args.path;
-    let reader = if path.is_dir() {
-        let folder = Folder::new(path.join(CHECKPOINTS));
-        folder.newest(|line| eprintln!("warning: {line}"))?.ok_or_else(|| {
-            Error::invalid(format!("{}: there is no checkpoint in this folder", path.display()))
-        })?
-    } else {
-        Reader::open(path)?
-    };
+    let reader = if path.is_dir() { trained::newest(path)? } else { Reader::open(path)? };
     let digest = reader.digest()?.to_hex();
     let (step, file) = (reader.meta.state.step, reader.path().display());
     match args.json {

@@ -6,26 +6,18 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::common::{Compute, device, start_threads};
-use crate::backend::Device;
-use crate::config::DistillConfig;
 use crate::data::DataSet;
+use crate::eval::job::{ATTEMPTS, Job};
 pub use crate::eval::page::FILE as PAGE;
-use crate::eval::{self, Curve, Evaluator, Halt, Heading, Report, Request, predictions};
-use crate::io::progress::Progress;
-use crate::models::Model;
-use crate::run::checkpoint::{Folder, Reader, load_model, model_config};
-use crate::run::folder::CHECKPOINTS;
-use crate::run::plan::Plan;
+use crate::eval::{self, Curve, Heading, Report, predictions};
+use crate::run::folder::EVALUATION;
 use crate::run::signal;
+use crate::run::trained::Trained;
 use crate::watch::run::Run;
 use crate::{Error, Result};
 
-/// Where a run keeps its evaluation.
-pub const FOLDER: &str = "eval";
 /// Where scores of a file go by default.
 const SCORES: &str = "scores";
-/// Attempts that are always scored: one, and the two that ARC grants.
-const ATTEMPTS: [usize; 2] = [1, 2];
 
 /// Figures of the report, and the metrics in each.
 const CURVES: [(&str, &[&str]); 4] = [
@@ -34,34 +26,6 @@ const CURVES: [(&str, &[&str]); 4] = [
     ("exact", &["exact_accuracy", "val_exact_accuracy"]),
     ("ACT steps", &["act_steps"]),
 ];
-
-/// What to evaluate, and where to put it.
-pub struct Job<'a> {
-    pub data: &'a DataSet,
-    pub split: &'a str,
-    /// Examples at most, tasks as published first; 0: all.
-    pub limit: usize,
-    /// Variants of a task at most.
-    pub variants: usize,
-    pub early_halt: bool,
-    /// Numbers of attempts to score.
-    pub ks: Vec<usize>,
-    /// Whether it may be interrupted and gone on with.
-    pub resumable: bool,
-    /// A file for what the answers are taken from.
-    pub save_logits: Option<&'a Path>,
-    pub output: &'a Path,
-}
-
-impl<'a> Job<'a> {
-    /// Everything, once, as the reference evaluates.
-    pub fn new(data: &'a DataSet, split: &'a str, output: &'a Path) -> Self {
-        let ks = ATTEMPTS.to_vec();
-        let (limit, variants) = (0, usize::MAX);
-        let (early_halt, resumable, save_logits) = (false, false, None);
-        Self { data, split, limit, variants, early_halt, ks, resumable, save_logits, output }
-    }
-}
 
 /// Score a checkpoint beside the identity baseline (the answer that copies the input)
 ///
@@ -150,13 +114,9 @@ pub fn run(args: Eval) -> Result<()> {
 
 fn from_checkpoint(path: &Path, args: &Eval, ks: Vec<usize>) -> Result<(Report, PathBuf)> {
     let (device, _) = device(&args.compute.device)?;
-    let (reader, run_dir) = open(path)?;
-    let data_dir = match &args.data {
-        Some(dir) => dir.clone(),
-        None => plan(&reader)?.data_dir,
-    };
-    let data = DataSet::open(&data_dir)?;
-    let output = args.output.clone().unwrap_or_else(|| run_dir.join(FOLDER));
+    let trained = Trained::open(path)?;
+    let data = trained.data(args.data.as_deref())?;
+    let output = args.output.clone().unwrap_or_else(|| trained.run_dir.join(EVALUATION));
     let job = Job {
         limit: args.limit,
         variants: args.variants.unwrap_or(usize::MAX),
@@ -164,12 +124,12 @@ fn from_checkpoint(path: &Path, args: &Eval, ks: Vec<usize>) -> Result<(Report, 
         ks,
         resumable: true,
         save_logits: args.save_logits.as_deref(),
+        curves: curves(&trained.run_dir),
         ..Job::new(&data, &args.split, &output)
     };
-    let (step, file) = (reader.meta.state.step, reader.path().display());
-    eprintln!("{file}: step {step}");
+    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
     signal::install()?;
-    Ok((checkpoint(&reader, &device, &run_dir, &job)?, output))
+    Ok((job.run(&trained, &device)?, output))
 }
 
 /// Scores what a file says was answered.
@@ -186,72 +146,8 @@ fn from_file(file: &Path, args: &Eval, ks: &[usize]) -> Result<(Report, PathBuf)
     Ok((report, output))
 }
 
-/// Evaluate one checkpoint of the run in `run_dir` and write the files.
-pub fn checkpoint(reader: &Reader, device: &Device, run_dir: &Path, job: &Job) -> Result<Report> {
-    let Job { data, split, .. } = *job;
-    let config = plan(reader)?.config;
-    let shape = model_config(reader, &config)?;
-    eval::run::check_data(&shape.dims(), Some(&reader.meta.state.data_digest), data)?;
-    let examples = eval::select_variants(data, split, job.limit, job.variants)?;
-    let model = load_model(reader, &config, &shape, device)?;
-    let evaluator = Evaluator::new(&*model)?;
-    let weights = if job.resumable { Some(reader.digest()?) } else { None };
-    let kept = |halt| job.output.join(format!("answers-{}.partial", word(halt)));
-    let answer = |halt| {
-        let request = Request { data, split, examples: &examples, halt, progress: Progress::Shown };
-        let path = kept(halt);
-        let key = weights.map(|weights| key(weights, &*model, &request));
-        let saved = key.as_ref().map(|key| (path.as_path(), key.as_str()));
-        let stop = || job.resumable && signal::asked_to_stop();
-        evaluator.run(&*model, request, saved, stop)?.ok_or_else(|| {
-            Error::Interrupted(format!(
-                "interrupted; what was answered is in {}: the same command goes on from there",
-                path.display()
-            ))
-        })
-    };
-    let evaluation = answer(Halt::Last)?;
-    let early = if job.early_halt { Some(answer(Halt::Early)?) } else { None };
-    let report = eval::report(data, &evaluation, early.as_ref(), &job.ks)?;
-    let heading = Heading {
-        title: format!("{}, step {}", reader.path().display(), reader.meta.state.step),
-        curves: curves(run_dir),
-    };
-    report.write(job.output, data, &evaluation, &heading)?;
-    if let Some(file) = job.save_logits {
-        super::logits::save(&*model, &evaluator, data, split, &examples, file)?;
-    }
-    if job.resumable {
-        for halt in [Halt::Last, Halt::Early] {
-            eval::saved::remove(&kept(halt))?;
-        }
-    }
-    Ok(report)
-}
-
-fn word(halt: Halt) -> &'static str {
-    match halt {
-        Halt::Last => "all",
-        Halt::Early => "early",
-    }
-}
-
-/// Everything that the answers depend on.
-fn key(weights: blake3::Hash, model: &dyn Model, request: &Request) -> String {
-    let mut hash = blake3::Hasher::new();
-    let data = request.data.digest();
-    let (dtype, device) = (model.dtype(), model.device().kind());
-    let (split, halt) = (request.split, word(request.halt));
-    let words = format!("{weights} {data} {dtype} {device:?} {halt} {split}");
-    hash.update(words.as_bytes());
-    request.examples.iter().for_each(|example| {
-        hash.update(&example.to_le_bytes());
-    });
-    hash.finalize().to_hex().to_string()
-}
-
 /// The metrics of a run, as far as there are any: a checkpoint may lie anywhere.
-fn curves(run_dir: &Path) -> Vec<Curve> {
+pub fn curves(run_dir: &Path) -> Vec<Curve> {
     let Ok(run) = Run::open(run_dir) else { return vec![] };
     let curve = |(title, names): &(&str, &[&str])| {
         let series = names.iter();
@@ -259,38 +155,4 @@ fn curves(run_dir: &Path) -> Vec<Curve> {
         Curve { title: title.to_string(), series: series.collect() }
     };
     CURVES.iter().map(curve).collect()
-}
-
-/// The plan that a checkpoint of `hrm train` carries.
-pub(super) fn plan(reader: &Reader) -> Result<Plan> {
-    Plan::parse(&reader.meta.plan).map_err(|e| {
-        match Plan::<DistillConfig>::parse(&reader.meta.plan) {
-            Ok(_) => Error::invalid(format!(
-                "{}: this is a run of hrm distill; to score it: hrm distill test CKPT",
-                reader.path().display()
-            )),
-            Err(_) => e,
-        }
-    })
-}
-
-/// A checkpoint file, or a run folder's best one (else the final, else the newest), and the run's
-/// folder.
-pub(super) fn open(path: &Path) -> Result<(Reader, PathBuf)> {
-    if !path.is_dir() {
-        let dir = path.parent().unwrap_or(Path::new(""));
-        let run_dir = if dir.ends_with(CHECKPOINTS) { dir.parent().unwrap_or(dir) } else { dir };
-        return Ok((Reader::open(path)?, run_dir.to_owned()));
-    }
-    let folder = Folder::new(path.join(CHECKPOINTS));
-    for named in [folder.best(), folder.r#final()] {
-        if named.exists() {
-            return Ok((Reader::open(&named)?, path.to_owned()));
-        }
-    }
-    let newest = folder.newest(|line| eprintln!("warning: {line}"))?;
-    let newest = newest.ok_or_else(|| {
-        Error::invalid(format!("{}: there is no checkpoint in this folder", path.display()))
-    })?;
-    Ok((newest, path.to_owned()))
 }

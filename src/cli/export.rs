@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::eval;
-use crate::config::{DistillConfig, Precision};
+use crate::config::{Config, DistillConfig, Precision};
 use crate::formats::{Format, StateDict, onnx};
 use crate::io::file;
 use crate::run::checkpoint::{self, Reader, Side, Weights};
 use crate::run::plan::Plan;
+use crate::run::trained;
 use crate::{Error, Result};
 
 /// Write a checkpoint's model for PyTorch (.pt), any reader of safetensors, or any runtime of ONNX
@@ -82,7 +82,7 @@ impl Kind {
             Kind::Safetensors => Format::Safetensors.encode(&weights).map(alone),
             Kind::Pt => Format::Pt.encode(&weights).map(alone),
             Kind::Onnx => {
-                let config = eval::plan(reader)?.config;
+                let config = trained::plan::<Config>(reader)?.config;
                 let model = checkpoint::model_config(reader, &config)?;
                 checkpoint::check_model(reader, &model)?;
                 let about = vec![
@@ -102,7 +102,7 @@ pub fn run(args: Export) -> Result<()> {
     if args.to != Kind::Onnx && args.external_data {
         return Err(Error::invalid("--external-data is for --to onnx"));
     }
-    let (reader, run_dir) = eval::open(&args.path)?;
+    let (reader, run_dir) = trained::find(&args.path)?;
     let is_autoencoder = Plan::<DistillConfig>::parse(&reader.meta.plan).is_ok();
     if is_autoencoder && args.to == Kind::Onnx {
         let what = "autoencoders of hrm distill are not written as ONNX: --to pt or safetensors";

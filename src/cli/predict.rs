@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::common::Compute;
-use super::eval::{open, plan};
 use crate::data::{DataSet, Task, terminal};
 use crate::io::progress::{self, Bar};
 use crate::io::units;
 use crate::run::signal;
+use crate::run::trained::Trained;
 use crate::solve::{FineTune, Options, Progress, Solver, Stop, files, known};
 use crate::{Error, Result};
 
@@ -82,17 +82,18 @@ pub enum Colour {
 pub fn run(args: Predict) -> Result<()> {
     let started = Instant::now();
     let (device, _) = args.compute.start()?;
-    let (reader, run_dir) = open(&args.path)?;
-    let plan = plan(&reader)?;
+    let trained = Trained::open(&args.path)?;
+    let run_dir = trained.run_dir.clone();
     let data = match &args.data {
-        Some(dir) => Some(DataSet::open(dir)?),
-        None => DataSet::open(&plan.data_dir)
+        Some(dir) => Some(trained.data(Some(dir))?),
+        None => trained
+            .data(None)
             .inspect_err(|e| eprintln!("warning: trained tasks cannot be recognised: {e}"))
             .ok(),
     };
-    let task = find_task(&args.task, &plan.data_dir, data.as_ref())?;
-    eprintln!("{}: step {}", reader.path().display(), reader.meta.state.step);
-    let mut solver = Solver::open(reader, data, &device)?;
+    let task = find_task(&args.task, &trained.plan.data_dir, data.as_ref())?;
+    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
+    let mut solver = Solver::new(trained, data, &device)?;
     signal::install()?;
     let options = Options {
         budget: args.budget.saturating_sub(started.elapsed()),

@@ -9,13 +9,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::common::{Compute, device, start_threads};
-use super::eval::{open, plan};
 use super::machine::resident_bytes;
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
 use crate::io::units::duration;
-use crate::run::checkpoint::{load_model, model_config};
+use crate::run::trained::Trained;
 use crate::serve::{Options, Served, serve};
 use crate::solve::Solver;
 use crate::{Error, Result};
@@ -131,43 +130,42 @@ fn load(
     solve_budget: Option<Duration>,
 ) -> Result<Served> {
     let (device, _) = device(device_name)?;
-    let (reader, _) = open(path)?;
-    let plan = plan(&reader)?;
-    let shape = model_config(&reader, &plan.config)?.with_batch_size(1);
-    let (dims, canvas) = (shape.dims(), plan.config.data.canvas);
+    let trained = Trained::open(path)?;
+    let shape = trained.shape()?.with_batch_size(1);
+    let (dims, canvas) = (shape.dims(), trained.plan.config.data.canvas);
     if dims.vocab_size != FIRST_COLOUR as usize + COLOURS {
         return Err(Error::invalid(format!(
             "{}: hrm serve takes ARC models; this one was trained on boards with {} tokens",
-            reader.path().display(),
+            trained.reader.path().display(),
             dims.vocab_size
         )));
     }
-    let trained_on = &reader.meta.state.data_digest;
     let data = match data {
-        Some(dir) => Some(DataSet::open(dir)?),
-        None => DataSet::open(&plan.data_dir)
+        Some(dir) => Some(trained.data(Some(dir))?),
+        None => trained
+            .data(None)
             .inspect_err(|e| eprintln!("warning: puzzles cannot be named: {e}"))
             .ok(),
     };
     if let Some(data) = &data {
-        check_data(&dims, Some(trained_on), data)?;
+        check_data(&dims, Some(trained.trained_on()), data)?;
     }
-    let model = load_model(&reader, &plan.config, &shape, &device)?;
-    eprintln!("{}: step {}", reader.path().display(), reader.meta.state.step);
+    let model = trained.load_as(&shape, &device)?;
+    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
     let about = json!({
-        "preset": plan.config.preset,
+        "preset": trained.plan.config.preset,
         "parameters": model.trainable_elems(),
         "canvas": canvas,
         "max_steps": dims.segments,
         "puzzle_ids": dims.num_puzzle_ids,
-        "step": reader.meta.state.step,
-        "data": trained_on,
+        "step": trained.step(),
+        "data": trained.trained_on(),
         "names": data.is_some(),
         "solve_budget_s": solve_budget.map(|budget| budget.as_secs_f64()),
     });
     let again = |data: &DataSet| DataSet::open(data.dir());
     let solver = match solve_budget {
-        Some(_) => Some(Solver::open(reader, data.as_ref().map(again).transpose()?, &device)?),
+        Some(_) => Some(Solver::new(trained, data.as_ref().map(again).transpose()?, &device)?),
         None => None,
     };
     Ok(Served { model, canvas, data: data.map(Arc::new), about, solver })

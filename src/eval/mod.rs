@@ -1,5 +1,5 @@
 //! Evaluation: run a model over a split, score its answers beside those of the identity baseline,
-//! report in words, JSON and pictures. Sees models and data, never training.
+//! report in words, JSON and pictures. Sees models and data, never the loop.
 //!
 //! `select.rs` which examples, in which order · `answer.rs` the model's answers to rows · `run.rs` to
 //! examples of a split · `saved.rs` on disk meanwhile · `predictions.rs` and back from a file ·
@@ -11,7 +11,9 @@ pub mod answer;
 pub mod breakdown;
 mod files;
 pub mod images;
+pub mod job;
 pub mod kind;
+mod logits;
 pub mod page;
 pub mod pass;
 pub mod predictions;

@@ -22,6 +22,8 @@ pub const STEPS: &str = "steps";
 const ID: &str = "id";
 const ID_LEN: usize = 8;
 pub const CHECKPOINTS: &str = "checkpoints";
+/// Where its evaluation goes.
+pub const EVALUATION: &str = "eval";
 
 pub struct RunFolder {
     dir: PathBuf,

@@ -10,3 +10,4 @@ pub mod plan;
 pub mod resume;
 pub mod signal;
 mod tracking;
+pub mod trained;

@@ -83,7 +83,8 @@ impl<'a> Tuner<'a> {
         fine_tune: FineTune,
         seed: u64,
     ) -> Result<Self> {
-        let Solver { reader, config, shape, model, canvas, .. } = solver;
+        let Solver { trained, shape, model, canvas, .. } = solver;
+        let (reader, config) = (&trained.reader, &trained.plan.config);
         let rows = (puzzles * pairs).clamp(1, shape.dims().batch_size);
         let shape = shape.clone().with_num_puzzle_ids(1 + puzzles).with_batch_size(rows);
         let mut options = setup::options(config);

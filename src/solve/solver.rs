@@ -9,14 +9,12 @@ use super::outcome::{self, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::unseen;
 use crate::backend::{Device, DeviceKind};
-use crate::config::Config;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::data::{DataSet, Grid, Task};
 use crate::eval::Evaluator;
 use crate::eval::run::check_data;
 use crate::models::{self, Model};
-use crate::run::checkpoint::{Reader, load_model, model_config};
-use crate::run::plan::Plan;
+use crate::run::trained::Trained;
 use crate::{Error, Result};
 
 /// Positions that are worked on at once, so that a batch is over soon; training's own may be larger.
@@ -68,8 +66,7 @@ pub enum Stop {
 }
 
 pub struct Solver {
-    pub(super) reader: Reader,
-    pub(super) config: Config,
+    pub(super) trained: Trained,
     /// For batches of our own size.
     pub(super) shape: models::Config,
     pub(super) model: Box<dyn Model>,
@@ -80,19 +77,18 @@ pub struct Solver {
 
 impl Solver {
     /// `data` is what the checkpoint was trained on; without it no task is recognised.
-    pub fn open(reader: Reader, data: Option<DataSet>, device: &Device) -> Result<Self> {
-        let config: Config = Plan::parse(&reader.meta.plan)?.config;
-        let shape = model_config(&reader, &config)?;
+    pub fn new(trained: Trained, data: Option<DataSet>, device: &Device) -> Result<Self> {
+        let shape = trained.shape()?;
         let dims = shape.dims();
         if dims.vocab_size != FIRST_COLOUR as usize + COLOURS {
             return Err(Error::invalid(format!(
                 "{}: ARC tasks need a model of ARC grids; this one was trained on boards with {} tokens",
-                reader.path().display(),
+                trained.reader.path().display(),
                 dims.vocab_size
             )));
         }
         if let Some(data) = &data {
-            check_data(&dims, Some(&reader.meta.state.data_digest), data)?;
+            check_data(&dims, Some(trained.trained_on()), data)?;
         }
         let positions = match device.kind() {
             DeviceKind::Cuda => BATCH_POSITIONS_CUDA,
@@ -100,10 +96,10 @@ impl Solver {
         };
         let rows = (positions / dims.positions()).clamp(1, dims.batch_size);
         let shape: models::Config = shape.with_batch_size(rows);
-        let model = load_model(&reader, &config, &shape, device)?;
+        let model = trained.load_as(&shape, device)?;
         let evaluator = Evaluator::new(&*model)?;
-        let canvas = config.data.canvas;
-        Ok(Self { reader, config, shape, model, evaluator, data, canvas })
+        let canvas = trained.plan.config.data.canvas;
+        Ok(Self { trained, shape, model, evaluator, data, canvas })
     }
 
     /// The side of the largest grid that the model takes.

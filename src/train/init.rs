@@ -8,6 +8,7 @@ use crate::data::DataSet;
 use crate::models::act::{PREFIX, PUZZLE_TABLE};
 use crate::run::checkpoint::{self, Reader};
 use crate::run::plan::Plan;
+use crate::run::trained::Trained;
 use crate::{Error, Result};
 
 /// Returns lines for the log.
@@ -17,7 +18,7 @@ pub fn start_from(
     trainer: &Trainer,
     data: &DataSet,
 ) -> Result<Vec<String>> {
-    let reader = Reader::open(path)?;
+    let Trained { reader, .. } = <Trained>::open(path)?;
     check_puzzles(&reader, trainer, data)?;
     checkpoint::fill(&reader, &*trainer.model)?;
     trainer.weights_were_set()?;

@@ -16,9 +16,7 @@ use hrm::backend::Device;
 use hrm::data::Grid;
 use hrm::data::canvas::{Placement, crop, encode};
 use hrm::models::{Carry, DeviceBatch, Model, Workspace};
-use hrm::run::checkpoint::{Folder, Reader, load_model, model_config};
-use hrm::run::folder::CHECKPOINTS;
-use hrm::run::plan::Plan;
+use hrm::run::trained::Trained;
 use serde_json::{Value, json};
 
 use client::{PATIENCE, Server};
@@ -41,11 +39,9 @@ fn path(state: &Value) -> String {
 
 /// The model that the server loads, for batches of 1.
 fn model(server: &Server) -> Box<dyn Model> {
-    let folder = Folder::new(server.dir.path().join("run").join(CHECKPOINTS));
-    let reader = Reader::open(&folder.best()).unwrap();
-    let plan: Plan = Plan::parse(&reader.meta.plan).unwrap();
-    let shape = model_config(&reader, &plan.config).unwrap().with_batch_size(1);
-    load_model(&reader, &plan.config, &shape, &Device::cpu()).unwrap()
+    let trained = <Trained>::open(&server.dir.path().join("run")).unwrap();
+    let shape = trained.shape().unwrap().with_batch_size(1);
+    trained.load_as(&shape, &Device::cpu()).unwrap()
 }
 
 #[test]

@@ -9,6 +9,7 @@ use hrm::data::augment::PuzzleName;
 use hrm::data::{DataSet, Task};
 use hrm::models::Model;
 use hrm::run::checkpoint::Reader;
+use hrm::run::trained::Trained;
 use hrm::solve::fit::{GoOn, Tuner};
 use hrm::solve::known::Puzzle;
 use hrm::solve::{FineTune, Options, Origin, Progress, Solver, Stop};
@@ -19,9 +20,9 @@ use super::fixture::{Lab, colours, hrm, json_of, refusal, solid, succeed, unseen
 const TABLE: &str = "model.inner.puzzle_emb.weights";
 
 fn solver(lab: &Lab) -> Solver {
-    let reader = Reader::open(&lab.path("run/checkpoints/hrm_arc_final.safetensors")).unwrap();
+    let trained = Trained::open(&lab.path("run/checkpoints/hrm_arc_final.safetensors")).unwrap();
     let data = DataSet::open(&lab.path("data/d")).unwrap();
-    Solver::open(reader, Some(data), &Device::cpu()).unwrap()
+    Solver::new(trained, Some(data), &Device::cpu()).unwrap()
 }
 
 fn task() -> Task {

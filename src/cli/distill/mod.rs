@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 pub use args::{Distill, DistillCommand};
 
 use super::common::{device, start_threads};
-use super::eval;
 use crate::config::{DistillConfig, Merged};
 use crate::data::images::ImageSet;
 use crate::io::progress::Progress;
-use crate::run::checkpoint::Reader;
-use crate::run::folder::RunFolder;
+use crate::run::folder::{EVALUATION, RunFolder};
 use crate::run::log::Log;
 use crate::run::plan::Plan;
 use crate::run::signal;
+use crate::run::trained::Trained;
 use crate::train::distill::{self, Length, Options, Trainer};
 use crate::{Error, Result};
 
@@ -62,9 +61,9 @@ fn train(args: &Distill) -> Result<()> {
     log.say(&format!("best test MSE {mse:.6} at step {step}"))?;
     let best = folder.checkpoints.best();
     let path = if best.exists() { &best } else { &outcome.checkpoint };
-    let output = folder.dir().join(eval::FOLDER);
+    let output = folder.dir().join(EVALUATION);
     let job = score::Job { set: &set, output: &output, device: &device, progress: Progress::Shown };
-    let report = score::score(&Reader::open(path)?, &[], &job)?;
+    let report = score::score(&Trained::open(path)?, &[], &job)?;
     log.say(&format!("{}: step {}", path.display(), report.step))?;
     log.say(report.table().trim_end())?;
     log.say(&format!("pictures and distill.json: {}", output.display()))?;

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::args::DistillTest;
 use super::dataset;
 use crate::backend::Device;
-use crate::cli::eval;
 use crate::config::DistillConfig;
 use crate::data::images::ImageSet;
 use crate::dtype::DType;
@@ -15,8 +14,8 @@ use crate::eval::images::{self, Coder, Row};
 use crate::io::file;
 use crate::io::progress::Progress;
 use crate::models::tiny_vae::Autoencoder;
-use crate::run::checkpoint::Reader;
-use crate::run::plan::Plan;
+use crate::run::folder::EVALUATION;
+use crate::run::trained::Trained;
 use crate::train::distill::{Options, Trainer, Which};
 use crate::{Error, Result};
 
@@ -60,28 +59,27 @@ impl Report {
 
 pub fn run(args: DistillTest) -> Result<()> {
     let (device, _) = args.compute.start()?;
-    let (reader, run_dir) = eval::open(&args.path)?;
-    let mut data = plan(&reader)?.config.data;
+    let trained = Trained::<DistillConfig>::open(&args.path)?;
+    let mut data = trained.plan.config.data.clone();
     if let Some(other) = &args.dataset {
         data.dataset = dataset::absolute(other)?;
     }
     let progress = if args.json { Progress::Quiet } else { Progress::Shown };
     let set = dataset::read(&data, progress)?;
-    let trained_on = &reader.meta.state.data_digest;
-    if args.dataset.is_none() && set.digest() != *trained_on {
+    if args.dataset.is_none() && set.digest() != trained.trained_on() {
         return Err(Error::invalid(format!(
             "{}: holds other images than the run was trained on: name the set with --dataset",
             data.dataset
         )));
     }
-    let output = args.output.unwrap_or_else(|| run_dir.join(eval::FOLDER));
-    let beside: Vec<Reader> =
-        args.beside.iter().map(|path| Ok(eval::open(path)?.0)).collect::<Result<_>>()?;
+    let output = args.output.unwrap_or_else(|| trained.run_dir.join(EVALUATION));
+    let beside: Vec<Trained<DistillConfig>> =
+        args.beside.iter().map(|path| Trained::open(path)).collect::<Result<_>>()?;
     let names: Vec<String> = args.beside.iter().map(|path| name_of(path)).collect();
-    let beside: Vec<(String, &Reader)> = names.into_iter().zip(&beside).collect();
-    progress.note(&format!("{}: step {}", reader.path().display(), reader.meta.state.step));
+    let beside: Vec<(String, &Trained<DistillConfig>)> = names.into_iter().zip(&beside).collect();
+    progress.note(&format!("{}: step {}", trained.reader.path().display(), trained.step()));
     let job = Job { set: &set, output: &output, device: &device, progress };
-    let report = score(&reader, &beside, &job)?;
+    let report = score(&trained, &beside, &job)?;
     if args.json {
         outln!("{}", to_json(&report)?);
     } else {
@@ -92,13 +90,17 @@ pub fn run(args: DistillTest) -> Result<()> {
 }
 
 /// Scores a checkpoint, and the students of others, and writes the files.
-pub fn score(reader: &Reader, beside: &[(String, &Reader)], job: &Job) -> Result<Report> {
+pub fn score(
+    trained: &Trained<DistillConfig>,
+    beside: &[(String, &Trained<DistillConfig>)],
+    job: &Job,
+) -> Result<Report> {
     std::fs::create_dir_all(job.output).map_err(Error::io(job.output, "create folder"))?;
-    let (trainer, config) = load(reader, job.device)?;
+    let trainer = load(trained, job.device)?;
     let has_teacher = trainer.options().teacher.is_some();
     let others = beside
         .iter()
-        .map(|(name, reader)| Ok((format!("student {name}"), load(reader, job.device)?.0)))
+        .map(|(name, other)| Ok((format!("student {name}"), load(other, job.device)?)))
         .collect::<Result<Vec<_>>>()?;
     let mut sides = vec![("student".to_owned(), Side::of(&trainer, Which::Student)?)];
     if has_teacher {
@@ -115,9 +117,9 @@ pub fn score(reader: &Reader, beside: &[(String, &Reader)], job: &Job) -> Result
         teacher.map(|teacher| teacher / count(&images.coders[0]) as f64)
     };
     let report = Report {
-        checkpoint: reader.path().display().to_string(),
-        preset: config.preset,
-        step: reader.meta.state.step,
+        checkpoint: trained.reader.path().display().to_string(),
+        preset: trained.plan.config.preset.clone(),
+        step: trained.step(),
         parameter_ratio: ratio(|row| row.parameters),
         weight_bytes_ratio: ratio(|row| row.weight_bytes),
         images,
@@ -131,18 +133,11 @@ fn to_json(report: &Report) -> Result<String> {
     json.map_err(|e| Error::invalid(format!("report: {e}")))
 }
 
-fn plan(reader: &Reader) -> Result<Plan<DistillConfig>> {
-    Plan::parse(&reader.meta.plan).map_err(|e| {
-        let what = format!("was not written by `hrm distill` of this version: {e}");
-        Error::corrupt(reader.path(), what)
-    })
-}
-
-fn load(reader: &Reader, device: &Device) -> Result<(Trainer, DistillConfig)> {
-    let config = plan(reader)?.config;
-    let trainer = Trainer::new(device, Options::of(&config, config.train.batch_size))?;
-    reader.load(&trainer.state()?)?;
-    Ok((trainer, config))
+fn load(trained: &Trained<DistillConfig>, device: &Device) -> Result<Trainer> {
+    let config = &trained.plan.config;
+    let trainer = Trainer::new(device, Options::of(config, config.train.batch_size))?;
+    trained.reader.load(&trainer.state()?)?;
+    Ok(trainer)
 }
 
 /// The run's folder, or the file's name.

@@ -9,12 +9,13 @@ use clap::Args;
 
 use self::planned::{Planned, plan};
 use super::common::{Compute, Settings};
-use super::eval::{self, Job};
+use super::eval;
 use super::machine;
-use crate::run::checkpoint::Reader;
-use crate::run::folder::RunFolder;
+use crate::eval::job::Job;
+use crate::run::folder::{EVALUATION, RunFolder};
 use crate::run::log::Log;
 use crate::run::signal;
+use crate::run::trained::Trained;
 use crate::train::room::does_not_fit;
 use crate::train::{needed::Needed, run, setup, validate};
 use crate::{Error, Result};
@@ -107,13 +108,14 @@ pub fn run(args: Train) -> Result<()> {
     if data.split(validate::SPLIT).is_ok_and(|s| s.examples() > 0) {
         let best = folder.checkpoints.best();
         let path = if best.exists() { &best } else { &outcome.checkpoint };
-        let reader = Reader::open(path)?;
-        let output = folder.dir().join(eval::FOLDER);
+        let trained = Trained::open(path)?;
+        let output = folder.dir().join(EVALUATION);
         let split = validate::SPLIT;
         let limit = if args.quick { quick::EXAMPLES as usize } else { CLOSING_EXAMPLES };
-        let job = Job { limit, ..Job::new(&data, split, &output) };
-        let report = eval::checkpoint(&reader, &device, folder.dir(), &job)?;
-        log.say(&format!("{}: step {}", path.display(), reader.meta.state.step))?;
+        let curves = eval::curves(folder.dir());
+        let job = Job { limit, curves, ..Job::new(&data, split, &output) };
+        let report = job.run(&trained, &device)?;
+        log.say(&format!("{}: step {}", path.display(), trained.step()))?;
         log.say(report.table().trim_end())?;
         log.say(&format!("to look at: {}", output.join(eval::PAGE).display()))?;
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::{Train, quick};
 use crate::backend::Device;
 use crate::cli::common::{absolute, device, start_threads};
-use crate::cli::{eval, preset_data};
+use crate::cli::preset_data;
 use crate::config::Config;
 use crate::data::DataSet;
 use crate::run::plan::Plan;
+use crate::run::trained;
 use crate::{Error, Result};
 
 pub struct Planned {
@@ -49,7 +50,7 @@ pub fn plan(args: &Train) -> Result<Planned> {
 /// A checkpoint file, or that of a run folder; absolute.
 fn checkpoint_of(path: &Path) -> Result<std::path::PathBuf> {
     let file = match path.is_dir() {
-        true => eval::open(path)?.0.path().to_owned(),
+        true => trained::find(path)?.0.path().to_owned(),
         false => path.to_owned(),
     };
     std::path::absolute(&file).map_err(Error::io(path, "resolve the path"))

@@ -1,0 +1,114 @@
+//! Evaluates a trained model on a split and writes the files, from the checkpoint to the report.
+
+use std::path::Path;
+
+use super::page::Curve;
+use super::{Evaluator, Halt, Heading, Report, Request, logits, report, saved, select_variants};
+use crate::backend::Device;
+use crate::data::DataSet;
+use crate::io::progress::Progress;
+use crate::models::Model;
+use crate::run::signal;
+use crate::run::trained::Trained;
+use crate::{Error, Result};
+
+/// Attempts that are always scored: one, and the two that ARC grants.
+pub const ATTEMPTS: [usize; 2] = [1, 2];
+
+/// What to evaluate, and where to put it.
+pub struct Job<'a> {
+    pub data: &'a DataSet,
+    pub split: &'a str,
+    /// Examples at most, tasks as published first; 0: all.
+    pub limit: usize,
+    /// Variants of a task at most.
+    pub variants: usize,
+    pub early_halt: bool,
+    /// Numbers of attempts to score.
+    pub ks: Vec<usize>,
+    /// Whether it may be interrupted and gone on with.
+    pub resumable: bool,
+    /// A file for what the answers are taken from.
+    pub save_logits: Option<&'a Path>,
+    /// Shown in the report's page.
+    pub curves: Vec<Curve>,
+    pub output: &'a Path,
+}
+
+impl<'a> Job<'a> {
+    /// Everything, once, as the reference evaluates.
+    pub fn new(data: &'a DataSet, split: &'a str, output: &'a Path) -> Self {
+        Self {
+            data,
+            split,
+            limit: 0,
+            variants: usize::MAX,
+            early_halt: false,
+            ks: ATTEMPTS.to_vec(),
+            resumable: false,
+            save_logits: None,
+            curves: vec![],
+            output,
+        }
+    }
+
+    pub fn run(self, trained: &Trained, device: &Device) -> Result<Report> {
+        let Self { data, split, .. } = self;
+        let shape = trained.shape()?;
+        super::run::check_data(&shape.dims(), Some(trained.trained_on()), data)?;
+        let examples = select_variants(data, split, self.limit, self.variants)?;
+        let model = trained.load_as(&shape, device)?;
+        let evaluator = Evaluator::new(&*model)?;
+        let weights = if self.resumable { Some(trained.reader.digest()?) } else { None };
+        let kept = |halt| self.output.join(format!("answers-{}.partial", word(halt)));
+        let answer = |halt| {
+            let progress = Progress::Shown;
+            let request = Request { data, split, examples: &examples, halt, progress };
+            let path = kept(halt);
+            let key = weights.map(|weights| key(weights, &*model, &request));
+            let saved = key.as_ref().map(|key| (path.as_path(), key.as_str()));
+            let stop = || self.resumable && signal::asked_to_stop();
+            evaluator.run(&*model, request, saved, stop)?.ok_or_else(|| {
+                Error::Interrupted(format!(
+                    "interrupted; what was answered is in {}: the same command goes on from there",
+                    path.display()
+                ))
+            })
+        };
+        let evaluation = answer(Halt::Last)?;
+        let early = if self.early_halt { Some(answer(Halt::Early)?) } else { None };
+        let report = report(data, &evaluation, early.as_ref(), &self.ks)?;
+        let heading = Heading { title: trained.title(), curves: self.curves };
+        report.write(self.output, data, &evaluation, &heading)?;
+        if let Some(file) = self.save_logits {
+            logits::save(&*model, &evaluator, data, split, &examples, file)?;
+        }
+        if self.resumable {
+            for halt in [Halt::Last, Halt::Early] {
+                saved::remove(&kept(halt))?;
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn word(halt: Halt) -> &'static str {
+    match halt {
+        Halt::Last => "all",
+        Halt::Early => "early",
+    }
+}
+
+/// Everything that the answers depend on.
+fn key(weights: blake3::Hash, model: &dyn Model, request: &Request) -> String {
+    let mut hash = blake3::Hasher::new();
+    let data = request.data.digest();
+    let (dtype, device) = (model.dtype(), model.device().kind());
+    let (split, halt) = (request.split, word(request.halt));
+    let words = format!("{weights} {data} {dtype} {device:?} {halt} {split}");
+    hash.update(words.as_bytes());
+    request.examples.iter().for_each(|example| {
+        hash.update(&example.to_le_bytes());
+    });
+    hash.finalize().to_hex().to_string()
+}
