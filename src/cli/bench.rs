@@ -11,13 +11,14 @@ use serde_json::json;
 use super::common::start_threads;
 use super::machine;
 use crate::backend::{Device, DeviceKind};
+use crate::data::Batch;
 use crate::dtype::DType;
 use crate::io::units::count;
 use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use crate::rng::{Purpose, Rng};
 use crate::train::optimizer::{Rates, Rule, Settings};
 use crate::train::setup;
-use crate::train::trainer::{HostBatch, Options, Trainer};
+use crate::train::trainer::{Options, Trainer};
 use crate::{Error, Result};
 
 const VOCAB: usize = 12;
@@ -310,11 +311,12 @@ fn time(variant: &str, steps: usize, device: &Device) -> Result<Timing> {
     };
     let (inputs, labels) = (tokens(cells, VOCAB), tokens(cells, VOCAB));
     let puzzle_ids: Vec<i32> = tokens(rows, PUZZLE_IDS - 1).iter().map(|id| id + 1).collect();
-    let batch = HostBatch { inputs: &inputs, labels: &labels, puzzle_ids: &puzzle_ids };
+    let batch = Batch::new(inputs, labels, puzzle_ids);
     let mut step_ms = vec![];
     for step in 0..WARM_UP_STEPS + steps {
+        let batches = vec![batch.clone()];
         let start = Instant::now();
-        trainer.step(&[batch], Rates { lr: 1e-4, puzzle_emb_lr: 1e-2 })?;
+        trainer.step(batches, Rates { lr: 1e-4, puzzle_emb_lr: 1e-2 })?;
         if step >= WARM_UP_STEPS {
             step_ms.push(start.elapsed().as_secs_f64() * 1e3);
         }

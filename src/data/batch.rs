@@ -33,6 +33,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Rows that are all examples.
+    pub fn new(inputs: Vec<i32>, labels: Vec<i32>, puzzle_ids: Vec<i32>) -> Self {
+        let real_rows = puzzle_ids.len();
+        Self { inputs, labels, puzzle_ids, real_rows }
+    }
+
     /// The given examples, filled up with padding to `rows` rows.
     pub fn assemble(
         shard: &Shard,

@@ -15,7 +15,7 @@ use crate::models::Model;
 use crate::run::checkpoint::{Reader, fill_dense};
 use crate::train::optimizer::Rates;
 use crate::train::setup;
-use crate::train::trainer::{HostBatch, Trainer};
+use crate::train::trainer::Trainer;
 
 /// Steps between looks at whether the pairs are reproduced.
 const LOOK_EVERY: u64 = 50;
@@ -152,12 +152,7 @@ impl<'a> Tuner<'a> {
                 GoOn::Stop => break Ended::Stopped,
             }
             let batch = rows.next_batch(batch_rows)?;
-            let host = HostBatch {
-                inputs: &batch.inputs,
-                labels: &batch.labels,
-                puzzle_ids: &batch.puzzle_ids,
-            };
-            self.trainer.step(&[host], self.rates)?;
+            self.trainer.step(vec![batch], self.rates)?;
             step += 1;
             if step % LOOK_EVERY == 0 {
                 let look = self.look(pairs, puzzles, || Ok(go_on(step)? == GoOn::Yes))?;

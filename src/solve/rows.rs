@@ -9,6 +9,7 @@ use crate::data::grid::Pair;
 use crate::data::task::Task;
 use crate::data::vocab::PAD;
 use crate::data::{Batch, BatchOptions};
+use crate::eval::Row;
 use crate::rng::{Purpose, Rng};
 use crate::{Error, Result};
 
@@ -30,13 +31,7 @@ pub struct Rows<'a> {
     pub seed: u64,
     pass: usize,
     /// Rows of this pass that are still to come, the next one last.
-    left: Vec<Encoded>,
-}
-
-struct Encoded {
-    inputs: Vec<i32>, // (S)
-    labels: Vec<i32>, // (S)
-    id: i32,
+    left: Vec<Row>,
 }
 
 impl<'a> Rows<'a> {
@@ -60,12 +55,12 @@ impl<'a> Rows<'a> {
             };
             batch.inputs.extend(row.inputs);
             batch.labels.extend(row.labels);
-            batch.puzzle_ids.push(row.id);
+            batch.puzzle_ids.push(row.puzzle_id);
         }
         Ok(batch)
     }
 
-    fn next_pass(&mut self) -> Result<Vec<Encoded>> {
+    fn next_pass(&mut self) -> Result<Vec<Row>> {
         let mut all = vec![];
         for (number, puzzle) in self.puzzles.iter().enumerate() {
             let variant = puzzle.name.variant.unwrap_or(Variant::IDENTITY);
@@ -84,7 +79,8 @@ impl<'a> Rows<'a> {
                 let pad = self.options.pad_label();
                 let labels = tokens(&shown.output)?.into_iter();
                 let labels = labels.map(|t| if t == PAD { pad } else { t }).collect();
-                all.push(Encoded { inputs: tokens(&shown.input)?, labels, id: puzzle.id as i32 });
+                let (inputs, puzzle_id) = (tokens(&shown.input)?, puzzle.id as i32);
+                all.push(Row { inputs, labels, puzzle_id });
             }
         }
         let mut rng = Rng::new(self.seed, Purpose::Order, self.pass as u64);

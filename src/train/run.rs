@@ -18,7 +18,7 @@ use super::optimizer::Rates;
 use super::pictures;
 use super::schedule::Schedule;
 use super::setup;
-use super::trainer::{HostBatch, Trainer};
+use super::trainer::Trainer;
 use super::validate::Validator;
 use crate::backend::{Device, DeviceKind};
 use crate::config::Config;
@@ -181,18 +181,11 @@ impl<'a> Run<'a> {
             let next = self.loader.next_batch()?;
             loaded.push(next.ok_or_else(|| Error::invalid("the data loader ended early"))?);
         }
-        let batches: Vec<HostBatch> = loaded
-            .iter()
-            .map(|l| HostBatch {
-                inputs: &l.batch.inputs,
-                labels: &l.batch.labels,
-                puzzle_ids: &l.batch.puzzle_ids,
-            })
-            .collect();
         let step = self.ledger.state.step + self.trainer.in_flight() as u64 + 1;
-        self.trainer.submit(&batches, self.rates(step))?;
         self.positions.extend(loaded.last().map(|l| l.next));
         self.clock.wait_ms += loaded.iter().map(|l| l.wait_ms).sum::<f64>();
+        let batches = loaded.into_iter().map(|l| l.batch).collect();
+        self.trainer.submit(batches, self.rates(step))?;
         let train = &self.plan.config.train;
         let at = |every: u64| every > 0 && step.is_multiple_of(every);
         let due =

@@ -2,8 +2,8 @@
 //! the device and one copy per step, so that the rest of a step can be recorded and replayed.
 
 use super::optimizer::StepFactors;
-use super::trainer::HostBatch;
 use crate::backend::{Device, Purpose};
+use crate::data::Batch;
 use crate::dtype::DType;
 use crate::models::{DeviceBatch, Dims};
 use crate::ops::cross_entropy::IGNORE;
@@ -14,14 +14,14 @@ use crate::{Error, Result};
 
 pub struct StepInput {
     upload: Upload,
-    /// One for each micro-batch.
-    pub lanes: Vec<LaneInput>,
+    pub micro_batches: Vec<MicroBatch>,
     pub factors: StepFactors,
 }
 
-pub struct LaneInput {
+/// What one micro-batch of the step reads.
+pub struct MicroBatch {
     pub batch: DeviceBatch,
-    /// Words of an `Draw`.
+    /// Words of a [`Draw`].
     pub draw: Tensor, // (4) i32
 }
 
@@ -45,23 +45,23 @@ impl StepInput {
             flat.view(start - padded(shape), *shape)
         });
         let mut next = || views.next().expect("a view for each part");
-        let lanes = (0..grad_accum)
+        let micro_batches = (0..grad_accum)
             .map(|_| {
                 let batch = DeviceBatch { inputs: next()?, labels: next()?, puzzle_ids: next()? };
-                Ok(LaneInput { batch, draw: next()? })
+                Ok(MicroBatch { batch, draw: next()? })
             })
             .collect::<Result<_>>()?;
         let factors = StepFactors {
             dense: next()?.as_dtype(DType::F32)?,
             puzzle: next()?.as_dtype(DType::F32)?,
         };
-        Ok(Self { upload: Upload::new(flat.clone())?, lanes, factors })
+        Ok(Self { upload: Upload::new(flat.clone())?, micro_batches, factors })
     }
 
-    /// Queue the input of one step: a batch and a draw for each lane.
+    /// Queue the input of one step: a batch and a draw for each micro-batch.
     pub fn send(
         &mut self,
-        batches: &[HostBatch],
+        batches: &[Batch],
         draws: &[Draw],
         (dense, puzzle): ([f32; adam::FACTORS], [f32; sign_sgd_rows::FACTORS]),
     ) -> Result<()> {
@@ -70,7 +70,7 @@ impl StepInput {
         let words: Vec<_> = draws.iter().map(|draw| draw.words()).collect();
         let mut parts: Vec<&[i32]> = vec![];
         for (batch, words) in batches.iter().zip(&words) {
-            parts.extend([batch.inputs, batch.labels, batch.puzzle_ids, &words[..]]);
+            parts.extend([&batch.inputs[..], &batch.labels, &batch.puzzle_ids, words]);
         }
         parts.extend([&dense[..], &puzzle]);
         self.upload.send(|flat| {
@@ -86,7 +86,7 @@ impl StepInput {
 }
 
 /// What kernels take for granted, asked where the data still is on the host.
-pub fn check(dims: &Dims, batches: &[HostBatch], grad_accum: usize) -> Result<()> {
+pub fn check(dims: &Dims, batches: &[Batch], grad_accum: usize) -> Result<()> {
     if batches.len() != grad_accum {
         return Err(Error::invalid(format!(
             "a step needs {grad_accum} micro-batches, got {}",
@@ -94,21 +94,21 @@ pub fn check(dims: &Dims, batches: &[HostBatch], grad_accum: usize) -> Result<()
         )));
     }
     let (b, s) = (dims.batch_size, dims.seq_len);
-    let inside = |what: &str, values: &[i32], len: usize, end: usize| {
-        if values.len() != len {
-            return Err(Error::invalid(format!("batch: {} {what}, expected {len}", values.len())));
-        }
-        match values.iter().find(|&&v| v < 0 || v as usize >= end) {
-            None => Ok(()),
-            Some(bad) => Err(Error::invalid(format!("batch: {what} {bad} is not below {end}"))),
-        }
-    };
     for batch in batches {
-        inside("tokens", batch.inputs, b * s, dims.vocab_size)?;
-        inside("puzzle ids", batch.puzzle_ids, b, dims.num_puzzle_ids)?;
-        let labels: Vec<i32> =
-            batch.labels.iter().copied().map(|l| if l == IGNORE { 0 } else { l }).collect();
-        inside("labels", &labels, b * s, dims.vocab_size)?;
+        let labels: Vec<i32> = batch.labels.iter().copied().filter(|l| *l != IGNORE).collect();
+        for (what, count, expected, values, end) in [
+            ("tokens", batch.inputs.len(), b * s, &batch.inputs, dims.vocab_size),
+            ("puzzle ids", batch.puzzle_ids.len(), b, &batch.puzzle_ids, dims.num_puzzle_ids),
+            ("labels", batch.labels.len(), b * s, &labels, dims.vocab_size),
+        ] {
+            if count != expected {
+                let what = format!("batch: {count} {what}, expected {expected}");
+                return Err(Error::invalid(what));
+            }
+            if let Some(bad) = values.iter().find(|&&v| v < 0 || v as usize >= end) {
+                return Err(Error::invalid(format!("batch: {what} {bad} is not below {end}")));
+            }
+        }
     }
     Ok(())
 }

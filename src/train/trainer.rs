@@ -9,6 +9,7 @@ use super::optimizer::{Optimizer, PuzzleGradient, Rates, Settings};
 use super::recorder::{Next, Recorder};
 use super::step_input::{self, StepInput};
 use crate::backend::{Device, Purpose};
+use crate::data::Batch;
 use crate::dtype::DType;
 use crate::models::{Carry, Config, Model, Workspace};
 use crate::ops::act_halt::metric;
@@ -27,14 +28,6 @@ pub struct Options {
     pub grad_accum: usize,
     pub optimizer: Settings,
     pub seed: u64,
-}
-
-/// One batch on the host: inputs and labels (B, S), puzzle ids (B).
-#[derive(Clone, Copy)]
-pub struct HostBatch<'a> {
-    pub inputs: &'a [i32],
-    pub labels: &'a [i32],
-    pub puzzle_ids: &'a [i32],
 }
 
 /// Sums over the rows of a step (over its micro-batches), and the gradient's norm.
@@ -62,7 +55,7 @@ pub struct Trainer {
     /// Optimizer updates made and reported.
     pub step: u64,
     /// Steps submitted and not finished, oldest first: their batches, to replay one that fails.
-    in_flight: VecDeque<Vec<OwnedBatch>>,
+    in_flight: VecDeque<Vec<Batch>>,
 }
 
 /// Ids and gradients of the puzzle rows of all micro-batches of a step.
@@ -76,23 +69,6 @@ struct Results {
     /// Metrics of all micro-batches, (accum * 8): what the guard looks at.
     losses: Tensor,
     readback: Readback,
-}
-
-struct OwnedBatch {
-    inputs: Vec<i32>,
-    labels: Vec<i32>,
-    puzzle_ids: Vec<i32>,
-}
-
-impl OwnedBatch {
-    fn of(batch: &HostBatch) -> Self {
-        let HostBatch { inputs, labels, puzzle_ids } = *batch;
-        Self { inputs: inputs.into(), labels: labels.into(), puzzle_ids: puzzle_ids.into() }
-    }
-
-    fn borrow(&self) -> HostBatch<'_> {
-        HostBatch { inputs: &self.inputs, labels: &self.labels, puzzle_ids: &self.puzzle_ids }
-    }
 }
 
 impl Trainer {
@@ -148,7 +124,7 @@ impl Trainer {
 
     /// One optimizer step; `batches` holds one batch per micro-batch. A non-finite loss or gradient
     /// is an error and leaves weights, moments and step count as they were.
-    pub fn step(&mut self, batches: &[HostBatch], rates: Rates) -> Result<Report> {
+    pub fn step(&mut self, batches: Vec<Batch>, rates: Rates) -> Result<Report> {
         self.submit(batches, rates)?;
         let report = self.finish()?;
         report.ok_or_else(|| Error::invalid("step() while steps are in flight"))
@@ -156,12 +132,12 @@ impl Trainer {
 
     /// Queue one optimizer step. On CUDA it may still be running afterwards, and at most two may be
     /// in flight; [`finish`](Self::finish) collects them in order.
-    pub fn submit(&mut self, batches: &[HostBatch], rates: Rates) -> Result<()> {
-        step_input::check(&self.model.dims(), batches, self.options.grad_accum)?;
+    pub fn submit(&mut self, batches: Vec<Batch>, rates: Rates) -> Result<()> {
+        step_input::check(&self.model.dims(), &batches, self.options.grad_accum)?;
         let number = self.step + self.in_flight.len() as u64;
         let device = self.model.device().clone();
         let _range = device.range("step");
-        self.send(number, batches, rates)?;
+        self.send(number, &batches, rates)?;
         let next = match self.model.is_recordable() {
             true => self.recorder.next(&device),
             false => Next::Run,
@@ -175,7 +151,7 @@ impl Trainer {
             Next::Replayed(result) => result?,
         }
         self.recorder.ran(&device);
-        self.in_flight.push_back(batches.iter().map(OwnedBatch::of).collect());
+        self.in_flight.push_back(batches);
         self.results.readback.start()
     }
 
@@ -271,17 +247,17 @@ impl Trainer {
     }
 
     /// Queue the input of the step after `number` updates.
-    fn send(&mut self, number: u64, batches: &[HostBatch], rates: Rates) -> Result<()> {
-        let (seed, lanes) = (self.options.seed, self.carries.len() as u64);
+    fn send(&mut self, number: u64, batches: &[Batch], rates: Rates) -> Result<()> {
+        let (seed, accum) = (self.options.seed, self.carries.len() as u64);
         let draws: Vec<Draw> =
-            (0..lanes).map(|i| Draw { seed, number: number * lanes + i }).collect();
+            (0..accum).map(|i| Draw { seed, number: number * accum + i }).collect();
         self.input.send(batches, &draws, self.optimizer.factors(rates, number + 1))
     }
 
     /// A step on the input that is there: micro-batches, then the update. Nothing in it depends on
     /// values of the host, so that it can be recorded.
     fn run(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
-        self.run_lanes(tape)?;
+        self.run_micro_batches(tape)?;
         let puzzle =
             self.puzzle.as_ref().zip(self.model.puzzle_table()).map(|(puzzle, (_, table))| {
                 PuzzleGradient { table, ids: &puzzle.ids, rows: &puzzle.rows }
@@ -290,10 +266,10 @@ impl Trainer {
         self.optimizer.step(params, puzzle, losses, &self.input.factors)
     }
 
-    fn run_lanes(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
+    fn run_micro_batches(&mut self, tape: impl Fn(&Device) -> Tape) -> Result<()> {
         let b = self.model.dims().batch_size;
         self.last_q = None;
-        for (i, (carry, input)) in self.carries.iter().zip(&self.input.lanes).enumerate() {
+        for (i, (carry, input)) in self.carries.iter().zip(&self.input.micro_batches).enumerate() {
             let mode = if i == 0 { Mode::Set } else { Mode::Add };
             let (tape, space) = (tape(self.model.device()), &self.space);
             let (batch, draw) = (&input.batch, &input.draw);
@@ -312,12 +288,11 @@ impl Trainer {
 
     /// Replay the failed step with every op's output checked, to name the first bad one. The carry
     /// has moved on, so the replay may also come out clean.
-    fn non_finite(&mut self, batches: &[OwnedBatch]) -> Error {
-        let batches: Vec<HostBatch> = batches.iter().map(OwnedBatch::borrow).collect();
+    fn non_finite(&mut self, batches: &[Batch]) -> Error {
         let rates = Rates { lr: 0.0, puzzle_emb_lr: 0.0 }; // no update is made
         let replayed = self
-            .send(self.step, &batches, rates)
-            .and_then(|()| self.run_lanes(|device| Tape::new(device).checking_finite()));
+            .send(self.step, batches, rates)
+            .and_then(|()| self.run_micro_batches(|device| Tape::new(device).checking_finite()));
         let what = match replayed {
             Err(e) => e.to_string(),
             Ok(()) => "loss or gradient is not finite".into(),

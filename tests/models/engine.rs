@@ -2,6 +2,7 @@
 //! second step is recorded as a graph, and from then on replayed.
 
 use hrm::backend::{Device, DeviceKind};
+use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::models;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
@@ -10,7 +11,7 @@ use hrm::ops::act_halt::metric;
 use hrm::rng::{Purpose, Rng};
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
-use hrm::train::trainer::{HostBatch, Options, Report, Trainer};
+use hrm::train::trainer::{Options, Report, Trainer};
 
 use crate::common::devices::devices;
 
@@ -87,32 +88,17 @@ fn trm_mlp_t() -> trm::Config {
     trm::Config { mlp_t: true, pos_encodings: PosEncodings::None, ..trm() }
 }
 
-struct Rows {
-    inputs: Vec<i32>,
-    labels: Vec<i32>,
-    puzzle_ids: Vec<i32>,
-}
-
-impl Rows {
-    fn of(config: &models::Config, seed: u64) -> Self {
-        let config = config.dims();
-        let mut rng = Rng::new(seed, Purpose::Test, 0);
-        let cells = config.batch_size * config.seq_len;
-        let mut below = |n: usize, end: usize| -> Vec<i32> {
-            (0..n).map(|_| rng.below(end as u32) as i32).collect()
-        };
-        let mut labels = below(cells, config.vocab_size);
-        labels.iter_mut().step_by(4).for_each(|l| *l = hrm::ops::cross_entropy::IGNORE);
-        Self {
-            inputs: below(cells, config.vocab_size),
-            labels,
-            puzzle_ids: below(config.batch_size, config.num_puzzle_ids),
-        }
-    }
-
-    fn borrow(&self) -> HostBatch<'_> {
-        HostBatch { inputs: &self.inputs, labels: &self.labels, puzzle_ids: &self.puzzle_ids }
-    }
+fn batch(config: &models::Config, seed: u64) -> Batch {
+    let config = config.dims();
+    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let cells = config.batch_size * config.seq_len;
+    let mut below = |n: usize, end: usize| -> Vec<i32> {
+        (0..n).map(|_| rng.below(end as u32) as i32).collect()
+    };
+    let mut labels = below(cells, config.vocab_size);
+    labels.iter_mut().step_by(4).for_each(|l| *l = hrm::ops::cross_entropy::IGNORE);
+    let inputs = below(cells, config.vocab_size);
+    Batch::new(inputs, labels, below(config.batch_size, config.num_puzzle_ids))
 }
 
 fn rates(step: u64) -> Rates {
@@ -124,10 +110,9 @@ fn run(device: &Device, config: &models::Config, options: Options) -> (Trainer, 
     let mut trainer = Trainer::new(device, config, options).unwrap();
     let mut reports = vec![];
     for step in 1..=STEPS {
-        let rows: Vec<Rows> =
-            (0..options.grad_accum as u64).map(|lane| Rows::of(config, 10 * step + lane)).collect();
-        let batches: Vec<HostBatch> = rows.iter().map(Rows::borrow).collect();
-        trainer.submit(&batches, rates(step)).unwrap();
+        let micro_batches = 0..options.grad_accum as u64;
+        let batches = micro_batches.map(|i| batch(config, 10 * step + i)).collect();
+        trainer.submit(batches, rates(step)).unwrap();
         while trainer.in_flight() > 1 {
             reports.extend(trainer.finish().unwrap());
         }
@@ -271,8 +256,7 @@ fn graphs_repeat(config: impl Into<models::Config>) {
         let mut trainer = Trainer::new(&device, &config, options).unwrap();
         let mut held = vec![];
         for step in 1..=STEPS {
-            let rows = Rows::of(&config, 10 * step);
-            trainer.step(&[rows.borrow()], rates(step)).unwrap();
+            trainer.step(vec![batch(&config, 10 * step)], rates(step)).unwrap();
             assert!(!trainer.is_recorded(), "{name}: recorded at step {step}");
             let purpose = hrm::backend::Purpose::Workspace;
             held.push(hrm::tensor::Tensor::zeros(&device, DType::F32, [64], purpose).unwrap());
@@ -292,8 +276,7 @@ fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
         values[5] = f32::NAN;
         head.upload(&values).unwrap();
         let before = state(&trainer);
-        let rows = Rows::of(&config, 99);
-        let error = trainer.step(&[rows.borrow()], rates(1)).unwrap_err().to_string();
+        let error = trainer.step(vec![batch(&config, 99)], rates(1)).unwrap_err().to_string();
         assert!(error.contains("step 5") && error.contains("matmul"), "{name}: {error}");
         let changed = |name: &str| name.starts_with("carry.");
         for ((what, before), (_, after)) in before.iter().zip(&state(&trainer)) {
@@ -307,15 +290,15 @@ fn batches_that_no_kernel_may_see_are_refused_on_the_host() {
     for (_, device) in devices() {
         let config = models::Config::from(config());
         let mut trainer = Trainer::new(&device, &config, options(DType::F32)).unwrap();
-        let mut refused = |change: fn(&mut Rows), word: &str| {
-            let mut rows = Rows::of(&config, 1);
-            change(&mut rows);
-            let error = trainer.step(&[rows.borrow()], rates(1)).unwrap_err().to_string();
+        let mut refused = |change: fn(&mut Batch), word: &str| {
+            let mut batch = batch(&config, 1);
+            change(&mut batch);
+            let error = trainer.step(vec![batch], rates(1)).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         };
-        refused(|rows| rows.inputs[3] = 12, "tokens 12 is not below 12");
-        refused(|rows| rows.labels[2] = -1, "labels -1");
-        refused(|rows| rows.puzzle_ids[0] = 7, "puzzle ids 7");
-        refused(|rows| rows.inputs.truncate(5), "5 tokens, expected 75");
+        refused(|batch| batch.inputs[3] = 12, "tokens 12 is not below 12");
+        refused(|batch| batch.labels[2] = -1, "labels -1");
+        refused(|batch| batch.puzzle_ids[0] = 7, "puzzle ids 7");
+        refused(|batch| batch.inputs.truncate(5), "5 tokens, expected 75");
     }
 }

@@ -1,6 +1,7 @@
 //! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
 
 use hrm::config::{Config as Preset, PRESETS};
+use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::eval::Evaluator;
 use hrm::models;
@@ -9,7 +10,7 @@ use hrm::models::trm;
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::setup;
-use hrm::train::trainer::{HostBatch, Options, Trainer};
+use hrm::train::trainer::{Options, Trainer};
 
 use crate::common::devices::devices;
 
@@ -122,9 +123,9 @@ fn step(trainer: &mut Trainer, seed: i32) {
     };
     let (inputs, labels) = (cells(7, c.vocab_size as i32), cells(5, c.vocab_size as i32));
     let puzzle_ids: Vec<i32> = (0..c.batch_size as i32).collect();
-    let batch = HostBatch { inputs: &inputs, labels: &labels, puzzle_ids: &puzzle_ids };
+    let batch = Batch::new(inputs, labels, puzzle_ids);
     let batches = vec![batch; trainer.options.grad_accum];
-    trainer.step(&batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3 }).unwrap();
+    trainer.step(batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3 }).unwrap();
 }
 
 #[test]

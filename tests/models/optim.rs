@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use hrm::backend::Device;
+use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::models;
 use hrm::models::hrm::Recompute;
 use hrm::tensor::Tensor;
 use hrm::train::optimizer::{Rates, Rule, Settings};
-use hrm::train::trainer::{HostBatch, Options, Trainer};
+use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
 use super::hrm::config;
@@ -101,8 +102,8 @@ pub fn follow(
         }
         let read = |name: &str| base.i32s(&format!("step{step}/batch/{name}"));
         let (inputs, labels, ids) = (read("inputs"), read("labels"), read("puzzle_identifiers"));
-        let batch = HostBatch { inputs: &inputs, labels: &labels, puzzle_ids: &ids };
-        let report = trainer.step(&[batch], rates(&at)).unwrap();
+        let batch = Batch::new(inputs, labels, ids);
+        let report = trainer.step(vec![batch], rates(&at)).unwrap();
         check_sums(golden, &at, &report.sums);
         check_segment(golden, &at, &trainer);
         noise.note(&trainer);

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use hrm::backend::{Device, Purpose};
+use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::models::hrm_seed::{Config, HrmSeed, Recompute};
 use hrm::models::{Carry, DeviceBatch, Model, Workspace};
@@ -20,7 +21,7 @@ use hrm::tape::{Mode, Tape};
 use hrm::tensor::Tensor;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::schedule::Schedule;
-use hrm::train::trainer::{HostBatch, Options, Trainer};
+use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
 use super::segments::{GRAD_TOLERANCE, TOLERANCE};
@@ -237,15 +238,14 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
         let micros = ((step - 1) * accum + 1)..=(step * accum);
         let micros: Vec<String> = micros.map(|i| format!("optim/micro{i}")).collect();
         let read = |micro: &String, name: &str| golden.i32s(&format!("{micro}/{name}"));
-        let data: Vec<_> = micros.iter().map(|m| (read(m, "inputs"), read(m, "targets"))).collect();
-        let batches: Vec<HostBatch> = data
+        let batches = micros
             .iter()
-            .map(|(inputs, labels)| HostBatch { inputs, labels, puzzle_ids: &ids })
+            .map(|m| Batch::new(read(m, "inputs"), read(m, "targets"), ids.clone()))
             .collect();
         // PyTorch's schedulers count from 0.
         let lr = schedule.lr(adamw("lr"), step as i64 - 1);
         golden.check(&format!("{at}/lr"), &[lr], 1e-6);
-        let report = trainer.step(&batches, Rates { lr, puzzle_emb_lr: 0.0 }).unwrap();
+        let report = trainer.step(batches, Rates { lr, puzzle_emb_lr: 0.0 }).unwrap();
         let rows = config.batch_size as f64;
         let loss = (report.sums[metric::LM_LOSS] + 0.01 * report.sums[metric::Q_HALT_LOSS]) / rows;
         let want: f64 = micros.iter().map(|m| golden.f64s(&format!("{m}/loss_total"))[0]).sum();
