@@ -1,7 +1,6 @@
 //! The official builder and loader, row by row (`arc_dataset`).
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use hrm::data::augment::{self, PuzzleName, Variant};
@@ -9,63 +8,46 @@ use hrm::data::canvas::{self, Placement};
 use hrm::data::output::Output;
 use hrm::data::shard::{GroupBuf, Spec};
 use hrm::data::{BatchOptions, DataSet, Grid, Loader, Order, Pair, Position, Sampler};
-use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-struct Golden {
-    json: Value,
-    bytes: Vec<u8>,
+use crate::common::golden::{self, Golden};
+
+/// A golden of the official builder's rows, and its fields.
+struct Rows(Golden);
+
+fn goldens() -> Vec<Rows> {
+    let of_rows = |name: &str, _: &Value| name.starts_with("arc_dataset");
+    let places = golden::find("of data rows (arc_dataset)", of_rows);
+    places.iter().map(|place| Rows(place.open())).collect()
 }
 
-impl Golden {
-    /// `None` (after saying so) where the files are not there.
-    fn load(name: &str) -> Option<Self> {
-        let dir =
-            std::env::var_os("HRM_GOLDEN_DIR").map_or("../shared/golden".into(), PathBuf::from);
-        let path = |extension| dir.join(name).with_extension(extension);
-        let (Ok(json), Ok(bytes)) =
-            (std::fs::read(path("json")), std::fs::read(path("safetensors")))
-        else {
-            println!("skipped: golden {name} not found");
-            return None;
-        };
-        Some(Self { json: serde_json::from_slice(&json).unwrap(), bytes })
-    }
-
+impl Rows {
+    /// A tensor that the caller compares.
     fn ints(&self, name: &str) -> Vec<i64> {
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = tensors.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let data = tensor.data();
-        match tensor.dtype() {
-            Dtype::U8 => data.iter().map(|&b| b as i64).collect(),
-            Dtype::I32 => data
-                .chunks_exact(4)
-                .map(|b| i32::from_le_bytes(b.try_into().unwrap()) as i64)
-                .collect(),
-            Dtype::I64 => {
-                data.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect()
-            }
-            other => panic!("{name}: {other:?}"),
-        }
+        self.0.count(1);
+        self.0.f64s(name).into_iter().map(|v| v as i64).collect()
     }
 
     fn i32s(&self, name: &str) -> Vec<i32> {
         self.ints(name).into_iter().map(|v| v as i32).collect()
     }
 
+    fn json(&self, key: &str) -> &Value {
+        &self.0.json[key]
+    }
+
     fn grid(&self, name: &str) -> Grid {
-        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
-        let shape = tensors.tensor(name).unwrap().shape().to_vec();
+        let shape = self.0.shape(name);
         let cells = self.ints(name).into_iter().map(|v| v as u8).collect();
         Grid::new(shape[0], shape[1], cells).unwrap()
     }
 
     fn identifiers(&self) -> Vec<String> {
-        serde_json::from_value(self.json["identifiers"].clone()).unwrap()
+        serde_json::from_value(self.json("identifiers").clone()).unwrap()
     }
 
     fn seq_len(&self) -> usize {
-        self.json["splits"]["test"]["metadata"]["seq_len"].as_u64().unwrap() as usize
+        self.json("splits")["test"]["metadata"]["seq_len"].as_u64().unwrap() as usize
     }
 
     fn canvas(&self) -> usize {
@@ -73,7 +55,7 @@ impl Golden {
     }
 
     fn rows(&self, split: &str) -> Vec<Row> {
-        let rows = self.json["splits"][split]["rows"].as_array().unwrap();
+        let rows = self.json("splits")[split]["rows"].as_array().unwrap();
         rows.iter().map(Row::parse).collect()
     }
 }
@@ -109,7 +91,13 @@ impl Row {
 
 #[test]
 fn golden_rows_are_rebuilt_bit_equal() {
-    let Some(golden) = Golden::load("arc_dataset") else { return };
+    for golden in goldens() {
+        rebuild_rows(&golden);
+        golden.0.expect_no_failures();
+    }
+}
+
+fn rebuild_rows(golden: &Rows) {
     let (identifiers, seq_len) = (golden.identifiers(), golden.seq_len());
     for split in ["train", "test"] {
         let tensor = |what: &str| golden.i32s(&format!("{split}/rows/{what}"));
@@ -137,19 +125,25 @@ fn golden_rows_are_rebuilt_bit_equal() {
 
 #[test]
 fn golden_dihedral_tables_agree() {
-    let Some(golden) = Golden::load("arc_dataset") else { return };
+    for golden in goldens() {
+        compare_dihedral_tables(&golden);
+        golden.0.expect_no_failures();
+    }
+}
+
+fn compare_dihedral_tables(golden: &Rows) {
     let input = golden.grid("dihedral/in");
     for t in 0..8u8 {
         let turned = golden.grid(&format!("dihedral/t{t}"));
         assert_eq!(augment::transform(&input, t), turned, "transform {t}");
         let inverse = augment::INVERSE[t as usize];
-        assert_eq!(golden.json["dihedral_inverse"][t as usize], inverse as u64);
+        assert_eq!(golden.json("dihedral_inverse")[t as usize], inverse as u64);
         assert_eq!(augment::transform(&input, inverse), golden.grid(&format!("dihedral/inv_t{t}")));
     }
 }
 
 /// The golden's test split as a data set of ours: same rows, ids, puzzles and groups.
-fn test_split(golden: &Golden, dir: &std::path::Path) -> DataSet {
+fn test_split(golden: &Rows, dir: &std::path::Path) -> DataSet {
     let spec = Spec::arc(golden.canvas());
     let mut output = Output::create(dir, spec, Value::Null).unwrap();
     let mut writer = output.writer("test").unwrap();
@@ -178,11 +172,17 @@ fn test_split(golden: &Golden, dir: &std::path::Path) -> DataSet {
 
 #[test]
 fn golden_test_batches_agree() {
-    let Some(golden) = Golden::load("arc_dataset") else { return };
+    for golden in goldens() {
+        compare_test_batches(&golden);
+        golden.0.expect_no_failures();
+    }
+}
+
+fn compare_test_batches(golden: &Rows) {
     let dir = tempfile::tempdir().unwrap();
-    let data = Arc::new(test_split(&golden, &dir.path().join("d")));
+    let data = Arc::new(test_split(golden, &dir.path().join("d")));
     data.verify().unwrap();
-    let about = &golden.json["test_batches"];
+    let about = golden.json("test_batches");
     let rows = about["global_batch_size"].as_u64().unwrap() as usize;
     let loader = Loader::eval(data, "test", rows, BatchOptions::default(), 2).unwrap();
     let batches: Vec<_> = loader.map(|l| l.unwrap().batch).collect();
@@ -202,7 +202,13 @@ fn golden_test_batches_agree() {
 /// whole runs of one puzzle each, as many of its examples as there is room for.
 #[test]
 fn golden_train_batches_follow_the_same_rules() {
-    let Some(golden) = Golden::load("arc_dataset") else { return };
+    for golden in goldens() {
+        check_train_batches(&golden);
+        golden.0.expect_no_failures();
+    }
+}
+
+fn check_train_batches(golden: &Rows) {
     let ids = golden.i32s("train/puzzle_identifiers");
     let (starts, groups) =
         (golden.ints("train/puzzle_indices"), golden.ints("train/group_indices"));
@@ -255,7 +261,7 @@ fn golden_train_batches_follow_the_same_rules() {
     output.finish_split("train", writer).unwrap();
     output.finish(&golden.identifiers()[1..]).unwrap();
     let data = Arc::new(DataSet::open(&dir.path().join("d")).unwrap());
-    let about = &golden.json["train_batches"];
+    let about = golden.json("train_batches");
     let rows = about["global_batch_size"].as_u64().unwrap() as usize;
     let passes = about["epochs_per_iter"].as_u64().unwrap() as usize;
     let sampler = Sampler { passes, ..Sampler::new(Order::Groups, 1, rows) };

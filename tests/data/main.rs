@@ -1,5 +1,8 @@
 //! Data sets from the outside: goldens, round trips, order, damage, bad input.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod arc;
 mod boards;
 mod fixture;

@@ -8,12 +8,6 @@
 mod limits;
 mod table;
 
-#[cfg(not(feature = "cuda"))]
-#[test]
-fn kernels_need_the_cuda_feature() {
-    println!("skipped: kernel gates (built without feature cuda)");
-}
-
 #[cfg(feature = "cuda")]
 mod gates {
     use std::collections::BTreeMap;

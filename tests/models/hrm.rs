@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::segments;
 use crate::common::devices::devices;
-use crate::common::golden::Golden;
+use crate::common::golden::{self, Place};
 
 pub fn config(json: &Value, recompute: Recompute) -> Config {
     let c = &json["config"];
@@ -42,8 +42,8 @@ pub fn config(json: &Value, recompute: Recompute) -> Config {
     }
 }
 
-fn goldens() -> Vec<String> {
-    Golden::list(|name, json| {
+fn goldens() -> Vec<Place> {
+    golden::find("of HRM (hrm_*)", |name, json| {
         name.starts_with("hrm_")
             && json["config"]["forward_dtype"] == "float32"
             && json.get("loss_type").is_some()
@@ -52,22 +52,22 @@ fn goldens() -> Vec<String> {
 
 #[test]
 fn golden_hrm_every_tensor() {
-    for name in goldens() {
-        run(&name, Recompute::None);
+    for place in goldens() {
+        run(&place, Recompute::None);
     }
 }
 
 #[test]
 fn golden_hrm_with_recomputed_layers() {
-    for name in goldens() {
-        run(&name, Recompute::Layer);
+    for place in goldens() {
+        run(&place, Recompute::Layer);
     }
 }
 
-fn run(name: &str, recompute: Recompute) {
+fn run(place: &Place, recompute: Recompute) {
     for (device_name, device) in devices() {
-        println!("{name} on {device_name}");
-        let Some(golden) = Golden::open(name) else { return };
+        println!("{} on {device_name}", place.name);
+        let golden = place.open();
         let config = config(&golden.json, recompute);
         let model = Hrm::new(&device, config, DType::F32, 0).unwrap();
         segments::follow(&golden, &model, model.rope());

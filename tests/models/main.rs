@@ -9,6 +9,7 @@ mod hrm;
 mod memory;
 mod optim;
 mod optim_unit;
+mod schedule;
 mod seed_hrm;
 mod segments;
 mod tiny_vae_pro;

@@ -16,7 +16,7 @@ use super::hrm::config;
 use super::segments::{PREFIX, TOLERANCE, check_sums, load_weights};
 use crate::common::compare::{relative_error, widen};
 use crate::common::devices::devices;
-use crate::common::golden::Golden;
+use crate::common::golden::{self, Golden};
 
 /// Below this share of a tensor's largest gradient an element's direction is rounding noise, which
 /// sign and early atan2 steps blow up to a full step.
@@ -24,14 +24,13 @@ const NOISE: f64 = 1e-5;
 
 #[test]
 fn golden_hrm_optim_every_tensor() {
-    for name in Golden::list(|name, json| name.starts_with("hrm_") && json["optimizer"].is_object())
-    {
+    let of_steps =
+        |name: &str, json: &Value| name.starts_with("hrm_") && json["optimizer"].is_object();
+    for place in golden::find("of optimizer steps (hrm_*_optim)", of_steps) {
         for (device_name, device) in devices() {
-            let Some(golden) = Golden::open(&name) else { continue };
-            let Some(base) = Golden::open(golden.json["base"].as_str().expect("base")) else {
-                continue;
-            };
-            println!("{name} on {device_name}");
+            let golden = place.open();
+            let base = golden.beside(golden.json["base"].as_str().expect("base"));
+            println!("{} on {device_name}", place.name);
             let config: models::Config = config(&base.json, Recompute::None).into();
             for (run, rule) in [("atan2", Rule::AdamAtan2), ("adamw", Rule::AdamW)] {
                 let settings = settings(&golden.json["optimizer"], rule);
@@ -160,9 +159,7 @@ fn check_state(golden: &Golden, at: &str, trainer: &Trainer, noise: &Noise) {
             let share = noisy.iter().filter(|n| **n).count() as f64 / noisy.len() as f64;
             assert!(share <= 0.05, "{full}: {share} of the gradient is noise");
             let error = relative_error(&keep(&got), &keep(&golden.f64s(&full)));
-            if !(error <= TOLERANCE) {
-                golden.fail(format!("{full}: error {error:e}"));
-            }
+            golden.judge(&full, error, TOLERANCE);
         }
     }
 }

@@ -5,10 +5,11 @@ use hrm::dtype::DType;
 use hrm::ops::adam::{self, Hyper, Moments, Rule};
 use hrm::ops::{global_norm, sign_sgd_rows};
 use hrm::tensor::Tensor;
+use serde_json::Value;
 
 use crate::common::compare::{absolute_error, widen};
 use crate::common::devices::devices;
-use crate::common::golden::Golden;
+use crate::common::golden::{self, Golden};
 
 const TOLERANCE: f64 = 1e-6;
 const CLIP: f32 = 1.0;
@@ -53,13 +54,6 @@ fn upload(device: &Device, values: &[f32]) -> Tensor {
     Tensor::from_slice(device, values, [values.len()], Purpose::Weights).unwrap()
 }
 
-fn check(golden: &Golden, name: &str, got: &[f64]) {
-    let error = absolute_error(got, &golden.f64s(name));
-    if !(error <= TOLERANCE) {
-        golden.fail(format!("{name}: absolute error {error:e} exceeds {TOLERANCE:e}"));
-    }
-}
-
 fn hyper(golden: &Golden, t: u64) -> Hyper {
     let json = &golden.json;
     let number = |v: &serde_json::Value| v.as_f64().expect("a number");
@@ -97,7 +91,7 @@ fn follow(device: &Device, golden: &Golden, run: &str, max_norm: f32, not_matche
                 None if full.ends_with("/grad_norm") => vec![widen(&guard.download().unwrap())[0]],
                 None => flat.part(&flat.p, full.strip_prefix(&at).unwrap()),
             };
-            check(golden, &full, &got);
+            golden.check_absolute(&full, &got, TOLERANCE);
         }
         for full in not_matched.iter().flat_map(|run| golden.names(&format!("{run}/step{t}/"))) {
             let got = flat.part(&flat.p, full.rsplit('/').next().unwrap());
@@ -125,16 +119,18 @@ fn follow_sparse(device: &Device, golden: &Golden) {
         // The rate and the decay that the golden's `rules.sparse` states.
         let factors = upload(device, &sign_sgd_rows::factors(0.01 * t as f64, 0.1));
         sign_sgd_rows::step(&table, &ids, &g, &guard, &factors).unwrap();
-        check(golden, &read("weights"), &widen(&table.download().unwrap()));
+        golden.check_absolute(&read("weights"), &widen(&table.download().unwrap()), TOLERANCE);
     }
 }
 
 #[test]
 fn golden_optim_unit_every_tensor() {
-    for name in Golden::list(|name, json| name.starts_with("optim") && json["rules"].is_object()) {
+    let of_optimizers =
+        |name: &str, json: &Value| name.starts_with("optim") && json["rules"].is_object();
+    for place in golden::find("of optimizers (optim_unit)", of_optimizers) {
         for (device_name, device) in devices() {
-            let Some(golden) = Golden::open(&name) else { continue };
-            println!("{name} on {device_name}");
+            let golden = place.open();
+            println!("{} on {device_name}", place.name);
             follow(&device, &golden, "atan2", 0.0, Some("atan2_textbook"));
             follow(&device, &golden, "adamw", 0.0, None);
             follow(&device, &golden, "adamw_clip", CLIP, None);

@@ -27,7 +27,7 @@ use serde_json::Value;
 use super::segments::{GRAD_TOLERANCE, TOLERANCE};
 use crate::common::compare::{relative_error, widen};
 use crate::common::devices::devices;
-use crate::common::golden::Golden;
+use crate::common::golden::{self, Golden, Place};
 use crate::common::torch_rng::TorchRng;
 
 const POSITIONS: &str = "w/pos_encoding.pe";
@@ -54,8 +54,10 @@ fn config(json: &Value, recompute: Recompute) -> Config {
     }
 }
 
-fn goldens() -> Vec<String> {
-    Golden::list(|name, json| name.starts_with("seed_hrm") && json["cases"].is_object())
+fn goldens() -> Vec<Place> {
+    golden::find("of arc-full's model (seed_hrm)", |name, json| {
+        name.starts_with("seed_hrm") && json["cases"].is_object()
+    })
 }
 
 /// What the cases began with, in the order of the parameters.
@@ -128,10 +130,10 @@ fn load(model: &dyn Model, golden: &Golden, config: &Config) {
 
 #[test]
 fn golden_seed_hrm_every_tensor() {
-    for name in goldens() {
+    for place in goldens() {
         for (device_name, device) in devices() {
-            println!("{name} on {device_name}");
-            let Some(golden) = Golden::open(&name) else { continue };
+            println!("{} on {device_name}", place.name);
+            let golden = place.open();
             for recompute in [Recompute::None, Recompute::Layer, Recompute::Cycle] {
                 cases(&device, &golden, recompute);
             }
@@ -271,9 +273,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
             let share = noisy.iter().filter(|n| **n).count() as f64 / g.len() as f64;
             assert!(share <= 0.4, "{full}: {share} of the gradient is noise");
             let error = relative_error(&keep(&of(&params.master)), &keep(&golden.f64s(&full)));
-            if !(error <= TOLERANCE) {
-                golden.fail(format!("{full}: error {error:e}"));
-            }
+            golden.judge(&full, error, TOLERANCE);
         }
     }
 }
@@ -300,7 +300,7 @@ fn full_config_has_its_parameters() {
     let device = Device::shape_only(hrm::backend::DeviceKind::Cpu);
     let model = HrmSeed::new(&device, full_config(Recompute::None), DType::F32, 0).unwrap();
     assert_eq!(model.trainable_elems(), 5_667_597);
-    for golden in goldens().iter().filter_map(|name| Golden::open(name)) {
+    for golden in goldens().iter().map(Place::open) {
         let full = golden.json["full_config_trainable_params"].as_u64();
         assert_eq!(full, Some(5_667_597), "{}", golden.name);
     }

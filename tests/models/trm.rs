@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{optim, segments};
 use crate::common::devices::devices;
-use crate::common::golden::Golden;
+use crate::common::golden::{self, Golden};
 
 fn config(json: &Value, recompute: Recompute) -> Config {
     let c = &json["config"];
@@ -62,10 +62,11 @@ fn run(recompute: Recompute) {
     let of_trm = |name: &str, json: &Value| {
         name.starts_with("trm_") && json["config"]["forward_dtype"] == "float32"
     };
-    for name in Golden::list(of_trm) {
+    for place in golden::find("of TRM (trm_*)", of_trm) {
         for (device_name, device) in devices() {
+            let name = &place.name;
             println!("{name} on {device_name}");
-            let Some(golden) = Golden::open(&name) else { continue };
+            let golden = place.open();
             let config = config(&golden.json, recompute);
             let model = Trm::new(&device, config.clone(), DType::F32, 0).unwrap();
             segments::follow(&golden, &model, model.rope());

@@ -27,6 +27,7 @@ pub fn check(workload: &Workload, device: &Device) {
 fn difference(got: &Output, want: &Output) -> Option<String> {
     assert_eq!(got.values.len(), want.values.len());
     let rtol = if got.dtype == DType::Bf16 { BF16_RTOL } else { F32_RTOL };
+    assert!(want.values.iter().all(|x| x.is_finite()), "{}: not finite on the CPU", want.kernel);
     let largest = want.values.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
     let mut pairs = got.values.iter().zip(&want.values).enumerate();
     let (i, (g, w)) = pairs.find(|(_, (g, w))| !((*g - *w).abs() <= rtol * largest))?;

@@ -69,7 +69,7 @@ macro_rules! op_tests {
     ($cases:expr, f32) => {
         #[test]
         fn reference_gradient_agrees_with_differences() {
-            $cases.iter().for_each($crate::check::differences);
+            $crate::check::all_differences($cases.iter());
         }
         #[test]
         fn f32_agrees_with_reference() {
@@ -131,12 +131,20 @@ fn rounded(values: &[f64], dtype: DType) -> Vec<f64> {
     }
 }
 
-pub fn differences<O: Op>(op: &O) {
+/// Every case that is small enough for [`differences`], at least one; the others are named.
+pub fn all_differences<'a, O: Op + 'a>(cases: impl IntoIterator<Item = &'a O>) {
+    let left_out: Vec<bool> = cases.into_iter().map(|op| !differences(op)).collect();
+    assert!(left_out.contains(&false), "no case is small enough for finite differences");
+}
+
+/// The reference's gradient against finite differences; `false` for a case that is too large.
+fn differences<O: Op>(op: &O) -> bool {
     let inputs = op.inputs();
     let x: Vec<Vec<f64>> = inputs.iter().map(|i| i.values.clone()).collect();
     let elems = op.forward(&x).len();
     if elems > DIFFERENCES_MAX_ELEMS {
-        return;
+        println!("no differences for {}: {elems} outputs", op.name());
+        return false;
     }
     let dy = normal(elems, 1.0, 99);
     let loss = |x: &[Vec<f64>]| -> f64 { op.forward(x).iter().zip(&dy).map(|(y, d)| y * d).sum() };
@@ -144,8 +152,9 @@ pub fn differences<O: Op>(op: &O) {
     assert_eq!(grads.len(), x.len(), "{}: a gradient for each input", op.name());
     for (k, grad) in grads.iter().enumerate() {
         assert_eq!(grad.len(), x[k].len(), "{}: gradient {k}", op.name());
-        let largest = grad.iter().fold(0.0, |m: f64, g| m.max(g.abs()));
+        let largest = largest(grad);
         let bound = DIFFERENCES_RTOL * largest + DIFFERENCES_ATOL;
+        assert!(bound.is_finite(), "{}: gradient {k} is not finite", op.name());
         let stride = grad.len().div_ceil(DIFFERENCES_PER_INPUT);
         for i in (0..grad.len()).step_by(stride).filter(|&i| op.is_smooth_at(x[k][i])) {
             let moved = |by: f64| {
@@ -159,6 +168,7 @@ pub fn differences<O: Op>(op: &O) {
             assert!(error <= bound, "{at}: difference {slope}, reference {}", grad[i]);
         }
     }
+    true
 }
 
 /// How gradients reach the inputs.
@@ -299,11 +309,18 @@ fn values_in<O: Op>(op: &O, dtype: DType, wirings: &[Wiring]) {
     }
 }
 
+/// Largest magnitude; infinite where an element is not finite.
+fn largest(x: &[f64]) -> f64 {
+    let magnitude = |x: &f64| if x.is_finite() { x.abs() } else { f64::INFINITY };
+    x.iter().map(magnitude).fold(0.0, f64::max)
+}
+
 /// At most twice the error of `near`, the reference with the same rounding points, or, where that is
-/// more, `rtol` of the largest element in f32, one bf16 ulp of it in bf16.
+/// more, `rtol` of the largest element in f32, one bf16 ulp of it in bf16. A reference that is not
+/// finite fails: it would bound nothing.
 pub fn compare(what: &str, got: &[f64], want: &[f64], near: &[f64], dtype: DType, rtol: f64) {
     assert_eq!((got.len(), near.len()), (want.len(), want.len()), "{what}: length");
-    let largest = want.iter().fold(0.0, |m: f64, w| m.max(w.abs()));
+    let largest = largest(want);
     let error = |x: &[f64]| {
         x.iter().zip(want).fold(0.0, |m: f64, (x, w)| {
             let e = (x - w).abs();
@@ -314,6 +331,7 @@ pub fn compare(what: &str, got: &[f64], want: &[f64], near: &[f64], dtype: DType
         DType::Bf16 => bf16_ulp(largest),
         _ => rtol * largest,
     });
+    assert!(largest.is_finite() && bound.is_finite(), "{what}: the reference is not finite");
     let e = error(got);
     assert!(e <= bound, "{what}: error {e:e} exceeds {bound:e} (largest element {largest:e})");
 }
@@ -344,5 +362,24 @@ pub fn refuses<T>(what: &str, result: Result<T>, words: &[&str]) {
     let text = error.to_string();
     for word in words {
         assert!(text.contains(word), "{what}: `{text}` does not say `{word}`");
+    }
+}
+
+#[test]
+fn a_reference_that_is_not_finite_bounds_nothing() {
+    let passes = |got: f64, want: f64, near: f64, dtype| {
+        let compare = || compare("planted", &[1.0, got], &[1.0, want], &[1.0, near], dtype, 1e-5);
+        std::panic::catch_unwind(compare).is_ok()
+    };
+    for dtype in [DType::F32, DType::Bf16] {
+        assert!(passes(2.0, 2.0, 2.0, dtype));
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(!passes(bad, 2.0, 2.0, dtype), "{dtype}: got {bad}");
+            for got in [bad, 2.0] {
+                assert!(!passes(got, bad, bad, dtype), "{dtype}: got {got}, reference {bad}");
+                assert!(!passes(got, bad, 2.0, dtype), "{dtype}: got {got}, reference {bad}");
+                assert!(!passes(got, 2.0, bad, dtype), "{dtype}: got {got}, rounded {bad}");
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod comparators;
 mod tape;
 
 mod act_halt;

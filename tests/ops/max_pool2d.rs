@@ -52,7 +52,7 @@ impl Op for Case {
 
 #[test]
 fn reference_gradient_agrees_with_differences() {
-    CASES.iter().for_each(check::differences);
+    check::all_differences(CASES.iter());
 }
 
 #[test]

@@ -214,25 +214,27 @@ def token_loss(cfg, logits, labels, valid):
     return torch.where(valid, -log_p.gather(-1, label.unsqueeze(-1)).squeeze(-1), 0)
 
 
-def act_step(cfg, w, carry, puzzle_rows, rope):
-    """One segment of every slot: losses (raw sums), outputs, the next carry and the metrics."""
+def act_step(cfg, w, carry, puzzle_rows, rope, inner=inner_forward, q_continue=True, training=True):
+    """One segment of every slot: losses (raw sums), outputs, the next carry and the metrics.
+    `q_continue`: whether halting compares with it and it is trained. Evaluation halts at the end."""
     inputs, labels = carry.data["inputs"], carry.data["labels"]
-    z_h, z_l, logits, q = inner_forward(
-        cfg, w, carry.z_h, carry.z_l, inputs, puzzle_rows, rope
-    )
+    z_h, z_l, logits, q = inner(cfg, w, carry.z_h, carry.z_l, inputs, puzzle_rows, rope)
     z_h, z_l = z_h.detach(), z_l.detach()
-    q_halt, q_continue = q[:, 0], q[:, 1]
+    q_halt, q_go_on = q[:, 0], q[:, 1]
 
     with torch.no_grad():
         steps = carry.steps + 1
         is_last = steps >= cfg.halt_max_steps
-        halted = is_last | (q_halt > q_continue)
-        if cfg.halt_exploration_prob > 0:
+        halted = is_last
+        if training:
+            halted = is_last | (q_halt > (q_go_on if q_continue else 0))
+        if training and cfg.halt_exploration_prob > 0:
             explore = torch.rand(q_halt.shape) < cfg.halt_exploration_prob
             least = torch.randint_like(steps, 2, cfg.halt_max_steps + 1)
             halted = halted & (steps >= torch.where(explore, least, 0))
-        next_q = inner_forward(cfg, w, z_h, z_l, inputs, puzzle_rows, rope)[3]
-        target = torch.where(is_last, next_q[:, 0], next_q.amax(-1)).sigmoid()
+        if training and q_continue:
+            next_q = inner(cfg, w, z_h, z_l, inputs, puzzle_rows, rope)[3]
+            target = torch.where(is_last, next_q[:, 0], next_q.amax(-1)).sigmoid()
 
         valid = labels != IGNORE
         labelled = valid.sum(-1)
@@ -252,14 +254,16 @@ def act_step(cfg, w, carry, puzzle_rows, rope):
         return F.binary_cross_entropy_with_logits(logit, wanted.to(logit.dtype), reduction="sum")
 
     lm = (token_loss(cfg, logits, labels, valid) / divisor.unsqueeze(-1)).sum()
-    loss = {"lm": lm, "q_halt": bce(q_halt, exact), "q_continue": bce(q_continue, target)}
-    loss["total"] = lm + 0.5 * (loss["q_halt"] + loss["q_continue"])
+    loss = {"lm": lm, "q_halt": bce(q_halt, exact)}
     out = {
         "logits": logits.detach(),
         "q_halt_logits": q_halt.detach(),
-        "q_continue_logits": q_continue.detach(),
-        "target_q_continue": target,
+        "q_continue_logits": q_go_on.detach(),
     }
+    if training and q_continue:
+        loss["q_continue"] = bce(q_go_on, target)
+        out["target_q_continue"] = target
+    loss["total"] = lm + 0.5 * (loss["q_halt"] + loss.get("q_continue", 0))
     return loss, out, Carry(z_h, z_l, steps, halted, carry.data), metrics
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""TRM in plain PyTorch, forward only, with what it shares with HRM taken from step.py.
+"""TRM in plain PyTorch, with what it shares with HRM taken from step.py.
 
   trm.py --check [DIR]   compare every segment's outputs and states with the golden vectors
 
@@ -17,7 +17,9 @@ from typing import NamedTuple
 import torch
 
 from check import Comparison, load_golden, under
-from step import admit, attention, embed, initial_carry, linear, rms_norm, rope_tables, swiglu
+from step import (
+    act_step, admit, attention, embed, initial_carry, linear, rms_norm, rope_tables, swiglu,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ("trm_att", "trm_mlp")
@@ -39,6 +41,9 @@ class Config(NamedTuple):
     pos_encodings: str = "rope"
     forward_dtype: str = "float32"
     mlp_t: bool = False
+    expansion: float = 4.0
+    halt_exploration_prob: float = 0.0
+    loss_type: str = "stablemax_cross_entropy"
 
     @property
     def prefix_len(self):
@@ -49,6 +54,31 @@ class Config(NamedTuple):
     @property
     def dtype(self):
         return getattr(torch, self.forward_dtype)
+
+
+def weight_shapes(cfg):
+    """Those of the trained weights; with mlp_t the mixing MLP is as wide as the sequence asks."""
+
+    def mlp(name, width):
+        inner = -(-round(cfg.expansion * width * 2 / 3) // 256) * 256
+        yield f"{name}.gate_up_proj.weight", (2 * inner, width)
+        yield f"{name}.down_proj.weight", (width, inner)
+
+    c, v, length = cfg.hidden_size, cfg.vocab_size, cfg.prefix_len + cfg.seq_len
+    yield "embed_tokens.embedding_weight", (v, c)
+    yield "lm_head.weight", (v, c)
+    yield "q_head.weight", (2, c)
+    yield "q_head.bias", (2,)
+    if cfg.pos_encodings == "learned":
+        yield "embed_pos.embedding_weight", (length, c)
+    for i in range(cfg.L_layers):
+        layer = f"L_level.layers.{i}"
+        if cfg.mlp_t:
+            yield from mlp(f"{layer}.mlp_t", length)
+        else:
+            yield f"{layer}.self_attn.qkv_proj.weight", (3 * c, c)
+            yield f"{layer}.self_attn.o_proj.weight", (c, c)
+        yield from mlp(f"{layer}.mlp", c)
 
 
 def mix(cfg, w, layer, x, rope):
@@ -69,12 +99,14 @@ def level(cfg, w, z, injected, rope):
 
 
 def inner_forward(cfg, w, z_h, z_l, inputs, puzzle_rows, rope):
-    """All cycles of a segment. Returns z_h, z_l, logits, q."""
+    """All cycles of a segment, with gradient in the last of them. Returns z_h, z_l, logits, q."""
     x = embed(cfg, w, inputs, puzzle_rows)
-    for _ in range(cfg.H_cycles):
-        for _ in range(cfg.L_cycles):
-            z_l = level(cfg, w, z_l, z_h + x, rope)
-        z_h = level(cfg, w, z_h, z_l, rope)
+    wanted = torch.is_grad_enabled()
+    for cycle in range(cfg.H_cycles):
+        with torch.set_grad_enabled(wanted and cycle == cfg.H_cycles - 1):
+            for _ in range(cfg.L_cycles):
+                z_l = level(cfg, w, z_l, z_h + x, rope)
+            z_h = level(cfg, w, z_h, z_l, rope)
     logits = linear(w, "lm_head", z_h[:, cfg.prefix_len :])
     return z_h, z_l, logits, linear(w, "q_head", z_h[:, 0]).float()
 
@@ -88,23 +120,29 @@ def check_golden(folder, name):
     w, result = under("w/model.inner.", tensors), Comparison()
     steps = sorted({k.split("/")[0] for k in tensors if k.startswith("step")})
     rope, carry = rope_tables(cfg), None
+    table, h_init, l_init = (w.pop(k) for k in ("puzzle_emb.weights", "H_init", "L_init"))
+    if {k: tuple(v.shape) for k, v in w.items()} != dict(weight_shapes(cfg)):
+        print(f"{name}: FAILED weight names or shapes differ from the model's")
+        return False
+    trained = {k: v.requires_grad_() for k, v in w.items()}
     for step in steps:
         part = under(f"{step}/", tensors)
         batch = under("batch/", part)
-        carry = admit(carry or initial_carry(cfg, batch), batch, w["H_init"], w["L_init"])
-        rows = w["puzzle_emb.weights"][carry.data["puzzle_identifiers"].long()]
-        inputs = carry.data["inputs"].long()
-        z_h, z_l, logits, q = inner_forward(cfg, w, carry.z_h, carry.z_l, inputs, rows, rope)
-        count = carry.steps + 1
-        halted = (count >= cfg.halt_max_steps) | (q[:, 0] > 0)
-        got = {"logits": logits, "q_halt_logits": q[:, 0], "q_continue_logits": q[:, 1]}
-        for key, value in got.items():
+        carry = admit(carry or initial_carry(cfg, batch), batch, h_init, l_init)
+        rows = table[carry.data["puzzle_identifiers"].long()].requires_grad_()
+        loss, out, carry, _ = act_step(cfg, trained, carry, rows, rope, inner_forward, False)
+        gradients = torch.autograd.grad(loss["total"] / cfg.batch_size, [*trained.values(), rows])
+        for key, value in out.items():
             result.close("out", f"{name} {step}/{key}", value, part[f"out/{key}"], 1e-3)
-        for key, value in {"z_H": z_h, "z_L": z_l}.items():
+        for key, value in loss.items():
+            result.close("loss", f"{name} {step}/{key}", value.detach(), part[f"loss/{key}"], 1e-3)
+        for key, value in zip([*trained, "puzzle_emb.local_weights"], gradients):
+            if (want := part.get(f"grad/model.inner.{key}")) is not None:
+                result.close("grad", f"{name} {step}/{key}", value, want, 2e-3)
+        for key, value in {"z_H": carry.z_h, "z_L": carry.z_l}.items():
             result.close("carry", f"{name} {step}/{key}", value, part[f"carry/{key}"], 1e-3)
-        result.equal(f"{name} {step}/halted", halted, part["carry/halted"])
-        result.equal(f"{name} {step}/steps", count, part["carry/steps"])
-        carry = carry._replace(z_h=z_h, z_l=z_l, steps=count, halted=halted)
+        result.equal(f"{name} {step}/halted", carry.halted, part["carry/halted"])
+        result.equal(f"{name} {step}/steps", carry.steps, part["carry/steps"])
     if not steps:
         result.failures.append(f"{name}: no step in the golden")
     return result.report(name)
@@ -116,8 +154,7 @@ def main():
     parser.add_argument("--check", nargs="?", type=Path, const=golden, metavar="DIR", required=True,
                         help="folder of goldens (default: HRM_GOLDEN_DIR or ../shared/golden)")
     args = parser.parse_args()
-    with torch.no_grad():
-        passed = [check_golden(args.check, name) for name in GOLDENS]
+    passed = [check_golden(args.check, name) for name in GOLDENS]
     sys.exit(0 if all(passed) else 1)
 
 
