@@ -16,9 +16,10 @@ use crate::config::RunConfig;
 use crate::track::Tracker;
 use crate::{Error, Result};
 
-/// When to save, and when to give up.
+/// When to tell, when to save, and when to give up.
 #[derive(Clone, Copy)]
 pub struct Policy {
+    pub log_every: u64,
     /// 0: only at the end.
     pub checkpoint_every: u64,
     /// Step checkpoints to keep.
@@ -111,10 +112,19 @@ impl<'a> Ledger<'a> {
         self.folder.store_steps(total)
     }
 
+    pub fn logs_after(&self, step: u64) -> bool {
+        step.is_multiple_of(self.policy.log_every)
+    }
+
+    pub fn saves_after(&self, step: u64) -> bool {
+        let every = self.policy.checkpoint_every;
+        every > 0 && step.is_multiple_of(every)
+    }
+
     /// Whether this step asks for a checkpoint that is not there yet.
     pub fn is_save_due(&self) -> bool {
-        let (step, every) = (self.state.step, self.policy.checkpoint_every);
-        every > 0 && step.is_multiple_of(every) && step != self.step_saved
+        let step = self.state.step;
+        self.saves_after(step) && step != self.step_saved
     }
 
     /// Book a validation. True: it is the best so far, and [`save_best`](Self::save_best) comes next.

@@ -2,6 +2,7 @@
 
 pub mod distill;
 mod init;
+pub mod learner;
 pub mod metrics;
 pub mod needed;
 pub mod optimizer;
@@ -12,5 +13,6 @@ pub mod run;
 pub mod schedule;
 pub mod setup;
 mod step_input;
+pub mod tokens;
 pub mod trainer;
 pub mod validate;

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use super::metrics::Sums;
-use super::pictures;
 use super::trainer::{Report, Trainer};
 use crate::data::DataSet;
 use crate::eval::{Evaluation, Evaluator, Halt, Request, select};
 use crate::io::progress::Progress;
-use crate::track::Picture;
 use crate::{Error, Result};
 
 pub const SPLIT: &str = "test";
@@ -20,12 +18,6 @@ pub struct Validator {
     examples: Vec<u32>,
 }
 
-/// What a validation found.
-pub struct Validated {
-    pub sums: Sums,
-    answers: Evaluation,
-}
-
 impl Validator {
     /// At most `max_examples` of the split, tasks as published first; 0: all of it.
     pub fn new(trainer: &Trainer, data: Arc<DataSet>, max_examples: u64) -> Result<Self> {
@@ -34,7 +26,11 @@ impl Validator {
     }
 
     /// `stop` ends it between batches, and then there is no result.
-    pub fn run(&self, trainer: &Trainer, stop: impl Fn() -> bool) -> Result<Option<Validated>> {
+    pub fn run(
+        &self,
+        trainer: &Trainer,
+        stop: impl Fn() -> bool,
+    ) -> Result<Option<(Sums, Evaluation)>> {
         trainer.with_evaluation_weights(|model| {
             let request = Request {
                 data: &self.data,
@@ -52,17 +48,12 @@ impl Validator {
                 ..Report::default()
             });
             match sums.lm_loss().is_finite() {
-                true => Ok(Some(Validated { sums, answers })),
+                true => Ok(Some((sums, answers))),
                 false => Err(Error::NonFinite {
                     step: trainer.step,
                     what: format!("validation loss is {}", sums.lm_loss()),
                 }),
             }
         })
-    }
-
-    /// The first of its examples as the model answered them.
-    pub fn picture(&self, validated: &Validated) -> Result<Picture> {
-        pictures::predictions(&self.data, &validated.answers)
     }
 }

@@ -17,7 +17,8 @@ use crate::run::log::Log;
 use crate::run::plan::Plan;
 use crate::run::signal;
 use crate::run::trained::Trained;
-use crate::train::distill::{self, Length, Options, Trainer};
+use crate::train::distill::{Distillation, Length, Options, Trainer};
+use crate::train::run;
 use crate::{Error, Result};
 
 /// Where runs without a name live.
@@ -49,7 +50,8 @@ fn train(args: &Distill) -> Result<()> {
     log.say(&format!("memory of a training step: {:.0} MiB", bytes as f64 / (1 << 20) as f64))?;
     device.reserve(bytes)?;
     let trainer = Trainer::new(&device, options)?;
-    let outcome = distill::run(&plan, &folder, &set, trainer, &mut log)?;
+    let learner = Distillation::new(&plan.config, &set, trainer);
+    let outcome = run::run(&plan, &folder, learner, &mut log)?;
     if signal::asked_to_stop() {
         let dir = folder.dir().display();
         return Err(Error::Interrupted(format!(
@@ -57,7 +59,7 @@ fn train(args: &Distill) -> Result<()> {
         )));
     }
     signal::stop_at_once_from_now_on();
-    let (step, mse) = (outcome.best_step, outcome.best_mse);
+    let (step, mse) = (outcome.best_step, outcome.best_val_loss);
     log.say(&format!("best test MSE {mse:.6} at step {step}"))?;
     let best = folder.checkpoints.best();
     let path = if best.exists() { &best } else { &outcome.checkpoint };

@@ -17,6 +17,7 @@ use crate::run::log::Log;
 use crate::run::signal;
 use crate::run::trained::Trained;
 use crate::train::room::does_not_fit;
+use crate::train::tokens::TokenLearner;
 use crate::train::{needed::Needed, run, setup, validate};
 use crate::{Error, Result};
 
@@ -93,7 +94,8 @@ pub fn run(args: Train) -> Result<()> {
         return Err(does_not_fit(kind, &model, options, needed.total_bytes(), room)?);
     }
     device.reserve(needed.total_bytes())?;
-    let outcome = run::run(&plan, &folder, data.clone(), &device, &mut log)?;
+    let learner = TokenLearner::new(&plan, &folder, data.clone(), &device, &mut log)?;
+    let outcome = run::run(&plan, &folder, learner, &mut log)?;
     if signal::asked_to_stop() {
         let dir = folder.dir().display();
         return Err(Error::Interrupted(format!(

@@ -2,18 +2,17 @@
 //! student on the same images, from the teacher's answers and the images themselves.
 //!
 //! `options.rs` what a configuration asks for · `trainer.rs` models, losses and steps · `input.rs` what
-//! a step reads · `vgg_file.rs` weights of the perceptual term · `order.rs` which images when · `run.rs`
-//! the loop, its files and its way back in · `report.rs` what it tells.
+//! a step reads · `vgg_file.rs` weights of the perceptual term · `order.rs` which images when ·
+//! `learner.rs` what the loop takes.
 
 mod input;
+mod learner;
 mod options;
 mod order;
-mod report;
-mod run;
 mod trainer;
 mod vgg_file;
 
+pub use learner::Distillation;
 pub use options::Options;
 pub use order::Length;
-pub use run::{Outcome, run};
 pub use trainer::{StepReport, TOTAL, Trainer, Which};
