@@ -33,7 +33,7 @@ pub fn cpu_features() -> Vec<(&'static str, bool)> {
 pub fn has_fast_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        crate::backend::cpu::simd::has_avx512_bf16()
+        crate::backend::cpu::path::Path::Avx512Bf16.is_here()
     }
     #[cfg(not(target_arch = "x86_64"))]
     false

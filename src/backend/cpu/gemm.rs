@@ -21,18 +21,26 @@
 //! [`with_packed`] and [`product`] are the same in two steps on one thread, for callers that are parallel
 //! themselves and use a B many times; [`panel`] is for those that make B themselves.
 //!
-//! With AVX-512 BF16 both types use the kernel in `gemm/avx512.rs`; otherwise `gemm/portable.rs`.
+//! Where an operand lies in memory changes no bit either: each element of C is one sum in the order of k.
+//!
+//! `path.rs` says which kernel runs: with AVX-512 BF16 that of `gemm/avx512.rs` for both types, otherwise
+//! `gemm/blocked.rs` in f32, with the tile of `avx2.rs` or `portable.rs`.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+mod blocked;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod pack;
+mod plan;
 mod portable;
 #[cfg(test)]
 mod tests;
 
 use std::marker::PhantomData;
 
+use super::path::Path;
 use crate::backend::Mode;
 use crate::dtype::Float;
 
@@ -131,24 +139,7 @@ pub fn gemm<E: Float, C: Float>(
     mode: Mode,
     c: MatMut<C>,
 ) {
-    gemm_with(Kernel::detect(), alpha, a, b, bias, mode, c);
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kernel {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    Portable,
-}
-
-impl Kernel {
-    fn detect() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if super::simd::has_avx512_bf16() {
-            return Kernel::Avx512;
-        }
-        Kernel::Portable
-    }
+    gemm_with(Path::chosen(), alpha, a, b, bias, mode, c);
 }
 
 /// One product with k of at most `max_k`, but for B.
@@ -185,7 +176,7 @@ impl<C> CPtr<C> {
 }
 
 fn gemm_with<E: Float, C: Float>(
-    kernel: Kernel,
+    path: Path,
     alpha: f32,
     a: Mat<E>,
     b: Mat<E>,
@@ -201,23 +192,29 @@ fn gemm_with<E: Float, C: Float>(
         return;
     }
     if k > max_k(&a) {
-        return long_sum(kernel, alpha, a, b, bias, mode, c);
+        return long_sum(path, alpha, a, b, bias, mode, c);
     }
     let c = c.reborrow();
     let c = CPtr { start: c.elems.as_mut_ptr(), stride: c.stride };
     let problem = Problem { m, n, k, alpha, a, bias, mode, c };
-    match kernel {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `detect` saw the CPU features.
-        Kernel::Avx512 => unsafe { avx512::run(&problem, b) },
-        Kernel::Portable => portable::run(&problem, b),
+    // SAFETY: the CPU has what the path needs, `Path::is_here` saw it.
+    unsafe {
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Bf16 => avx512::run(&problem, b),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => blocked::run::<avx2::Avx2, E, C>(&problem, b),
+            _ => blocked::run::<portable::Portable, E, C>(&problem, b),
+        }
     }
 }
 
 /// A right-hand side, prepared for many products.
 pub struct Packed<'a, E> {
     words: &'a [u32],
-    kernel: Kernel,
+    /// Columns of a panel of `gemm/blocked.rs`.
+    width: usize,
+    path: Path,
     k: usize,
     n: usize,
     elem: PhantomData<E>,
@@ -225,42 +222,46 @@ pub struct Packed<'a, E> {
 
 /// Prepare B and run `f` with it.
 pub fn with_packed<E: Float, R>(b: Mat<E>, f: impl FnOnce(&Packed<E>) -> R) -> R {
-    with_packed_for(Kernel::detect(), b, f)
+    with_packed_for(Path::chosen(), b, f)
 }
 
-fn with_packed_for<E: Float, R>(kernel: Kernel, b: Mat<E>, f: impl FnOnce(&Packed<E>) -> R) -> R {
+fn with_packed_for<E: Float, R>(path: Path, b: Mat<E>, f: impl FnOnce(&Packed<E>) -> R) -> R {
     let (k, n) = b.dims();
-    super::scratch::with(packed_words::<E>(kernel, k, n), |words| f(&pack(kernel, b, words)))
+    super::scratch::with(packed_words::<E>(path, k, n), |words| f(&pack(path, b, words)))
 }
 
-fn packed_words<E: Float>(kernel: Kernel, k: usize, n: usize) -> usize {
-    match kernel {
+fn packed_words<E: Float>(path: Path, k: usize, n: usize) -> usize {
+    match path {
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 => avx512::packed_words::<E>(k, n),
-        Kernel::Portable => k * n,
+        Path::Avx512Bf16 => avx512::packed_words::<E>(k, n),
+        _ => blocked::packed_words(k, n),
     }
 }
 
-fn pack<'a, E: Float>(kernel: Kernel, b: Mat<E>, words: &'a mut [u32]) -> Packed<'a, E> {
+fn pack<'a, E: Float>(path: Path, b: Mat<E>, words: &'a mut [u32]) -> Packed<'a, E> {
     let (k, n) = b.dims();
-    let words = &mut words[..packed_words::<E>(kernel, k, n)];
-    match kernel {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `detect` saw the CPU features.
-        Kernel::Avx512 => unsafe { avx512::pack_b(b, words) },
-        Kernel::Portable => portable::pack_b(b, words),
+    let words = &mut words[..packed_words::<E>(path, k, n)];
+    // SAFETY: as in `gemm_with`.
+    unsafe {
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Bf16 => avx512::pack_b(b, words),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => blocked::pack_b::<avx2::Avx2, E>(b, words),
+            _ => blocked::pack_b::<portable::Portable, E>(b, words),
+        }
     }
-    Packed { words, kernel, k, n, elem: PhantomData }
+    Packed { words, width: blocked::WIDTH, path, k, n, elem: PhantomData }
 }
 
 /// Columns of a B that needs no preparation.
 pub const PANEL: usize = 32;
 
-/// A right-hand side of `PANEL` columns as its rows lie: every kernel packs it in this way.
+/// A right-hand side of `PANEL` columns as its rows lie: every path can use it so.
 pub fn panel(rows: &[f32]) -> Packed<'_, f32> {
     let (words, k) = (bytemuck::cast_slice(rows), rows.len() / PANEL);
     assert_eq!(rows.len(), k * PANEL, "rows of {PANEL} columns");
-    Packed { words, kernel: Kernel::detect(), k, n: PANEL, elem: PhantomData }
+    Packed { words, width: PANEL, path: Path::chosen(), k, n: PANEL, elem: PhantomData }
 }
 
 /// C (+)= alpha * A B on this thread alone.
@@ -270,11 +271,16 @@ pub fn product<E: Float>(alpha: f32, a: Mat<E>, b: &Packed<E>, mode: Mode, c: Ma
     assert_eq!((c.rows, c.cols), (m, n), "C of {m}x{k} times {k}x{n}");
     let c = CPtr { start: c.elems.as_mut_ptr(), stride: c.stride };
     let problem = Problem { m, n, k, alpha, a, bias: None, mode, c };
-    match b.kernel {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `pack` saw the CPU features and packed B.
-        Kernel::Avx512 => unsafe { avx512::run_packed(&problem, b.words) },
-        Kernel::Portable => portable::run_packed(&problem, b.words),
+    let panels = blocked::Panels::new(b.words, b.width);
+    // SAFETY: as in `gemm_with`; `pack` packed B for this path.
+    unsafe {
+        match b.path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Bf16 => avx512::run_packed(&problem, b.words),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => blocked::run_packed::<avx2::Avx2, E, f32>(&problem, panels),
+            _ => blocked::run_packed::<portable::Portable, E, f32>(&problem, panels),
+        }
     }
 }
 
@@ -284,7 +290,7 @@ fn max_k<E>(a: &Mat<E>) -> usize {
 
 /// k in blocks of `max_k`, summed in f32.
 fn long_sum<E: Float, C: Float>(
-    kernel: Kernel,
+    path: Path,
     alpha: f32,
     a: Mat<E>,
     b: Mat<E>,
@@ -299,7 +305,7 @@ fn long_sum<E: Float, C: Float>(
             let len = step.min(k - from);
             let (a, b) = (a.columns(from, len), b.t().columns(from, len).t());
             let (bias, mode) = if from == 0 { (bias, mode) } else { (None, Mode::Add) };
-            gemm_with(kernel, alpha, a, b, bias, mode, c.reborrow());
+            gemm_with(path, alpha, a, b, bias, mode, c.reborrow());
         }
     };
     if let Ok(elems) = bytemuck::try_cast_slice_mut::<C, f32>(c.elems)

@@ -6,6 +6,7 @@ pub mod conv;
 pub mod dropout;
 pub mod gemm;
 pub mod par;
+pub mod path;
 pub mod scratch;
 pub mod simd;
 mod transpose;

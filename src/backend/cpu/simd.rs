@@ -21,16 +21,6 @@ use crate::dtype::{Float, bf16};
 /// Width of the accumulators, whatever the CPU's vectors are.
 const LANES: usize = 16;
 
-/// Whether the AVX-512 BF16 kernels can run here.
-#[cfg(target_arch = "x86_64")]
-pub fn has_avx512_bf16() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512bf16")
-}
-
 /// e^x. Overflow gives infinity, underflow subnormals and then 0; NaN stays NaN.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {

@@ -7,73 +7,16 @@
 //! into strips, `[unit][row]`.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use super::pack::{self, LANES, is_bf16, lanes, per_unit};
-use super::{CPtr, Mat, Problem};
+use super::plan::Plan;
+use super::{CPtr, Mat, PANEL, Problem};
 use crate::backend::Mode;
 use crate::backend::cpu::{par, scratch};
 use crate::dtype::Float;
 
-/// Rows of a strip and columns of a panel, at most.
+/// Rows of a strip, at most.
 const STRIP: usize = 14;
-const PANEL: usize = super::PANEL;
-
-/// Cuts rows into strips of nearly equal height, and groups strips and panels into tasks. All of it
-/// follows from the shape alone.
-struct Plan {
-    strips: usize,
-    panels: usize,
-    strips_per_task: usize,
-    panels_per_task: usize,
-}
-
-impl Plan {
-    /// Below this a task costs more to hand over than to run.
-    const MIN_TASK_MULADDS: usize = 1 << 18;
-    /// Rows of A that a task walks again and again should stay in its L2 cache.
-    const MAX_TASK_A_BYTES: usize = 256 << 10;
-    /// Enough for an even end on a machine with a few cores, few enough to be free.
-    const TASKS: usize = 24;
-
-    fn new(m: usize, n: usize, k: usize, elem_bytes: usize) -> Self {
-        let (strips, panels) = (m.div_ceil(STRIP), n.div_ceil(PANEL));
-        let tasks = (m * n * k / Self::MIN_TASK_MULADDS).clamp(1, Self::TASKS);
-        let cached = (Self::MAX_TASK_A_BYTES / (STRIP * k * elem_bytes).max(1)).max(1);
-        let strips_per_task = strips.div_ceil(tasks).min(cached);
-        let tasks_down = strips.div_ceil(strips_per_task);
-        let panels_per_task = panels.div_ceil(tasks.div_ceil(tasks_down));
-        Self { strips, panels, strips_per_task, panels_per_task }
-    }
-
-    /// A single task.
-    fn whole(m: usize, n: usize) -> Self {
-        let (strips, panels) = (m.div_ceil(STRIP), n.div_ceil(PANEL));
-        Self { strips, panels, strips_per_task: strips.max(1), panels_per_task: panels.max(1) }
-    }
-
-    fn tasks_across(&self) -> usize {
-        self.panels.div_ceil(self.panels_per_task)
-    }
-
-    fn tasks(&self) -> usize {
-        self.strips.div_ceil(self.strips_per_task) * self.tasks_across()
-    }
-
-    /// The strips and panels of a task.
-    fn task(&self, task: usize) -> (Range<usize>, Range<usize>) {
-        let block = |i: usize, len: usize, end: usize| i * len..((i + 1) * len).min(end);
-        (
-            block(task / self.tasks_across(), self.strips_per_task, self.strips),
-            block(task % self.tasks_across(), self.panels_per_task, self.panels),
-        )
-    }
-
-    /// First row of a strip; heights differ by one at most.
-    fn row(&self, strip: usize, m: usize) -> usize {
-        strip * m / self.strips
-    }
-}
 
 pub(super) fn packed_words<E: Float>(k: usize, n: usize) -> usize {
     n.next_multiple_of(PANEL) * k.div_ceil(per_unit::<E>())
@@ -90,7 +33,7 @@ pub(super) unsafe fn pack_b<E: Float>(b: Mat<E>, words: &mut [u32]) {
 /// # Safety
 /// The CPU has the features that `run_task` enables.
 pub(super) unsafe fn run<E: Float, C: Float>(p: &Problem<E, C>, b: Mat<E>) {
-    let plan = Plan::new(p.m, p.n, p.k, size_of::<E>());
+    let plan = Plan::new(STRIP, p.m, p.n, p.k, size_of::<E>());
     scratch::with(packed_words::<E>(p.k, p.n), |words: &mut [u32]| {
         // SAFETY: CPU features by this function's contract.
         unsafe {
@@ -104,7 +47,7 @@ pub(super) unsafe fn run<E: Float, C: Float>(p: &Problem<E, C>, b: Mat<E>) {
 /// The CPU has the features that `run_task` enables; `b` was filled by `pack_b`.
 pub(super) unsafe fn run_packed<E: Float, C: Float>(p: &Problem<E, C>, b: &[u32]) {
     // SAFETY: by this function's contract.
-    unsafe { run_plan(p, &Plan::whole(p.m, p.n), b) };
+    unsafe { run_plan(p, &Plan::whole(STRIP, p.m, p.n), b) };
 }
 
 /// # Safety
@@ -114,7 +57,7 @@ unsafe fn run_plan<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, b: &[u32]
     let a_words = if p.a.transposed { plan.strips * STRIP * units } else { 0 };
     scratch::with(a_words, |a: &mut [u32]| {
         if p.a.transposed {
-            let split = |strip: usize| plan.row(strip, p.m);
+            let split = |strip: usize| plan.row(strip);
             // SAFETY: CPU features by this function's contract.
             unsafe { pack::pieces(p.a, p.k, split, STRIP, 1, a) };
         }
@@ -143,7 +86,7 @@ unsafe fn run_task<E: Float, C: Float>(
         let col = panel * PANEL;
         let cols = (p.n - col).min(PANEL);
         for strip in strips.clone() {
-            let (row, rows) = (plan.row(strip, p.m), plan.row(strip + 1, p.m));
+            let (row, rows) = (plan.row(strip), plan.row(strip + 1));
             let rows = rows - row;
             let (a, a_row_bytes, a_unit_bytes) = if p.a.transposed {
                 (a[strip * STRIP * units..].as_ptr().cast(), 4, 4 * rows)

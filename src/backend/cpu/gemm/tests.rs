@@ -1,4 +1,4 @@
-//! Both kernels against plain f64 loops.
+//! Every path of this CPU against plain f64 loops.
 
 use super::*;
 use crate::dtype::bf16;
@@ -35,7 +35,7 @@ struct Case {
     pad: usize,
 }
 
-fn check_case<E: Float, C: Float>(kernel: Kernel, case: Case) -> Vec<C> {
+fn check_case<E: Float, C: Float>(path: Path, case: Case) -> Vec<C> {
     let Case { m, n, k, a_t, b_t, bias, mode, pad } = case;
     let (a_rows, a_cols) = if a_t { (k, m) } else { (m, k) };
     let (b_rows, b_cols) = if b_t { (n, k) } else { (k, n) };
@@ -49,7 +49,7 @@ fn check_case<E: Float, C: Float>(kernel: Kernel, case: Case) -> Vec<C> {
     let a_mat = Mat::strided(&a, a_rows, a_cols, a_cols + pad);
     let b_mat = Mat::strided(&b, b_rows, b_cols, b_cols + pad);
     gemm_with(
-        kernel,
+        path,
         alpha,
         if a_t { a_mat.t() } else { a_mat },
         if b_t { b_mat.t() } else { b_mat },
@@ -81,28 +81,24 @@ fn check_case<E: Float, C: Float>(kernel: Kernel, case: Case) -> Vec<C> {
             let ulp = if size_of::<C>() == 2 { 1.0 / 256.0 } else { 1e-6 };
             let close =
                 (c[at].to_f32() as f64 - want).abs() <= 1e-6 * (size + 1.0) + ulp * want.abs();
-            assert!(close, "{kernel:?} {case:?} [{r},{j}]: {} {want}", c[at].to_f32());
+            assert!(close, "{path:?} {case:?} [{r},{j}]: {} {want}", c[at].to_f32());
         }
         let between = &c[r * (n + pad) + n..(r + 1) * (n + pad)];
         let untouched = between.iter().all(|c| c.to_f32().is_nan());
-        assert!(untouched, "{kernel:?} {case:?}: wrote between rows");
+        assert!(untouched, "{path:?} {case:?}: wrote between rows");
     }
     c
 }
 
-fn kernels() -> Vec<Kernel> {
-    let mut kernels = vec![Kernel::Portable];
-    if Kernel::detect() != Kernel::Portable {
-        kernels.push(Kernel::detect());
-    }
-    kernels
+fn paths() -> impl Iterator<Item = Path> {
+    Path::ALL.into_iter().filter(|path| path.is_here())
 }
 
 fn check_everywhere(case: Case) {
-    for kernel in kernels() {
-        check_case::<f32, f32>(kernel, case);
-        check_case::<bf16, f32>(kernel, case);
-        check_case::<bf16, bf16>(kernel, case);
+    for path in paths() {
+        check_case::<f32, f32>(path, case);
+        check_case::<bf16, f32>(path, case);
+        check_case::<bf16, bf16>(path, case);
     }
 }
 
@@ -138,14 +134,14 @@ fn packed_products_agree_with_whole_ones() {
             let (a, b) = (values::<bf16>(m * k, 3), values::<bf16>(n * k, 4));
             let a = if a_t { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
             let b = Mat::new(&b, n, k).t();
-            for kernel in kernels() {
+            for path in paths() {
                 let (mut whole, mut packed) = (vec![0.5f32; m * n], vec![0.5f32; m * n]);
-                gemm_with(kernel, 2.0, a, b, None, Mode::Add, MatMut::new(&mut whole, m, n));
-                with_packed_for(kernel, b, |b| {
+                gemm_with(path, 2.0, a, b, None, Mode::Add, MatMut::new(&mut whole, m, n));
+                with_packed_for(path, b, |b| {
                     product(2.0, a, b, Mode::Add, MatMut::new(&mut packed, m, n));
                 });
                 let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * (1.0 + a.abs());
-                assert!(whole.iter().zip(&packed).all(close), "{kernel:?} {m} {n} {k}");
+                assert!(whole.iter().zip(&packed).all(close), "{path:?} {m} {n} {k}");
             }
         }
     }
@@ -190,7 +186,7 @@ fn sums_longer_than_a_block_are_complete() {
 
 #[test]
 fn thread_count_does_not_change_bits() {
-    let bits = |threads: usize, kernel: Kernel| {
+    let bits = |threads: usize, path: Path| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let case = Case {
             m: 301,
@@ -204,27 +200,27 @@ fn thread_count_does_not_change_bits() {
         };
         pool.install(|| {
             let f: Vec<u32> =
-                check_case::<f32, f32>(kernel, case).iter().map(|x| x.to_bits()).collect();
+                check_case::<f32, f32>(path, case).iter().map(|x| x.to_bits()).collect();
             let b: Vec<u16> =
-                check_case::<bf16, bf16>(kernel, case).iter().map(|x| x.to_bits()).collect();
+                check_case::<bf16, bf16>(path, case).iter().map(|x| x.to_bits()).collect();
             (f, b)
         })
     };
-    for kernel in kernels() {
-        assert!(bits(1, kernel) == bits(2, kernel));
-        assert!(bits(3, kernel) == bits(2, kernel));
+    for path in paths() {
+        assert!(bits(1, path) == bits(2, path));
+        assert!(bits(3, path) == bits(2, path));
     }
 }
 
 #[test]
 fn infinities_and_nan_reach_the_result() {
-    for kernel in kernels() {
+    for path in paths() {
         let mut a = vec![bf16::ONE; 3 * 5];
         a[5] = bf16::NAN;
         a[10] = bf16::INFINITY;
         let (b, mut c) = (vec![bf16::ONE; 5 * 4], vec![0f32; 3 * 4]);
         let (a, b) = (Mat::new(&a, 3, 5), Mat::new(&b, 5, 4));
-        gemm_with(kernel, 1.0, a, b, None, Mode::Set, MatMut::new(&mut c, 3, 4));
+        gemm_with(path, 1.0, a, b, None, Mode::Set, MatMut::new(&mut c, 3, 4));
         assert!(c[..4].iter().all(|&x| x == 5.0));
         assert!(c[4..8].iter().all(|x| x.is_nan()));
         assert!(c[8..].iter().all(|&x| x == f32::INFINITY));
@@ -237,4 +233,56 @@ fn shapes_that_do_not_belong_together_are_refused() {
     let x = [0f32; 8];
     let (a, b) = (Mat::new(&x, 2, 3), Mat::new(&x, 4, 2));
     gemm(1.0, a, b, None, Mode::Set, MatMut::new(&mut [0f32; 4], 2, 2));
+}
+
+/// Bits of a product whose operands start `shift` bytes behind a cache line.
+fn shifted(path: Path, a_t: bool, b_t: bool, shift: usize) -> Vec<u32> {
+    let (m, n, k) = (37, 45, 67);
+    // A line of slack: `at` moves the start to where it is wanted.
+    let at = |elems: &[f32], shift: usize| {
+        let mut moved = vec![0f32; elems.len() + 32];
+        let from = (moved.as_ptr().align_offset(64) + shift / 4) % 32;
+        moved[from..from + elems.len()].copy_from_slice(elems);
+        (moved, from)
+    };
+    let ((a, a0), (b, b0)) = (at(&values(m * k, 11), shift), at(&values(k * n, 12), 60 - shift));
+    let (mut c, c0) = at(&values(m * n, 13), shift);
+    let (a, b) = (&a[a0..a0 + m * k], &b[b0..b0 + k * n]);
+    let a = if a_t { Mat::new(a, k, m).t() } else { Mat::new(a, m, k) };
+    let b = if b_t { Mat::new(b, n, k).t() } else { Mat::new(b, k, n) };
+    let c = &mut c[c0..c0 + m * n];
+    gemm_with(path, 0.75, a, b, None, Mode::Add, MatMut::new(c, m, n));
+    c.iter().map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn where_operands_lie_does_not_change_bits() {
+    for path in paths() {
+        for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
+            let aligned = shifted(path, a_t, b_t, 0);
+            for shift in (4..=60).step_by(4) {
+                assert!(aligned == shifted(path, a_t, b_t, shift), "{path:?} {a_t} {b_t}: {shift}");
+            }
+        }
+    }
+}
+
+#[test]
+fn layouts_of_the_same_values_have_the_same_bits() {
+    let (m, n, k) = (29, 50, 41);
+    let (a, b) = (values::<f32>(m * k, 21), values::<f32>(k * n, 22));
+    let turned = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
+        (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
+    };
+    let (a_t, b_t) = (turned(&a, m, k), turned(&b, k, n));
+    for path in paths() {
+        let bits = |a: Mat<f32>, b: Mat<f32>| -> Vec<u32> {
+            let mut c = vec![0f32; m * n];
+            gemm_with(path, 1.0, a, b, None, Mode::Set, MatMut::new(&mut c, m, n));
+            c.iter().map(|x| x.to_bits()).collect()
+        };
+        let plain = bits(Mat::new(&a, m, k), Mat::new(&b, k, n));
+        assert!(plain == bits(Mat::new(&a_t, k, m).t(), Mat::new(&b, k, n)), "{path:?}: A turned");
+        assert!(plain == bits(Mat::new(&a, m, k), Mat::new(&b_t, n, k).t()), "{path:?}: B turned");
+    }
 }

@@ -1,0 +1,134 @@
+//! The tile for AVX2 and FMA: 6 rows times 16 columns are 12 accumulators of 8 lanes, two vectors of B
+//! and one broadcast: 15 of the 16 registers, and 12 multiply-adds for 8 loads.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::blocked::{self, Columns, Panels, Strip, Tile};
+use super::plan::Plan;
+use super::{Mat, Problem};
+use crate::dtype::Float;
+
+pub(super) struct Avx2;
+
+impl Tile for Avx2 {
+    const ROWS: usize = 6;
+    const COLUMNS: usize = 16;
+
+    unsafe fn task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels) {
+        // SAFETY: by the trait's contract.
+        unsafe { run_task(p, plan, task, b) }
+    }
+
+    unsafe fn pack_panels<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
+        // SAFETY: by the trait's contract.
+        unsafe { pack(b, panels, packed) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(block: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        // SAFETY: by the trait's contract.
+        unsafe { transpose_8x8(block) }
+    }
+
+    #[inline(always)]
+    unsafe fn product<E: Float, C: Float>(
+        p: &Problem<E, C>,
+        strip: Strip,
+        b: Columns,
+        row: usize,
+        columns: Range<usize>,
+    ) {
+        // SAFETY: by the trait's contract.
+        unsafe {
+            match strip.rows {
+                1 => product::<E, C, 1>(p, strip, b, row, columns),
+                2 => product::<E, C, 2>(p, strip, b, row, columns),
+                3 => product::<E, C, 3>(p, strip, b, row, columns),
+                4 => product::<E, C, 4>(p, strip, b, row, columns),
+                5 => product::<E, C, 5>(p, strip, b, row, columns),
+                6 => product::<E, C, 6>(p, strip, b, row, columns),
+                rows => unreachable!("a strip has 1 to 6 rows, not {rows}"),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Tile::task`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels) {
+    // SAFETY: by this function's contract.
+    unsafe { blocked::task::<Avx2, E, C>(p, plan, task, b) }
+}
+
+/// # Safety
+/// As [`Tile::pack_panels`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn pack<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
+    // SAFETY: by this function's contract.
+    unsafe { blocked::pack_panels::<Avx2, E>(b, panels, packed) }
+}
+
+/// # Safety
+/// As [`Tile::product`], with `strip.rows` = `R`.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn product<E: Float, C: Float, const R: usize>(
+    p: &Problem<E, C>,
+    strip: Strip,
+    b: Columns,
+    row: usize,
+    columns: Range<usize>,
+) {
+    let mut sums = [[_mm256_setzero_ps(); 2]; R];
+    let (mut a, mut b_i) = (strip.start, b.start);
+    for _ in 0..p.k {
+        // SAFETY: element by element along k, inside A and B by this function's contract.
+        unsafe {
+            let b_v = [_mm256_loadu_ps(b_i), _mm256_loadu_ps(b_i.add(8))];
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let a_r = _mm256_broadcast_ss(&*a.add(r * strip.row));
+                sums[0] = _mm256_fmadd_ps(a_r, b_v[0], sums[0]);
+                sums[1] = _mm256_fmadd_ps(a_r, b_v[1], sums[1]);
+            }
+            a = a.add(strip.step);
+            b_i = b_i.add(b.step);
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        // SAFETY: both are 16 floats.
+        let sums = unsafe { std::mem::transmute::<[__m256; 2], [f32; 16]>(sums) };
+        // SAFETY: by this function's contract.
+        unsafe { blocked::write(p, row + r, columns.clone(), sums) };
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transpose_8x8(block: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    // SAFETY: each row is 8 floats.
+    let rows: [__m256; 8] = block.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr()) });
+    // Pairs of rows, then quadruples, then the halves of 128 bits.
+    let pairs: [__m256; 8] = std::array::from_fn(|i| {
+        let (a, b) = (rows[i & !1], rows[i | 1]);
+        if i % 2 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
+    });
+    // quads[4 q + j]: rows 4 q .. 4 q + 4 of columns j and j + 4.
+    let quads: [__m256; 8] = std::array::from_fn(|i| {
+        let (a, b) = (pairs[(i & !3) + (i & 3) / 2], pairs[(i & !3) + 2 + (i & 3) / 2]);
+        if i % 2 == 0 { _mm256_shuffle_ps::<0x44>(a, b) } else { _mm256_shuffle_ps::<0xee>(a, b) }
+    });
+    let turned: [__m256; 8] = std::array::from_fn(|i| {
+        let (a, b) = (quads[i % 4], quads[4 + i % 4]);
+        match i < 4 {
+            true => _mm256_permute2f128_ps::<0x20>(a, b),
+            false => _mm256_permute2f128_ps::<0x31>(a, b),
+        }
+    });
+    turned.map(|row| {
+        let mut out = [0.0; 8];
+        // SAFETY: `out` is 8 floats.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), row) };
+        out
+    })
+}
