@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::machine;
 use crate::Result;
+use crate::backend::cpu::path::Path;
 use crate::backend::cuda;
 use crate::io::units::count;
 
@@ -36,7 +37,9 @@ pub fn run(args: Devices) -> Result<()> {
                 .into(),
         );
     }
-    if !machine::has_fast_bf16() {
+    let path = Path::chosen();
+    let has_fast_bf16 = path == Path::Avx512Bf16;
+    if !has_fast_bf16 {
         missing.push(format!(
             "cpu: no AVX-512 BF16 (absent: {}): bf16 products run in f32; train.precision=f32 may \
              be as fast",
@@ -49,7 +52,8 @@ pub fn run(args: Devices) -> Result<()> {
             "model": model,
             "threads": threads,
             "features": features,
-            "fast_bf16": machine::has_fast_bf16(),
+            "path": path.word(),
+            "fast_bf16": has_fast_bf16,
             "memory_bytes": memory.map(|m| m.0),
             "available_bytes": memory.map(|m| m.1),
         });

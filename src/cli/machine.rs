@@ -29,16 +29,6 @@ pub fn cpu_features() -> Vec<(&'static str, bool)> {
     vec![]
 }
 
-/// Whether bf16 products run on bf16 instructions.
-pub fn has_fast_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        crate::backend::cpu::path::Path::Avx512Bf16.is_here()
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-
 /// Memory of the machine and what of it is free for programs, where the system tells.
 pub fn memory_bytes() -> Option<(usize, usize)> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;

@@ -27,11 +27,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::Error;
+use crate::backend::cpu::path;
 use crate::run::signal::EXIT_INTERRUPTED;
+use crate::{Error, Result};
 
 #[derive(Debug, Parser)]
 #[command(name = "hrm", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_long_help = concat!(
+    "Environment:\n",
+    "  HRM_CPU=portable|avx2|avx512bf16   instructions that products on the CPU run on, of those that\n",
+    "                                     it has; without it the fastest (hrm devices names it)\n",
+))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,7 +61,23 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let result = path::check().and_then(|()| run(command));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Interrupted(what)) => {
+            complain(&what);
+            ExitCode::from(EXIT_INTERRUPTED)
+        }
+        Err(e) => {
+            complain(&format!("error: {e}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
@@ -69,17 +91,6 @@ pub fn main() -> ExitCode {
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Watch(args) => watch::run(args),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Error::Interrupted(what)) => {
-            complain(&what);
-            ExitCode::from(EXIT_INTERRUPTED)
-        }
-        Err(e) => {
-            complain(&format!("error: {e}"));
-            ExitCode::FAILURE
-        }
     }
 }
 

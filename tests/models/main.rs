@@ -7,6 +7,7 @@ mod distill;
 mod engine;
 mod hrm;
 mod memory;
+mod noise;
 mod optim;
 mod optim_unit;
 mod schedule;

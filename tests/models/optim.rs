@@ -13,14 +13,11 @@ use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
 use super::hrm::config;
+use super::noise::Noise;
 use super::segments::{PREFIX, TOLERANCE, check_sums, load_weights};
 use crate::common::compare::{relative_error, widen};
 use crate::common::devices::devices;
 use crate::common::golden::{self, Golden};
-
-/// Below this share of a tensor's largest gradient an element's direction is rounding noise, which
-/// sign and early atan2 steps blow up to a full step.
-const NOISE: f64 = 1e-5;
 
 #[test]
 fn golden_hrm_optim_every_tensor() {
@@ -102,10 +99,11 @@ pub fn follow(
         let read = |name: &str| base.i32s(&format!("step{step}/batch/{name}"));
         let (inputs, labels, ids) = (read("inputs"), read("labels"), read("puzzle_identifiers"));
         let batch = Batch::new(inputs, labels, ids);
-        let report = trainer.step(vec![batch], rates(&at)).unwrap();
+        let rates = rates(&at);
+        let report = trainer.step(vec![batch], rates).unwrap();
         check_sums(golden, &at, &report.sums);
         check_segment(golden, &at, &trainer);
-        noise.note(&trainer);
+        note(&mut noise, &trainer, rates);
         check_state(golden, &at, &trainer, &noise);
         if run == "atan2" {
             refuse_textbook(golden, &trainer, step);
@@ -152,39 +150,18 @@ fn check_state(golden: &Golden, at: &str, trainer: &Trainer, noise: &Noise) {
                 golden.check(&full, &got, 2.0 * TOLERANCE);
                 continue;
             }
-            let noisy = &noise.by_name[name];
-            let keep = |x: &[f64]| -> Vec<f64> {
-                x.iter().zip(noisy).filter(|(_, n)| !**n).map(|(x, _)| *x).collect()
-            };
-            let share = noisy.iter().filter(|n| **n).count() as f64 / noisy.len() as f64;
-            assert!(share <= 0.05, "{full}: {share} of the gradient is noise");
-            let error = relative_error(&keep(&got), &keep(&golden.f64s(&full)));
-            golden.judge(&full, error, TOLERANCE);
+            noise.check(golden, (&full, name), &got, TOLERANCE, 0.05);
         }
     }
 }
 
-/// The elements of each parameter whose direction was noise in some step.
-#[derive(Default)]
-struct Noise {
-    by_name: HashMap<String, Vec<bool>>,
-}
-
-impl Noise {
-    fn note(&mut self, trainer: &Trainer) {
-        let params = trainer.model.params();
-        let mut gradients: Vec<(String, Vec<f64>)> = params
-            .names()
-            .map(|name| (name.to_owned(), widen(&part(trainer, &params.grad, name))))
-            .collect();
-        if let Some((name, _)) = trainer.model.puzzle_table() {
-            gradients.push((name.to_owned(), puzzle_gradient(trainer)));
-        }
-        for (name, g) in gradients {
-            let floor = NOISE * g.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
-            let noisy = self.by_name.entry(name).or_insert_with(|| vec![false; g.len()]);
-            noisy.iter_mut().zip(&g).for_each(|(n, g)| *n |= *g != 0.0 && g.abs() < floor);
-        }
+fn note(noise: &mut Noise, trainer: &Trainer, rates: Rates) {
+    let params = trainer.model.params();
+    for name in params.names() {
+        noise.note(name, &widen(&part(trainer, &params.grad, name)), rates.lr);
+    }
+    if let Some((name, _)) = trainer.model.puzzle_table() {
+        noise.note(name, &puzzle_gradient(trainer), rates.puzzle_emb_lr);
     }
 }
 

@@ -24,16 +24,15 @@ use hrm::train::schedule::Schedule;
 use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
+use super::noise::Noise;
 use super::segments::{GRAD_TOLERANCE, TOLERANCE};
-use crate::common::compare::{relative_error, widen};
+use crate::common::compare::widen;
 use crate::common::devices::devices;
 use crate::common::golden::{self, Golden, Place};
 use crate::common::torch_rng::TorchRng;
 
 const POSITIONS: &str = "w/pos_encoding.pe";
 const HALT_BIAS: &str = "halt_predictor.bias";
-/// See `hrm_optim`.
-const NOISE: f64 = 1e-5;
 
 fn config(json: &Value, recompute: Recompute) -> Config {
     let c = &json["config"];
@@ -231,7 +230,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
     let mut trainer = Trainer::new(device, config.clone(), options).unwrap();
     load(&*trainer.model, golden, &config);
     let ids = vec![0; config.batch_size];
-    let mut noisy: std::collections::HashMap<String, Vec<bool>> = Default::default();
+    let mut noise = Noise::default();
     for step in 1.. {
         let at = format!("optim/step{step}");
         if golden.names(&format!("{at}/")).is_empty() {
@@ -259,21 +258,13 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
         for name in params.names() {
             let of = |flat| widen(&params.part(flat, name).unwrap().download::<f32>().unwrap());
             let g = of(&params.grad);
-            let floor = NOISE * g.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
-            let noisy = noisy.entry(name.to_owned()).or_insert_with(|| vec![false; g.len()]);
-            noisy.iter_mut().zip(&g).for_each(|(n, g)| *n |= *g != 0.0 && g.abs() < floor);
+            noise.note(name, &g, lr);
             let full = format!("{at}/param/{name}");
             if !golden.has(&full) {
                 continue;
             }
-            let keep = |x: &[f64]| -> Vec<f64> {
-                x.iter().zip(&*noisy).filter(|(_, n)| !**n).map(|(x, _)| *x).collect()
-            };
             // A third of in_proj's bias, that of the keys, has no gradient but rounding.
-            let share = noisy.iter().filter(|n| **n).count() as f64 / g.len() as f64;
-            assert!(share <= 0.4, "{full}: {share} of the gradient is noise");
-            let error = relative_error(&keep(&of(&params.master)), &keep(&golden.f64s(&full)));
-            golden.judge(&full, error, TOLERANCE);
+            noise.check(golden, (&full, name), &of(&params.master), TOLERANCE, 0.4);
         }
     }
 }

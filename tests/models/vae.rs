@@ -13,17 +13,16 @@ use hrm::tensor::Tensor;
 use hrm::train::optimizer::{Optimizer, Rates, Rule, Settings, StepFactors};
 use serde_json::Value;
 
-use crate::common::compare::relative_error;
+use super::noise::Noise;
+use crate::common::compare::{relative_error, widen};
 use crate::common::devices::devices;
 use crate::common::golden::{self, Golden, Place};
 
 const TOLERANCE: f64 = 1e-3;
 const GRAD_TOLERANCE: f64 = 2e-3;
-/// A gradient that the following batch norm cancels is rounding noise: compared with the model's
-/// largest gradient instead of its own.
-const NOISE: f64 = 1e-6;
-/// After Adam an element whose gradient is this small beside its tensor's largest moves by noise.
-const SILENT: f64 = 1e-5;
+/// A bias before a batch norm has no gradient: what is computed is rounding, this small beside the
+/// gradient of its layer's weight.
+const CANCELLED: f64 = 1e-4;
 
 /// The README's integer hash.
 fn by_formula(elems: usize, salt: u64, scale: f64, offset: f64) -> Vec<f32> {
@@ -79,9 +78,6 @@ fn fill_vgg(vgg: &Vgg) {
         tensor.upload(&by_formula(tensor.elems(), salt as u64, scale, 0.0)).unwrap();
     }
 }
-
-/// Elements of a tensor, by its name, that an optimizer moves by more than noise.
-type Moved<'a> = &'a dyn Fn(&str) -> Option<Vec<bool>>;
 
 struct Bench<'a> {
     golden: &'a Golden,
@@ -165,38 +161,41 @@ impl Bench<'_> {
     /// Whole gradients, or norms and heads of them.
     fn gradients(&self, at: &str, model: &dyn Autoencoder) {
         let params = model.params();
-        let all = params.grad.download::<f32>().unwrap();
-        let largest = all.iter().fold(0.0, |m: f64, g| m.max(g.abs() as f64));
+        let gradient = |name: &str| -> Option<Vec<f64>> {
+            Some(widen(&params.part(&params.grad, name).ok()?.download::<f32>().unwrap()))
+        };
         for name in params.names() {
-            let got = params.part(&params.grad, name).unwrap().download::<f32>().unwrap();
-            let got: Vec<f64> = got.into_iter().map(f64::from).collect();
+            let got = gradient(name).expect("a parameter");
+            let weight = name.strip_suffix("bias").map(|layer| format!("{layer}weight"));
+            let weight = weight.and_then(|weight| gradient(&weight)).unwrap_or_default();
+            let rounding = CANCELLED * largest(&weight);
             let [whole, head, norm] =
                 ["grad", "grad_head", "grad_norm"].map(|part| format!("{at}/{part}/{name}"));
             if self.golden.has(&whole) {
-                self.gradient(&whole, &got, largest);
+                self.gradient(&whole, &got, rounding);
             }
             if self.golden.has(&head) {
                 let len = self.golden.shape(&head)[0];
-                self.gradient(&head, &got[..len], largest);
+                self.gradient(&head, &got[..len], rounding);
             }
             if self.golden.has(&norm) {
                 let square = got.iter().map(|g| g * g).sum::<f64>();
-                self.gradient(&norm, &[square.sqrt()], largest);
+                self.gradient(&norm, &[square.sqrt()], rounding * (got.len() as f64).sqrt());
             }
         }
     }
 
-    fn gradient(&self, name: &str, got: &[f64], largest: f64) {
+    /// Within the tolerance, or no more than `rounding` on both sides.
+    fn gradient(&self, name: &str, got: &[f64], rounding: f64) {
         let want = self.golden.f64s(name);
-        let of_model = got.iter().zip(&want).fold(0.0, |m: f64, (g, w)| m.max((g - w).abs()));
-        let is_near = relative_error(got, &want) <= GRAD_TOLERANCE
-            || (got.len() == want.len() && of_model <= NOISE * largest);
-        let error = if is_near { 0.0 } else { relative_error(got, &want) };
-        self.golden.judge(name, error, GRAD_TOLERANCE);
+        let error = relative_error(got, &want);
+        let is_nothing = |x: &[f64]| x.iter().all(|x| x.abs() <= rounding);
+        let cancelled = got.len() == want.len() && is_nothing(got) && is_nothing(&want);
+        self.golden.judge(name, if cancelled { 0.0 } else { error }, GRAD_TOLERANCE);
     }
 
     /// Whatever of `tensors` the golden holds under `at`.
-    fn tensors_after(&self, at: &str, tensors: &[(String, Tensor)], moved: Option<Moved>) {
+    fn tensors_after(&self, at: &str, tensors: &[(String, Tensor)], noise: Option<&Noise>) {
         for (name, tensor) in tensors {
             let full = format!("{at}/{name}");
             if !self.golden.has(&full) {
@@ -206,16 +205,18 @@ impl Bench<'_> {
                 self.golden.check_exact(&full, &tensor.download::<i32>().unwrap());
                 continue;
             }
-            let mut got: Vec<f64> =
-                tensor.download::<f32>().unwrap().into_iter().map(f64::from).collect();
-            if let Some(moved) = moved.and_then(|moved| moved(name)) {
-                let want = self.golden.f64s(&full);
-                let silent = moved.iter().enumerate().filter(|(_, moved)| !**moved);
-                silent.for_each(|(i, _)| got[i] = want[i]);
+            let got = widen(&tensor.download::<f32>().unwrap());
+            match noise.filter(|noise| noise.knows(name)) {
+                // All of a bias before a norm moves by rounding.
+                Some(noise) => noise.check(self.golden, (&full, name), &got, TOLERANCE, 1.0),
+                None => self.golden.check(&full, &got, TOLERANCE),
             }
-            self.golden.check(&full, &got, TOLERANCE);
         }
     }
+}
+
+fn largest(x: &[f64]) -> f64 {
+    x.iter().fold(0.0, |m, x| m.max(x.abs()))
 }
 
 fn guard_up(device: &Device) -> Tensor {
@@ -313,7 +314,7 @@ fn distillation(bench: &Bench, vgg: &Vgg, run: &str, weights: [f64; 5], max_step
     let guard = guard_up(device);
     let params = student.params();
     let optimizer = Optimizer::new(device, params, settings, guard.clone()).unwrap();
-    let mut silent: Option<Vec<bool>> = None;
+    let mut noise = Noise::default();
     let mut steps = 0;
     for step in (1..).take(max_steps) {
         let at = |name: &str| format!("{run}/step{step}/{name}");
@@ -344,8 +345,12 @@ fn distillation(bench: &Bench, vgg: &Vgg, run: &str, weights: [f64; 5], max_step
         golden.check(&at("loss/total"), &[total], TOLERANCE);
         bench.backward(tape, &terms, weights);
         bench.gradients(&format!("{run}/step{step}"), &*student);
-        silent = Some(still_silent(silent, params));
         let rates = Rates { lr: of_recipe("lr"), puzzle_emb_lr: 0.0 };
+        let of_model = largest(&widen(&params.grad.download::<f32>().unwrap()));
+        for name in params.names() {
+            let gradient = params.part(&params.grad, name).unwrap().download::<f32>().unwrap();
+            noise.note_beside(of_model, name, &widen(&gradient), rates.lr);
+        }
         let (dense, puzzle) = optimizer.factors(rates, step as u64);
         let of = |values: &[f32]| {
             Tensor::from_slice(device, values, [values.len()], Purpose::Workspace).unwrap()
@@ -359,32 +364,9 @@ fn distillation(bench: &Bench, vgg: &Vgg, run: &str, weights: [f64; 5], max_step
     }
     assert!(steps > 0, "{run} has steps");
     student.running().set_batches(steps as u64).unwrap();
-    let silent = silent.expect("a step");
-    let flat = Tensor::from_slice(
-        device,
-        &silent.iter().map(|&s| s as u8 as f32).collect::<Vec<_>>(),
-        [silent.len()],
-        Purpose::Workspace,
-    )
-    .unwrap();
-    let moved = |name: &str| {
-        let part = params.part(&flat, name).ok()?.download::<f32>().unwrap();
-        Some(part.iter().map(|&silent| silent == 0.0).collect())
-    };
     let after = format!("{run}/step{steps}/after");
-    bench.tensors_after(&after, &student.tensors().unwrap(), Some(&moved));
+    bench.tensors_after(&after, &student.tensors().unwrap(), Some(&noise));
     validation(bench, vgg, &*student, run, weights);
-}
-
-/// Elements that no step so far moved by more than noise; the biases before a norm are such.
-fn still_silent(before: Option<Vec<bool>>, params: &hrm::nn::params::Params) -> Vec<bool> {
-    let grad = params.grad.download::<f32>().unwrap();
-    let largest = grad.iter().fold(0.0, |m: f32, g| m.max(g.abs())) as f64;
-    let now = grad.iter().map(|g| !(g.abs() as f64 > SILENT * largest));
-    match before {
-        Some(before) => before.into_iter().zip(now).map(|(a, b)| a || b).collect(),
-        None => now.collect(),
-    }
 }
 
 fn validation(bench: &Bench, vgg: &Vgg, student: &dyn Autoencoder, run: &str, weights: [f64; 5]) {
