@@ -87,7 +87,12 @@ pub fn run(args: Devices) -> Result<()> {
         let (total, free) = (card.memory_bytes as f64 / GIB, card.free_bytes as f64 / GIB);
         outln!("         {total:.1} GiB of memory, {free:.1} GiB free");
     }
-    outln!("cpu      {model}, {}, {}", count(threads, "thread"), features.join(" "));
+    outln!(
+        "cpu      {model}, {}, {}; products run on {}",
+        count(threads, "thread"),
+        features.join(" "),
+        path.word()
+    );
     if let Some((total, available)) = memory {
         let (total, available) = (total as f64 / GIB, available as f64 / GIB);
         outln!("         {total:.1} GiB of memory, {available:.1} GiB available");
