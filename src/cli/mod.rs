@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::backend::cpu::path;
+use crate::config::{Config, DistillConfig};
 use crate::run::signal::EXIT_INTERRUPTED;
 use crate::{Error, Result};
 
@@ -91,6 +92,18 @@ fn run(command: Command) -> Result<()> {
         Command::Digest(args) => digest::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Watch(args) => watch::run(args),
+    }
+}
+
+/// Checks `words`, which begin with the program's name, as a command line: flags, and for commands
+/// that train or plan their settings. Nothing is run.
+pub fn check_line(words: &[String]) -> Result<()> {
+    let cli = Cli::try_parse_from(words).map_err(|e| Error::invalid(e.to_string()))?;
+    match cli.command {
+        Command::Train(args) => args.settings.merged::<Config>()?.config().map(drop),
+        Command::Plan(args) => args.settings.merged::<Config>()?.config().map(drop),
+        Command::Distill(args) => args.settings.merged::<DistillConfig>()?.config().map(drop),
+        _ => Ok(()),
     }
 }
 

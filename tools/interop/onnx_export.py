@@ -6,7 +6,7 @@
 A few training steps of each kind of model on a generated Sudoku, in f32. Then: onnx's checker with
 shape inference; weights bit-equal to the safetensors export; logits, Q logits and states of single
 segments, with rows that start anew, against PyTorch (tools/baseline, or layers of torch.nn); answers
-and q_halt after all segments against `hrm eval`. The README's lines for Python are run as they stand.
+and q_halt after all segments against `hrm eval`. The lines for Python in docs/interchange.md are run as they stand.
 Works in a temporary folder and needs no data.
 """
 
@@ -218,17 +218,16 @@ def check_eval(kind, run, model, tokens):
         close(f"{kind} q_halt of hrm eval", q_halt, [line["q_halt"] for line in lines])
 
 
-def check_readme(path, tokens):
-    """The README's lines, on this file and these rows."""
-    lines = (ROOT / "README.md").read_text().splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("    import onnxruntime"))
-    last = next(i for i in range(first, len(lines)) if lines[i] and lines[i][:4].strip())
-    code = "\n".join(line[4:] for line in lines[first:last])
-    expect("model.onnx" in code, "README: no model.onnx in the lines for ONNX Runtime")
+def check_document(path, tokens):
+    """The lines of docs/interchange.md, on this file and these rows."""
+    lines = (ROOT / "docs" / "interchange.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("import onnxruntime"))
+    code = "\n".join(lines[first : lines.index("```", first)])
+    expect("model.onnx" in code, "docs/interchange.md: no model.onnx in the lines for ONNX Runtime")
     names = {"tokens": tokens}
     exec(code.replace("model.onnx", str(path)), names)
     found, _ = answers(Model(str(path)), tokens)
-    expect(np.array_equal(names["answer"], found), "README: another answer")
+    expect(np.array_equal(names["answer"], found), "docs/interchange.md: another answer")
 
 
 def check(folder, kind):
@@ -252,7 +251,7 @@ def check(folder, kind):
             worst = check_segments(kind, model, w, tokens[:5])
     check_eval(kind, run, model, tokens)
     if kind == "hrm":
-        check_readme(path, tokens)
+        check_document(path, tokens)
         check_choices(run, folder, tokens)
     print(f"onnx_export.py: {kind}: {len(proto.graph.node)} nodes, {len(proto.functions)} functions; "
           f"largest relative difference from PyTorch {worst:.1e}")

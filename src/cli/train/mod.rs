@@ -44,8 +44,8 @@ const RUNS: &str = "runs";
     "  hrm train --config my.toml --run-dir runs/a  settings from a file, a folder of its own\n",
     "\n",
     "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
-    "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM); arc-full (the production run\n",
-    "that this replaces), arc-simple (a plain transformer); both without dropout on attention probabilities.\n",
+    "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM); arc-full (a simplified HRM,\n",
+    "back-propagated in full), arc-simple (a plain transformer); both without dropout on attention probabilities.\n",
     "A misspelt key is answered with the list of all keys.",
 ))]
 pub struct Train {

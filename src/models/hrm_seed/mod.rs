@@ -1,4 +1,4 @@
-//! The HRM of the production run that this project replaces: a simplification of its own, and `arc-full`.
+//! A simplified HRM with full back-propagation through its cycles; preset `arc-full`.
 //! Differences from [`hrm`](super::hrm):
 //!
 //! - layers are `nn.TransformerEncoderLayer`: biases, ReLU, LayerNorm with gain; sinusoidal positions
