@@ -109,7 +109,13 @@ pub fn run(args: Export) -> Result<()> {
         return Err(Error::corrupt(reader.path(), what));
     }
     let (mut weights, chosen) = match (is_autoencoder, args.model) {
-        (true, side) => checkpoint::autoencoder(&reader, side.unwrap_or_default(), args.weights)?,
+        (true, _) if args.weights == Some(Weights::Averaged) => {
+            let what = "autoencoders of hrm distill have no averaged weights: leave --weights out";
+            return Err(Error::corrupt(reader.path(), what));
+        }
+        (true, side) => {
+            (checkpoint::autoencoder(&reader, side.unwrap_or_default())?, Weights::Trained)
+        }
         (false, Some(_)) => {
             let what = "--model chooses between student and teacher of hrm distill; this is a run \
                         of hrm train, which has one model";

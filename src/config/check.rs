@@ -26,7 +26,8 @@ pub(super) fn check(config: &Config) -> Result<()> {
     }
     let positive = [("train.lr", t.lr), ("model.expansion", m.expansion)];
     for (key, value) in positive {
-        require(value > 0.0 && value.is_finite(), key, value, "must be positive")?;
+        require(value.is_finite(), key, value, "must be a finite number")?;
+        require(value > 0.0, key, value, "must be positive")?;
     }
     let not_negative = [
         ("train.puzzle_emb_lr", t.puzzle_emb_lr),
@@ -35,7 +36,8 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("train.clip", t.clip),
     ];
     for (key, value) in not_negative {
-        require(value >= 0.0 && value.is_finite(), key, value, "must be 0 or more")?;
+        require(value.is_finite(), key, value, "must be a finite number")?;
+        require(value >= 0.0, key, value, "must be 0 or more")?;
     }
     let shares = [
         ("model.halt_exploration_prob", m.halt_exploration_prob),

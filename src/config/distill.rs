@@ -140,7 +140,8 @@ impl RunConfig for DistillConfig {
             ("loss.temperature", l.temperature),
         ];
         for (key, value) in positive {
-            require(value > 0.0 && value.is_finite(), key, value, "must be positive")?;
+            require(value.is_finite(), key, value, "must be a finite number")?;
+            require(value > 0.0, key, value, "must be positive")?;
         }
         let not_negative = [
             ("loss.recon", l.recon),
@@ -153,7 +154,8 @@ impl RunConfig for DistillConfig {
             ("train.clip", t.clip),
         ];
         for (key, value) in not_negative {
-            require(value >= 0.0 && value.is_finite(), key, value, "must be 0 or more")?;
+            require(value.is_finite(), key, value, "must be a finite number")?;
+            require(value >= 0.0, key, value, "must be 0 or more")?;
         }
         let share = t.lr_min_ratio;
         let within = (0.0..=1.0).contains(&share);

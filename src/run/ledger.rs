@@ -38,6 +38,8 @@ pub struct Kind {
     pub is_binding: fn(&str) -> bool,
     /// Stands in those lines of metrics that tell of a validation.
     pub validation_key: &'static str,
+    /// Other settings under which a run may go on whose numbers grew beyond all bounds.
+    pub calmer: Vec<String>,
 }
 
 pub struct Ledger<'a> {
@@ -46,6 +48,7 @@ pub struct Ledger<'a> {
     folder: &'a RunFolder,
     policy: Policy,
     command: String,
+    calmer: Vec<String>,
     plan_text: String,
     /// Step of the newest checkpoint of any name, and of the newest step checkpoint.
     saved: u64,
@@ -101,6 +104,7 @@ impl<'a> Ledger<'a> {
             folder,
             policy,
             command: kind.command,
+            calmer: kind.calmer,
             plan_text: plan.to_toml()?,
             step_saved,
         })
@@ -188,8 +192,14 @@ impl<'a> Ledger<'a> {
         let closed = self.tracker.finish(tracking::exit_code(&outcome));
         match outcome {
             Err(Error::NonFinite { step, what }) => {
-                let (saved, way_on) = (self.saved, self.way_on());
-                let what = format!("{what}; nothing was saved after step {saved}. {way_on}");
+                let (saved, command, dir) =
+                    (self.saved, &self.command, self.folder.dir().display());
+                let calmer = self.calmer.join(" or ");
+                let what = format!(
+                    "{what}; nothing was saved after step {saved}. The same settings end here again. To \
+                     go on: {command} --run-dir {dir} with one of {calmer} (and else the same settings); \
+                     where the saved weights have grown too large already, the same with --fresh"
+                );
                 Err(Error::NonFinite { step, what })
             }
             Ok(outcome) => closed.map(|()| outcome),

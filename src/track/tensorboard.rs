@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
@@ -17,6 +17,9 @@ use crate::{Error, Result};
 const FILE_VERSION: &str = "brain.Event:2";
 const SESSION_START: i32 = 1;
 const RGB: i32 = 3;
+/// `events.out.tfevents.SECONDS.hrm.000`: TensorBoard reads a folder's files in the order of names.
+const PREFIX: &str = "events.out.tfevents.";
+const SUFFIX: &str = ".hrm.000";
 
 #[derive(Message)]
 struct Event {
@@ -76,14 +79,18 @@ struct Image {
 pub struct Events {
     path: PathBuf,
     file: File,
+    /// No event is older, whatever the clock says: that of the file's name.
+    since: Duration,
 }
 
 impl Events {
     /// A new file in `dir`. Scalars of earlier files from `step` + 1 on are void.
     pub fn create(dir: &Path, step: u64) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir, "create the folder of events"))?;
-        let (path, file) = new_file(dir)?;
-        let mut events = Self { path, file };
+        let since = start(dir)?;
+        let path = dir.join(format!("{PREFIX}{:010}{SUFFIX}", since.as_secs()));
+        let file = File::create_new(&path).map_err(Error::io(&path, "create"))?;
+        let mut events = Self { path, file, since };
         events.write(0, What::FileVersion(FILE_VERSION.into()))?;
         events.write(step + 1, What::SessionLog(SessionLog { status: SESSION_START }))?;
         Ok(events)
@@ -118,7 +125,7 @@ impl Events {
     }
 
     fn write(&mut self, step: u64, what: What) -> Result<()> {
-        let wall_time = since_epoch().as_secs_f64();
+        let wall_time = since_epoch().max(self.since).as_secs_f64();
         let event = Event { wall_time, step: step as i64, what: Some(what) }.encode_to_vec();
         let length = (event.len() as u64).to_le_bytes();
         let mut record = Vec::with_capacity(event.len() + 16);
@@ -131,21 +138,22 @@ impl Events {
     }
 }
 
-/// `events.out.tfevents.SECONDS.hrm.N`: TensorBoard reads a folder's files in the order of names.
-fn new_file(dir: &Path) -> Result<(PathBuf, File)> {
-    let seconds = since_epoch().as_secs();
-    let mut n = 0;
-    loop {
-        let path = dir.join(format!("events.out.tfevents.{seconds:010}.hrm.{n:03}"));
-        match File::create_new(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => n += 1,
-            Err(e) => return Err(Error::io(&path, "create")(e)),
+/// Now, but after all files of earlier parts: a clock may have been set back since.
+fn start(dir: &Path) -> Result<Duration> {
+    let io = |e| Error::io(dir, "list the events")(e);
+    let mut start = since_epoch();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let seconds = rest.and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+        if let Some(seconds) = seconds {
+            start = start.max(Duration::from_secs(seconds as u64 + 1));
         }
     }
+    Ok(start)
 }
 
-fn since_epoch() -> std::time::Duration {
+fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -153,4 +161,24 @@ fn since_epoch() -> std::time::Duration {
 fn masked_crc(bytes: &[u8]) -> [u8; 4] {
     let crc = crc32c::crc32c(bytes);
     crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stands_after_earlier_ones_though_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let ahead = since_epoch().as_secs() + 2 * 86_400;
+        let first = dir.path().join(format!("{PREFIX}{ahead:010}{SUFFIX}"));
+        std::fs::write(&first, "").unwrap();
+        let [second, third] = [7, 9].map(|step| Events::create(dir.path(), step).unwrap());
+        assert_eq!((second.since.as_secs(), third.since.as_secs()), (ahead + 1, ahead + 2));
+        assert!(first < second.path && second.path < third.path, "{:?}", third.path);
+        // Length, its CRC, then the event: field 1, a double, is the wall time.
+        let bytes = std::fs::read(&second.path).unwrap();
+        let wall_time = f64::from_le_bytes(bytes[13..21].try_into().unwrap());
+        assert_eq!((bytes[12], wall_time), (9, (ahead + 1) as f64));
+    }
 }

@@ -11,7 +11,7 @@ mod records;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -33,12 +33,17 @@ pub struct Identity<'a> {
     pub config: &'a Map<String, Value>,
 }
 
+/// Later than any date of four digits.
+const YEAR_10000_S: u64 = 253_402_300_800;
+
 pub struct Wandb {
     dir: PathBuf,
     blocks: Blocks,
     records: i64,
     log: File,
-    start: SystemTime,
+    /// Unix time of the part's name, and when that was.
+    start_s: u64,
+    started: Instant,
     /// W&B knows one line per step: lines of a step are collected until another one begins.
     pending: Option<(u64, Map<String, Value>)>,
     summary: Map<String, Value>,
@@ -53,8 +58,8 @@ pub fn root() -> Option<PathBuf> {
 
 impl Wandb {
     pub fn create(root: &Path, run: &Identity) -> Result<Self> {
-        let start = SystemTime::now();
-        let dir = new_dir(root, start, run.id)?;
+        let (dir, start_s) = new_dir(root, run.id)?;
+        let started = Instant::now();
         for part in ["files", "logs"] {
             let part = dir.join(part);
             std::fs::create_dir(&part).map_err(Error::io(&part, "create folder"))?;
@@ -62,8 +67,16 @@ impl Wandb {
         let log = debug_log(&dir);
         let log = File::create_new(&log).map_err(Error::io(&log, "create"))?;
         let blocks = Blocks::create(&dir.join(format!("run-{}.wandb", run.id)))?;
-        let mut wandb =
-            Self { dir, blocks, records: 0, log, start, pending: None, summary: Map::new() };
+        let mut wandb = Self {
+            dir,
+            blocks,
+            records: 0,
+            log,
+            start_s,
+            started,
+            pending: None,
+            summary: Map::new(),
+        };
         wandb.write(What::Header(records::Header {}))?;
         let config = run.config.iter().map(|(key, value)| Item::new(key, value)).collect();
         wandb.write(What::Run(records::Run {
@@ -72,7 +85,7 @@ impl Wandb {
             config: Some(records::Update { update: config }),
             display_name: run.name.into(),
             starting_step: run.step as i64,
-            start_time: Some(Timestamp::of(start)),
+            start_time: Some(Timestamp::of(Duration::from_secs(start_s))),
             resumed: run.step > 0,
         }))?;
         link_latest(root, &wandb.dir)?;
@@ -94,7 +107,7 @@ impl Wandb {
         let Some((step, mut line)) = self.pending.take() else { return Ok(()) };
         line.insert("_step".into(), json!(step));
         line.insert("_runtime".into(), json!(self.runtime_s()));
-        line.insert("_timestamp".into(), json!(seconds(SystemTime::now())));
+        line.insert("_timestamp".into(), json!(self.now().as_secs_f64()));
         let item = line.iter().map(|(key, value)| Item::new(key, value)).collect();
         let step = Some(records::Step { num: step as i64 });
         self.write(What::History(records::History { item, step }))?;
@@ -111,18 +124,18 @@ impl Wandb {
                 value_json: value.to_string(),
             })
             .collect();
-        let timestamp = Some(Timestamp::of(SystemTime::now()));
+        let timestamp = Some(Timestamp::of(self.now()));
         self.write(What::Stats(records::Stats { timestamp, item }))
     }
 
     /// A line of the program's output; also in `logs/debug.log`, which people follow.
     pub fn output(&mut self, text: &str) -> Result<()> {
-        let line = format!("{} {text}\n", date_time(seconds(SystemTime::now()) as u64));
+        let line = format!("{} {text}\n", date_time(self.now().as_secs()));
         let written = self.log.write_all(line.as_bytes());
         written.map_err(Error::io(debug_log(&self.dir), "write"))?;
         self.write(What::OutputRaw(records::OutputRaw {
             output_type: records::STDOUT,
-            timestamp: Some(Timestamp::of(SystemTime::now())),
+            timestamp: Some(Timestamp::of(self.now())),
             line: format!("{text}\n"),
         }))
     }
@@ -145,7 +158,12 @@ impl Wandb {
     }
 
     fn runtime_s(&self) -> f64 {
-        self.start.elapsed().unwrap_or_default().as_secs_f64()
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Since 1970, by the clock at the start of this part: it may be set in between.
+    fn now(&self) -> Duration {
+        Duration::from_secs(self.start_s) + self.started.elapsed()
     }
 }
 
@@ -153,22 +171,36 @@ fn debug_log(dir: &Path) -> PathBuf {
     dir.join("logs").join("debug.log")
 }
 
-fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// `offline-run-YYYYMMDD_HHMMSS-ID`, in UTC; a second later where there is one already.
-fn new_dir(root: &Path, start: SystemTime, id: &str) -> Result<PathBuf> {
+/// `offline-run-YYYYMMDD_HHMMSS-ID`, in UTC, and its Unix time: now, but after all earlier parts of the
+/// run, for a clock may have been set back since.
+fn new_dir(root: &Path, id: &str) -> Result<(PathBuf, u64)> {
     std::fs::create_dir_all(root).map_err(Error::io(root, "create the folder of W&B runs"))?;
-    let mut at = seconds(start) as u64;
-    loop {
-        let dir = root.join(format!("offline-run-{}-{id}", date_time(at)));
-        match std::fs::create_dir(&dir) {
-            Ok(()) => return Ok(dir),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => at += 1,
-            Err(e) => return Err(Error::io(&dir, "create the W&B run")(e)),
+    let io = |e| Error::io(root, "list the W&B runs")(e);
+    let name = |at: u64| format!("offline-run-{}-{id}", date_time(at));
+    let mut at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for entry in std::fs::read_dir(root).map_err(io)? {
+        let earlier = entry.map_err(io)?.file_name();
+        let earlier = earlier.to_str().filter(|n| n.len() == name(at).len() && n.ends_with(id));
+        if let Some(earlier) = earlier.filter(|earlier| *earlier >= &name(at)[..]) {
+            at = after(earlier, at, name);
         }
     }
+    let dir = root.join(name(at));
+    std::fs::create_dir(&dir).map_err(Error::io(&dir, "create the W&B run"))?;
+    Ok((dir, at))
+}
+
+/// The first second from `from` on whose `name` is greater: names grow with time.
+fn after(earlier: &str, from: u64, name: impl Fn(u64) -> String) -> u64 {
+    let (mut low, mut high) = (from, YEAR_10000_S);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match &name(middle)[..] <= earlier {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 /// `YYYYMMDD_HHMMSS` of a Unix time. The date by Hinnant's `civil_from_days`.
@@ -217,6 +249,21 @@ mod tests {
         ] {
             assert_eq!(date_time(unix_s), want);
         }
+    }
+
+    #[test]
+    fn a_part_stands_after_earlier_ones_though_the_clock_was_set_back() {
+        let root = tempfile::tempdir().unwrap();
+        let config = Map::new();
+        let run = Identity { id: "abcd1234", name: "x", step: 0, config: &config };
+        for day in ["20990227_235958", "20990228_235959"] {
+            std::fs::create_dir(root.path().join(format!("offline-run-{day}-abcd1234"))).unwrap();
+        }
+        let other = root.path().join("offline-run-21000101_000000-other123");
+        std::fs::create_dir(other).unwrap();
+        let part = Wandb::create(root.path(), &run).unwrap();
+        assert_eq!(part.dir.file_name().unwrap(), "offline-run-20990301_000000-abcd1234");
+        assert_eq!(date_time(part.now().as_secs()), "20990301_000000");
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub trait Learner {
 
     fn policy(config: &Self::Config) -> Policy;
 
+    /// Settings, as they are typed, under which a run may go on that came to numbers beyond all bounds.
+    fn calmer(config: &Self::Config) -> Vec<String>;
+
     fn data_digest(&self) -> String;
 
     /// Steps of the whole run.
@@ -78,6 +81,11 @@ pub trait Learner {
 
     /// A picture of a validation, and its key among the metrics.
     fn picture(&self, answers: &Self::Answers) -> Result<(&'static str, Picture)>;
+}
+
+/// A tenth of a learning rate, as it is typed.
+pub fn tenth(key: &str, lr: f64) -> String {
+    format!("{key}={:.1e}", lr / 10.0).replace(".0e", "e")
 }
 
 /// A step that was made.

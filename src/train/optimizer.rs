@@ -7,6 +7,7 @@ use crate::nn::params::Params;
 pub use crate::ops::adam::Rule;
 use crate::ops::adam::{FACTORS, Hyper, Moments};
 use crate::ops::{adam, ema, global_norm, sign_sgd_rows};
+use crate::run::checkpoint::{Named, role};
 use crate::tensor::Tensor;
 
 /// What stays the same over a run.
@@ -72,6 +73,19 @@ impl Optimizer {
         };
         let moments = Moments { m: zeros(n)?, v: zeros(n)? };
         Ok(Self { settings, moments, ema, guard })
+    }
+
+    /// Moments and averaged weights, by role and the parameter's name.
+    pub fn state(&self, params: &Params) -> Result<Vec<Named>> {
+        let moments = [(role::EXP_AVG, &self.moments.m), (role::EXP_AVG_SQ, &self.moments.v)];
+        let average = self.ema.iter().map(|t| (role::EMA, t));
+        let mut all = vec![];
+        for (role, flat) in moments.into_iter().chain(average) {
+            for name in params.names() {
+                all.push((format!("{role}.{name}"), params.part(flat, name)?));
+            }
+        }
+        Ok(all)
     }
 
     /// What update number `t` (from 1) reads as its [`StepFactors`].

@@ -53,6 +53,7 @@ pub fn run<L: Learner>(
         command: format!("{} {}", L::Config::PRESETS.command, plan.config.preset()),
         is_binding: L::is_binding,
         validation_key: L::VALIDATION_KEY,
+        calmer: L::calmer(&plan.config),
     };
     let policy = L::policy(&plan.config);
     let ledger = Ledger::open(plan, folder, policy, kind, state, &learner.state()?, log)?;

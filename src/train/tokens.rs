@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
-use super::learner::{Done, Learner, Validated, Words};
+use super::learner::{Done, Learner, Validated, Words, tenth};
 use super::metrics::Sums;
 use super::optimizer::Rates;
 use super::pictures;
@@ -15,7 +15,7 @@ use super::trainer::Trainer;
 use super::validate::{SPLIT, Validator};
 use super::{init, setup};
 use crate::backend::{Device, DeviceKind};
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::eval::Evaluation;
 use crate::ops::act_halt::metric;
@@ -106,6 +106,14 @@ impl Learner for TokenLearner<'_> {
             patience: t.patience,
             write_pt: t.write_pt,
         }
+    }
+
+    fn calmer(config: &Config) -> Vec<String> {
+        let t = &config.train;
+        let mut settings = vec![tenth("train.lr", t.lr)];
+        settings.extend((t.clip == 0.0).then(|| "train.clip=1".to_owned()));
+        settings.extend((t.precision != Precision::F32).then(|| "train.precision=f32".to_owned()));
+        settings
     }
 
     fn data_digest(&self) -> String {

@@ -16,6 +16,7 @@ use crate::ops::act_halt::metric;
 use crate::ops::adam::Moments;
 use crate::ops::draw::Draw;
 use crate::ops::global_norm;
+use crate::run::checkpoint::{Named, role};
 use crate::tape::{Mode, Tape};
 use crate::tensor::{Readback, Tensor};
 use crate::{Error, Result};
@@ -185,20 +186,12 @@ impl Trainer {
     /// Everything that a bit-exact continuation needs besides [`step`](Self::step), by name: the
     /// model, both moments, averaged weights, carries with their data. Write to these tensors to
     /// load a checkpoint, then call [`loaded`](Self::loaded).
-    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let params = self.model.params();
+    pub fn state(&self) -> Result<Vec<Named>> {
         let mut all = self.model.tensors()?;
-        let moments =
-            [("exp_avg", &self.optimizer.moments.m), ("exp_avg_sq", &self.optimizer.moments.v)];
-        let average = self.optimizer.ema.iter().map(|t| ("ema", t));
-        for (role, flat) in moments.into_iter().chain(average) {
-            for name in params.names() {
-                all.push((format!("{role}.{name}"), params.part(flat, name)?));
-            }
-        }
+        all.extend(self.optimizer.state(self.model.params())?);
         for (i, carry) in self.carries.iter().enumerate() {
             let tensors = carry.tensors().into_iter();
-            all.extend(tensors.map(|(name, t)| (format!("carry.{i}.{name}"), t.clone())));
+            all.extend(tensors.map(|(name, t)| (format!("{}.{i}.{name}", role::CARRY), t.clone())));
         }
         Ok(all)
     }

@@ -135,8 +135,18 @@ fn divergence_stops_before_anything_bad_is_saved() {
     ];
     let error = expect_error(&lab.train(&wild));
     assert!(error.contains("step ") && error.contains("nothing was saved after step"), "{error}");
-    assert!(error.contains("--run-dir r"), "{error}");
+    assert!(
+        error.contains("hrm train sudoku-mini --run-dir r with one of train.lr=1e37"),
+        "{error}"
+    );
     assert!(!lab.checkpoints("r").contains(&"final".to_owned()));
+    // Going on with the same settings comes to the same end; another rate and a new beginning do not.
+    let again = expect_error(&lab.train(&wild));
+    assert_eq!(again, error);
+    let mut calm = [&wild[..], &["--fresh"]].concat();
+    calm[1] = "train.lr=1e-3";
+    expect_success(&lab.train(&calm));
+    assert!(lab.checkpoints("r").contains(&"final".to_owned()));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod autoencoder;
 mod folder;
 mod format;
 mod reader;
+pub mod role;
 mod weights;
 
 use std::io::Write;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Named, Reader};
+use super::{Named, Reader, role};
 use crate::backend::{Device, DeviceKind};
 use crate::config::{Arch, Config};
 use crate::dtype::DType;
@@ -14,9 +14,6 @@ use crate::run::model;
 use crate::run::plan::Plan;
 use crate::{Error, Result};
 
-/// What stands before the names of tensors that only training needs.
-const TRAINING: &[&str] = &["exp_avg.", "exp_avg_sq.", AVERAGED, "carry."];
-const AVERAGED: &str = "ema.";
 /// A buffer of the original module that is a formula here, and its rows.
 pub(crate) const POSITIONS: &str = "pos_encoding.pe";
 const POSITION_ROWS: usize = 5000;
@@ -31,7 +28,7 @@ pub(crate) fn prefix_of(arch: Arch) -> &'static str {
 
 /// The tensor of the file that holds the average of weight `name`, if there is one.
 fn averaged(reader: &Reader, prefix: &str, name: &str) -> Option<String> {
-    let name = format!("{AVERAGED}{}", name.strip_prefix(prefix)?);
+    let name = format!("{}.{}", role::EMA, name.strip_prefix(prefix)?);
     reader.shape(&name).map(|_| name)
 }
 
@@ -113,7 +110,8 @@ pub enum Weights {
 impl Weights {
     /// Those that evaluation uses.
     pub fn of(reader: &Reader) -> Self {
-        match reader.entries().iter().any(|e| e.name.starts_with(AVERAGED)) {
+        let is_average = |name: &str| name.split_once('.').is_some_and(|(r, _)| r == role::EMA);
+        match reader.entries().iter().any(|e| is_average(&e.name)) {
             true => Weights::Averaged,
             false => Weights::Trained,
         }
@@ -143,9 +141,8 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
         ));
     }
     let prefix = prefix_of(plan.config.model.arch);
-    let is_model = |name: &str| !TRAINING.iter().any(|role| name.starts_with(role));
     let mut tensors = vec![];
-    for entry in reader.entries().iter().filter(|e| is_model(&e.name)) {
+    for entry in reader.entries().iter().filter(|e| !role::is_of_training(&e.name)) {
         let averaged = match weights {
             Weights::Averaged => averaged(reader, prefix, &entry.name),
             Weights::Trained => None,

@@ -1,7 +1,7 @@
 //! The records of a W&B run that we write, tag by tag. Reference: `wandb_internal.proto` of the wandb
 //! client.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
 use prost::{Message, Oneof};
 use serde_json::Value;
@@ -160,8 +160,8 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    pub fn of(time: SystemTime) -> Self {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    /// Time since 1970.
+    pub fn of(since: Duration) -> Self {
         Self { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() as i32 }
     }
 }

@@ -13,7 +13,7 @@ use crate::run::checkpoint::{Named, State};
 use crate::run::ledger::Policy;
 use crate::run::log::Log;
 use crate::track::Picture;
-use crate::train::learner::{Done, Learner, Validated, Words};
+use crate::train::learner::{Done, Learner, Validated, Words, tenth};
 use crate::train::pictures;
 use crate::train::schedule::Schedule;
 use crate::{Error, Result};
@@ -103,6 +103,14 @@ impl Learner for Distillation<'_> {
             patience: t.patience,
             write_pt: false,
         }
+    }
+
+    fn calmer(config: &DistillConfig) -> Vec<String> {
+        let t = &config.train;
+        let rates = [("train.lr", t.lr), ("train.teacher_lr", t.teacher_lr)];
+        let mut settings: Vec<String> = rates.iter().map(|(key, lr)| tenth(key, *lr)).collect();
+        settings.extend((t.clip == 0.0).then(|| "train.clip=1".to_owned()));
+        settings
     }
 
     fn data_digest(&self) -> String {

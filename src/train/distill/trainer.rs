@@ -38,7 +38,7 @@ pub struct StepReport {
 pub const TOTAL: &str = "loss";
 
 /// A model that is trained, or was.
-struct Learner {
+struct Trainee {
     model: Box<dyn Autoencoder>,
     optimizer: Optimizer,
     recorder: Recorder,
@@ -52,8 +52,8 @@ struct Learner {
 pub struct Trainer {
     options: Options,
     device: Device,
-    teacher: Option<Learner>,
-    student: Learner,
+    teacher: Option<Trainee>,
+    student: Trainee,
     /// Random and not trained.
     projector: Option<Tensor>,
     vgg: Option<Vgg>,
@@ -77,20 +77,20 @@ impl Trainer {
             |shape: &[usize]| Tensor::zeros(device, DType::F32, shape, Purpose::Workspace);
         let results = workspace(&[TERMS.len() + global_norm::GUARD])?;
         let guard = results.view(TERMS.len(), [global_norm::GUARD])?;
-        let learner = |model: Box<dyn Autoencoder>, draws: usize, weights| -> Result<Learner> {
+        let trainee = |model: Box<dyn Autoencoder>, draws: usize, weights| -> Result<Trainee> {
             let shape = [options.batch_size, model.latent()];
             let eps = (0..draws).map(|_| workspace(&shape)).collect::<Result<_>>()?;
             let settings = options.optimizer;
             let optimizer = Optimizer::new(device, model.params(), settings, guard.clone())?;
             let recorder = Recorder::default();
-            Ok(Learner { model, optimizer, recorder, weights, eps, updates: 0 })
+            Ok(Trainee { model, optimizer, recorder, weights, eps, updates: 0 })
         };
         let mut extra = vec![];
         let (mut teacher, mut projector) = (None, None);
         if let Some(kind) = options.teacher {
             let seed = options.seed ^ TEACHER_SEED;
             let model = kind.build(device, &[], seed)?;
-            teacher = Some(learner(model, 1, options.teacher_weights)?);
+            teacher = Some(trainee(model, 1, options.teacher_weights)?);
             let (z, z_teacher) = (options.student.latent(), kind.latent());
             let init = Init::xavier(z, z_teacher);
             match options.projector_is_trained {
@@ -106,7 +106,7 @@ impl Trainer {
         let model = options.student.build(device, &extra, options.seed)?;
         let vgg = options.vgg.as_deref().map(|path| vgg_file::load(device, path)).transpose()?;
         Ok(Self {
-            student: learner(model, 2, options.student_weights)?,
+            student: trainee(model, 2, options.student_weights)?,
             teacher,
             projector,
             vgg,
@@ -137,7 +137,7 @@ impl Trainer {
 
     /// The teacher is an error where there is none.
     pub fn model(&self, which: Which) -> Result<&dyn Autoencoder> {
-        Ok(&*self.learner(which)?.model)
+        Ok(&*self.trainee(which)?.model)
     }
 
     /// Reconstruction and KL. `x` (B, 3, 32, 32); `step` counts the teacher's updates from 1. A loss or
@@ -176,36 +176,27 @@ impl Trainer {
     /// checkpoint.
     pub fn state(&self) -> Result<Vec<Named>> {
         let mut all = vec![];
-        let learners = [("student", Some(&self.student)), ("teacher", self.teacher.as_ref())];
-        for (who, learner) in learners.into_iter().filter_map(|(who, l)| Some((who, l?))) {
-            if learner.updates > 0 {
-                learner.model.running().set_batches(learner.updates)?;
+        let trainees = [("student", Some(&self.student)), ("teacher", self.teacher.as_ref())];
+        for (who, trainee) in trainees.into_iter().filter_map(|(who, l)| Some((who, l?))) {
+            if trainee.updates > 0 {
+                trainee.model.running().set_batches(trainee.updates)?;
             }
-            let params = learner.model.params();
-            let tensors = learner.model.tensors()?;
+            let mut tensors = trainee.model.tensors()?;
+            tensors.extend(trainee.optimizer.state(trainee.model.params())?);
             all.extend(tensors.into_iter().map(|(name, t)| (format!("{who}.{name}"), t)));
-            let moments = &learner.optimizer.moments;
-            let average = learner.optimizer.ema.iter().map(|t| ("ema", t));
-            for (role, flat) in
-                [("exp_avg", &moments.m), ("exp_avg_sq", &moments.v)].into_iter().chain(average)
-            {
-                for name in params.names() {
-                    all.push((format!("{who}.{role}.{name}"), params.part(flat, name)?));
-                }
-            }
         }
         all.extend(self.projector.iter().map(|t| (format!("student.{PROJECTOR}"), t.clone())));
         Ok(all)
     }
 
-    fn learner(&self, which: Which) -> Result<&Learner> {
+    fn trainee(&self, which: Which) -> Result<&Trainee> {
         match which {
             Which::Student => Ok(&self.student),
             Which::Teacher => self.teacher.as_ref().ok_or_else(no_teacher),
         }
     }
 
-    fn learner_mut(&mut self, which: Which) -> Result<&mut Learner> {
+    fn trainee_mut(&mut self, which: Which) -> Result<&mut Trainee> {
         match which {
             Which::Student => Ok(&mut self.student),
             Which::Teacher => self.teacher.as_mut().ok_or_else(no_teacher),
@@ -220,12 +211,12 @@ impl Trainer {
                 x.len()
             )));
         }
-        let learner = self.learner(which)?;
-        let (factors, _) = learner.optimizer.factors(Rates { lr, puzzle_emb_lr: 0.0 }, step);
-        let weights = learner.weights;
+        let trainee = self.trainee(which)?;
+        let (factors, _) = trainee.optimizer.factors(Rates { lr, puzzle_emb_lr: 0.0 }, step);
+        let weights = trainee.weights;
         let draw = Draw { seed: self.options.seed, number: step };
         self.input.send(x, draw, factors, weights)?;
-        let mut recorder = std::mem::take(&mut self.learner_mut(which)?.recorder);
+        let mut recorder = std::mem::take(&mut self.trainee_mut(which)?.recorder);
         match recorder.next(&self.device) {
             Next::Run => self.run(which, Tape::new)?,
             Next::Record => {
@@ -235,14 +226,14 @@ impl Trainer {
             Next::Replayed(result) => result?,
         }
         recorder.ran(&self.device);
-        self.learner_mut(which)?.recorder = recorder;
+        self.trainee_mut(which)?.recorder = recorder;
         self.readback.start()?;
         let results = self.readback.collect::<f32>()?.expect("a copy was started");
         let (losses, guard) = results.split_at(TERMS.len());
         if guard[2] == 0.0 {
             return Err(self.non_finite(which, step));
         }
-        self.learner_mut(which)?.updates = step;
+        self.trainee_mut(which)?.updates = step;
         let has = self.terms_of(which);
         let mut report = StepReport { losses: vec![], grad_norm: guard[0] as f64 };
         let mut total = 0.0;
@@ -276,29 +267,29 @@ impl Trainer {
     /// be recorded.
     fn run(&self, which: Which, tape: impl Fn(&Device) -> Tape) -> Result<()> {
         self.run_backward(which, tape)?;
-        let learner = self.learner(which)?;
-        let params = learner.model.params();
-        learner.optimizer.step(params, None, &self.losses, &self.input.factors)?;
+        let trainee = self.trainee(which)?;
+        let params = trainee.model.params();
+        trainee.optimizer.step(params, None, &self.losses, &self.input.factors)?;
         let guard = self.results.view(TERMS.len(), [global_norm::GUARD])?;
-        learner.model.running().follow(&guard)
+        trainee.model.running().follow(&guard)
     }
 
     fn run_backward(&self, which: Which, tape: impl Fn(&Device) -> Tape) -> Result<()> {
-        let learner = self.learner(which)?;
+        let trainee = self.trainee(which)?;
         let site = if which == Which::Teacher { TEACHER_SITE } else { STUDENT_SITE };
-        for (eps, site) in learner.eps.iter().zip(site..) {
+        for (eps, site) in trainee.eps.iter().zip(site..) {
             gauss_sample::draw(eps, site, &self.input.draw)?;
         }
         let mut tape = tape(&self.device);
-        let p = learner.model.params().bind(&mut tape, Mode::Set)?;
-        let (model, x) = (&*learner.model, &self.input.x);
+        let p = trainee.model.params().bind(&mut tape, Mode::Set)?;
+        let (model, x) = (&*trainee.model, &self.input.x);
         let terms: Terms = match which {
-            Which::Teacher => teacher_terms(&mut tape, model, &p, x, &learner.eps[0])?,
+            Which::Teacher => teacher_terms(&mut tape, model, &p, x, &trainee.eps[0])?,
             Which::Student => {
                 let projector = self.projector.as_ref();
                 let teacher = self.teacher.as_ref();
                 let teacher = teacher.map(|t| Teacher { model: &*t.model, projector });
-                let eps = [&learner.eps[0], &learner.eps[1]];
+                let eps = [&trainee.eps[0], &trainee.eps[1]];
                 let features = self.features();
                 student_terms(&mut tape, model, &p, teacher.as_ref(), features, x, eps)?
             }
