@@ -13,9 +13,9 @@ pub struct Module {
 
 struct Kernel {
     name: String,
-    /// Bytes of each parameter.
-    params: Vec<usize>,
-    /// Of the largest block, as `__launch_bounds__` says.
+    /// PTX type of each parameter: u64 (every pointer), u32, f32.
+    params: Vec<String>,
+    /// Threads of the largest block, as `__launch_bounds__` says.
     threads: usize,
     /// A row for each arch: registers, spilled bytes, stack bytes, static shared bytes.
     resources: Vec<[usize; 4]>,
@@ -46,26 +46,14 @@ fn entries(ptx: &str) -> Vec<Kernel> {
     for part in ptx.split(".visible .entry ").skip(1) {
         let Some((name, rest)) = part.split_once('(') else { continue };
         let list = rest.split(')').next().unwrap_or("");
-        let params = list.matches(".param .").count();
-        let sizes: Vec<usize> = list
-            .split(".param .")
-            .skip(1)
-            .map(|p| match p.split_whitespace().next().unwrap_or("") {
-                "u64" | "s64" | "b64" | "f64" => 8,
-                "u32" | "s32" | "b32" | "f32" => 4,
-                "u16" | "s16" | "b16" | "f16" => 2,
-                "u8" | "s8" | "b8" => 1,
-                // a struct, `.align 8 .b8 name[24]`: no kernel of ours takes one
-                _ => 0,
-            })
-            .collect();
-        debug_assert_eq!(params, sizes.len());
+        let kind = |p: &str| p.split_whitespace().next().unwrap_or("").to_owned();
+        let params = list.split(".param .").skip(1).map(kind).collect();
         let head = rest.split('{').next().unwrap_or("");
         let threads = head.split(".maxntid").nth(1).map_or(0, |bounds| {
             let sizes = bounds.split('.').next().unwrap_or("").split(',');
             sizes.filter_map(|n| n.trim().parse::<usize>().ok()).product()
         });
-        found.push(Kernel { name: name.trim().into(), params: sizes, threads, resources: vec![] });
+        found.push(Kernel { name: name.trim().into(), params, threads, resources: vec![] });
     }
     found
 }

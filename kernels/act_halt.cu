@@ -1,15 +1,24 @@
-// act_halt: contract and formula in src/ops/act_halt/mod.rs. Letters and `metric` numbers as there.
+// act_halt: contract and formula in src/ops/act_halt/mod.rs. Letters and metrics as there.
 //
-//   halted (B) u8    steps (B) i32    q, next_q (B, 2)    rows (B, 4), q_rows, targets (B, 2) f32
-//   draw (4): seed low, high, number of this decision low, high; in device memory, since a captured
-//   step is replayed with other numbers.
+//   halted (B) u8    steps (B) i32    q, next_q (B, 2)    rows (B)    q_rows, targets (B, 2) f32
 //   admit and reset: blockIdx.x is the slot, blocks along y share its elements.
 #include "common/elementwise.cuh"
 #include "common/philox.cuh"
+#include "common/records.cuh"
 #include "common/reduce.cuh"
 
-static const int ROW = 4;
-static const int METRICS = 8;
+// `metric` of src/ops/act_halt/mod.rs.
+enum Metric {
+    COUNT,
+    ACCURACY,
+    EXACT_ACCURACY,
+    Q_HALT_ACCURACY,
+    STEPS,
+    LM_LOSS,
+    Q_HALT_LOSS,
+    Q_CONTINUE_LOSS,
+    METRICS
+};
 static const u32 HALTING = 2; // Purpose::Halting of src/rng.rs
 static const float NO_TARGET = -1.0f;
 
@@ -44,7 +53,7 @@ __device__ __forceinline__ void reset(T* z, const u8* halted, const T* init, u32
 }
 
 template <typename T>
-__device__ __forceinline__ void decide(int* steps, u8* halted, const T* q, const u32* draw, u32 b,
+__device__ __forceinline__ void decide(int* steps, u8* halted, const T* q, const Draw* draw, u32 b,
                                        int max_steps, u32 training, u32 q_continue, float prob) {
     const u32 slot = blockIdx.x * blockDim.x + threadIdx.x;
     if (slot >= b) return;
@@ -52,8 +61,8 @@ __device__ __forceinline__ void decide(int* steps, u8* halted, const T* q, const
     bool halt = step >= max_steps;
     if (training && max_steps > 1) {
         const float other = q_continue ? to_f32(q[2 * slot + 1]) : 0.0f;
-        const u64 seed = draw[0] | static_cast<u64>(draw[1]) << 32;
-        const uint4 words = philox(seed, make_uint4(slot, HALTING, draw[2], draw[3]));
+        const uint4 counter = make_uint4(slot, HALTING, draw->number_low, draw->number_high);
+        const uint4 words = philox(draw->seed(), counter);
         const bool explores = unit_f32(words.x) < prob;
         const int min_steps = explores ? 2 + static_cast<int>(words.y % (max_steps - 1)) : 0;
         halt = (halt || to_f32(q[2 * slot]) > other) && step >= min_steps;
@@ -63,11 +72,11 @@ __device__ __forceinline__ void decide(int* steps, u8* halted, const T* q, const
 }
 
 template <typename T>
-__device__ __forceinline__ void targets_of(float* targets, const float* rows, const T* next_q,
+__device__ __forceinline__ void targets_of(float* targets, const Sequence* rows, const T* next_q,
                                            const int* steps, u32 b, int max_steps) {
     const u32 slot = blockIdx.x * blockDim.x + threadIdx.x;
     if (slot >= b) return;
-    targets[2 * slot] = rows[slot * ROW + 3];
+    targets[2 * slot] = rows[slot].exact;
     float target = NO_TARGET;
     if (next_q != nullptr) {
         const float halt = to_f32(next_q[2 * slot]), go_on = to_f32(next_q[2 * slot + 1]);
@@ -78,23 +87,23 @@ __device__ __forceinline__ void targets_of(float* targets, const float* rows, co
 
 // One block.
 template <typename T>
-__device__ __forceinline__ void metrics_of(float* metrics, const float* rows, const T* q,
+__device__ __forceinline__ void metrics_of(float* metrics, const Sequence* rows, const T* q,
                                            const float* q_rows, const int* steps, const u8* halted,
                                            u32 b) {
     __shared__ float partial[BLOCK / WARP];
     float sums[METRICS] = {};
     for (u32 slot = threadIdx.x; slot < b; slot += BLOCK) {
-        const float* row = rows + slot * ROW;
-        sums[5] += row[0];
-        sums[6] += q_rows[2 * slot];
-        sums[7] += q_rows[2 * slot + 1];
-        if (!halted[slot] || row[1] == 0.0f) continue;
+        const Sequence row = rows[slot];
+        sums[LM_LOSS] += row.loss;
+        sums[Q_HALT_LOSS] += q_rows[2 * slot];
+        sums[Q_CONTINUE_LOSS] += q_rows[2 * slot + 1];
+        if (!halted[slot] || row.valid == 0.0f) continue;
         const float thinks_right = to_f32(q[2 * slot]) >= 0.0f ? 1.0f : 0.0f;
-        sums[0] += 1.0f;
-        sums[1] += row[2] / row[1];
-        sums[2] += row[3];
-        sums[3] += thinks_right == row[3] ? 1.0f : 0.0f;
-        sums[4] += steps[slot];
+        sums[COUNT] += 1.0f;
+        sums[ACCURACY] += row.right / row.valid;
+        sums[EXACT_ACCURACY] += row.exact;
+        sums[Q_HALT_ACCURACY] += thinks_right == row.exact ? 1.0f : 0.0f;
+        sums[STEPS] += steps[slot];
     }
 #pragma unroll
     for (int m = 0; m < METRICS; m++) {
@@ -109,17 +118,17 @@ __device__ __forceinline__ void metrics_of(float* metrics, const float* rows, co
         reset<T>(z, halted, init, n, c);                                                         \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
-        act_halt_decide_##NAME(int* steps, u8* halted, const T* q, const u32* draw, u32 b,       \
+        act_halt_decide_##NAME(int* steps, u8* halted, const T* q, const Draw* draw, u32 b,       \
                                u32 max_steps, u32 training, u32 q_continue, float prob) {        \
         decide<T>(steps, halted, q, draw, b, max_steps, training, q_continue, prob);             \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
-        act_halt_targets_##NAME(float* targets, const float* rows, const T* next_q,              \
+        act_halt_targets_##NAME(float* targets, const Sequence* rows, const T* next_q,           \
                                 const int* steps, u32 b, u32 max_steps) {                        \
         targets_of<T>(targets, rows, next_q, steps, b, max_steps);                               \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
-        act_halt_metrics_##NAME(float* metrics, const float* rows, const T* q,                   \
+        act_halt_metrics_##NAME(float* metrics, const Sequence* rows, const T* q,                \
                                 const float* q_rows, const int* steps, const u8* halted,         \
                                 u32 b) {                                                         \
         metrics_of<T>(metrics, rows, q, q_rows, steps, halted, b);                               \

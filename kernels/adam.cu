@@ -1,8 +1,14 @@
 // adam: contract and formula in src/ops/adam/mod.rs; a kernel for each rule.
 //
-//   p, g, m, v (n) f32    copy (n) bf16 or null: p rounded    guard (3): norm, scale, ok    factors (5): decay, b1, b2, step, v_scale
-//   Both are read from device memory, since a captured step is replayed with other numbers.
+//   p, g, m, v (n) f32    copy (n) bf16 or null: p rounded
+//   Guard and factors are read from device memory, since a captured step is replayed with others.
 #include "common/elementwise.cuh"
+#include "common/records.cuh"
+
+// `Factors` of src/ops/adam/mod.rs.
+struct Factors {
+    float decay, beta1, beta2, step, v_scale;
+};
 
 struct AdamAtan2 {
     // atan2 for x >= 0 without a branch, as src/ops/adam/cpu.rs has it.
@@ -29,10 +35,10 @@ struct AdamW {
 
 template <typename Rule>
 __device__ __forceinline__ void step(float* p, bf16* copy, float* m, float* v, const float* g,
-                                     const float* guard, const float* factors, u32 n) {
-    if (guard[2] == 0.0f) return;
-    const float scale = guard[1], decay = factors[0], b1 = factors[1], b2 = factors[2];
-    const float rate = factors[3], v_scale = factors[4];
+                                     const Guard* guard, const Factors* factors, u32 n) {
+    if (guard->ok == 0.0f) return;
+    const float scale = guard->scale;
+    const Factors f = *factors;
     each_piece<4>(n, aligned(p, copy, m, v, g), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         float pi[W], mi[W], vi[W], gi[W];
@@ -43,9 +49,9 @@ __device__ __forceinline__ void step(float* p, bf16* copy, float* m, float* v, c
 #pragma unroll
         for (int k = 0; k < W; k++) {
             const float x = scale * gi[k];
-            mi[k] = b1 * mi[k] + (1.0f - b1) * x;
-            vi[k] = b2 * vi[k] + (1.0f - b2) * x * x;
-            pi[k] = decay * pi[k] - Rule::change(rate, mi[k], sqrtf(vi[k]) * v_scale);
+            mi[k] = f.beta1 * mi[k] + (1.0f - f.beta1) * x;
+            vi[k] = f.beta2 * vi[k] + (1.0f - f.beta2) * x * x;
+            pi[k] = f.decay * pi[k] - Rule::change(f.step, mi[k], sqrtf(vi[k]) * f.v_scale);
         }
         store_f32<float, W>(p + i, pi);
         store_f32<float, W>(m + i, mi);
@@ -55,13 +61,13 @@ __device__ __forceinline__ void step(float* p, bf16* copy, float* m, float* v, c
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    adam_atan2_step(float* p, bf16* copy, float* m, float* v, const float* g, const float* guard,
-                    const float* factors, u32 n) {
+    adam_atan2_step(float* p, bf16* copy, float* m, float* v, const float* g, const Guard* guard,
+                    const Factors* factors, u32 n) {
     step<AdamAtan2>(p, copy, m, v, g, guard, factors, n);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    adamw_step(float* p, bf16* copy, float* m, float* v, const float* g, const float* guard,
-               const float* factors, u32 n) {
+    adamw_step(float* p, bf16* copy, float* m, float* v, const float* g, const Guard* guard,
+               const Factors* factors, u32 n) {
     step<AdamW>(p, copy, m, v, g, guard, factors, n);
 }

@@ -1,19 +1,20 @@
 // bias_relu: contract and formula in src/ops/bias_relu/mod.rs.
 //
 //   x, y, dy (N, C)    bias (C)    dbias (C) f32    n = N * C in forward
-//   draw (4), stream, prob, scale: as in dropout.cu; no draw, no dropout (scale is 1 then).
+//   draw, stream, prob, scale: as in dropout.cu; no draw, no dropout (scale is 1 then).
 //   Backward turns dy into dx where it lies and sums its columns on the way, ROWS_PER_PART rows to
 //   a part, a thread for COLUMNS columns; `sum` adds the parts. Fixed order: runs agree bit by bit.
 #include "common/column_sum.cuh"
 #include "common/elementwise.cuh"
 #include "common/philox.cuh"
+#include "common/records.cuh"
 
 template <typename T>
-__device__ __forceinline__ void forward(T* y, const T* x, const T* bias, const u32* draw, u32 n,
+__device__ __forceinline__ void forward(T* y, const T* x, const T* bias, const Draw* draw, u32 n,
                                         u32 c, u32 stream, float prob, float scale) {
     constexpr int N = 16 / sizeof(T);
-    const u64 seed = draw ? draw[0] | static_cast<u64>(draw[1]) << 32 : 0;
-    const u32 low = draw ? draw[2] : 0, high = draw ? draw[3] : 0;
+    const u64 seed = draw ? draw->seed() : 0;
+    const u32 low = draw ? draw->number_low : 0, high = draw ? draw->number_high : 0;
     each_piece<N>(n, c % N == 0 && aligned(y, x, bias), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         float v[W], b[W];
@@ -79,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(WARP* SUM_WARPS)
 
 #define BIAS_RELU(T, NAME)                                                                       \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
-        bias_relu_fwd_##NAME(T* y, const T* x, const T* bias, const u32* draw, u32 n, u32 c,     \
+        bias_relu_fwd_##NAME(T* y, const T* x, const T* bias, const Draw* draw, u32 n, u32 c,     \
                              u32 stream, float prob, float scale) {                              \
         forward<T>(y, x, bias, draw, n, c, stream, prob, scale);                                 \
     }                                                                                            \

@@ -1,15 +1,15 @@
 // cross_entropy: contract and formula in src/ops/cross_entropy/mod.rs. Its letters:
 //
-//   logits, dx (B, P + S, V)    labels (B, S) i32    rows, drows (B, 4) f32
+//   logits, dx (B, P + S, V)    labels (B, S) i32    rows, drows (B)
 //   Forward: a block per sequence, a thread per token. Backward: a thread per position.
 //   All in f32. The loss of a token is log1p of what the other classes weigh beside it, never the
 //   log of a rounded ratio: a token that is almost certain keeps its digits.
 //   A label that is neither IGNORE nor a class makes the loss NaN: the step is refused.
 #include "common/elementwise.cuh"
+#include "common/records.cuh"
 #include "common/reduce.cuh"
 
 static const int IGNORE = -100;
-static const int ROW = 4;
 static const int TOKEN_THREADS = 512;
 static const u32 STABLEMAX = 1; // `kind`; softmax is 0
 
@@ -44,7 +44,7 @@ __device__ __forceinline__ float loss_of(u32 kind, const T* x, u32 v, u32 best, 
 }
 
 template <typename T>
-__device__ __forceinline__ void forward(float* rows, const T* logits, const int* labels, u32 p,
+__device__ __forceinline__ void forward(Sequence* rows, const T* logits, const int* labels, u32 p,
                                         u32 s, u32 v, u32 kind) {
     __shared__ float partial[TOKEN_THREADS / WARP];
     const u32 b = blockIdx.x;
@@ -63,18 +63,14 @@ __device__ __forceinline__ void forward(float* rows, const T* logits, const int*
     valid = block_sum(valid, partial);
     right = block_sum(right, partial);
     if (threadIdx.x > 0) return;
-    float* row = rows + static_cast<u64>(b) * ROW;
-    row[0] = loss / fmaxf(valid, 1.0f);
-    row[1] = valid;
-    row[2] = right;
-    row[3] = right == valid ? 1.0f : 0.0f;
+    rows[b] = {loss / fmaxf(valid, 1.0f), valid, right, right == valid ? 1.0f : 0.0f};
 }
 
 // n = B (P + S) positions.
 template <typename T>
 __device__ __forceinline__ void backward(T* dx, const T* logits, const int* labels,
-                                         const float* rows, const float* drows, u32 n, u32 p, u32 s,
-                                         u32 v, u32 kind, u32 add) {
+                                         const Sequence* rows, const Sequence* drows, u32 n, u32 p,
+                                         u32 s, u32 v, u32 kind, u32 add) {
     const u32 position = blockIdx.x * blockDim.x + threadIdx.x;
     if (position >= n) return;
     const u32 b = position / (p + s), t = position % (p + s);
@@ -88,7 +84,7 @@ __device__ __forceinline__ void backward(T* dx, const T* logits, const int* labe
     const float largest = kind == STABLEMAX ? 0.0f : to_f32(logits[argmax(logits, v)]);
     float sum = 0.0f;
     for (u32 i = 0; i < v; i++) sum += score(kind, to_f32(logits[i]), largest);
-    const float dtoken = drows[b * ROW] / fmaxf(rows[b * ROW + 1], 1.0f);
+    const float dtoken = drows[b].loss / fmaxf(rows[b].valid, 1.0f);
     for (u32 i = 0; i < v; i++) {
         const float si = score(kind, to_f32(logits[i]), largest);
         const float is_label = i == static_cast<u32>(label) ? 1.0f : 0.0f;
@@ -101,14 +97,14 @@ __device__ __forceinline__ void backward(T* dx, const T* logits, const int* labe
 
 #define CROSS_ENTROPY(T, NAME)                                                                   \
     extern "C" __global__ void __launch_bounds__(TOKEN_THREADS)                                  \
-        cross_entropy_fwd_##NAME(float* rows, const T* logits, const int* labels, u32 p, u32 s,  \
-                                 u32 v, u32 kind) {                                              \
+        cross_entropy_fwd_##NAME(Sequence* rows, const T* logits, const int* labels, u32 p,      \
+                                 u32 s, u32 v, u32 kind) {                                       \
         forward<T>(rows, logits, labels, p, s, v, kind);                                         \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
-        cross_entropy_bwd_##NAME(T* dx, const T* logits, const int* labels, const float* rows,   \
-                                 const float* drows, u32 n, u32 p, u32 s, u32 v, u32 kind,       \
-                                 u32 add) {                                                      \
+        cross_entropy_bwd_##NAME(T* dx, const T* logits, const int* labels,                      \
+                                 const Sequence* rows, const Sequence* drows, u32 n, u32 p,      \
+                                 u32 s, u32 v, u32 kind, u32 add) {                              \
         backward<T>(dx, logits, labels, rows, drows, n, p, s, v, kind, add);                     \
     }
 CROSS_ENTROPY(float, f32)

@@ -1,17 +1,17 @@
 // dropout: contract and formula in src/ops/dropout/mod.rs.
 //
 //   y[i] = kept ? x[i] * scale : 0, n elements; backward is the same from dy to dx. y may be x.
-//   draw (4): seed low, high, number of this draw low, high; in device memory, since a captured
-//   step is replayed with other numbers. `stream` tells the dropouts of a network apart.
+//   `stream` tells the dropouts of a network apart.
 //   Element i takes word i % 4 of block i / 4: the mask does not depend on the width of access.
 #include "common/elementwise.cuh"
 #include "common/philox.cuh"
+#include "common/records.cuh"
 
 template <typename T>
-__device__ __forceinline__ void apply(T* y, const T* x, const u32* draw, u32 n, u32 stream,
+__device__ __forceinline__ void apply(T* y, const T* x, const Draw* draw, u32 n, u32 stream,
                                       float prob, float scale) {
-    const u64 seed = draw[0] | static_cast<u64>(draw[1]) << 32;
-    const u32 low = draw[2], high = draw[3];
+    const u64 seed = draw->seed();
+    const u32 low = draw->number_low, high = draw->number_high;
     each_piece<16 / sizeof(T)>(n, aligned(y, x), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         float v[W];
@@ -28,13 +28,13 @@ __device__ __forceinline__ void apply(T* y, const T* x, const u32* draw, u32 n, 
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    dropout_fwd_f32(float* y, const float* x, const u32* draw, u32 n, u32 stream, float prob,
+    dropout_fwd_f32(float* y, const float* x, const Draw* draw, u32 n, u32 stream, float prob,
                     float scale) {
     apply(y, x, draw, n, stream, prob, scale);
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    dropout_fwd_bf16(bf16* y, const bf16* x, const u32* draw, u32 n, u32 stream, float prob,
+    dropout_fwd_bf16(bf16* y, const bf16* x, const Draw* draw, u32 n, u32 stream, float prob,
                      float scale) {
     apply(y, x, draw, n, stream, prob, scale);
 }

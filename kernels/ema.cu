@@ -1,9 +1,10 @@
-// ema: contract and formula in src/ops/ema/mod.rs. ema, p (n) f32; guard (3).
+// ema: contract and formula in src/ops/ema/mod.rs. ema, p (n) f32.
 #include "common/elementwise.cuh"
+#include "common/records.cuh"
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    ema_step(float* ema, const float* p, const float* guard, u32 n, float decay) {
-    if (guard[2] == 0.0f) return;
+    ema_step(float* ema, const float* p, const Guard* guard, u32 n, float decay) {
+    if (guard->ok == 0.0f) return;
     each_piece<4>(n, aligned(ema, p), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         float e[W], x[W];

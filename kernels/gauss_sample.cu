@@ -1,8 +1,8 @@
 // gauss_sample: contract and formula in src/ops/gauss_sample/mod.rs. All n elements, f32.
-//   draw (4): seed low, high, number of this draw low, high; in device memory, since a captured
-//   step is replayed with other numbers. `stream` tells the draws of one step apart.
+//   `stream` tells the draws of one step apart.
 #include "common/elementwise.cuh"
 #include "common/normal.cuh"
+#include "common/records.cuh"
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
     gauss_sample_fwd(float* z, const float* mu, const float* log_var, const float* eps, u32 n) {
@@ -21,9 +21,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 
 // A thread for each block of four.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    gauss_sample_draw(float* eps, const u32* draw, u32 n, u32 stream) {
-    const u64 seed = draw[0] | static_cast<u64>(draw[1]) << 32;
-    const u32 low = draw[2], high = draw[3], blocks = (n + 3) / 4;
+    gauss_sample_draw(float* eps, const Draw* draw, u32 n, u32 stream) {
+    const u64 seed = draw->seed();
+    const u32 low = draw->number_low, high = draw->number_high, blocks = (n + 3) / 4;
     each_piece<1>(blocks, false, [&](auto, u32 block) {
         const uint4 words = philox(seed, make_uint4(block, stream, low, high));
         const float2 a = normal_pair(words.x, words.y), b = normal_pair(words.z, words.w);

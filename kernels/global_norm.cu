@@ -1,9 +1,10 @@
 // global_norm: contract and formula in src/ops/global_norm/mod.rs.
 //
-//   g (n) f32    losses (k) f32    parts (blocks) f64    guard (3) f32
+//   g (n) f32    losses (k) f32    parts (blocks) f64
 //   `part` sums squares over its share of a fixed grid, `guard` the parts in one block. f64 because
 //   squares of huge or tiny gradients leave f32. Fixed order: runs agree bit for bit.
 #include "common/elementwise.cuh"
+#include "common/records.cuh"
 #include "common/reduce.cuh"
 
 static const int GUARD_THREADS = 1024;
@@ -25,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 
 // One block of GUARD_THREADS.
 extern "C" __global__ void __launch_bounds__(GUARD_THREADS)
-    global_norm_guard(float* guard, const double* parts, const float* losses, u32 count, u32 k,
+    global_norm_guard(Guard* guard, const double* parts, const float* losses, u32 count, u32 k,
                       float max_norm) {
     __shared__ double partial[GUARD_THREADS / WARP];
     double sum = 0.0;
@@ -35,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(GUARD_THREADS)
     for (u32 i = threadIdx.x; i < k; i += GUARD_THREADS) finite = finite && isfinite(losses[i]);
     finite = __syncthreads_and(finite);
     if (threadIdx.x > 0) return;
-    guard[0] = norm;
-    guard[1] = max_norm > 0.0f ? fminf(max_norm / (norm + 1e-6f), 1.0f) : 1.0f;
-    guard[2] = finite ? 1.0f : 0.0f;
+    guard->norm = norm;
+    guard->scale = max_norm > 0.0f ? fminf(max_norm / (norm + 1e-6f), 1.0f) : 1.0f;
+    guard->ok = finite ? 1.0f : 0.0f;
 }

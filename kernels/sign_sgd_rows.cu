@@ -1,14 +1,20 @@
 // sign_sgd_rows: contract and formula in src/ops/sign_sgd_rows/mod.rs. Its letters:
 //
-//   table (NP, D)    ids (R) i32    g (R, D)    guard (3)    factors (2): lr, decay
+//   table (NP, D)    ids (R) i32    g (R, D)
 //   blockIdx.x is r. The first r that names an id owns its row: it sums the gradients of all later
 //   ones in order of r, so that no two blocks write a row and runs agree bit for bit. Every warp
 //   walks the ids by itself, 32 at a time.
 //   Ids outside the table are passed over: puzzle_emb has made their rows NaN before.
 #include "common/elementwise.cuh"
+#include "common/records.cuh"
 #include "common/reduce.cuh"
 
 static const int ROW_THREADS = 128;
+
+// `Factors` of src/ops/sign_sgd_rows/mod.rs.
+struct Factors {
+    float lr, decay;
+};
 
 // Columns column..column+W of the row that this warp's lanes own; all 32 lanes call it.
 template <int W>
@@ -43,10 +49,10 @@ __device__ __forceinline__ void update(float* table, const int* ids, const float
 }
 
 extern "C" __global__ void __launch_bounds__(ROW_THREADS)
-    sign_sgd_rows_step(float* table, const int* ids, const float* g, const float* guard,
-                       const float* factors, u32 r_count, u32 d, u32 np) {
-    if (guard[2] == 0.0f || static_cast<u32>(ids[blockIdx.x]) >= np) return;
-    const float lr = factors[0], decay = factors[1];
+    sign_sgd_rows_step(float* table, const int* ids, const float* g, const Guard* guard,
+                       const Factors* factors, u32 r_count, u32 d, u32 np) {
+    if (guard->ok == 0.0f || static_cast<u32>(ids[blockIdx.x]) >= np) return;
+    const float lr = factors->lr, decay = factors->decay;
     const u32 me = blockIdx.y * ROW_THREADS + threadIdx.x, threads = gridDim.y * ROW_THREADS;
     const u32 first = me / WARP * WARP;
     if (d % 4 == 0 && aligned(table, g)) {

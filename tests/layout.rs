@@ -259,48 +259,90 @@ fn has_kernels(op: &str) -> bool {
     })
 }
 
+/// The ops of a family, which are files of one folder and share the other places of an op.
+const FAMILY: &str = "pointwise";
+
+/// Whether the text holds without comments.
+fn holds(file: &str, text: &str) -> bool {
+    code(file).contains(text)
+}
+
+/// What an op lacks that is a folder.
+fn missing_of(op: &str) -> Vec<String> {
+    let contract = format!("src/ops/{op}/mod.rs");
+    let mut files = vec![contract.clone(), format!("tests/ops/{op}.rs")];
+    let mut texts = vec![
+        ("src/ops/mod.rs", format!("pub mod {op};")),
+        ("tests/ops/main.rs", format!("mod {op};")),
+    ];
+    if op != FAMILY {
+        files.push(format!("src/ops/{op}/reference.rs"));
+        texts.push((&contract, "\npub mod reference;".to_owned()));
+        texts.push(("benches/ops/main.rs", format!("\"{op}\"")));
+    }
+    // Two ops whose paths are one: each says which role it has in them.
+    if op != FAMILY && !(root().join(&contract).exists() && holds(&contract, "static CONV: Conv")) {
+        files.extend(["cpu", "cuda"].map(|path| format!("src/ops/{op}/{path}.rs")));
+        texts.extend(["cpu", "cuda"].map(|path| (&contract[..], format!("\nmod {path};"))));
+    }
+    let mut missing: Vec<String> = files
+        .iter()
+        .filter(|file| !root().join(file).exists())
+        .map(|file| format!("{op}: no file {file}"))
+        .collect();
+    if !has_kernels(op) {
+        missing.push(format!("{op}: no file kernels/{op}.cu or kernels/{op}_*.cu"));
+    }
+    texts.retain(|(file, text)| root().join(file).exists() && !holds(file, text));
+    missing
+        .extend(texts.iter().map(|(file, text)| format!("{op}: {file} lacks `{}`", text.trim())));
+    missing
+}
+
+/// What an op of the family lacks.
+fn missing_of_family(op: &str) -> Vec<String> {
+    let texts = [
+        ("src/ops/pointwise/mod.rs", format!("pub mod {op};")),
+        ("kernels/pointwise.cu", format!("POINTWISE({op},")),
+        ("tests/ops/pointwise.rs", format!("{op}::forward")),
+        ("benches/ops/main.rs", format!("\"{op}\"")),
+    ];
+    let mut missing: Vec<String> = texts
+        .iter()
+        .filter(|(file, text)| !holds(file, text))
+        .map(|(file, text)| format!("{op}: {file} lacks `{text}`"))
+        .collect();
+    let own = format!("src/ops/pointwise/{op}.rs");
+    if !holds(&own, "pointwise!(") || !holds(&own, &format!("\"{op}\"")) {
+        missing.push(format!("{op}: {own} gives no formulas to pointwise! under its name"));
+    }
+    missing
+}
+
 #[test]
 fn every_op_has_all_its_places() {
-    let mut missing = vec![];
-    let mut ops = vec![];
-    for entry in fs::read_dir(root().join("src/ops")).expect("src/ops") {
-        let entry = entry.expect("an entry");
-        if entry.path().is_dir() {
-            ops.push(entry.file_name().to_str().expect("a UTF-8 name").to_owned());
-        }
-    }
-    assert!(ops.len() > 10, "ops were found: {ops:?}");
-    let holds = |file: &str, text: &str| code(file).contains(text);
-    for op in &ops {
-        for file in [
-            format!("src/ops/{op}/mod.rs"),
-            format!("src/ops/{op}/reference.rs"),
-            format!("src/ops/{op}/cpu.rs"),
-            format!("src/ops/{op}/cuda.rs"),
-            format!("tests/ops/{op}.rs"),
-        ] {
-            if !Path::new(&root().join(&file)).exists() {
-                missing.push(format!("{op}: no file {file}"));
-            }
-        }
-        if !has_kernels(op) {
-            missing.push(format!("{op}: no file kernels/{op}.cu or kernels/{op}_*.cu"));
-        }
-        for (file, text) in [
-            ("src/ops/mod.rs", format!("pub mod {op};")),
-            ("tests/ops/main.rs", format!("mod {op};")),
-            ("benches/ops/main.rs", format!("\"{op}\"")),
-        ] {
-            if !holds(file, &text) {
-                missing.push(format!("{op}: {file} lacks `{text}`"));
-            }
-        }
-        let contract = format!("src/ops/{op}/mod.rs");
-        for text in ["\nmod cpu;", "\nmod cuda;", "\npub mod reference;"] {
-            if root().join(&contract).exists() && !holds(&contract, text) {
-                missing.push(format!("{op}: {contract} lacks `{}`", text.trim()));
-            }
-        }
-    }
+    let folders: Vec<String> = fs::read_dir(root().join("src/ops"))
+        .expect("src/ops")
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_str().expect("a UTF-8 name").to_owned())
+        .collect();
+    let family: Vec<String> = rust_files("src/ops/pointwise")
+        .iter()
+        .map(|path| ident(path.trim_start_matches("src/ops/pointwise/")).to_owned())
+        .filter(|op| op != "mod")
+        .collect();
+    assert!(folders.len() > 10 && family.len() > 1, "ops were found: {folders:?}, {family:?}");
+    let mut missing: Vec<String> = folders.iter().flat_map(|op| missing_of(op)).collect();
+    missing.extend(family.iter().flat_map(|op| missing_of_family(op)));
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn an_op_that_lacks_something_is_told_so() {
+    let missing = missing_of("no_such_op");
+    for place in ["mod.rs", "reference.rs", "cpu.rs", "cuda.rs", "tests/ops", "kernels/", "benches"]
+    {
+        assert!(missing.iter().any(|line| line.contains(place)), "{place}: {missing:?}");
+    }
 }

@@ -289,11 +289,14 @@ pub fn batch_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
 }
 
 pub fn relu(w: &Workload, device: &Device, _: DType) -> Result<Work> {
-    Ok(Work::Taped(vec![images(w, device)?], Box::new(|tape, x| ops::relu::forward(tape, &x[0]))))
+    Ok(Work::Taped(
+        vec![images(w, device)?],
+        Box::new(|tape, x| ops::pointwise::relu::forward(tape, &x[0])),
+    ))
 }
 
 pub fn sigmoid(w: &Workload, device: &Device, _: DType) -> Result<Work> {
-    let run = |tape: &mut _, x: &[_]| ops::sigmoid::forward(tape, &x[0]);
+    let run = |tape: &mut _, x: &[_]| ops::pointwise::sigmoid::forward(tape, &x[0]);
     Ok(Work::Taped(vec![images(w, device)?], Box::new(run)))
 }
 

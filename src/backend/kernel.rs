@@ -2,7 +2,7 @@
 //!
 //! `ops/<op>/cuda.rs` declares its kernels and builds a [`Launch`]; the CUDA backend runs it, the
 //! shape-only device counts it. A kernel's parameters are declared once and compared with the PTX when
-//! the kernel is first used, so that a wrong count or width is an error, not undefined behaviour.
+//! the kernel is first used, so that a wrong count or kind is an error, not undefined behaviour.
 
 use super::{Buffer, Cost};
 use crate::dtype::DType;
@@ -41,10 +41,12 @@ pub struct Resources {
 }
 
 impl Param {
-    pub const fn bytes(self) -> usize {
+    /// The type that such a parameter has in PTX.
+    pub const fn ptx(self) -> &'static str {
         match self {
-            Param::Out | Param::In => 8,
-            Param::U32 | Param::F32 => 4,
+            Param::Out | Param::In => "u64",
+            Param::U32 => "u32",
+            Param::F32 => "f32",
         }
     }
 }

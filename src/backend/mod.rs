@@ -82,6 +82,13 @@ pub struct Work {
     pub launched: Vec<Launched>,
 }
 
+impl Cost {
+    /// With `bytes` more to move: a workspace's, which only one implementation has.
+    pub fn and_bytes(self, bytes: usize) -> Self {
+        Self { bytes: self.bytes + bytes as f64, ..self }
+    }
+}
+
 impl std::ops::AddAssign for Cost {
     fn add_assign(&mut self, more: Cost) {
         self.matmul_flops += more.matmul_flops;

@@ -1,11 +1,14 @@
-//! What `conv2d` and `conv_transpose2d` share: the check of their shapes, their work, their backward.
+//! What `conv2d` and `conv_transpose2d` share: the same products between the images and the maps of a
+//! [`Geometry`], in other roles.
 
-use super::{dispatch, refuse, traffic};
+use super::conv_launch::{self, Kernels};
+use super::{dispatch, refuse, traffic, written};
 use crate::Result;
 pub use crate::backend::cpu::conv::Geometry;
+use crate::backend::cpu::conv::{channel_sum, correlate, spread, weights};
 use crate::backend::{Cost, Mode};
 use crate::dtype::DType;
-use crate::tape::{Grads, Rule, VarId};
+use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
 /// An error unless the kernel fits into the padded image, and nothing is empty.
@@ -28,82 +31,167 @@ pub(super) fn expect_f32(op: &str, tensors: &[(&str, &Tensor)]) -> Result<()> {
 }
 
 impl Geometry {
-    /// Of each of the three products.
-    pub(super) fn cost(&self) -> Cost {
-        let muladds = self.map_elems() as f64 * self.depth() as f64;
-        let elems = self.image_elems() + self.map_elems() + self.weight_elems();
-        Cost {
-            matmul_flops: 2.0 * muladds,
-            bytes: 4.0 * elems as f64,
-            launches: 1.0,
-            ..Cost::default()
-        }
+    /// Cost of each of the three products, which moves so many bytes.
+    fn cost(&self, bytes: usize) -> Cost {
+        Cost { matmul_flops: 2.0 * self.map_elems() as f64 * self.depth() as f64, ..traffic(bytes) }
     }
 }
 
-type OnCpu = fn(&Geometry, &[f32], &[f32], &mut [f32], Mode);
-type OnCuda = fn(&Geometry, &Tensor, &Tensor, &Tensor, Mode) -> Result<()>;
-
-type SumOnCpu = fn(&Geometry, &[f32], &mut [f32], Mode);
-type SumOnCuda = fn(&Tensor, &Tensor, Mode) -> Result<()>;
-
-/// The products of backward, on the CPU and on CUDA, with their inputs in order.
-pub(super) struct Products {
-    pub op: &'static str,
-    /// dw from x and dy.
-    pub w: (OnCpu, OnCuda),
-    /// dx from dy and w.
-    pub x: (OnCpu, OnCuda),
-    /// dbias from dy.
-    pub bias: (SumOnCpu, SumOnCuda),
+/// A side of a [`Geometry`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    Images,
+    Maps,
 }
 
-pub(super) struct Backward {
-    pub products: &'static Products,
-    pub y: VarId,
-    pub g: Geometry,
-    pub x: (Tensor, Option<VarId>),
-    pub w: (Tensor, Option<VarId>),
-    pub bias: Option<VarId>,
+/// One of the two ops.
+pub(super) struct Conv {
+    pub op: &'static str,
+    /// What x is; y is the other.
+    pub x: Side,
+    pub kernels: Kernels,
+}
+
+impl Conv {
+    /// y of x; the tensors are those that `g` was made of.
+    pub fn forward(
+        &'static self,
+        tape: &mut Tape,
+        g: Geometry,
+        x: &Var,
+        w: &Var,
+        bias: Option<&Var>,
+    ) -> Result<Var> {
+        let dims = match self.x {
+            Side::Images => [g.batch, g.maps, g.map_height(), g.map_width()],
+            Side::Maps => [g.batch, g.channels, g.height, g.width],
+        };
+        let y = tape.alloc(DType::F32, dims)?;
+        let bias_tensor = bias.map(|b| &b.tensor);
+        self.across(&g, self.x, [&x.tensor, &w.tensor], bias_tensor, &y, Mode::Set)?;
+        let mut inputs = vec![x, w];
+        inputs.extend(bias);
+        tape.output(self.op, y, &inputs, |y| {
+            Box::new(Backward {
+                conv: self,
+                y,
+                g,
+                x: (x.tensor.clone(), x.id),
+                w: (w.tensor.clone(), w.id),
+                bias: bias.and_then(|b| b.id),
+            })
+        })
+    }
+
+    /// The other side from the side `from`: images correlated with w, or maps spread by it.
+    fn across(
+        &'static self,
+        g: &Geometry,
+        from: Side,
+        [x, w]: [&Tensor; 2],
+        bias: Option<&Tensor>,
+        y: &Tensor,
+        mode: Mode,
+    ) -> Result<()> {
+        let (on_cpu, on_cuda): (OnCpu, OnCuda) = match from {
+            Side::Images => (correlate, conv_launch::correlate),
+            Side::Maps => (spread, conv_launch::spread),
+        };
+        let read = x.bytes() + w.bytes() + bias.map_or(0, Tensor::bytes);
+        dispatch(
+            x.device(),
+            g.cost(read + written(y, mode)),
+            || {
+                let bias = bias.map(|b| b.read()).transpose()?;
+                on_cpu(g, &x.read()?, &w.read()?, bias.as_deref(), mode, &mut y.write()?);
+                Ok(())
+            },
+            |cost| on_cuda(&self.kernels, cost, g, [x, w], bias, mode, y),
+        )
+    }
+
+    /// dw (+)= the products of dy with what each tap saw of x.
+    fn backward_w(
+        &'static self,
+        g: &Geometry,
+        x: &Tensor,
+        dy: &Tensor,
+        (dw, mode): (&Tensor, Mode),
+    ) -> Result<()> {
+        let (images, maps) = match self.x {
+            Side::Images => (x, dy),
+            Side::Maps => (dy, x),
+        };
+        dispatch(
+            dy.device(),
+            g.cost(x.bytes() + dy.bytes() + written(dw, mode)),
+            || {
+                weights(g, &images.read()?, &maps.read()?, mode, &mut dw.write()?);
+                Ok(())
+            },
+            |cost| conv_launch::weights(&self.kernels, cost, g, [images, maps], dw, mode),
+        )
+    }
+
+    fn backward_bias(
+        &'static self,
+        g: &Geometry,
+        dy: &Tensor,
+        (db, mode): (&Tensor, Mode),
+    ) -> Result<()> {
+        let places = match self.x {
+            Side::Images => g.positions(),
+            Side::Maps => g.pixels(),
+        };
+        dispatch(
+            dy.device(),
+            traffic(dy.bytes() + written(db, mode)),
+            || {
+                channel_sum(&dy.read()?, places, mode, &mut db.write()?);
+                Ok(())
+            },
+            |cost| conv_launch::channel_sum(&self.kernels, cost, dy, db, mode),
+        )
+    }
+}
+
+type OnCpu = fn(&Geometry, &[f32], &[f32], Option<&[f32]>, Mode, &mut [f32]);
+type OnCuda = fn(
+    &'static Kernels,
+    Cost,
+    &Geometry,
+    [&Tensor; 2],
+    Option<&Tensor>,
+    Mode,
+    &Tensor,
+) -> Result<()>;
+
+struct Backward {
+    conv: &'static Conv,
+    y: VarId,
+    g: Geometry,
+    x: (Tensor, Option<VarId>),
+    w: (Tensor, Option<VarId>),
+    bias: Option<VarId>,
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        self.products.op
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
-        let (g, (x, x_id), (w, w_id)) = (&self.g, &self.x, &self.w);
-        let product = |(cpu, cuda): (OnCpu, OnCuda), a: &Tensor, b: &Tensor, to: &Tensor, mode| {
-            dispatch(
-                dy.device(),
-                g.cost(),
-                || {
-                    cpu(g, &a.read()?, &b.read()?, &mut to.write()?, mode);
-                    Ok(())
-                },
-                || cuda(g, a, b, to, mode),
-            )
-        };
+        let (conv, g, (x, x_id), (w, w_id)) = (self.conv, &self.g, &self.x, &self.w);
         if let Some((dw, mode)) = grads.slot(*w_id, DType::F32, w.shape())? {
-            product(self.products.w, x, &dy, &dw, mode)?;
+            conv.backward_w(g, x, &dy, (&dw, mode))?;
         }
         let channels = dy.shape().dims()[1];
         if let Some((db, mode)) = grads.slot(self.bias, DType::F32, &[channels].into())? {
-            let (cpu, cuda) = self.products.bias;
-            dispatch(
-                dy.device(),
-                traffic(dy.bytes()),
-                || {
-                    cpu(g, &dy.read()?, &mut db.write()?, mode);
-                    Ok(())
-                },
-                || cuda(&dy, &db, mode),
-            )?;
+            conv.backward_bias(g, &dy, (&db, mode))?;
         }
         if let Some((dx, mode)) = grads.slot(*x_id, DType::F32, x.shape())? {
-            product(self.products.x, &dy, w, &dx, mode)?;
+            let from = match conv.x {
+                Side::Images => Side::Maps,
+                Side::Maps => Side::Images,
+            };
+            conv.across(g, from, [&dy, w], None, &dx, mode)?;
         }
         Ok(())
     }

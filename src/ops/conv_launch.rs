@@ -112,9 +112,9 @@ impl Geometry {
 /// maps (+)= images correlated with w (+ bias).
 pub(super) fn correlate(
     kernels: &'static Kernels,
+    cost: Cost,
     g: &Geometry,
-    images: &Tensor,
-    w: &Tensor,
+    [images, w]: [&Tensor; 2],
     bias: Option<&Tensor>,
     mode: Mode,
     maps: &Tensor,
@@ -122,16 +122,16 @@ pub(super) fn correlate(
     let tile = tile_for(g.maps);
     let grid = grid(&TILES[tile], g.maps, g.batch * g.positions(), 1);
     let args = args(&[maps.into(), images.into(), w.into(), bias.into()], g, &[mode.into()]);
-    On { device: maps.device(), kernel: &kernels.correlate[tile], cost: g.cost() }
+    On { device: maps.device(), kernel: &kernels.correlate[tile], cost }
         .blocks(grid, THREADS, &args)
 }
 
 /// images (+)= maps spread by w (+ bias).
 pub(super) fn spread(
     kernels: &'static Kernels,
+    cost: Cost,
     g: &Geometry,
-    maps: &Tensor,
-    w: &Tensor,
+    [maps, w]: [&Tensor; 2],
     bias: Option<&Tensor>,
     mode: Mode,
     images: &Tensor,
@@ -141,16 +141,15 @@ pub(super) fn spread(
     let pixels = g.height.div_ceil(g.stride) * g.width.div_ceil(g.stride);
     let grid = grid(&TILES[tile], g.channels, g.batch * pixels, g.stride * g.stride);
     let args = args(&[images.into(), maps.into(), w.into(), bias.into()], g, &[mode.into()]);
-    On { device: images.device(), kernel: &kernels.spread[tile], cost: g.cost() }
-        .blocks(grid, THREADS, &args)
+    On { device: images.device(), kernel: &kernels.spread[tile], cost }.blocks(grid, THREADS, &args)
 }
 
 /// dw (+)= the products of maps with what each tap saw.
 pub(super) fn weights(
     kernels: &'static Kernels,
+    cost: Cost,
     g: &Geometry,
-    images: &Tensor,
-    maps: &Tensor,
+    [images, maps]: [&Tensor; 2],
     dw: &Tensor,
     mode: Mode,
 ) -> Result<()> {
@@ -161,11 +160,9 @@ pub(super) fn weights(
     let parts = ENOUGH_BLOCKS.div_ceil(tiles_across * tiles_down).min(most);
     let per_part = positions.div_ceil(parts).next_multiple_of(SLICE);
     let parts = positions.div_ceil(per_part);
-    let run = |to: &Tensor, mode: Mode| {
+    let run = |cost: Cost, to: &Tensor, mode: Mode| {
         let rest = [per_part.into(), mode.into()];
         let args = args(&[to.into(), images.into(), maps.into()], g, &rest);
-        let mut cost = g.cost();
-        cost.bytes += (to.bytes() - dw.bytes()) as f64;
         On { device: dw.device(), kernel: &kernels.weights[tile], cost }.blocks(
             [tiles_across, tiles_down, parts],
             THREADS,
@@ -173,16 +170,17 @@ pub(super) fn weights(
         )
     };
     if parts == 1 {
-        return run(dw, mode);
+        return run(cost, dw, mode);
     }
     let workspace = Tensor::uninit(dw.device(), DType::F32, [parts, elems], Purpose::Workspace)?;
-    run(&workspace, Mode::Set)?;
+    run(cost.and_bytes(workspace.bytes()), &workspace, Mode::Set)?;
     sum(kernels, &workspace, dw, mode)
 }
 
 /// db[c] (+)= sum of dy (B, C, ..) over all but c.
 pub(super) fn channel_sum(
     kernels: &'static Kernels,
+    cost: Cost,
     dy: &Tensor,
     db: &Tensor,
     mode: Mode,
@@ -192,7 +190,7 @@ pub(super) fn channel_sum(
     let images = VALUES_PER_BLOCK.div_ceil(places).min(batch);
     let parts = batch.div_ceil(images);
     let workspace = Tensor::uninit(dy.device(), DType::F32, [parts, channels], Purpose::Workspace)?;
-    let cost = traffic(dy.bytes() + workspace.bytes());
+    let cost = cost.and_bytes(workspace.bytes());
     let sizes = [batch, channels, places, images].map(Arg::from);
     let args = [&[(&workspace).into(), dy.into()], &sizes[..]].concat();
     On { device: dy.device(), kernel: &kernels.channel_part, cost }.blocks(
@@ -206,7 +204,7 @@ pub(super) fn channel_sum(
 /// out (+)= the rows of `parts`, in order.
 fn sum(kernels: &'static Kernels, parts: &Tensor, out: &Tensor, mode: Mode) -> Result<()> {
     let [count, width] = parts.dims("conv parts (count, width)")?;
-    let cost: Cost = traffic(parts.bytes() + out.bytes());
+    let cost = traffic(parts.bytes());
     let args = [out.into(), parts.into(), count.into(), width.into(), mode.into()];
     On { device: out.device(), kernel: &kernels.sum, cost }.column_sum(width, &args)
 }

@@ -1,5 +1,10 @@
-//! The ops. Each folder holds one: `mod.rs` is the contract, the dispatch and the tape rule,
-//! `reference.rs` the specification in plain loops (tests only), `cpu.rs` the fast CPU path.
+//! The ops. Each folder holds one: `mod.rs` is the contract, the cost, the dispatch and the tape
+//! rule, `reference.rs` the specification in plain loops (tests only), `cpu.rs` the fast CPU path,
+//! `cuda.rs` the launches of its kernels. `pointwise` is a family: an op of one formula is a file.
+//!
+//! Shared: `launch.rs` shapes of launches · `conv.rs`, `conv_launch.rs` what the two convolutions have
+//! in common, on both devices · `draw.rs` where random numbers come from · `real.rs` the number types
+//! of references · `reshape.rs` a view with a gradient · `workloads.rs` real sizes, for benches.
 
 pub mod act_halt;
 pub mod adam;
@@ -28,20 +33,19 @@ pub mod layer_norm;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mse;
-mod pointwise;
+pub mod pointwise;
 pub mod puzzle_emb;
 pub mod real;
-pub mod relu;
 pub mod reshape;
 pub mod rms_norm;
-pub mod sigmoid;
 pub mod sign_sgd_rows;
 pub mod swiglu;
 pub mod take_first;
 pub mod transpose;
 pub mod workloads;
 
-use crate::backend::{Cost, Device, DeviceKind};
+use crate::backend::{Cost, Device, DeviceKind, Mode};
+use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// Rows (or elements) that one CPU task handles. Fixed, so that results do not depend on the
@@ -72,16 +76,17 @@ macro_rules! by_float {
 }
 pub(crate) use by_float;
 
-/// Run an op where its memory is. Without memory there is only work to count: `cost` for a CPU;
-/// CUDA launches carry their own.
+/// Run an op where its memory is. `cost` is a read of each input, a write of each output and a read
+/// of an output that is added to; the few numbers of a guard, draw or factor are left out. CUDA's
+/// launches carry it, and what their workspaces add; a CPU without memory only counts it.
 fn dispatch(
     device: &Device,
     cost: Cost,
     cpu: impl FnOnce() -> Result<()>,
-    cuda: impl FnOnce() -> Result<()>,
+    cuda: impl FnOnce(Cost) -> Result<()>,
 ) -> Result<()> {
     match device.kind() {
-        DeviceKind::Cuda => cuda(),
+        DeviceKind::Cuda => cuda(cost),
         DeviceKind::Cpu if device.is_shape_only() => {
             device.count(cost);
             Ok(())
@@ -95,11 +100,20 @@ fn traffic(bytes: usize) -> Cost {
     Cost { bytes: bytes as f64, launches: 1.0, ..Cost::default() }
 }
 
-fn expect_same_shape(
-    what: &str,
-    a: &crate::tensor::Tensor,
-    b: &crate::tensor::Tensor,
-) -> Result<()> {
+/// Bytes that writing an output moves: it is read too where it is added to.
+fn written(out: &Tensor, mode: Mode) -> usize {
+    match mode {
+        Mode::Set => out.bytes(),
+        Mode::Add => 2 * out.bytes(),
+    }
+}
+
+/// Bytes that writing a gradient moves, if it is wanted.
+fn written_if(slot: Option<&(Tensor, Mode)>) -> usize {
+    slot.map_or(0, |(out, mode)| written(out, *mode))
+}
+
+fn expect_same_shape(what: &str, a: &Tensor, b: &Tensor) -> Result<()> {
     b.expect_dims(what, a.shape().dims())?;
     b.expect_dtype(what, a.dtype())
 }

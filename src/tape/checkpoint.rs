@@ -46,10 +46,6 @@ struct Recompute {
 }
 
 impl Rule for Recompute {
-    fn name(&self) -> &'static str {
-        "checkpoint"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let mut of_outputs = vec![];
         for id in &self.ids {

@@ -41,14 +41,13 @@ impl Var {
 
 /// One op's share of backward: reads the gradient of its output, adds to those of its inputs.
 pub trait Rule {
-    /// The op, for error messages.
-    fn name(&self) -> &'static str;
     fn backward(&self, grads: &mut Grads) -> Result<()>;
 }
 
 pub struct Tape {
     device: Device,
-    rules: Vec<Box<dyn Rule>>,
+    /// Each with its op's name, for error messages and ranges.
+    rules: Vec<(&'static str, Box<dyn Rule>)>,
     bound: Vec<(VarId, Tensor, Mode)>,
     next_id: usize,
     recording: bool,
@@ -173,7 +172,7 @@ impl Tape {
             return Ok(tensors.map(Var::constant));
         }
         let ids = std::array::from_fn(|_| self.fresh());
-        self.rules.push(rule(ids));
+        self.rules.push((op, rule(ids)));
         let mut ids = ids.into_iter();
         Ok(tensors.map(|tensor| Var { tensor, id: ids.next() }))
     }
@@ -207,10 +206,10 @@ impl Tape {
     }
 }
 
-fn run(rules: Vec<Box<dyn Rule>>, grads: &mut Grads) -> Result<()> {
-    for rule in rules.into_iter().rev() {
-        let _range = grads.device().range(rule.name());
-        grads.current_op = rule.name();
+fn run(rules: Vec<(&'static str, Box<dyn Rule>)>, grads: &mut Grads) -> Result<()> {
+    for (op, rule) in rules.into_iter().rev() {
+        let _range = grads.device().range(op);
+        grads.current_op = op;
         rule.backward(grads)?;
     }
     Ok(())

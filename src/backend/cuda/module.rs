@@ -74,20 +74,9 @@ impl Cuda {
     }
 
     fn find(&self, kernel: &Kernel) -> Result<sys::CUfunction> {
-        let Kernel { op, name, params } = kernel;
-        let Some((module, entry)) = embedded::find(name) else {
-            return Err(Error::invalid(format!("{op}: no kernel {name} in kernels/*.cu")));
-        };
-        let declared: Vec<usize> = params.iter().map(|p| p.bytes()).collect();
-        if declared != entry.params {
-            return Err(Error::invalid(format!(
-                "{op}: {name} is declared with parameters of {declared:?} bytes and compiled with \
-                 {:?}",
-                entry.params
-            )));
-        }
-        let module = self.module(module)?;
-        let symbol = CString::new(*name).expect("a kernel name without NUL");
+        let module = self.module(embedded::module_of(kernel)?)?;
+        let name = kernel.name;
+        let symbol = CString::new(name).expect("a kernel name without NUL");
         // SAFETY: the module is loaded and stays so.
         unsafe { result::module::get_function(module, symbol) }.map_err(|e| self.failed(name, e))
     }

@@ -15,7 +15,8 @@ use crate::nn::params::{Bound, Params, Spec};
 use crate::nn::running::Running;
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::Conv2d;
-use crate::ops::{add, conv_transpose2d, conv2d, matmul, relu, reshape, sigmoid};
+use crate::ops::pointwise::{relu, sigmoid};
+use crate::ops::{add, conv_transpose2d, conv2d, matmul, reshape};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 

@@ -8,7 +8,8 @@ use crate::nn::running::Running;
 use crate::ops::batch_norm::{Affine, How};
 use crate::ops::conv_transpose2d::ConvTranspose2d;
 use crate::ops::conv2d::Conv2d;
-use crate::ops::{batch_norm, conv_transpose2d, conv2d, depthwise_conv2d, relu, sigmoid};
+use crate::ops::pointwise::{relu, sigmoid};
+use crate::ops::{batch_norm, conv_transpose2d, conv2d, depthwise_conv2d};
 use crate::shape::Shape;
 use crate::tape::{Tape, Var};
 

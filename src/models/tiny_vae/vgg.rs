@@ -8,7 +8,8 @@ use crate::dtype::DType;
 use crate::nn::init::Init;
 use crate::nn::params::{Params, Spec};
 use crate::ops::conv2d::{self, Conv2d};
-use crate::ops::{max_pool2d, relu};
+use crate::ops::max_pool2d;
+use crate::ops::pointwise::relu;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 

@@ -1,9 +1,8 @@
 use super::Halting;
 use crate::Result;
-use crate::backend::{Kernel, by_dtype, kernel, kernel_pair};
+use crate::backend::{Cost, Kernel, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
 use crate::ops::launch::{On, PIECE_BYTES, THREADS, width};
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const ADMIT: Kernel = kernel!("act_halt", "act_halt_admit", [Out, In, In, U32]);
@@ -23,16 +22,15 @@ fn slot_grid(b: usize, n: usize, width: usize) -> [usize; 3] {
     [b, n.div_ceil(width * THREADS).min(MAX_BLOCKS_PER_SLOT), 1]
 }
 
-pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
-    let on = On { device: dst.device(), kernel: &ADMIT, cost: traffic(2 * dst.bytes()) };
+pub fn admit(cost: Cost, halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
+    let on = On { device: dst.device(), kernel: &ADMIT, cost };
     let b = halted.elems();
     let row_bytes = dst.bytes() / b;
     let args = [dst.into(), halted.into(), src.into(), row_bytes.into()];
     on.blocks(slot_grid(b, row_bytes, PIECE_BYTES), THREADS, &args)
 }
 
-pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
-    let cost = traffic(z.bytes());
+pub fn reset(cost: Cost, halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
     let on = On { device: z.device(), kernel: by_dtype(z.dtype(), &RESET)?, cost };
     let (b, c) = (halted.elems(), init.elems());
     let n = z.elems() / b;
@@ -41,13 +39,13 @@ pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
 }
 
 pub fn decide(
+    cost: Cost,
     q: &Tensor,
     how: Halting,
     draw: Option<&Tensor>,
     steps: &Tensor,
     halted: &Tensor,
 ) -> Result<()> {
-    let cost = traffic(q.bytes() + 2 * (steps.bytes() + halted.bytes()));
     let on = On { device: q.device(), kernel: by_dtype(q.dtype(), &DECIDE)?, cost };
     let b = steps.elems();
     let args = [
@@ -65,13 +63,13 @@ pub fn decide(
 }
 
 pub fn targets(
+    cost: Cost,
     rows: &Tensor,
     next_q: Option<&Tensor>,
     steps: &Tensor,
     max_steps: i32,
     targets: &Tensor,
 ) -> Result<()> {
-    let cost = traffic(rows.bytes() + 2 * targets.bytes());
     let dtype = next_q.map_or(DType::F32, Tensor::dtype);
     let on = On { device: targets.device(), kernel: by_dtype(dtype, &TARGETS)?, cost };
     let b = steps.elems();
@@ -87,6 +85,7 @@ pub fn targets(
 }
 
 pub fn metrics(
+    cost: Cost,
     rows: &Tensor,
     q: &Tensor,
     q_rows: &Tensor,
@@ -94,7 +93,6 @@ pub fn metrics(
     halted: &Tensor,
     metrics: &Tensor,
 ) -> Result<()> {
-    let cost = traffic(rows.bytes() + q.bytes() + q_rows.bytes());
     let on = On { device: q.device(), kernel: by_dtype(q.dtype(), &METRICS)?, cost };
     let args = [
         metrics.into(),

@@ -55,12 +55,12 @@ pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
     check_slots(dst.shape().dims().first().copied().unwrap_or(1), None, halted)?;
     dispatch(
         dst.device(),
-        traffic(2 * dst.bytes()),
+        traffic(halted.bytes() + src.bytes() + dst.bytes()),
         || {
             cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
             Ok(())
         },
-        || cuda::admit(halted, src, dst),
+        |cost| cuda::admit(cost, halted, src, dst),
     )
 }
 
@@ -72,14 +72,14 @@ pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
     init.expect_dtype("act_halt init", z.dtype())?;
     dispatch(
         z.device(),
-        traffic(z.bytes()),
+        traffic(halted.bytes() + init.bytes() + z.bytes()),
         || {
             by_float!(z.dtype(), "act_halt", E => {
                 cpu::reset::<E>(&halted.read()?, &init.read()?, t, &mut z.write()?);
                 Ok(())
             })
         },
-        || cuda::reset(halted, init, z),
+        |cost| cuda::reset(cost, halted, init, z),
     )
 }
 
@@ -103,14 +103,14 @@ pub fn decide(
     }
     dispatch(
         q.device(),
-        traffic(q.bytes()),
+        traffic(q.bytes() + 2 * (steps.bytes() + halted.bytes())),
         || {
             by_float!(q.dtype(), "act_halt", E => {
                 cpu::decide::<E>(&q.read()?, how, draw.map(Draw::read).transpose()?, &mut steps.write()?, &mut halted.write()?);
                 Ok(())
             })
         },
-        || cuda::decide(q, how, draw, steps, halted),
+        |cost| cuda::decide(cost, q, how, draw, steps, halted),
     )
 }
 
@@ -137,14 +137,14 @@ pub fn targets(
     }
     dispatch(
         targets.device(),
-        traffic(2 * targets.bytes()),
+        traffic(rows.bytes() + next_q.map_or(0, Tensor::bytes) + steps.bytes() + targets.bytes()),
         || {
             let next_q = next_q.map(Tensor::to_f32s).transpose()?;
             let (rows, steps) = (rows.read()?, steps.read()?);
             cpu::targets(&rows, next_q.as_deref(), &steps, max_steps, &mut targets.write()?);
             Ok(())
         },
-        || cuda::targets(rows, next_q, steps, max_steps, targets),
+        |cost| cuda::targets(cost, rows, next_q, steps, max_steps, targets),
     )
 }
 
@@ -170,14 +170,14 @@ pub fn metrics(
     check_slots(b, Some(steps), halted)?;
     dispatch(
         q.device(),
-        traffic(rows.bytes() + q_rows.bytes()),
+        traffic([rows, q, q_rows, steps, halted, metrics].map(Tensor::bytes).iter().sum()),
         || {
             let (rows, q, q_rows) = (rows.read()?, q.to_f32s()?, q_rows.read()?);
             let (steps, halted) = (steps.read()?, halted.read()?);
             cpu::metrics(&rows, &q, &q_rows, &steps, &halted, &mut metrics.write()?);
             Ok(())
         },
-        || cuda::metrics(rows, q, q_rows, steps, halted, metrics),
+        |cost| cuda::metrics(cost, rows, q, q_rows, steps, halted, metrics),
     )
 }
 

@@ -1,27 +1,25 @@
 use super::{Moments, Rule};
 use crate::Result;
-use crate::backend::{Kernel, kernel};
+use crate::backend::{Cost, Kernel, kernel};
 use crate::ops::launch::{On, width};
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const ATAN2: Kernel = kernel!("adam", "adam_atan2_step", [Out, Out, Out, Out, In, In, In, U32]);
 const ADAMW: Kernel = kernel!("adam", "adamw_step", [Out, Out, Out, Out, In, In, In, U32]);
 
 pub fn step(
+    cost: Cost,
     rule: Rule,
     p: &Tensor,
     copy: Option<&Tensor>,
     g: &Tensor,
     Moments { m, v }: &Moments,
-    guard: &Tensor,
-    factors: &Tensor,
+    [guard, factors]: [&Tensor; 2],
 ) -> Result<()> {
     let kernel = match rule {
         Rule::AdamAtan2 => &ATAN2,
         Rule::AdamW => &ADAMW,
     };
-    let cost = traffic(7 * p.bytes() + copy.map_or(0, Tensor::bytes));
     let on = On { device: p.device(), kernel, cost };
     let n = p.elems();
     let args = [

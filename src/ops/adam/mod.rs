@@ -133,6 +133,6 @@ pub fn step(
             cpu::step(rule, p, copy, &g.read()?, [&mut m, &mut v], guard[1], factors);
             Ok(())
         },
-        || cuda::step(rule, p, copy, g, moments, guard, factors),
+        |cost| cuda::step(cost, rule, p, copy, g, moments, [guard, factors]),
     )
 }

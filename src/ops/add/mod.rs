@@ -31,7 +31,7 @@ pub fn forward(tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
                 })
             })
         },
-        || cuda::forward(terms, &y),
+        |cost| cuda::forward(cost, terms, &y),
     )?;
     let inputs: Vec<Option<VarId>> = terms.iter().map(|t| t.id).collect();
     tape.output("add", y, terms, |y| Box::new(Backward { y, inputs }))
@@ -43,10 +43,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "add"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         self.inputs.iter().try_for_each(|id| pass(grads, *id, &dy))
@@ -78,6 +74,6 @@ pub fn accumulate(y: &Tensor, x: &Tensor) -> Result<()> {
                 Ok(())
             })
         },
-        || cuda::accumulate(y, x),
+        |cost| cuda::accumulate(cost, y, x),
     )
 }

@@ -7,11 +7,11 @@
 mod plain;
 mod tensor;
 
-use super::{Dims, Rope};
+use super::{Dims, Rope, bytes_of};
 use crate::Result;
-use crate::backend::{Arg, Mode, Purpose};
+use crate::backend::{Arg, Cost, Mode, Purpose};
 use crate::dtype::DType;
-use crate::ops::refuse;
+use crate::ops::{refuse, written};
 use crate::tensor::Tensor;
 
 /// What the launches of a pass share.
@@ -19,10 +19,8 @@ struct Call<'a> {
     d: Dims,
     x: &'a Tensor,
     args: Vec<Arg<'a>>,
-    /// Products of the formula that the pass is charged with.
-    products: f64,
-    /// Memory that is read and written, each once.
-    bytes: f64,
+    /// What the pass is charged with; tensor cores add what they execute.
+    cost: Cost,
 }
 
 impl<'a> Call<'a> {
@@ -32,26 +30,30 @@ impl<'a> Call<'a> {
         pointers: [&'a Tensor; N],
         rope: Option<&'a Rope>,
         mode: Option<Mode>,
-        products: f64,
-        bytes: usize,
+        cost: Cost,
     ) -> Result<Self> {
         let row = 3 * d.nh * d.hd;
         if d.t * row > u32::MAX as usize {
             return Err(refuse("attention", format!("{} tokens of {row} elements", d.t)));
         }
         let tables = [rope.map(|r| &r.cos), rope.map(|r| &r.sin)];
-        let table_bytes = tables.iter().flatten().map(|t| t.bytes()).sum::<usize>();
         let mut args: Vec<Arg> = pointers.map(Arg::from).into();
         args.extend(tables.map(Arg::from));
         args.extend([Arg::from(d.t), d.nh.into(), d.scale().into()]);
         args.extend(mode.map(Arg::from));
-        Ok(Self { d, x: pointers[0], args, products, bytes: (bytes + table_bytes) as f64 })
+        Ok(Self { d, x: pointers[0], args, cost })
     }
 }
 
-pub fn forward(d: Dims, qkv: &Tensor, rope: Option<&Rope>, y: &Tensor, lse: &Tensor) -> Result<()> {
-    let bytes = qkv.bytes() + y.bytes() + lse.bytes();
-    let call = Call::new(d, [y, lse, qkv], rope, None, 2.0, bytes)?;
+pub fn forward(
+    cost: Cost,
+    d: Dims,
+    qkv: &Tensor,
+    rope: Option<&Rope>,
+    y: &Tensor,
+    lse: &Tensor,
+) -> Result<()> {
+    let call = Call::new(d, [y, lse, qkv], rope, None, cost)?;
     match tensor::kernels(d, qkv) {
         Some(kernels) => kernels.fwd.launch(call),
         None => plain::FWD.launch(call),
@@ -60,6 +62,7 @@ pub fn forward(d: Dims, qkv: &Tensor, rope: Option<&Rope>, y: &Tensor, lse: &Ten
 
 /// `saved`: qkv, y, lse.
 pub fn backward(
+    cost: Cost,
     d: Dims,
     saved: [&Tensor; 3],
     rope: Option<&Rope>,
@@ -69,21 +72,28 @@ pub fn backward(
 ) -> Result<()> {
     let [qkv, y, lse] = saved;
     let kernels = tensor::kernels(d, qkv);
-    // A third of dqkv, read too where it is added to.
-    let part_bytes = if mode == Mode::Add { 2 * y.bytes() } else { y.bytes() };
-    let read_bytes = qkv.bytes() + dy.bytes() + lse.bytes();
     if let Some(kernels) = kernels
         && d.t <= tensor::SHORT_T
     {
-        let bytes = read_bytes + y.bytes() + 3 * part_bytes;
-        let call = Call::new(d, [dqkv, qkv, y, dy, lse], rope, Some(mode), 5.0, bytes)?;
+        let call = Call::new(d, [dqkv, qkv, y, dy, lse], rope, Some(mode), cost)?;
         return kernels.bwd_short.launch(call);
     }
     let delta = &Tensor::uninit(qkv.device(), DType::F32, *lse.shape(), Purpose::Workspace)?;
-    let bytes = read_bytes + y.bytes() + delta.bytes() + part_bytes;
-    let dq = Call::new(d, [dqkv, delta, qkv, y, dy, lse], rope, Some(mode), 1.0, bytes)?;
-    let bytes = read_bytes + delta.bytes() + 2 * part_bytes;
-    let dkv = Call::new(d, [dqkv, qkv, dy, lse, delta], rope, Some(mode), 4.0, bytes)?;
+    // The second launch makes dk and dv and reads all but y again.
+    let of_dkv = written(dqkv, mode) / 3 * 2;
+    let again = qkv.bytes() + dy.bytes() + lse.bytes() + bytes_of(rope) + delta.bytes();
+    let of_dq = Cost {
+        matmul_flops: cost.matmul_flops / 5.0,
+        bytes: cost.bytes - of_dkv as f64 + delta.bytes() as f64,
+        ..cost
+    };
+    let of_dkv = Cost {
+        matmul_flops: cost.matmul_flops - of_dq.matmul_flops,
+        bytes: (again + of_dkv) as f64,
+        ..cost
+    };
+    let dq = Call::new(d, [dqkv, delta, qkv, y, dy, lse], rope, Some(mode), of_dq)?;
+    let dkv = Call::new(d, [dqkv, qkv, dy, lse, delta], rope, Some(mode), of_dkv)?;
     match kernels {
         Some(kernels) => {
             kernels.bwd_dq.launch(dq)?;

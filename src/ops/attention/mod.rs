@@ -14,7 +14,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, refuse};
+use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::backend::Cost;
 use crate::dtype::DType;
@@ -35,14 +35,9 @@ impl Dims {
         1.0 / (self.hd as f32).sqrt()
     }
 
-    fn cost(self, products: f64, dtype: DType) -> Cost {
+    fn cost(self, products: f64, bytes: usize) -> Cost {
         let Dims { b, t, nh, hd } = self;
-        Cost {
-            matmul_flops: products * 2.0 * (b * nh * t * t * hd) as f64,
-            bytes: (4 * b * t * nh * hd * dtype.size_bytes()) as f64,
-            launches: 1.0,
-            ..Cost::default()
-        }
+        Cost { matmul_flops: products * 2.0 * (b * nh * t * t * hd) as f64, ..traffic(bytes) }
     }
 }
 
@@ -51,6 +46,10 @@ impl Dims {
 pub struct Rope {
     pub cos: Tensor,
     pub sin: Tensor,
+}
+
+fn bytes_of(rope: Option<&Rope>) -> usize {
+    rope.map_or(0, |Rope { cos, sin }| cos.bytes() + sin.bytes())
 }
 
 pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) -> Result<Var> {
@@ -78,7 +77,7 @@ pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) ->
     let lse = tape.alloc(DType::F32, [b, heads, t])?;
     dispatch(
         tape.device(),
-        d.cost(2.0, x.dtype()),
+        d.cost(2.0, x.bytes() + bytes_of(rope) + y.bytes() + lse.bytes()),
         || {
             by_float!(x.dtype(), "attention", E => {
                 let tables = read_tables(rope)?;
@@ -87,7 +86,7 @@ pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) ->
                 Ok(())
             })
         },
-        || cuda::forward(d, x, rope, &y, &lse),
+        |cost| cuda::forward(cost, d, x, rope, &y, &lse),
     )?;
     let saved_y = y.clone();
     tape.output("attention", y, &[qkv], |id| {
@@ -120,19 +119,16 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "attention"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.id)? else { return Ok(()) };
         let x = &self.qkv;
         let Some((dx, mode)) = grads.slot(self.qkv_id, x.dtype(), x.shape())? else {
             return Ok(());
         };
+        let read = [x, &self.y, &self.lse, &dy].map(Tensor::bytes).iter().sum::<usize>();
         dispatch(
             x.device(),
-            self.d.cost(5.0, x.dtype()),
+            self.d.cost(5.0, read + bytes_of(self.rope.as_ref()) + written(&dx, mode)),
             || {
                 by_float!(x.dtype(), "attention", E => {
                     let tables = read_tables(self.rope.as_ref())?;
@@ -142,9 +138,9 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || {
+            |cost| {
                 let saved = [x, &self.y, &self.lse];
-                cuda::backward(self.d, saved, self.rope.as_ref(), &dy, &dx, mode)
+                cuda::backward(cost, self.d, saved, self.rope.as_ref(), &dy, &dx, mode)
             },
         )
     }

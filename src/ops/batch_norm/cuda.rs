@@ -1,6 +1,6 @@
 use super::{Dims, EPS, Statistics};
 use crate::Result;
-use crate::backend::{Kernel, Mode, Purpose, kernel};
+use crate::backend::{Cost, Kernel, Mode, Purpose, kernel};
 use crate::dtype::DType;
 use crate::ops::launch::{On, THREADS, width};
 use crate::ops::traffic;
@@ -39,11 +39,17 @@ impl Parts {
     }
 }
 
-pub fn measure(d: Dims, x: &Tensor, used: &Statistics, seen: &Statistics) -> Result<()> {
+pub fn measure(
+    cost: Cost,
+    d: Dims,
+    x: &Tensor,
+    used: &Statistics,
+    seen: &Statistics,
+) -> Result<()> {
     let (device, parts) = (x.device(), Parts::new(d, x)?);
     let pairs = &parts.pairs;
     let args = [pairs.into(), x.into(), d.b.into(), d.c.into(), d.s.into()];
-    let on = On { device, kernel: &PART, cost: traffic(x.bytes() + pairs.bytes()) };
+    let on = On { device, kernel: &PART, cost: cost.and_bytes(pairs.bytes()) };
     on.blocks(parts.grid(d), THREADS, &args)?;
     let args = [
         (&used.mean).into(),
@@ -59,6 +65,7 @@ pub fn measure(d: Dims, x: &Tensor, used: &Statistics, seen: &Statistics) -> Res
 }
 
 pub fn forward(
+    cost: Cost,
     d: Dims,
     x: &Tensor,
     used: &Statistics,
@@ -66,7 +73,7 @@ pub fn forward(
     relu: bool,
     y: &Tensor,
 ) -> Result<()> {
-    let on = On { device: y.device(), kernel: &FWD, cost: traffic(2 * y.bytes()) };
+    let on = On { device: y.device(), kernel: &FWD, cost };
     let args = [
         y.into(),
         x.into(),
@@ -86,6 +93,7 @@ pub fn forward(
 /// dy becomes dx; `affine`: dgain and dbias, where wanted.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
+    cost: Cost,
     d: Dims,
     dy: &Tensor,
     x: &Tensor,
@@ -100,7 +108,7 @@ pub fn backward(
         true => Some(sum(d, dy, x, y, used, affine)?),
         false => None,
     };
-    let on = On { device, kernel: &BWD, cost: traffic((3 + y.is_some() as usize) * dy.bytes()) };
+    let on = On { device, kernel: &BWD, cost };
     let args = [
         dy.into(),
         x.into(),

@@ -19,7 +19,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{add, dispatch, refuse, traffic};
+use super::{add, dispatch, refuse, traffic, written_if};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -96,14 +96,14 @@ pub fn forward(tape: &mut Tape, x: &Var, affine: Affine, how: How, relu: bool) -
     let (gt, bt) = (&gain.tensor, &bias.tensor);
     dispatch(
         tape.device(),
-        traffic(2 * y.bytes()),
+        traffic(2 * y.bytes() + 4 * gt.bytes()),
         || {
             let (mean, var) = (used.mean.read()?, used.var.read()?);
             let channels = cpu::channels(&mean, &var, &gt.read()?);
             cpu::forward(d, &xt.read()?, &channels, &bt.read()?, relu, &mut y.write()?);
             Ok(())
         },
-        || cuda::forward(d, xt, &used, [gt, bt], relu, &y),
+        |cost| cuda::forward(cost, d, xt, &used, [gt, bt], relu, &y),
     )?;
     let saved_y = relu.then(|| y.clone());
     let training = matches!(how, How::Training { .. });
@@ -125,7 +125,7 @@ pub fn forward(tape: &mut Tape, x: &Var, affine: Affine, how: How, relu: bool) -
 fn measure(d: Dims, x: &Tensor, used: &Statistics, seen: &Statistics) -> Result<()> {
     dispatch(
         x.device(),
-        traffic(x.bytes()),
+        traffic(x.bytes() + 4 * used.mean.bytes()),
         || {
             let (mean, var) = cpu::moments(d, &x.read()?);
             let n = (d.b * d.s) as f32;
@@ -134,7 +134,7 @@ fn measure(d: Dims, x: &Tensor, used: &Statistics, seen: &Statistics) -> Result<
             seen.mean.upload(&mean)?;
             seen.var.upload(&var.iter().map(|v| v * (n / (n - 1.0))).collect::<Vec<_>>())
         },
-        || cuda::measure(d, x, used, seen),
+        |cost| cuda::measure(cost, d, x, used, seen),
     )
 }
 
@@ -150,10 +150,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.id)? else { return Ok(()) };
         let dx = grads.into_own(dy)?;
@@ -163,7 +159,14 @@ impl Rule for Backward {
         let y = self.y.as_ref();
         dispatch(
             dx.device(),
-            traffic(if self.training { 6 } else { 4 } * dx.bytes()),
+            traffic(
+                x.bytes()
+                    + y.map_or(0, Tensor::bytes)
+                    + 2 * dx.bytes()
+                    + 3 * gain.bytes()
+                    + written_if(dgain.as_ref())
+                    + written_if(dbias.as_ref()),
+            ),
             || {
                 let (mean, var) = (self.used.mean.read()?, self.used.var.read()?);
                 let channels = cpu::channels(&mean, &var, &gain.read()?);
@@ -178,9 +181,9 @@ impl Rule for Backward {
                 }
                 Ok(())
             },
-            || {
+            |cost| {
                 let affine = [dgain.as_ref(), dbias.as_ref()];
-                cuda::backward(self.d, &dx, x, y, &self.used, gain, self.training, affine)
+                cuda::backward(cost, self.d, &dx, x, y, &self.used, gain, self.training, affine)
             },
         )?;
         add::pass(grads, *x_id, &dx.reshape(*x.shape())?)

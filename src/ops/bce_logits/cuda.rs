@@ -1,26 +1,24 @@
 use crate::Result;
-use crate::backend::{Kernel, Mode, by_dtype, kernel_pair};
+use crate::backend::{Cost, Kernel, Mode, by_dtype, kernel_pair};
 use crate::ops::launch::On;
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] = kernel_pair!("bce_logits", "bce_logits_fwd", [Out, In, In, U32]);
 const BWD: [Kernel; 2] = kernel_pair!("bce_logits", "bce_logits_bwd", [Out, In, In, In, U32, U32]);
 
-pub fn forward(q: &Tensor, targets: &Tensor, rows: &Tensor) -> Result<()> {
-    let cost = traffic(q.bytes() + targets.bytes() + rows.bytes());
+pub fn forward(cost: Cost, q: &Tensor, targets: &Tensor, rows: &Tensor) -> Result<()> {
     let on = On { device: q.device(), kernel: by_dtype(q.dtype(), &FWD)?, cost };
     on.pieces(q.elems(), 1, &[rows.into(), q.into(), targets.into(), q.elems().into()])
 }
 
 pub fn backward(
+    cost: Cost,
     q: &Tensor,
     targets: &Tensor,
     drows: &Tensor,
     dq: &Tensor,
     mode: Mode,
 ) -> Result<()> {
-    let cost = traffic(q.bytes() + targets.bytes() + drows.bytes() + dq.bytes());
     let on = On { device: q.device(), kernel: by_dtype(q.dtype(), &BWD)?, cost };
     let n = q.elems();
     let args = [dq.into(), q.into(), targets.into(), drows.into(), n.into(), mode.into()];

@@ -11,7 +11,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, traffic};
+use super::{by_float, dispatch, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -28,14 +28,14 @@ pub fn forward(tape: &mut Tape, q: &Var, targets: &Tensor) -> Result<Var> {
     let rows = tape.alloc(DType::F32, *targets.shape())?;
     dispatch(
         tape.device(),
-        traffic(3 * rows.bytes()),
+        traffic(q.tensor.bytes() + targets.bytes() + rows.bytes()),
         || {
             by_float!(q.tensor.dtype(), "bce_logits", E => {
                 cpu::forward::<E>(&q.tensor.read()?, &targets.read()?, &mut rows.write()?);
                 Ok(())
             })
         },
-        || cuda::forward(&q.tensor, targets, &rows),
+        |cost| cuda::forward(cost, &q.tensor, targets, &rows),
     )?;
     tape.output("bce_logits", rows, &[q], |rows| {
         Box::new(Backward { rows, q: q.tensor.clone(), targets: targets.clone(), id: q.id })
@@ -50,17 +50,13 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "bce_logits"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(drows) = grads.take(self.rows)? else { return Ok(()) };
         let q = &self.q;
         let Some((dq, mode)) = grads.slot(self.id, q.dtype(), q.shape())? else { return Ok(()) };
         dispatch(
             q.device(),
-            traffic(3 * drows.bytes()),
+            traffic(q.bytes() + self.targets.bytes() + drows.bytes() + written(&dq, mode)),
             || {
                 by_float!(q.dtype(), "bce_logits", E => {
                     let (q, t) = (q.read()?, self.targets.read()?);
@@ -68,7 +64,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || cuda::backward(q, &self.targets, &drows, &dq, mode),
+            |cost| cuda::backward(cost, q, &self.targets, &drows, &dq, mode),
         )
     }
 }

@@ -11,7 +11,7 @@ mod cuda;
 pub mod reference;
 
 use super::dropout::Site;
-use super::{add, by_float, dispatch, traffic};
+use super::{add, by_float, dispatch, traffic, written_if};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -37,7 +37,7 @@ pub fn with_dropout(
     let y = tape.alloc(xt.dtype(), *xt.shape())?;
     dispatch(
         tape.device(),
-        traffic(2 * y.bytes()),
+        traffic(xt.bytes() + bt.bytes() + y.bytes()),
         || {
             by_float!(y.dtype(), "bias_relu", E => {
                 let mask = dropout.map(|(site, draw)| site.mask(draw)).transpose()?;
@@ -45,7 +45,7 @@ pub fn with_dropout(
                 Ok(())
             })
         },
-        || cuda::forward(xt, bt, dropout, &y),
+        |cost| cuda::forward(cost, xt, bt, dropout, &y),
     )?;
     let saved_y = y.clone();
     let scale = dropout.map_or(1.0, |(site, _)| site.scale());
@@ -63,17 +63,13 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "bias_relu"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.id)? else { return Ok(()) };
         let dx = grads.into_own(dy)?;
         let dbias = grads.slot(self.bias, DType::F32, &[self.y.shape().last()].into())?;
         dispatch(
             dx.device(),
-            traffic(3 * dx.bytes()),
+            traffic(self.y.bytes() + 2 * dx.bytes() + written_if(dbias.as_ref())),
             || {
                 by_float!(dx.dtype(), "bias_relu", E => {
                     let c = self.y.shape().last();
@@ -84,7 +80,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || cuda::backward(&dx, &self.y, self.scale, dbias.as_ref()),
+            |cost| cuda::backward(cost, &dx, &self.y, self.scale, dbias.as_ref()),
         )?;
         add::pass(grads, self.x, &dx)
     }

@@ -22,6 +22,6 @@ pub fn from_f32(x: &Tensor, y: &Tensor) -> Result<()> {
                 Ok(())
             })
         },
-        || cuda::from_f32(x, y),
+        |cost| cuda::from_f32(cost, x, y),
     )
 }

@@ -6,14 +6,11 @@
 //! convolution of dy by w; dw the products of dy with what each tap saw; dbias sums dy; all in a
 //! fixed order.
 
-mod cpu;
-mod cuda;
 pub mod reference;
 
-use super::conv::{self, Backward, Geometry, Products};
-use super::dispatch;
+use super::conv::{self, Conv, Geometry, Side};
+use super::conv_launch::conv_kernels;
 use crate::Result;
-use crate::dtype::DType;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -25,39 +22,12 @@ pub struct Conv2d {
 
 const OP: &str = "conv2d";
 
-static PRODUCTS: Products = Products {
-    op: OP,
-    w: (cpu::backward_w, cuda::backward_w),
-    x: (cpu::backward_x, cuda::backward_x),
-    bias: (cpu::backward_b, cuda::backward_b),
-};
+static CONV: Conv =
+    Conv { op: OP, x: Side::Images, kernels: conv_kernels!("conv2d", "fwd", "bwd_dx") };
 
 pub fn forward(tape: &mut Tape, x: &Var, w: &Var, bias: Option<&Var>, how: Conv2d) -> Result<Var> {
-    let (xt, wt, bt) = (&x.tensor, &w.tensor, bias.map(|b| &b.tensor));
-    let g = geometry(xt, wt, bt, how)?;
-    let y = tape.alloc(DType::F32, [g.batch, g.maps, g.map_height(), g.map_width()])?;
-    dispatch(
-        tape.device(),
-        g.cost(),
-        || {
-            let bias = bt.map(|b| b.read()).transpose()?;
-            cpu::forward(&g, &xt.read()?, &wt.read()?, bias.as_deref(), &mut y.write()?);
-            Ok(())
-        },
-        || cuda::forward(&g, xt, wt, bt, &y),
-    )?;
-    let mut inputs = vec![x, w];
-    inputs.extend(bias);
-    tape.output(OP, y, &inputs, |y| {
-        Box::new(Backward {
-            products: &PRODUCTS,
-            y,
-            g,
-            x: (xt.clone(), x.id),
-            w: (wt.clone(), w.id),
-            bias: bias.and_then(|b| b.id),
-        })
-    })
+    let g = geometry(&x.tensor, &w.tensor, bias.map(|b| &b.tensor), how)?;
+    CONV.forward(tape, g, x, w, bias)
 }
 
 fn geometry(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, how: Conv2d) -> Result<Geometry> {

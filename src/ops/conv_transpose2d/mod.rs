@@ -6,14 +6,12 @@
 //! convolution of y by w, in whose [`Geometry`] y are the images and x the maps. Saved: x, w. dx is
 //! that convolution of dy; dw and dbias as in `conv2d`, all in a fixed order.
 
-mod cpu;
-mod cuda;
 pub mod reference;
 
-use super::conv::{self, Backward, Geometry, Products};
-use super::{dispatch, refuse};
+use super::conv::{self, Conv, Geometry, Side};
+use super::conv_launch::conv_kernels;
+use super::refuse;
 use crate::Result;
-use crate::dtype::DType;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -27,12 +25,8 @@ pub struct ConvTranspose2d {
 
 const OP: &str = "conv_transpose2d";
 
-static PRODUCTS: Products = Products {
-    op: OP,
-    w: (cpu::backward_w, cuda::backward_w),
-    x: (cpu::backward_x, cuda::backward_x),
-    bias: (cpu::backward_b, cuda::backward_b),
-};
+static CONV: Conv =
+    Conv { op: OP, x: Side::Maps, kernels: conv_kernels!("conv_transpose2d", "bwd_dx", "fwd") };
 
 pub fn forward(
     tape: &mut Tape,
@@ -41,31 +35,8 @@ pub fn forward(
     bias: Option<&Var>,
     how: ConvTranspose2d,
 ) -> Result<Var> {
-    let (xt, wt, bt) = (&x.tensor, &w.tensor, bias.map(|b| &b.tensor));
-    let g = geometry(xt, wt, bt, how)?;
-    let y = tape.alloc(DType::F32, [g.batch, g.channels, g.height, g.width])?;
-    dispatch(
-        tape.device(),
-        g.cost(),
-        || {
-            let bias = bt.map(|b| b.read()).transpose()?;
-            cpu::forward(&g, &xt.read()?, &wt.read()?, bias.as_deref(), &mut y.write()?);
-            Ok(())
-        },
-        || cuda::forward(&g, xt, wt, bt, &y),
-    )?;
-    let mut inputs = vec![x, w];
-    inputs.extend(bias);
-    tape.output(OP, y, &inputs, |y| {
-        Box::new(Backward {
-            products: &PRODUCTS,
-            y,
-            g,
-            x: (xt.clone(), x.id),
-            w: (wt.clone(), w.id),
-            bias: bias.and_then(|b| b.id),
-        })
-    })
+    let g = geometry(&x.tensor, &w.tensor, bias.map(|b| &b.tensor), how)?;
+    CONV.forward(tape, g, x, w, bias)
 }
 
 /// Of the convolution that leads from y to x.

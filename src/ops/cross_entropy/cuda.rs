@@ -1,8 +1,7 @@
 use super::{Dims, Kind};
 use crate::Result;
-use crate::backend::{Kernel, Mode, by_dtype, kernel_pair};
+use crate::backend::{Cost, Kernel, Mode, by_dtype, kernel_pair};
 use crate::ops::launch::On;
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] =
@@ -21,8 +20,14 @@ fn code(kind: Kind) -> usize {
     (kind == Kind::Stablemax) as usize
 }
 
-pub fn forward(d: Dims, kind: Kind, logits: &Tensor, labels: &Tensor, rows: &Tensor) -> Result<()> {
-    let cost = traffic(logits.bytes() + labels.bytes() + rows.bytes());
+pub fn forward(
+    cost: Cost,
+    d: Dims,
+    kind: Kind,
+    logits: &Tensor,
+    labels: &Tensor,
+    rows: &Tensor,
+) -> Result<()> {
     let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &FWD)?, cost };
     let (Dims { p, s, v }, b) = (d, rows.shape().rows());
     let args = [
@@ -45,6 +50,7 @@ pub struct Saved<'a> {
 }
 
 pub fn backward(
+    cost: Cost,
     d: Dims,
     kind: Kind,
     saved: Saved,
@@ -53,7 +59,6 @@ pub fn backward(
     mode: Mode,
 ) -> Result<()> {
     let Saved { logits, labels, rows } = saved;
-    let cost = traffic(2 * logits.bytes() + labels.bytes());
     let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &BWD)?, cost };
     let (Dims { p, s, v }, n) = (d, logits.shape().rows());
     let args = [

@@ -18,7 +18,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, refuse, traffic};
+use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -52,7 +52,7 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
     let rows = tape.alloc(DType::F32, [b, ROW])?;
     dispatch(
         tape.device(),
-        traffic(logits.tensor.bytes() + labels.bytes()),
+        traffic(logits.tensor.bytes() + labels.bytes() + rows.bytes()),
         || {
             let labels = labels.read::<i32>()?;
             if let Some(bad) = labels.iter().find(|&&l| l != IGNORE && (l < 0 || l as usize >= v)) {
@@ -66,7 +66,7 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
                 Ok(())
             })
         },
-        || cuda::forward(dims, kind, &logits.tensor, labels, &rows),
+        |cost| cuda::forward(cost, dims, kind, &logits.tensor, labels, &rows),
     )?;
     let of_rows = rows.clone();
     tape.output("cross_entropy", rows, &[logits], |rows| {
@@ -93,17 +93,19 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "cross_entropy"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(drows) = grads.take(self.rows)? else { return Ok(()) };
         let x = &self.logits;
         let Some((dx, mode)) = grads.slot(self.id, x.dtype(), x.shape())? else { return Ok(()) };
         dispatch(
             x.device(),
-            traffic(2 * x.bytes()),
+            traffic(
+                x.bytes()
+                    + self.labels.bytes()
+                    + self.of_rows.bytes()
+                    + drows.bytes()
+                    + written(&dx, mode),
+            ),
             || {
                 by_float!(x.dtype(), "cross_entropy", E => {
                     cpu::backward::<E>(
@@ -118,9 +120,9 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || {
+            |cost| {
                 let saved = cuda::Saved { logits: x, labels: &self.labels, rows: &self.of_rows };
-                cuda::backward(self.dims, self.kind, saved, &drows, &dx, mode)
+                cuda::backward(cost, self.dims, self.kind, saved, &drows, &dx, mode)
             },
         )
     }

@@ -1,8 +1,7 @@
 use super::Dims;
 use crate::Result;
-use crate::backend::{Arg, Kernel, Mode, kernel};
+use crate::backend::{Arg, Cost, Kernel, Mode, kernel};
 use crate::ops::launch::{On, THREADS};
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: Kernel = kernel!(
@@ -26,15 +25,29 @@ fn sizes(d: Dims) -> [Arg<'static>; 8] {
     [d.c, d.h, d.w, d.oh(), d.ow(), d.k, d.stride, d.padding].map(Arg::from)
 }
 
-pub fn forward(d: Dims, x: &Tensor, w: &Tensor, bias: &Tensor, y: &Tensor) -> Result<()> {
-    let on = On { device: y.device(), kernel: &FWD, cost: traffic(x.bytes() + y.bytes()) };
+pub fn forward(
+    cost: Cost,
+    d: Dims,
+    x: &Tensor,
+    w: &Tensor,
+    bias: &Tensor,
+    y: &Tensor,
+) -> Result<()> {
+    let on = On { device: y.device(), kernel: &FWD, cost };
     let mut args = vec![y.into(), x.into(), w.into(), bias.into(), y.elems().into()];
     args.extend(sizes(d));
     on.pieces(y.elems(), 1, &args)
 }
 
-pub fn backward_x(d: Dims, dy: &Tensor, w: &Tensor, dx: &Tensor, mode: Mode) -> Result<()> {
-    let on = On { device: dx.device(), kernel: &BWD_X, cost: traffic(dx.bytes() + dy.bytes()) };
+pub fn backward_x(
+    cost: Cost,
+    d: Dims,
+    dy: &Tensor,
+    w: &Tensor,
+    dx: &Tensor,
+    mode: Mode,
+) -> Result<()> {
+    let on = On { device: dx.device(), kernel: &BWD_X, cost };
     let mut args = vec![dx.into(), dy.into(), w.into(), dx.elems().into()];
     args.extend(sizes(d));
     args.push(mode.into());
@@ -43,12 +56,13 @@ pub fn backward_x(d: Dims, dy: &Tensor, w: &Tensor, dx: &Tensor, mode: Mode) -> 
 
 /// Of w and bias, where wanted.
 pub fn backward_w(
+    cost: Cost,
     d: Dims,
     x: &Tensor,
     dy: &Tensor,
     [dw, dbias]: [Option<&(Tensor, Mode)>; 2],
 ) -> Result<()> {
-    let on = On { device: dy.device(), kernel: &BWD_W, cost: traffic(x.bytes() + dy.bytes()) };
+    let on = On { device: dy.device(), kernel: &BWD_W, cost };
     let mode = |slot: Option<&(Tensor, Mode)>| slot.map_or(Mode::Set, |(_, mode)| *mode);
     let mut args = vec![
         dw.map(|(t, _)| t).into(),

@@ -10,7 +10,7 @@ mod cuda;
 pub mod reference;
 
 pub use super::conv2d::Conv2d;
-use super::{dispatch, refuse, traffic};
+use super::{dispatch, refuse, traffic, written, written_if};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -55,12 +55,12 @@ pub fn forward(tape: &mut Tape, x: &Var, w: &Var, bias: &Var, how: Conv2d) -> Re
     let y = tape.alloc(DType::F32, [b, c, d.oh(), d.ow()])?;
     dispatch(
         tape.device(),
-        traffic(xt.bytes() + y.bytes()),
+        traffic(xt.bytes() + wt.bytes() + bt.bytes() + y.bytes()),
         || {
             cpu::forward(d, &xt.read()?, &wt.read()?, &bt.read()?, &mut y.write()?);
             Ok(())
         },
-        || cuda::forward(d, xt, wt, bt, &y),
+        |cost| cuda::forward(cost, d, xt, wt, bt, &y),
     )?;
     tape.output("depthwise_conv2d", y, &[x, w, bias], |y| {
         let (x, w) = ((xt.clone(), x.id), (wt.clone(), w.id));
@@ -77,10 +77,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "depthwise_conv2d"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let (d, (x, x_id), (w, w_id)) = (self.d, &self.x, &self.w);
@@ -89,7 +85,9 @@ impl Rule for Backward {
         if dw.is_some() || dbias.is_some() {
             dispatch(
                 dy.device(),
-                traffic(x.bytes() + dy.bytes()),
+                traffic(
+                    x.bytes() + dy.bytes() + written_if(dw.as_ref()) + written_if(dbias.as_ref()),
+                ),
                 || {
                     let (x, dy) = (x.read()?, dy.read()?);
                     if let Some((dw, mode)) = &dw {
@@ -100,18 +98,18 @@ impl Rule for Backward {
                     }
                     Ok(())
                 },
-                || cuda::backward_w(d, x, &dy, [dw.as_ref(), dbias.as_ref()]),
+                |cost| cuda::backward_w(cost, d, x, &dy, [dw.as_ref(), dbias.as_ref()]),
             )?;
         }
         let Some((dx, mode)) = grads.slot(*x_id, DType::F32, x.shape())? else { return Ok(()) };
         dispatch(
             dy.device(),
-            traffic(dx.bytes() + dy.bytes()),
+            traffic(dy.bytes() + w.bytes() + written(&dx, mode)),
             || {
                 cpu::backward_x(d, &dy.read()?, &w.read()?, &mut dx.write()?, mode);
                 Ok(())
             },
-            || cuda::backward_x(d, &dy, w, &dx, mode),
+            |cost| cuda::backward_x(cost, d, &dy, w, &dx, mode),
         )
     }
 }

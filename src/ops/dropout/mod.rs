@@ -67,7 +67,7 @@ pub fn forward(tape: &mut Tape, x: &Var, site: Site, draw: &Tensor) -> Result<Va
                 Ok(())
             })
         },
-        || cuda::apply(&y, &x.tensor, site, draw),
+        |cost| cuda::apply(cost, &y, &x.tensor, site, draw),
     )?;
     tape.output("dropout", y, &[x], |y| Box::new(Backward { y, x: x.id, site, draw: draw.clone() }))
 }
@@ -80,10 +80,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "dropout"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let dx = grads.into_own(dy)?;
@@ -96,7 +92,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || cuda::apply(&dx, &dx, self.site, &self.draw),
+            |cost| cuda::apply(cost, &dx, &dx, self.site, &self.draw),
         )?;
         add::pass(grads, self.x, &dx)
     }

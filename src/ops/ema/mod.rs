@@ -23,6 +23,6 @@ pub fn step(ema: &Tensor, p: &Tensor, guard: &Tensor, decay: f64) -> Result<()> 
             }
             Ok(())
         },
-        || cuda::step(ema, p, guard, decay as f32),
+        |cost| cuda::step(cost, ema, p, guard, decay as f32),
     )
 }

@@ -1,6 +1,6 @@
 use super::Dims;
 use crate::Result;
-use crate::backend::{Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
+use crate::backend::{Cost, Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
 use crate::ops::launch::{self, On, width};
 use crate::ops::traffic;
@@ -29,9 +29,7 @@ pub struct Inputs<'a> {
     pub pos: Option<&'a Tensor>,
 }
 
-pub fn forward(dims: Dims, x: Inputs, scale: f32, y: &Tensor) -> Result<()> {
-    let read = [Some(x.tokens), Some(x.table), x.puzzle, x.pos].into_iter().flatten();
-    let cost = traffic(y.bytes() + read.map(Tensor::bytes).sum::<usize>());
+pub fn forward(cost: Cost, dims: Dims, x: Inputs, scale: f32, y: &Tensor) -> Result<()> {
     let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost };
     let (Dims { s, p, c, v, d, .. }, n) = (dims, y.elems());
     let args = [
@@ -52,6 +50,7 @@ pub fn forward(dims: Dims, x: Inputs, scale: f32, y: &Tensor) -> Result<()> {
 }
 
 pub fn backward_table(
+    cost: Cost,
     d: Dims,
     tokens: &Tensor,
     dy: &Tensor,
@@ -63,7 +62,7 @@ pub fn backward_table(
     let (rows, device) = (tokens.elems(), dy.device());
     let parts =
         Tensor::uninit(device, DType::F32, [launch::parts(rows), v, c], Purpose::Workspace)?;
-    let cost = traffic(rows * c * dy.dtype().size_bytes() + parts.bytes());
+    let cost = cost.and_bytes(parts.bytes());
     On { device, kernel: by_dtype(dy.dtype(), &TABLE_PART)?, cost }.parts(
         rows,
         c,
@@ -80,13 +79,14 @@ pub fn backward_table(
         ],
     )?;
     let count = launch::parts(rows);
-    let cost = traffic(parts.bytes() + dtable.bytes());
+    let cost = traffic(parts.bytes());
     let args =
         [dtable.into(), (&parts).into(), count.into(), (v * c).into(), mode.into(), scale.into()];
     On { device, kernel: &TABLE_SUM, cost }.column_sum(v * c, &args)
 }
 
 pub fn backward_puzzle(
+    cost: Cost,
     dims: Dims,
     dy: &Tensor,
     scale: f32,
@@ -94,7 +94,7 @@ pub fn backward_puzzle(
     mode: Mode,
 ) -> Result<()> {
     let Dims { s, p, c, d, .. } = dims;
-    let (n, cost) = (dpuzzle.elems(), traffic(2 * dpuzzle.bytes()));
+    let n = dpuzzle.elems();
     let on = On { device: dy.device(), kernel: by_dtype(dy.dtype(), &PUZZLE)?, cost };
     let stride = (p + s) * c;
     let args =
@@ -102,8 +102,14 @@ pub fn backward_puzzle(
     on.pieces(n, 1, &args)
 }
 
-pub fn backward_pos(d: Dims, dy: &Tensor, scale: f32, dpos: &Tensor, mode: Mode) -> Result<()> {
-    let cost = traffic(dy.bytes() + dpos.bytes());
+pub fn backward_pos(
+    cost: Cost,
+    d: Dims,
+    dy: &Tensor,
+    scale: f32,
+    dpos: &Tensor,
+    mode: Mode,
+) -> Result<()> {
     let on = On { device: dy.device(), kernel: by_dtype(dy.dtype(), &POS)?, cost };
     let width = dpos.elems();
     let args = [dpos.into(), dy.into(), d.b.into(), width.into(), mode.into(), scale.into()];

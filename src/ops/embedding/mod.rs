@@ -16,7 +16,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, refuse, traffic};
+use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -93,9 +93,16 @@ fn embed(
         pos.tensor.expect_dtype("embedding pos", table.tensor.dtype())?;
     }
     let y = tape.alloc(table.tensor.dtype(), [b, p + s, c])?;
+    let x = cuda::Inputs {
+        tokens,
+        table: &table.tensor,
+        puzzle: puzzle.map(|v| &v.tensor),
+        pos: pos.map(|v| &v.tensor),
+    };
+    let read = [Some(x.tokens), Some(x.table), x.puzzle, x.pos].into_iter().flatten();
     dispatch(
         tape.device(),
-        traffic(y.bytes()),
+        traffic(read.map(Tensor::bytes).sum::<usize>() + y.bytes()),
         || {
             by_float!(y.dtype(), "embedding", E => {
                 let tokens = tokens.read::<i32>()?;
@@ -116,15 +123,7 @@ fn embed(
                 Ok(())
             })
         },
-        || {
-            let (puzzle, pos) = (puzzle.map(|v| &v.tensor), pos.map(|v| &v.tensor));
-            cuda::forward(
-                dims,
-                cuda::Inputs { tokens, table: &table.tensor, puzzle, pos },
-                scale,
-                &y,
-            )
-        },
+        |cost| cuda::forward(cost, dims, x, scale, &y),
     )?;
     let mut inputs = vec![table];
     inputs.extend(puzzle);
@@ -153,48 +152,54 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "embedding"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let Dims { b, s, p, c, v, d } = self.dims;
         let dtable = grads.slot(self.table, DType::F32, &[v, c].into())?;
         let dpuzzle = grads.slot(self.puzzle, DType::F32, &[b, d].into())?;
         let dpos = grads.slot(self.pos, DType::F32, &[p + s, c].into())?;
-        dispatch(
-            dy.device(),
-            traffic(dy.bytes()),
-            || {
-                by_float!(dy.dtype(), "embedding", E => {
-                    let dy = dy.read::<E>()?;
-                    if let Some((dtable, mode)) = &dtable {
-                        let tokens = self.tokens.read()?;
-                        cpu::backward_table::<E>(self.dims, &tokens, &dy, self.scale, &mut dtable.write()?, *mode);
-                    }
-                    if let Some((dpuzzle, mode)) = &dpuzzle {
-                        cpu::backward_puzzle::<E>(self.dims, &dy, self.scale, &mut dpuzzle.write()?, *mode);
-                    }
-                    if let Some((dpos, mode)) = &dpos {
-                        cpu::backward_pos::<E>(self.dims, &dy, self.scale, &mut dpos.write()?, *mode);
-                    }
-                    Ok(())
-                })
-            },
-            || {
-                let (dims, scale) = (self.dims, self.scale);
-                if let Some((to, mode)) = &dtable {
-                    cuda::backward_table(dims, &self.tokens, &dy, scale, to, *mode)?;
-                }
-                if let Some((to, mode)) = &dpuzzle {
-                    cuda::backward_puzzle(dims, &dy, scale, to, *mode)?;
-                }
-                if let Some((to, mode)) = &dpos {
-                    cuda::backward_pos(dims, &dy, scale, to, *mode)?;
-                }
-                Ok(())
-            },
-        )
+        let (device, dims, scale) = (dy.device(), self.dims, self.scale);
+        if let Some((to, mode)) = dtable {
+            let of_tokens = b * s * c * dy.dtype().size_bytes();
+            dispatch(
+                device,
+                traffic(self.tokens.bytes() + of_tokens + written(&to, mode)),
+                || {
+                    by_float!(dy.dtype(), "embedding", E => {
+                        let (tokens, dy) = (self.tokens.read()?, dy.read()?);
+                        cpu::backward_table::<E>(dims, &tokens, &dy, scale, &mut to.write()?, mode);
+                        Ok(())
+                    })
+                },
+                |cost| cuda::backward_table(cost, dims, &self.tokens, &dy, scale, &to, mode),
+            )?;
+        }
+        if let Some((to, mode)) = dpuzzle {
+            dispatch(
+                device,
+                traffic(to.elems() * dy.dtype().size_bytes() + written(&to, mode)),
+                || {
+                    by_float!(dy.dtype(), "embedding", E => {
+                        cpu::backward_puzzle::<E>(dims, &dy.read()?, scale, &mut to.write()?, mode);
+                        Ok(())
+                    })
+                },
+                |cost| cuda::backward_puzzle(cost, dims, &dy, scale, &to, mode),
+            )?;
+        }
+        if let Some((to, mode)) = dpos {
+            dispatch(
+                device,
+                traffic(dy.bytes() + written(&to, mode)),
+                || {
+                    by_float!(dy.dtype(), "embedding", E => {
+                        cpu::backward_pos::<E>(dims, &dy.read()?, scale, &mut to.write()?, mode);
+                        Ok(())
+                    })
+                },
+                |cost| cuda::backward_pos(cost, dims, &dy, scale, &to, mode),
+            )?;
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,6 @@
 use crate::Result;
-use crate::backend::{Kernel, Mode, kernel};
+use crate::backend::{Cost, Kernel, Mode, kernel};
 use crate::ops::launch::On;
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: Kernel = kernel!("gauss_sample", "gauss_sample_fwd", [Out, In, In, In, U32]);
@@ -11,27 +10,28 @@ const DRAW: Kernel = kernel!("gauss_sample", "gauss_sample_draw", [Out, In, U32,
 /// Numbers of a Philox block.
 const WORDS: usize = 4;
 
-pub fn forward(mu: &Tensor, log_var: &Tensor, eps: &Tensor, z: &Tensor) -> Result<()> {
-    let on = On { device: z.device(), kernel: &FWD, cost: traffic(4 * z.bytes()) };
+pub fn forward(cost: Cost, mu: &Tensor, log_var: &Tensor, eps: &Tensor, z: &Tensor) -> Result<()> {
+    let on = On { device: z.device(), kernel: &FWD, cost };
     let args = [z.into(), mu.into(), log_var.into(), eps.into(), z.elems().into()];
     on.pieces(z.elems(), 1, &args)
 }
 
 pub fn backward(
+    cost: Cost,
     dz: &Tensor,
     log_var: &Tensor,
     eps: &Tensor,
     dlog_var: &Tensor,
     mode: Mode,
 ) -> Result<()> {
-    let on = On { device: dz.device(), kernel: &BWD, cost: traffic(4 * dz.bytes()) };
+    let on = On { device: dz.device(), kernel: &BWD, cost };
     let n = dz.elems();
     let args = [dlog_var.into(), dz.into(), log_var.into(), eps.into(), n.into(), mode.into()];
     on.pieces(n, 1, &args)
 }
 
-pub fn draw(eps: &Tensor, stream: u32, draw: &Tensor) -> Result<()> {
-    let on = On { device: eps.device(), kernel: &DRAW, cost: traffic(eps.bytes()) };
+pub fn draw(cost: Cost, eps: &Tensor, stream: u32, draw: &Tensor) -> Result<()> {
+    let on = On { device: eps.device(), kernel: &DRAW, cost };
     let n = eps.elems();
     on.pieces(n, WORDS, &[eps.into(), draw.into(), n.into(), stream.into()])
 }

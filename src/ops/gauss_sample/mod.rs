@@ -13,7 +13,7 @@ mod cuda;
 pub mod reference;
 
 use super::draw::Draw;
-use super::{add, dispatch, expect_same_shape, refuse, traffic};
+use super::{add, dispatch, expect_same_shape, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
 use crate::rng::Purpose;
@@ -33,7 +33,7 @@ pub fn forward(tape: &mut Tape, mu: &Var, log_var: &Var, eps: &Tensor) -> Result
             cpu::forward(&mt.read()?, &vt.read()?, &eps.read()?, &mut z.write()?);
             Ok(())
         },
-        || cuda::forward(mt, vt, eps, &z),
+        |cost| cuda::forward(cost, mt, vt, eps, &z),
     )?;
     tape.output("gauss_sample", z, &[mu, log_var], |z| {
         let (eps, log_var) = (eps.clone(), (vt.clone(), log_var.id));
@@ -56,7 +56,7 @@ pub fn draw(eps: &Tensor, site: u32, draw: &Tensor) -> Result<()> {
             cpu::draw(&mut eps.write()?, stream, Draw::read(draw)?);
             Ok(())
         },
-        || cuda::draw(eps, stream, draw),
+        |cost| cuda::draw(cost, eps, stream, draw),
     )
 }
 
@@ -68,23 +68,19 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "gauss_sample"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dz) = grads.take(self.z)? else { return Ok(()) };
         let (log_var, id) = &self.log_var;
         if let Some((d, mode)) = grads.slot(*id, DType::F32, log_var.shape())? {
             dispatch(
                 dz.device(),
-                traffic(4 * dz.bytes()),
+                traffic(3 * dz.bytes() + written(&d, mode)),
                 || {
                     let (dz, v, eps) = (dz.read()?, log_var.read()?, self.eps.read()?);
                     cpu::backward(&dz, &v, &eps, &mut d.write()?, mode);
                     Ok(())
                 },
-                || cuda::backward(&dz, log_var, &self.eps, &d, mode),
+                |cost| cuda::backward(cost, &dz, log_var, &self.eps, &d, mode),
             )?;
         }
         add::pass(grads, self.mu, &dz)

@@ -1,5 +1,5 @@
 use crate::Result;
-use crate::backend::{Kernel, Purpose, kernel};
+use crate::backend::{Cost, Kernel, Purpose, kernel};
 use crate::dtype::DType;
 use crate::ops::launch::{On, THREADS};
 use crate::ops::traffic;
@@ -13,13 +13,13 @@ const GUARD_THREADS: usize = 1024;
 const ELEMS_PER_PART: usize = 4096;
 const F64_BYTES: usize = 8;
 
-pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Result<()> {
+pub fn guard(cost: Cost, g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Result<()> {
     let (n, device) = (g.elems(), g.device());
     let count = n.div_ceil(ELEMS_PER_PART);
     let parts = Tensor::uninit(device, DType::U8, [count * F64_BYTES], Purpose::Workspace)?;
-    let on = On { device, kernel: &PART, cost: traffic(g.bytes() + parts.bytes()) };
+    let on = On { device, kernel: &PART, cost: cost.and_bytes(parts.bytes()) };
     on.blocks([count, 1, 1], THREADS, &[(&parts).into(), g.into(), n.into()])?;
-    let on = On { device, kernel: &GUARD, cost: traffic(parts.bytes() + losses.bytes()) };
+    let on = On { device, kernel: &GUARD, cost: traffic(parts.bytes()) };
     let args = [
         guard.into(),
         (&parts).into(),

@@ -23,14 +23,14 @@ pub fn guard(g: &Tensor, losses: &Tensor, max_norm: f32, guard: &Tensor) -> Resu
     losses.expect_dtype("global_norm losses", DType::F32)?;
     dispatch(
         g.device(),
-        traffic(g.bytes()),
+        traffic(g.bytes() + losses.bytes()),
         || {
             // Losses and guard may share a buffer.
             let losses = losses.download()?;
             cpu::guard(&g.read()?, &losses, max_norm, &mut guard.write()?);
             Ok(())
         },
-        || cuda::guard(g, losses, max_norm, guard),
+        |cost| cuda::guard(cost, g, losses, max_norm, guard),
     )
 }
 

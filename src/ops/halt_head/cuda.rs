@@ -1,6 +1,6 @@
 use super::Dims;
 use crate::Result;
-use crate::backend::{Kernel, Mode, by_dtype, kernel, kernel_pair};
+use crate::backend::{Cost, Kernel, Mode, by_dtype, kernel, kernel_pair};
 use crate::ops::launch::{On, THREADS, width};
 use crate::ops::traffic;
 use crate::tensor::Tensor;
@@ -16,6 +16,7 @@ const STATE: [Kernel; 2] =
 const POOL_THREADS: usize = 128;
 
 pub fn forward(
+    cost: Cost,
     d: Dims,
     [h, l]: [&Tensor; 2],
     w: &Tensor,
@@ -25,20 +26,20 @@ pub fn forward(
 ) -> Result<()> {
     let (device, dtype) = (h.device(), h.dtype());
     let Dims { b, t, c } = d;
-    let cost = traffic(2 * h.bytes() + pooled.bytes());
     let args = [pooled.into(), h.into(), l.into(), t.into(), c.into()];
     On { device, kernel: by_dtype(dtype, &POOL)?, cost }.blocks(
         [(2 * c).div_ceil(POOL_THREADS), b, 1],
         POOL_THREADS,
         &args,
     )?;
-    let cost = traffic(pooled.bytes() + w.bytes() + rows.bytes());
+    let cost = traffic(pooled.bytes());
     let args = [rows.into(), pooled.into(), w.into(), bias.into(), b.into(), (2 * c).into()];
     On { device, kernel: by_dtype(dtype, &ROWS)?, cost }.rows(b, &args)
 }
 
 /// `slots`: dw and dbias, where wanted.
 pub fn backward_params(
+    cost: Cost,
     d: Dims,
     pooled: &Tensor,
     rows: &Tensor,
@@ -48,7 +49,7 @@ pub fn backward_params(
     if slots.iter().all(Option::is_none) {
         return Ok(());
     }
-    let on = On { device: pooled.device(), kernel: &PARAMS, cost: traffic(2 * pooled.bytes()) };
+    let on = On { device: pooled.device(), kernel: &PARAMS, cost };
     let [dw, dbias] = slots;
     let mode = |slot: Option<&(Tensor, Mode)>| slot.map_or(Mode::Set, |(_, mode)| *mode);
     let args = [
@@ -67,6 +68,7 @@ pub fn backward_params(
 
 /// dx of one level, whose part of w is given.
 pub fn backward_state(
+    cost: Cost,
     d: Dims,
     w: &Tensor,
     rows: &Tensor,
@@ -74,8 +76,6 @@ pub fn backward_state(
     dx: &Tensor,
     mode: Mode,
 ) -> Result<()> {
-    let moved = if mode == Mode::Add { 2 } else { 1 };
-    let cost = traffic(moved * dx.bytes());
     let on = On { device: dx.device(), kernel: by_dtype(dx.dtype(), &STATE)?, cost };
     let n = dx.elems();
     let args = [

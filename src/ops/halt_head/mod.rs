@@ -13,7 +13,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, expect_same_shape, traffic};
+use super::{by_float, dispatch, expect_same_shape, traffic, written, written_if};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -46,7 +46,7 @@ pub fn forward(tape: &mut Tape, h: &Var, l: &Var, w: &Var, bias: &Var) -> Result
     let (wt, bt) = (&w.tensor, &bias.tensor);
     dispatch(
         tape.device(),
-        traffic(2 * ht.bytes() + pooled.bytes()),
+        traffic(2 * ht.bytes() + wt.bytes() + pooled.bytes() + rows.bytes()),
         || {
             by_float!(ht.dtype(), "halt_head", E => {
                 let (mut pooled, w, bias) = (pooled.write()?, wt.read::<E>()?, bt.read::<E>()?);
@@ -55,7 +55,7 @@ pub fn forward(tape: &mut Tape, h: &Var, l: &Var, w: &Var, bias: &Var) -> Result
                 Ok(())
             })
         },
-        || cuda::forward(d, [ht, lt], wt, bt, &pooled, &rows),
+        |cost| cuda::forward(cost, d, [ht, lt], wt, bt, &pooled, &rows),
     )?;
     let of_rows = rows.clone();
     tape.output("halt_head", rows, &[h, l, w, bias], |rows| {
@@ -84,10 +84,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "halt_head"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(drows) = grads.take(self.rows)? else { return Ok(()) };
         let Dims { b, t, c } = self.d;
@@ -97,7 +93,13 @@ impl Rule for Backward {
         let of_params = [dw.as_ref(), dbias.as_ref()];
         dispatch(
             w.device(),
-            traffic(2 * self.pooled.bytes()),
+            traffic(
+                self.pooled.bytes()
+                    + self.of_rows.bytes()
+                    + drows.bytes()
+                    + written_if(dw.as_ref())
+                    + written_if(dbias.as_ref()),
+            ),
             || {
                 let (rows, drows) = (self.of_rows.read()?, drows.read()?);
                 let mut sums = vec![0.0; 2 * c + 1];
@@ -110,14 +112,16 @@ impl Rule for Backward {
                 }
                 Ok(())
             },
-            || cuda::backward_params(self.d, &self.pooled, &self.of_rows, &drows, of_params),
+            |cost| {
+                cuda::backward_params(cost, self.d, &self.pooled, &self.of_rows, &drows, of_params)
+            },
         )?;
         for (level, id) in self.states.into_iter().enumerate() {
             let Some((dx, mode)) = grads.slot(id, self.dtype, &[b, t, c].into())? else { continue };
             let w = w.view(level * c, [c])?;
             dispatch(
                 dx.device(),
-                traffic(2 * dx.bytes()),
+                traffic(w.bytes() + self.of_rows.bytes() + drows.bytes() + written(&dx, mode)),
                 || {
                     by_float!(self.dtype, "halt_head", E => {
                         let (rows, drows) = (self.of_rows.read()?, drows.read()?);
@@ -126,7 +130,7 @@ impl Rule for Backward {
                         Ok(())
                     })
                 },
-                || cuda::backward_state(self.d, &w, &self.of_rows, &drows, &dx, mode),
+                |cost| cuda::backward_state(cost, self.d, &w, &self.of_rows, &drows, &dx, mode),
             )?;
         }
         Ok(())

@@ -9,7 +9,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{dispatch, expect_same_shape, traffic};
+use super::{dispatch, expect_same_shape, traffic, written_if};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -27,7 +27,7 @@ pub fn forward(tape: &mut Tape, mu: &Var, log_var: &Var) -> Result<Var> {
             y.write()?[0] = cpu::forward(&mt.read()?, &vt.read()?);
             Ok(())
         },
-        || cuda::forward(mt, vt, &y),
+        |cost| cuda::forward(cost, mt, vt, &y),
     )?;
     tape.output("kl_gauss", y, &[mu, log_var], |y| {
         Box::new(Backward { y, mu: (mt.clone(), mu.id), log_var: (vt.clone(), log_var.id) })
@@ -41,10 +41,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "kl_gauss"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let ((mu, mu_id), (log_var, log_var_id)) = (&self.mu, &self.log_var);
@@ -53,7 +49,7 @@ impl Rule for Backward {
         let scale = 1.0 / mu.elems() as f32;
         dispatch(
             dy.device(),
-            traffic(4 * mu.bytes()),
+            traffic(2 * mu.bytes() + written_if(dmu.as_ref()) + written_if(dlog_var.as_ref())),
             || {
                 let factor = scale * dy.read::<f32>()?[0];
                 if let Some((d, mode)) = &dmu {
@@ -64,7 +60,7 @@ impl Rule for Backward {
                 }
                 Ok(())
             },
-            || cuda::backward(mu, log_var, &dy, scale, [dmu.as_ref(), dlog_var.as_ref()]),
+            |cost| cuda::backward(cost, mu, log_var, &dy, scale, [dmu.as_ref(), dlog_var.as_ref()]),
         )
     }
 }

@@ -1,6 +1,6 @@
 use super::Saved;
 use crate::Result;
-use crate::backend::{Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
+use crate::backend::{Cost, Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
 use crate::ops::launch::{self, On, by_width};
 use crate::ops::traffic;
@@ -26,16 +26,14 @@ const SUM: Kernel = kernel!("layer_norm", "layer_norm_sum", [Out, In, U32, U32, 
 
 /// `r`: none where `saved.s` is x.
 pub fn forward(
+    cost: Cost,
     x: &Tensor,
     r: Option<&Tensor>,
-    gain: &Tensor,
-    bias: &Tensor,
+    [gain, bias]: [&Tensor; 2],
     eps: f32,
     y: &Tensor,
     saved: &Saved,
 ) -> Result<()> {
-    let tensors = if r.is_some() { 4 } else { 2 };
-    let cost = traffic(tensors * y.bytes() + 2 * saved.mean.bytes());
     let (n, c) = (y.shape().rows(), y.shape().last());
     let kernel = by_dtype(y.dtype(), by_width(c, &FWD, &FWD_WIDE))?;
     let on = On { device: y.device(), kernel, cost };
@@ -57,6 +55,7 @@ pub fn forward(
 
 /// dy becomes ds; `affine`: dgain and dbias, where wanted.
 pub fn backward(
+    cost: Cost,
     dy: &Tensor,
     Saved { s, mean, rstd }: &Saved,
     gain: &Tensor,
@@ -69,7 +68,9 @@ pub fn backward(
         let parts = || Tensor::uninit(device, DType::F32, [count, c], Purpose::Workspace);
         let parts = [parts()?, parts()?];
         let [of_gain, of_bias] = &parts;
-        let cost = traffic(2 * dy.bytes() + 2 * of_gain.bytes());
+        // dy and s once more than the contract counts them.
+        let again = 2 * dy.bytes() + mean.bytes() + rstd.bytes();
+        let cost = traffic(again + of_gain.bytes() + of_bias.bytes());
         let args = [
             of_gain.into(),
             of_bias.into(),
@@ -87,7 +88,6 @@ pub fn backward(
             On { device, kernel: &SUM, cost: traffic(parts.bytes()) }.column_sum(c, &args)?;
         }
     }
-    let cost = traffic(3 * dy.bytes() + mean.bytes() + rstd.bytes());
     let args = [dy.into(), s.into(), mean.into(), rstd.into(), gain.into(), n.into(), c.into()];
     let kernel = by_dtype(dtype, by_width(c, &BWD, &BWD_WIDE))?;
     On { device, kernel, cost }.rows(n, &args)

@@ -12,7 +12,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{add, by_float, dispatch, expect_same_shape, traffic};
+use super::{add, by_float, dispatch, expect_same_shape, traffic, written_if};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -64,7 +64,7 @@ fn norm(
     let tensors = if rt.is_some() { 4 } else { 2 };
     dispatch(
         tape.device(),
-        traffic(tensors * y.bytes() + 2 * saved.mean.bytes()),
+        traffic(tensors * y.bytes() + 2 * (gt.bytes() + saved.mean.bytes())),
         || {
             by_float!(y.dtype(), "layer_norm", E => {
                 let Saved { s, mean, rstd } = &saved;
@@ -76,7 +76,7 @@ fn norm(
                 Ok(())
             })
         },
-        || cuda::forward(xt, rt, gt, bt, eps, &y, &saved),
+        |cost| cuda::forward(cost, xt, rt, [gt, bt], eps, &y, &saved),
     )?;
     let gain_tensor = gt.clone();
     let inputs: Vec<&Var> =
@@ -101,10 +101,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "layer_norm"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let dy = grads.into_own(dy)?;
@@ -115,7 +111,13 @@ impl Rule for Backward {
         let of_affine = [dgain.as_ref(), dbias.as_ref()];
         dispatch(
             dy.device(),
-            traffic(3 * dy.bytes()),
+            traffic(
+                3 * dy.bytes()
+                    + 2 * self.saved.mean.bytes()
+                    + self.gain.bytes()
+                    + written_if(dgain.as_ref())
+                    + written_if(dbias.as_ref()),
+            ),
             || {
                 by_float!(dy.dtype(), "layer_norm", E => {
                     let Saved { s, mean, rstd } = &self.saved;
@@ -129,7 +131,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || cuda::backward(&dy, &self.saved, &self.gain, of_affine),
+            |cost| cuda::backward(cost, &dy, &self.saved, &self.gain, of_affine),
         )?;
         add::pass(grads, self.inputs[0], &dy)?;
         add::pass(grads, self.inputs[1], &dy)

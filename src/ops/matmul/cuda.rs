@@ -76,16 +76,37 @@ static SWIGLU_BWD: Kernel =
 /// y gate_up x w m f k
 static SWIGLU: Kernel = kernel!("matmul", "matmul_swiglu_bf16", [Out, Out, In, In, U32, U32, U32]);
 
-pub fn forward(d: Dims, x: &Tensor, w: &Tensor, b: Option<&Tensor>, y: &Tensor) -> Result<()> {
-    product(&FWD, d, [x, w], b, y, Mode::Set)
+pub fn forward(
+    cost: Cost,
+    d: Dims,
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    y: &Tensor,
+) -> Result<()> {
+    product(&FWD, cost, d, [x, w], b, y, Mode::Set)
 }
 
-pub fn backward_x(d: Dims, dy: &Tensor, w: &Tensor, dx: &Tensor, mode: Mode) -> Result<()> {
-    product(&BWD_DX, d, [dy, w], None, dx, mode)
+pub fn backward_x(
+    cost: Cost,
+    d: Dims,
+    dy: &Tensor,
+    w: &Tensor,
+    dx: &Tensor,
+    mode: Mode,
+) -> Result<()> {
+    product(&BWD_DX, cost, d, [dy, w], None, dx, mode)
 }
 
-pub fn backward_w(d: Dims, dy: &Tensor, x: &Tensor, dw: &Tensor, mode: Mode) -> Result<()> {
-    product(&BWD_DW, d, [dy, x], None, dw, mode)
+pub fn backward_w(
+    cost: Cost,
+    d: Dims,
+    dy: &Tensor,
+    x: &Tensor,
+    dw: &Tensor,
+    mode: Mode,
+) -> Result<()> {
+    product(&BWD_DW, cost, d, [dy, x], None, dw, mode)
 }
 
 /// Whether the gated products have kernels, and their large tile is the better one. d: m rows, n = 2F
@@ -99,22 +120,29 @@ pub fn gated_suits(d: Dims, operands: [&Tensor; 3]) -> bool {
 }
 
 /// y (m, n / 2) and, where given, gate_up (m, n).
-pub fn gated(d: Dims, x: &Tensor, w: &Tensor, gate_up: Option<&Tensor>, y: &Tensor) -> Result<()> {
+pub fn gated(
+    cost: Cost,
+    d: Dims,
+    x: &Tensor,
+    w: &Tensor,
+    gate_up: Option<&Tensor>,
+    y: &Tensor,
+) -> Result<()> {
     let Dims { m, n, k } = d;
     let cut = Cut::new(d, Layout::Nt, T128);
-    let written = y.bytes() + gate_up.map_or(0, Tensor::bytes);
     y.device().launch(&Launch {
         kernel: &SWIGLU,
         grid: [cut.tiles(), 1, 1],
         block: [128, 1, 1],
         shared_bytes: 0,
         args: &[y.into(), gate_up.into(), x.into(), w.into(), m.into(), (n / 2).into(), k.into()],
-        cost: cost(d, cut.executed_flops(), x.bytes() + w.bytes() + written),
+        cost: Cost { tensor_flops: cut.executed_flops(), ..cost },
     })
 }
 
 /// d_gate_up from d = dy v: d is m rows, n = F columns, k = O.
 pub fn gated_backward(
+    cost: Cost,
     d: Dims,
     dy: &Tensor,
     v: &Tensor,
@@ -123,7 +151,6 @@ pub fn gated_backward(
 ) -> Result<()> {
     let Dims { m, n, k } = d;
     let cut = Cut::new(d, Layout::Nn, T128);
-    let moved = dy.bytes() + v.bytes() + gate_up.bytes() + d_gate_up.bytes();
     dy.device().launch(&Launch {
         kernel: &SWIGLU_BWD,
         grid: [cut.tiles(), 1, 1],
@@ -138,23 +165,12 @@ pub fn gated_backward(
             n.into(),
             k.into(),
         ],
-        cost: cost(d, cut.executed_flops(), moved),
+        cost: Cost { tensor_flops: cut.executed_flops(), ..cost },
     })
 }
 
-fn cost(d: Dims, tensor_flops: f64, bytes: usize) -> Cost {
-    let Dims { m, n, k } = d;
-    Cost {
-        matmul_flops: 2.0 * m as f64 * n as f64 * k as f64,
-        tensor_flops,
-        bytes: bytes as f64,
-        launches: 1.0,
-        ..Cost::default()
-    }
-}
-
 /// Rows are summed in up to 64 parts, and these in order.
-pub fn backward_b(dy: &Tensor, db: &Tensor, mode: Mode) -> Result<()> {
+pub fn backward_b(cost: Cost, dy: &Tensor, db: &Tensor, mode: Mode) -> Result<()> {
     let (m, n) = (dy.elems() / db.elems(), db.elems());
     let rows_per_part = m.div_ceil(64).max(64);
     let parts = m.div_ceil(rows_per_part);
@@ -165,30 +181,26 @@ pub fn backward_b(dy: &Tensor, db: &Tensor, mode: Mode) -> Result<()> {
         block: [256, 1, 1],
         shared_bytes: 0,
         args: &[(&sums).into(), dy.into(), m.into(), n.into(), rows_per_part.into()],
-        cost: traffic(dy.bytes() + sums.bytes()),
+        cost: cost.and_bytes(sums.bytes()),
     })?;
     sum_parts(&sums, parts, db, mode)
 }
 
 fn sum_parts(parts: &Tensor, count: usize, out: &Tensor, mode: Mode) -> Result<()> {
     let elems = out.elems();
-    let read = count * elems * DType::F32.size_bytes();
     out.device().launch(&Launch {
         kernel: &SUM_PARTS,
         grid: [elems.div_ceil(256), 1, 1],
         block: [256, 1, 1],
         shared_bytes: 0,
         args: &[out.into(), parts.into(), elems.into(), count.into(), mode.into()],
-        cost: traffic(read + written_bytes(out, mode)),
+        cost: traffic(count * elems * DType::F32.size_bytes()),
     })
-}
-
-fn written_bytes(out: &Tensor, mode: Mode) -> usize {
-    out.bytes() * if mode == Mode::Add { 2 } else { 1 }
 }
 
 fn product(
     product: &'static Product,
+    cost: Cost,
     d: Dims,
     [a, b]: [&Tensor; 2],
     bias: Option<&Tensor>,
@@ -224,7 +236,7 @@ fn product(
     }
     let whole = cut.parts == 1;
     let (to, to_mode) = if whole { (out, mode) } else { (&workspace, Mode::Set) };
-    let written = if whole { written_bytes(out, mode) } else { 4 * cut.parts * m * n };
+    let parts_bytes = if whole { 0 } else { cut.parts * m * n * DType::F32.size_bytes() };
     let tensor_flops = if a.dtype() == DType::Bf16 { cut.executed_flops() } else { 0.0 };
     device.launch(&Launch {
         kernel: &variant.kernel,
@@ -242,11 +254,7 @@ fn product(
             cut.k_per_part.into(),
             to_mode.into(),
         ],
-        cost: cost(
-            d,
-            tensor_flops,
-            a.bytes() + b.bytes() + bias.map_or(0, Tensor::bytes) + written,
-        ),
+        cost: Cost { tensor_flops, ..cost.and_bytes(parts_bytes) },
     })?;
     if whole { Ok(()) } else { sum_parts(&workspace, cut.parts, out, mode) }
 }

@@ -6,6 +6,7 @@ use super::{Dims, cuda, record};
 use crate::Result;
 use crate::backend::{DeviceKind, Mode};
 use crate::dtype::DType;
+use crate::ops::written;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
@@ -24,13 +25,16 @@ pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Option<Va
         true => Some(tape.alloc(DType::Bf16, xt.shape().with_last(d.n))?),
         false => None,
     };
-    cuda::gated(d, xt, wt, gate_up.as_ref(), &inner)?;
+    let written = inner.bytes() + gate_up.as_ref().map_or(0, Tensor::bytes);
+    let cost = d.cost(xt.bytes() + wt.bytes() + written);
+    cuda::gated(cost, d, xt, wt, gate_up.as_ref(), &inner)?;
     let gate_up = gate_up.map(|t| record(tape, d, x, w, None, t)).transpose()?;
     let inner = tape.output("swiglu", inner, &[], |_| unreachable!("no inputs, no rule"))?.tensor;
 
     let d = Dims { m: d.m, n: o, k: f };
     let y = tape.alloc(DType::Bf16, xt.shape().with_last(o))?;
-    cuda::forward(d, &inner, vt, None, &y)?;
+    let cost = d.cost(inner.bytes() + vt.bytes() + y.bytes());
+    cuda::forward(cost, d, &inner, vt, None, &y)?;
     let Some(gate_up) = gate_up else {
         return tape
             .output("matmul", y, &[x, w, v], |_| unreachable!("no gradient wanted"))
@@ -58,20 +62,20 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "matmul"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let ((gate_up, gate_up_id), (v, v_id)) = (&self.gate_up, &self.v);
         let Dims { m, n, k } = self.d;
         if let Some((dv, mode)) = grads.slot(*v_id, DType::F32, v.shape())? {
-            cuda::backward_w(Dims { m: n, n: k, k: m }, &dy, &self.inner, &dv, mode)?;
+            let d = Dims { m: n, n: k, k: m };
+            let cost = d.cost(dy.bytes() + self.inner.bytes() + written(&dv, mode));
+            cuda::backward_w(cost, d, &dy, &self.inner, &dv, mode)?;
         }
         if let Some((dgu, mode)) = grads.slot(*gate_up_id, DType::Bf16, gate_up.shape())? {
             assert_eq!(mode, Mode::Set, "nothing else reads gate and up");
-            cuda::gated_backward(Dims { m, n: k, k: n }, &dy, v, gate_up, &dgu)?;
+            let d = Dims { m, n: k, k: n };
+            let cost = d.cost(dy.bytes() + v.bytes() + gate_up.bytes() + dgu.bytes());
+            cuda::gated_backward(cost, d, &dy, v, gate_up, &dgu)?;
         }
         Ok(())
     }

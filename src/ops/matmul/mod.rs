@@ -11,7 +11,7 @@ pub mod reference;
 
 pub use gated::gated_mlp;
 
-use super::{by_float, dispatch};
+use super::{by_float, dispatch, traffic, written};
 use crate::Result;
 use crate::backend::Cost;
 use crate::dtype::DType;
@@ -27,19 +27,14 @@ pub struct Dims {
 }
 
 impl Dims {
-    fn cost(self, dtype: DType) -> Cost {
+    fn cost(self, bytes: usize) -> Cost {
         let Dims { m, n, k } = self;
-        Cost {
-            matmul_flops: 2.0 * m as f64 * n as f64 * k as f64,
-            bytes: ((m * k + k * n + m * n) * dtype.size_bytes()) as f64,
-            launches: 1.0,
-            ..Cost::default()
-        }
+        Cost { matmul_flops: 2.0 * m as f64 * n as f64 * k as f64, ..traffic(bytes) }
     }
 }
 
 pub fn linear(tape: &mut Tape, x: &Var, w: &Var, b: Option<&Var>) -> Result<Var> {
-    let (xt, wt) = (&x.tensor, &w.tensor);
+    let (xt, wt, bt) = (&x.tensor, &w.tensor, b.map(|b| &b.tensor));
     let [o, k] = wt.dims("matmul w (O, K)")?;
     wt.expect_dtype("matmul w", xt.dtype())?;
     xt.reshape([xt.shape().rows(), xt.shape().last()])?
@@ -52,15 +47,15 @@ pub fn linear(tape: &mut Tape, x: &Var, w: &Var, b: Option<&Var>) -> Result<Var>
     let y = tape.alloc(xt.dtype(), xt.shape().with_last(o))?;
     dispatch(
         tape.device(),
-        d.cost(xt.dtype()),
+        d.cost(xt.bytes() + wt.bytes() + bt.map_or(0, Tensor::bytes) + y.bytes()),
         || {
             by_float!(xt.dtype(), "matmul", E => {
-                let b = b.map(|b| b.tensor.read::<E>()).transpose()?;
+                let b = bt.map(|b| b.read::<E>()).transpose()?;
                 cpu::forward::<E>(d, &xt.read()?, &wt.read()?, b.as_deref(), &mut y.write()?);
                 Ok(())
             })
         },
-        || cuda::forward(d, xt, wt, b.map(|b| &b.tensor), &y),
+        |cost| cuda::forward(cost, d, xt, wt, bt, &y),
     )?;
     record(tape, d, x, w, b, y)
 }
@@ -88,10 +83,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "matmul"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let ((x, x_id), (w, w_id)) = (&self.x, &self.w);
@@ -100,41 +91,41 @@ impl Rule for Backward {
             let d = Dims { m: n, n: k, k: m };
             dispatch(
                 dy.device(),
-                d.cost(dy.dtype()),
+                d.cost(dy.bytes() + x.bytes() + written(&dw, mode)),
                 || {
                     by_float!(dy.dtype(), "matmul", E => {
                         cpu::backward_w::<E>(d, &dy.read()?, &x.read()?, &mut dw.write()?, mode);
                         Ok(())
                     })
                 },
-                || cuda::backward_w(d, &dy, x, &dw, mode),
+                |cost| cuda::backward_w(cost, d, &dy, x, &dw, mode),
             )?;
         }
         if let Some((db, mode)) = grads.slot(self.b, DType::F32, &[n].into())? {
             dispatch(
                 dy.device(),
-                super::traffic(dy.bytes()),
+                traffic(dy.bytes() + written(&db, mode)),
                 || {
                     by_float!(dy.dtype(), "matmul", E => {
                         cpu::backward_b::<E>(&dy.read()?, &mut db.write()?, mode);
                         Ok(())
                     })
                 },
-                || cuda::backward_b(&dy, &db, mode),
+                |cost| cuda::backward_b(cost, &dy, &db, mode),
             )?;
         }
         if let Some((dx, mode)) = grads.slot(*x_id, x.dtype(), x.shape())? {
             let d = Dims { m, n: k, k: n };
             dispatch(
                 dy.device(),
-                d.cost(dy.dtype()),
+                d.cost(dy.bytes() + w.bytes() + written(&dx, mode)),
                 || {
                     by_float!(dy.dtype(), "matmul", E => {
                         cpu::backward_x::<E>(d, &dy.read()?, &w.read()?, &mut dx.write()?, mode);
                         Ok(())
                     })
                 },
-                || cuda::backward_x(d, &dy, w, &dx, mode),
+                |cost| cuda::backward_x(cost, d, &dy, w, &dx, mode),
             )?;
         }
         Ok(())

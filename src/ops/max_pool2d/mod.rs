@@ -8,7 +8,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{dispatch, refuse, traffic};
+use super::{dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -45,7 +45,7 @@ pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
             cpu::forward(d, &xt.read()?, &mut y.write()?);
             Ok(())
         },
-        || cuda::forward(d, xt, &y),
+        |cost| cuda::forward(cost, d, xt, &y),
     )?;
     tape.output("max_pool2d", y, &[x], |y| Box::new(Backward { y, d, x: (xt.clone(), x.id) }))
 }
@@ -57,22 +57,18 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let (d, (x, id)) = (self.d, &self.x);
         let Some((dx, mode)) = grads.slot(*id, DType::F32, x.shape())? else { return Ok(()) };
         dispatch(
             dy.device(),
-            traffic(dy.bytes() + 2 * x.bytes()),
+            traffic(x.bytes() + dy.bytes() + written(&dx, mode)),
             || {
                 cpu::backward(d, &x.read()?, &dy.read()?, &mut dx.write()?, mode);
                 Ok(())
             },
-            || cuda::backward(d, x, &dy, &dx, mode),
+            |cost| cuda::backward(cost, d, x, &dy, &dx, mode),
         )
     }
 }

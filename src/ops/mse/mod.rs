@@ -7,7 +7,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{dispatch, expect_same_shape, traffic};
+use super::{dispatch, expect_same_shape, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -25,7 +25,7 @@ pub fn forward(tape: &mut Tape, a: &Var, b: &Var) -> Result<Var> {
             y.write()?[0] = cpu::forward(&at.read()?, &bt.read()?);
             Ok(())
         },
-        || cuda::forward(at, bt, &y),
+        |cost| cuda::forward(cost, at, bt, &y),
     )?;
     tape.output("mse", y, &[a, b], |y| {
         Box::new(Backward { y, a: (at.clone(), a.id), b: (bt.clone(), b.id) })
@@ -39,10 +39,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "mse"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         for ((of, id), (other, _)) in [(&self.a, &self.b), (&self.b, &self.a)] {
@@ -50,13 +46,13 @@ impl Rule for Backward {
             let scale = 2.0 / of.elems() as f32;
             dispatch(
                 dy.device(),
-                traffic(3 * d.bytes()),
+                traffic(of.bytes() + other.bytes() + written(&d, mode)),
                 || {
                     let factor = scale * dy.read::<f32>()?[0];
                     cpu::backward(&of.read()?, &other.read()?, factor, &mut d.write()?, mode);
                     Ok(())
                 },
-                || cuda::backward(of, other, &dy, scale, &d, mode),
+                |cost| cuda::backward(cost, of, other, &dy, scale, &d, mode),
             )?;
         }
         Ok(())

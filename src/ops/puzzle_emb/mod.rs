@@ -27,13 +27,13 @@ pub fn gather(table: &Tensor, ids: &Tensor, rows: &Tensor) -> Result<()> {
     }
     dispatch(
         table.device(),
-        traffic(2 * rows.bytes()),
+        traffic(ids.bytes() + 2 * rows.bytes()),
         || match cpu::gather(&table.read()?, &ids.read()?, d, &mut rows.write()?) {
             Ok(()) => Ok(()),
             Err(id) => {
                 Err(refuse("puzzle_emb", format!("puzzle id {id} is outside the table of {np}")))
             }
         },
-        || cuda::gather(table, ids, np, d, rows),
+        |cost| cuda::gather(cost, table, ids, np, d, rows),
     )
 }

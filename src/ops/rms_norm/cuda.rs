@@ -1,7 +1,6 @@
 use crate::Result;
-use crate::backend::{Kernel, by_dtype, kernel_pair};
+use crate::backend::{Cost, Kernel, by_dtype, kernel_pair};
 use crate::ops::launch::{On, by_width};
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] =
@@ -12,8 +11,14 @@ const BWD: [Kernel; 2] = kernel_pair!("rms_norm", "rms_norm_bwd", [Out, In, In, 
 const BWD_WIDE: [Kernel; 2] =
     kernel_pair!("rms_norm", "rms_norm_bwd_wide", [Out, In, In, U32, U32]);
 
-pub fn forward(x: &Tensor, r: &Tensor, eps: f32, y: &Tensor, rstd: &Tensor) -> Result<()> {
-    let cost = traffic(3 * y.bytes() + rstd.bytes());
+pub fn forward(
+    cost: Cost,
+    x: &Tensor,
+    r: &Tensor,
+    eps: f32,
+    y: &Tensor,
+    rstd: &Tensor,
+) -> Result<()> {
     let (n, c) = (y.shape().rows(), y.shape().last());
     let kernel = by_dtype(y.dtype(), by_width(c, &FWD, &FWD_WIDE))?;
     let on = On { device: y.device(), kernel, cost };
@@ -22,8 +27,7 @@ pub fn forward(x: &Tensor, r: &Tensor, eps: f32, y: &Tensor, rstd: &Tensor) -> R
 }
 
 /// dy becomes ds.
-pub fn backward(dy: &Tensor, y: &Tensor, rstd: &Tensor) -> Result<()> {
-    let cost = traffic(3 * y.bytes() + rstd.bytes());
+pub fn backward(cost: Cost, dy: &Tensor, y: &Tensor, rstd: &Tensor) -> Result<()> {
     let (n, c) = (y.shape().rows(), y.shape().last());
     let kernel = by_dtype(y.dtype(), by_width(c, &BWD, &BWD_WIDE))?;
     let on = On { device: y.device(), kernel, cost };

@@ -30,7 +30,7 @@ pub fn forward(tape: &mut Tape, x: &Var, residual: &Var, eps: f32) -> Result<Var
                 Ok(())
             })
         },
-        || cuda::forward(xt, rt, eps, &y, &rstd),
+        |cost| cuda::forward(cost, xt, rt, eps, &y, &rstd),
     )?;
     let saved_y = y.clone();
     let (x, r) = (x, residual);
@@ -48,24 +48,20 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "rms_norm"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.id)? else { return Ok(()) };
         let ds = grads.into_own(dy)?;
         let c = ds.shape().last();
         dispatch(
             ds.device(),
-            traffic(3 * ds.bytes()),
+            traffic(3 * ds.bytes() + self.rstd.bytes()),
             || {
                 by_float!(ds.dtype(), "rms_norm", E => {
                     cpu::backward::<E>(&mut ds.write()?, &self.y.read()?, &self.rstd.read()?, c);
                     Ok(())
                 })
             },
-            || cuda::backward(&ds, &self.y, &self.rstd),
+            |cost| cuda::backward(cost, &ds, &self.y, &self.rstd),
         )?;
         add::pass(grads, self.x, &ds)?;
         add::pass(grads, self.r, &ds)

@@ -1,7 +1,6 @@
 use crate::Result;
-use crate::backend::{Kernel, kernel};
+use crate::backend::{Cost, Kernel, kernel};
 use crate::ops::launch::{On, width};
-use crate::ops::traffic;
 use crate::tensor::Tensor;
 
 const STEP: Kernel =
@@ -10,13 +9,14 @@ const STEP: Kernel =
 const ROW_THREADS: usize = 128;
 
 pub fn step(
+    cost: Cost,
     table: &Tensor,
     ids: &Tensor,
     g: &Tensor,
     guard: &Tensor,
     factors: &Tensor,
 ) -> Result<()> {
-    let on = On { device: table.device(), kernel: &STEP, cost: traffic(3 * g.bytes()) };
+    let on = On { device: table.device(), kernel: &STEP, cost };
     let (r, np, d) = (ids.elems(), table.shape().rows(), table.shape().last());
     let args = [
         table.into(),

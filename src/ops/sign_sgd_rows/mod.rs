@@ -43,7 +43,7 @@ pub fn step(
     factors.expect_dtype("sign_sgd_rows factors (2)", DType::F32)?;
     dispatch(
         table.device(),
-        traffic(3 * g.bytes()),
+        traffic(ids.bytes() + 3 * g.bytes()),
         || {
             if guard.read::<f32>()?[2] == 0.0 {
                 return Ok(());
@@ -52,6 +52,6 @@ pub fn step(
             cpu::step(&mut table.write()?, &ids, &g, d, factors[0], factors[1]);
             Ok(())
         },
-        || cuda::step(table, ids, g, guard, factors),
+        |cost| cuda::step(cost, table, ids, g, guard, factors),
     )
 }

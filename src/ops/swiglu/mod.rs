@@ -7,7 +7,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, refuse, traffic};
+use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
@@ -31,7 +31,7 @@ pub fn forward(tape: &mut Tape, gate_up: &Var) -> Result<Var> {
                 Ok(())
             })
         },
-        || cuda::forward(x, c / 2, &y),
+        |cost| cuda::forward(cost, x, c / 2, &y),
     )?;
     tape.output("swiglu", y, &[gate_up], |y| {
         Box::new(Backward { y, gate_up: gate_up.tensor.clone(), id: gate_up.id })
@@ -45,17 +45,13 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "swiglu"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let x = &self.gate_up;
         let Some((dx, mode)) = grads.slot(self.id, x.dtype(), x.shape())? else { return Ok(()) };
         dispatch(
             dy.device(),
-            traffic(2 * x.bytes() + dy.bytes()),
+            traffic(x.bytes() + dy.bytes() + written(&dx, mode)),
             || {
                 by_float!(x.dtype(), "swiglu", E => {
                     let f = dy.shape().last();
@@ -63,7 +59,7 @@ impl Rule for Backward {
                     Ok(())
                 })
             },
-            || cuda::backward(x, &dy, dy.shape().last(), &dx, mode),
+            |cost| cuda::backward(cost, x, &dy, dy.shape().last(), &dx, mode),
         )
     }
 }

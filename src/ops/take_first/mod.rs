@@ -8,6 +8,7 @@ pub mod reference;
 
 use super::{by_float, dispatch, traffic};
 use crate::Result;
+use crate::backend::Mode;
 use crate::shape::Shape;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 
@@ -23,7 +24,7 @@ pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
                 Ok(())
             })
         },
-        || cuda::forward(&x.tensor, t, c, &y),
+        |cost| cuda::forward(cost, &x.tensor, t, c, &y),
     )?;
     tape.output("take_first", y, &[x], |y| {
         Box::new(Backward { y, x: x.id, shape: *x.tensor.shape() })
@@ -37,24 +38,22 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "take_first"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let Some((dx, mode)) = grads.slot(self.x, dy.dtype(), &self.shape)? else { return Ok(()) };
         let [_, t, c] = self.shape.bind("take_first x (B, T, C)")?;
+        // All of dx, or the first position of each row twice.
+        let moved = if mode == Mode::Set { dx.bytes() } else { 2 * dy.bytes() };
         dispatch(
             dy.device(),
-            traffic(dx.bytes()),
+            traffic(dy.bytes() + moved),
             || {
                 by_float!(dy.dtype(), "take_first", E => {
                     cpu::backward::<E>(&dy.read()?, t, c, &mut dx.write()?, mode);
                     Ok(())
                 })
             },
-            || cuda::backward(&dy, t, c, &dx, mode),
+            |cost| cuda::backward(cost, &dy, t, c, &dx, mode),
         )
     }
 }

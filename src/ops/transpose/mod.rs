@@ -8,7 +8,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use super::{by_float, dispatch, traffic};
+use super::{by_float, dispatch, traffic, written};
 use crate::Result;
 use crate::backend::Mode;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
@@ -34,14 +34,14 @@ pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
 fn run(d: Dims, x: &Tensor, y: &Tensor, mode: Mode) -> Result<()> {
     dispatch(
         x.device(),
-        traffic(x.bytes() + y.bytes()),
+        traffic(x.bytes() + written(y, mode)),
         || {
             by_float!(x.dtype(), "transpose", E => {
                 cpu::run::<E>(d, &x.read()?, &mut y.write()?, mode);
                 Ok(())
             })
         },
-        || cuda::run(d, x, y, mode),
+        |cost| cuda::run(cost, d, x, y, mode),
     )
 }
 
@@ -52,10 +52,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "transpose"
-    }
-
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
         let Dims { b, rows, cols } = self.dims;

@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::Result;
-use crate::backend::{Arg, Cost, Kernel, Launch, by_dtype, kernel_pair};
+use crate::backend::{Arg, Kernel, Launch, by_dtype, kernel_pair};
 use crate::ops::refuse;
 
 const THREADS: usize = 128;
@@ -51,7 +51,7 @@ pub static BWD_DKV: Pass = Pass {
 
 impl Pass {
     pub fn launch(&'static self, call: Call) -> Result<()> {
-        let Call { d, x, mut args, products, bytes } = call;
+        let Call { d, x, mut args, cost } = call;
         let (rows, shared_bytes) = self.tile(d.hd)?;
         args.extend([d.hd, rows].map(Arg::from));
         x.device().launch(&Launch {
@@ -60,12 +60,7 @@ impl Pass {
             block: [THREADS, 1, 1],
             shared_bytes,
             args: &args,
-            cost: Cost {
-                matmul_flops: products * 2.0 * (d.b * d.nh * d.t * d.t * d.hd) as f64,
-                bytes,
-                launches: 1.0,
-                ..Cost::default()
-            },
+            cost,
         })
     }
 

@@ -115,8 +115,8 @@ impl Pass {
     pub fn launch(&'static self, call: Call) -> Result<()> {
         let d = call.d;
         let (blocks, warps) = share(d.t.div_ceil(STEP), self.warps);
-        let flops = |t: usize| 2.0 * (d.b * d.nh * t * t * d.hd) as f64;
         let padded = d.t.next_multiple_of(STEP);
+        let flops = 2.0 * (d.b * d.nh * padded * padded * d.hd) as f64;
         call.x.device().launch(&Launch {
             kernel: &self.kernel,
             grid: [blocks, d.nh, d.b],
@@ -124,11 +124,9 @@ impl Pass {
             shared_bytes: warps * STEP * self.row_bytes,
             args: &call.args,
             cost: Cost {
-                matmul_flops: call.products * flops(d.t),
-                tensor_flops: self.executed * flops(padded),
+                tensor_flops: self.executed * flops,
                 lane_ops: self.lane_ops * (d.b * d.nh * padded * padded) as f64,
-                bytes: call.bytes,
-                launches: 1.0,
+                ..call.cost
             },
         })
     }
