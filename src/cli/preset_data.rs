@@ -9,6 +9,7 @@ use crate::data::builders::maze::MazeOptions;
 use crate::data::builders::sudoku::SudokuOptions;
 use crate::data::ensure::{self, BuildSpec};
 use crate::data::fetch::Source;
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -21,7 +22,7 @@ pub fn ensure(config: &DataConfig) -> Result<DataSet> {
 /// The data set if it was built before. Builds nothing.
 pub fn built(config: &DataConfig) -> Result<Option<DataSet>> {
     let dir = Path::new(DATA).join(spec(config)?.folder_name());
-    dir.exists().then(|| DataSet::open(&dir)).transpose()
+    file::exists(&dir)?.then(|| DataSet::open(&dir)).transpose()
 }
 
 fn spec(config: &DataConfig) -> Result<BuildSpec> {

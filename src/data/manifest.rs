@@ -2,7 +2,6 @@
 //! without it is an unfinished build.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use super::shard::Spec;
@@ -15,6 +14,7 @@ pub const FILE: &str = "dataset.json";
 pub const IDENTIFIERS_FILE: &str = "identifiers.json";
 const FORMAT: &str = "hrm-shards";
 const VERSION: u32 = 1;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Manifest {
@@ -79,13 +79,13 @@ impl Manifest {
 
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        if !dir.is_dir() {
+        if !file::exists(dir)? || !dir.is_dir() {
             return Err(Error::invalid(format!(
                 "{}: there is no data set here; `hrm data build --output-dir {0}` makes one",
                 dir.display()
             )));
         }
-        if !path.exists() {
+        if !file::exists(&path)? {
             return Err(Error::corrupt(
                 dir,
                 format!(
@@ -94,8 +94,8 @@ impl Manifest {
                 ),
             ));
         }
-        let text = fs::read(&path).map_err(Error::io(&path, "read"))?;
-        let manifest: Self = serde_json::from_slice(&text)
+        let text = file::read_at_most(&path, MAX_FILE_BYTES)?;
+        let manifest: Self = serde_json::from_slice(file::without_bom(&text))
             .map_err(|e| Error::corrupt(&path, format!("not a data set manifest: {e}")))?;
         manifest.check().map_err(|what| Error::corrupt(&path, what))?;
         Ok(manifest)

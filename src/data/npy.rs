@@ -3,10 +3,10 @@
 //! and `identifiers.json`. A data set that goes out and comes back is the same, row by row.
 
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Read};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use npyz::{NpyHeader, WriterBuilder};
+use npyz::NpyHeader;
 use serde_json::json;
 
 use super::augment::{PuzzleName, Variant};
@@ -17,10 +17,13 @@ use super::manifest::Manifest;
 use super::output::{BLANK_NAME, Output, put_in_place, stage};
 use super::shard::{GroupBuf, Shard, Spec, Writer};
 use super::vocab::{BLANK_ID, Kind, PAD};
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 const SET: &str = "all";
+/// Names of puzzles take up to 30 bytes each.
+const MAX_JSON_BYTES: u64 = 1 << 30;
 
 /// What `dataset.json` of a split says. Other fields are allowed and ignored.
 #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
@@ -56,7 +59,7 @@ pub fn export(data: &DataSet, output_dir: &Path, progress: Progress) -> Result<(
         export_split(shard, &dir, progress)?;
     }
     write_json(&staging.path().join("identifiers.json"), &json!(data.identifiers()?))?;
-    put_in_place(staging, output_dir)
+    put_in_place(staging)
 }
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
@@ -97,28 +100,77 @@ fn export_split(shard: &Shard, dir: &Path, progress: Progress) -> Result<()> {
     group_starts.finish()
 }
 
-struct NpyWriter<T: npyz::Serialize + npyz::AutoSerialize> {
+/// Writes one array, with the header that numpy itself would write.
+struct NpyWriter<T> {
     path: std::path::PathBuf,
-    writer: npyz::NpyWriter<T, BufWriter<File>>,
+    writer: BufWriter<File>,
+    left: usize,
+    element: std::marker::PhantomData<T>,
 }
 
-impl<T: npyz::Serialize + npyz::AutoSerialize> NpyWriter<T> {
+/// An element of the arrays, little-endian.
+trait Element {
+    const DESCR: &str;
+    type Bytes: AsRef<[u8]>;
+    fn bytes(self) -> Self::Bytes;
+}
+
+impl Element for u8 {
+    const DESCR: &str = "|u1";
+    type Bytes = [u8; 1];
+    fn bytes(self) -> [u8; 1] {
+        [self]
+    }
+}
+
+impl Element for i32 {
+    const DESCR: &str = "<i4";
+    type Bytes = [u8; 4];
+    fn bytes(self) -> [u8; 4] {
+        self.to_le_bytes()
+    }
+}
+
+/// Version 1.0: magic, length, a Python literal, blanks up to a multiple of 64 bytes.
+fn numpy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let sides: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let shape = format!("({}{comma})", sides.join(", "));
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    // numpy leaves room for the first side to grow to 21 digits.
+    text.push_str(&" ".repeat(21 - sides.first().map_or(0, String::len)));
+    let padding = 64 - (10 + text.len() + 1) % 64;
+    text.push_str(&" ".repeat(padding));
+    text.push('\n');
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((text.len() as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    header
+}
+
+impl<T: Element> NpyWriter<T> {
     fn create(dir: &Path, what: &str, shape: &[usize]) -> Result<Self> {
         let path = dir.join(format!("{SET}__{what}.npy"));
         let file = File::create_new(&path).map_err(Error::io(&path, "create"))?;
-        let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
-        let writer = npyz::WriteOptions::new().default_dtype().shape(&shape);
-        let writer = writer.writer(BufWriter::with_capacity(1 << 20, file)).begin_nd();
-        let writer = writer.map_err(Error::io(&path, "write (disk full?)"))?;
-        Ok(Self { path, writer })
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        let header = numpy_header(T::DESCR, shape);
+        writer.write_all(&header).map_err(Error::io(&path, "write (disk full?)"))?;
+        let left = shape.iter().product();
+        Ok(Self { path, writer, left, element: std::marker::PhantomData })
     }
 
     fn push(&mut self, values: impl IntoIterator<Item = T>) -> Result<()> {
-        self.writer.extend(values).map_err(Error::io(&self.path, "write (disk full?)"))
+        for value in values {
+            let written = self.writer.write_all(value.bytes().as_ref());
+            written.map_err(Error::io(&self.path, "write (disk full?)"))?;
+            self.left = self.left.saturating_sub(1);
+        }
+        Ok(())
     }
 
-    fn finish(self) -> Result<()> {
-        self.writer.finish().map_err(Error::io(&self.path, "write (disk full?)"))
+    fn finish(mut self) -> Result<()> {
+        debug_assert_eq!(self.left, 0, "{}", self.path.display());
+        self.writer.flush().map_err(Error::io(&self.path, "write (disk full?)"))
     }
 }
 
@@ -172,9 +224,9 @@ pub fn import(
 }
 
 fn read_names(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read(path).map_err(Error::io(path, "read"))?;
-    let names: Vec<String> =
-        serde_json::from_slice(&text).map_err(|e| Error::corrupt(path, e.to_string()))?;
+    let text = file::read_at_most(path, MAX_JSON_BYTES)?;
+    let names: Vec<String> = serde_json::from_slice(file::without_bom(&text))
+        .map_err(|e| Error::corrupt(path, e.to_string()))?;
     match names.first().map(String::as_str) {
         Some(BLANK_NAME) => Ok(names),
         other => Err(Error::corrupt(path, format!("begins with {other:?}, not {BLANK_NAME:?}"))),
@@ -182,9 +234,9 @@ fn read_names(path: &Path) -> Result<Vec<String>> {
 }
 
 fn read_metadata(path: &Path) -> Result<Metadata> {
-    let text = fs::read(path).map_err(Error::io(path, "read"))?;
-    let metadata: Metadata =
-        serde_json::from_slice(&text).map_err(|e| Error::corrupt(path, e.to_string()))?;
+    let text = file::read_at_most(path, MAX_JSON_BYTES)?;
+    let metadata: Metadata = serde_json::from_slice(file::without_bom(&text))
+        .map_err(|e| Error::corrupt(path, e.to_string()))?;
     let usual = metadata.pad_id == PAD as u32
         && metadata.ignore_label_id.unwrap_or(0) == 0
         && metadata.blank_identifier_id == BLANK_ID
@@ -277,12 +329,49 @@ fn check_chain(path: &Path, starts: &[i64], end: usize, count: Option<usize>) ->
     Err(Error::corrupt(path, format!("must ascend from 0 to {end}, one more than what it bounds")))
 }
 
-/// Rows of a two-dimensional byte array, read in order.
+/// An integer type of numpy, by its description: `|u1`, `<i8`, `>u2`.
+#[derive(Clone, Copy)]
+struct IntType {
+    bytes: usize,
+    signed: bool,
+    big_endian: bool,
+}
+
+impl IntType {
+    fn parse(descr: &str) -> Option<Self> {
+        let (order, kind, bytes) = match *descr.trim_matches('\'').as_bytes() {
+            [order, kind, bytes @ (b'1' | b'2' | b'4' | b'8')] => (order, kind, bytes - b'0'),
+            _ => return None,
+        };
+        let known = matches!(order, b'<' | b'>' | b'|') && matches!(kind, b'i' | b'u');
+        let (signed, big_endian) = (kind == b'i', order == b'>');
+        known.then_some(Self { bytes: bytes as usize, signed, big_endian })
+    }
+
+    /// `None` if the value is beyond 64 bits with a sign.
+    fn value(self, bytes: &[u8]) -> Option<i64> {
+        let mut wide = [0; 8];
+        wide[..self.bytes].copy_from_slice(bytes);
+        if self.big_endian {
+            wide[..self.bytes].reverse();
+        }
+        let shift = 64 - 8 * self.bytes as u32;
+        let value = u64::from_le_bytes(wide);
+        match self.signed {
+            true => Some(((value << shift) as i64) >> shift),
+            false => i64::try_from(value).ok(),
+        }
+    }
+}
+
+/// Rows of a two-dimensional array of integers whose values fit a byte, read in order.
 struct Rows {
     path: std::path::PathBuf,
     reader: BufReader<File>,
+    int: IntType,
     count: usize,
     next: usize,
+    raw: Vec<u8>,
     row: Vec<u8>,
 }
 
@@ -291,19 +380,28 @@ impl Rows {
         let (header, reader) = open_npy(path)?;
         let dtype = header.dtype().descr();
         let shape = header.shape();
-        let bytes = dtype.trim_matches('\'') == "|u1" && header.order() == npyz::Order::C;
-        if !bytes || shape.len() != 2 || shape[1] != seq_len as u64 {
-            let what = format!("is {dtype} {shape:?}, expected row-major '|u1' [rows, {seq_len}]");
+        let int = IntType::parse(&dtype).filter(|_| header.order() == npyz::Order::C);
+        let Some(int) = int.filter(|_| shape.len() == 2 && shape[1] == seq_len as u64) else {
+            let what =
+                format!("is {dtype} {shape:?}, expected row-major integers [rows, {seq_len}]");
             return Err(Error::corrupt(path, what));
-        }
-        let count = shape[0] as usize;
-        Ok(Self { path: path.to_owned(), reader, count, next: 0, row: vec![0; seq_len] })
+        };
+        let (count, path) = (shape[0] as usize, path.to_owned());
+        let (raw, row) = (vec![0; int.bytes * seq_len], vec![0; seq_len]);
+        Ok(Self { path, reader, int, count, next: 0, raw, row })
     }
 
     fn next_row(&mut self) -> Result<&[u8]> {
         self.next += 1;
         let path = &self.path;
-        self.reader.read_exact(&mut self.row).map_err(Error::io(path, "read row (truncated?)"))?;
+        self.reader.read_exact(&mut self.raw).map_err(Error::io(path, "read row (truncated?)"))?;
+        for (token, bytes) in self.row.iter_mut().zip(self.raw.chunks_exact(self.int.bytes)) {
+            let value = self.int.value(bytes).and_then(|value| u8::try_from(value).ok());
+            *token = value.ok_or_else(|| {
+                let what = "has a token that is negative or beyond the vocabulary";
+                Error::corrupt(path, format!("row {} {what}", self.next - 1))
+            })?;
+        }
         Ok(&self.row)
     }
 
@@ -321,12 +419,55 @@ fn open_npy(path: &Path) -> Result<(NpyHeader, BufReader<File>)> {
 }
 
 fn read_ints(path: &Path) -> Result<Vec<i64>> {
-    let (header, reader) = open_npy(path)?;
-    let corrupt = |e: std::io::Error| Error::corrupt(path, e.to_string());
-    let file = npyz::NpyFile::with_header(header, reader);
-    match file.dtype().descr().trim_matches('\'') {
-        "<i4" => Ok(file.into_vec::<i32>().map_err(corrupt)?.into_iter().map(i64::from).collect()),
-        "<i8" => file.into_vec::<i64>().map_err(corrupt),
-        other => Err(Error::corrupt(path, format!("is {other}, expected '<i4' or '<i8'"))),
+    let (header, mut reader) = open_npy(path)?;
+    let (dtype, shape) = (header.dtype().descr(), header.shape());
+    let Some(int) = IntType::parse(&dtype).filter(|_| shape.len() == 1) else {
+        let what = format!("is {dtype} {shape:?}, expected integers in one dimension");
+        return Err(Error::corrupt(path, what));
+    };
+    let mut values = vec![];
+    let mut bytes = [0; 8];
+    for i in 0..shape[0] {
+        let bytes = &mut bytes[..int.bytes];
+        reader.read_exact(bytes).map_err(Error::io(path, "read value (truncated?)"))?;
+        let value = int.value(bytes);
+        values.push(value.ok_or_else(|| Error::corrupt(path, format!("value {i} is too large")))?);
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `numpy.save` writes them.
+    #[test]
+    fn headers_are_those_of_numpy() {
+        let literal = |descr: &str, shape: &[usize]| {
+            let header = numpy_header(descr, shape);
+            assert_eq!((header.len(), &header[..10]), (128, &b"\x93NUMPY\x01\x00v\x00"[..]));
+            let text = String::from_utf8(header[10..].to_vec()).unwrap();
+            assert!(text.ends_with('\n'));
+            text.trim_end().to_owned()
+        };
+        let expected = "{'descr': '|u1', 'fortran_order': False, 'shape': (126, 900), }";
+        assert_eq!(literal("|u1", &[126, 900]), expected);
+        let expected = "{'descr': '<i4', 'fortran_order': False, 'shape': (7,), }";
+        assert_eq!(literal("<i4", &[7]), expected);
+    }
+
+    #[test]
+    fn integers_of_every_width() {
+        let value = |descr, bytes: &[u8]| IntType::parse(descr).unwrap().value(bytes);
+        assert_eq!(value("'|u1'", &[200]), Some(200));
+        assert_eq!(value("|i1", &[255]), Some(-1));
+        assert_eq!(value("<i2", &[1, 2]), Some(513));
+        assert_eq!(value(">u2", &[1, 2]), Some(258));
+        assert_eq!(value("<u4", &[255; 4]), Some(u32::MAX as i64));
+        assert_eq!(value("<i8", &(-5i64).to_le_bytes()), Some(-5));
+        assert_eq!(value("<u8", &[255; 8]), None);
+        for other in ["<f4", "<i3", "|b1", "<U8", ""] {
+            assert!(IntType::parse(other).is_none(), "{other}");
+        }
     }
 }

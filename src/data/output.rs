@@ -2,7 +2,7 @@
 //! whole. What a reader can see is either the old data set, or none, or the new one.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::manifest::{self, Manifest, Split};
@@ -13,8 +13,7 @@ use crate::{Error, Result};
 pub const BLANK_NAME: &str = "<blank>";
 
 pub struct Output {
-    target: PathBuf,
-    staging: tempfile::TempDir,
+    staging: Staging,
     spec: Spec,
     provenance: serde_json::Value,
     splits: BTreeMap<String, Split>,
@@ -24,7 +23,7 @@ impl Output {
     /// `provenance`: builder, options and sources, as they go into every shard.
     pub fn create(target: &Path, spec: Spec, provenance: serde_json::Value) -> Result<Self> {
         let staging = stage(target, manifest::FILE, "data set")?;
-        Ok(Self { target: target.to_owned(), staging, spec, provenance, splits: BTreeMap::new() })
+        Ok(Self { staging, spec, provenance, splits: BTreeMap::new() })
     }
 
     pub fn writer(&self, split: &str) -> Result<Writer> {
@@ -47,7 +46,7 @@ impl Output {
         let digest = blake3::hash(&json).to_hex().to_string();
         let manifest = Manifest::new(self.spec, all.len(), digest, self.splits, self.provenance);
         manifest.write(dir)?;
-        put_in_place(self.staging, &self.target)?;
+        put_in_place(self.staging)?;
         Ok(manifest)
     }
 }
@@ -56,43 +55,94 @@ fn shard_name(split: &str) -> String {
     format!("{split}.shard")
 }
 
+/// A folder that is being filled, beside the place where it will stand.
+pub(super) struct Staging {
+    dir: tempfile::TempDir,
+    /// Where the folder will stand: links are followed.
+    target: PathBuf,
+    /// Tells other processes that somebody still works here; ends with the process.
+    _lock: File,
+}
+
+impl Staging {
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
 /// A temporary sibling of `target`. An existing target is only ever replaced if it is empty or
-/// holds `marker`, that is, if it was made by the same command.
-pub(super) fn stage(target: &Path, marker: &str, what: &str) -> Result<tempfile::TempDir> {
-    if target.is_dir() {
-        let empty = fs::read_dir(target).map_err(Error::io(target, "read"))?.next().is_none();
-        if !empty && !target.join(marker).exists() {
+/// holds `marker`, that is, if it was made by the same command. What an ended process left
+/// unfinished beside it is removed.
+pub(super) fn stage(target: &Path, marker: &str, what: &str) -> Result<Staging> {
+    let target = followed(target)?;
+    if file::exists(&target)? && !target.is_dir() {
+        return Err(Error::invalid(format!("{}: is a file, not a folder", target.display())));
+    }
+    if file::exists(&target)? {
+        let empty = fs::read_dir(&target).map_err(Error::io(&target, "read"))?.next().is_none();
+        if !empty && !file::exists(&target.join(marker))? {
             return Err(Error::invalid(format!(
                 "{}: exists and is no {what} (it has no {marker}): choose another output folder",
                 target.display()
             )));
         }
-    } else if target.exists() {
-        return Err(Error::invalid(format!("{}: is a file, not a folder", target.display())));
     }
     let Some(name) = target.file_name() else {
         return Err(Error::invalid(format!("{}: is not a folder name", target.display())));
     };
-    let parent = parent(target);
+    let parent = parent(&target);
     fs::create_dir_all(parent).map_err(Error::io(parent, "create folder"))?;
-    tempfile::Builder::new()
-        .prefix(&format!(".{}.unfinished-", name.to_string_lossy()))
-        .tempdir_in(parent)
-        .map_err(Error::io(parent, "create folder in"))
+    let prefix = format!(".{}.unfinished-", name.to_string_lossy());
+    remove_leftovers(parent, &prefix);
+    // Who removes leftovers may come between making and locking a folder: then another is made.
+    loop {
+        let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        let dir = dir.map_err(Error::io(parent, "create folder in"))?;
+        let Ok(lock) = File::open(dir.path()) else { continue };
+        lock.lock().map_err(Error::io(dir.path(), "lock"))?;
+        if dir.path().is_dir() {
+            return Ok(Staging { dir, target, _lock: lock });
+        }
+    }
 }
 
-/// Renames the staged folder to `target`; a folder that was there goes only after that.
-pub(super) fn put_in_place(staging: tempfile::TempDir, target: &Path) -> Result<()> {
-    let parent = parent(target);
-    make_accessible(staging.path())?;
-    file::sync_dir(staging.path())?;
-    if target.exists() {
-        let old = tempfile::tempdir_in(parent).map_err(Error::io(parent, "create folder in"))?;
-        fs::rename(target, old.path().join("old")).map_err(Error::io(target, "move aside"))?;
+/// What the path leads to, if it is a link.
+fn followed(target: &Path) -> Result<PathBuf> {
+    match fs::symlink_metadata(target) {
+        Ok(found) if found.is_symlink() => {
+            fs::canonicalize(target).map_err(Error::io(target, "follow link"))
+        }
+        _ => Ok(target.to_owned()),
     }
-    fs::rename(staging.path(), target).map_err(Error::io(target, "rename into place"))?;
+}
+
+/// Folders whose lock nobody holds: their process was killed. What cannot be removed stays.
+fn remove_leftovers(parent: &Path, prefix: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let unfinished = entry.file_name().to_string_lossy().starts_with(prefix);
+        let held = || File::open(entry.path()).and_then(|f| Ok(f.try_lock().map(|()| f)?)).is_err();
+        if unfinished && !held() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Renames the staged folder to its target; a folder that was there goes only after that.
+pub(super) fn put_in_place(staging: Staging) -> Result<()> {
+    let Staging { dir, target, _lock } = staging;
+    let parent = parent(&target);
+    make_accessible(dir.path())?;
+    file::sync_dir(dir.path())?;
+    let mut old = None;
+    if file::exists(&target)? {
+        let aside = tempfile::tempdir_in(parent).map_err(Error::io(parent, "create folder in"))?;
+        fs::rename(&target, aside.path().join("old")).map_err(Error::io(&target, "move aside"))?;
+        old = Some(aside);
+    }
+    fs::rename(dir.path(), &target).map_err(Error::io(&target, "rename into place"))?;
     // The folder has moved: there is nothing left for the guard to delete.
-    let _ = staging.keep();
+    let _ = dir.keep();
+    drop(old);
     file::sync_dir(parent)
 }
 

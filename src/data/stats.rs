@@ -1,6 +1,7 @@
 //! Counts of a data set, for people and (as JSON) for scripts.
 
 use super::dataset::DataSet;
+use super::overlap;
 use super::vocab::{Kind, PAD};
 use crate::Result;
 
@@ -12,6 +13,8 @@ pub struct Stats {
     pub vocab_size: usize,
     pub num_puzzle_ids: usize,
     pub digest: String,
+    /// Training puzzles (variants not counted) with an example that is a test example, too.
+    pub train_in_test: usize,
     pub splits: Vec<SplitStats>,
 }
 
@@ -43,6 +46,7 @@ pub fn collect(data: &DataSet) -> Result<Stats> {
         vocab_size: data.vocab_size(),
         num_puzzle_ids: data.num_puzzle_ids(),
         digest: data.digest(),
+        train_in_test: data.train_in_test()?,
         splits: splits.collect::<Result<_>>()?,
     })
 }
@@ -96,6 +100,9 @@ impl Stats {
                 s.bytes_per_example,
                 s.mean_label_tokens
             );
+        }
+        if self.train_in_test > 0 {
+            text += &format!("{}\n", overlap::words(self.train_in_test));
         }
         text
     }

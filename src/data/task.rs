@@ -1,10 +1,18 @@
 //! ARC task files: `{"train": [{"input": [[..]], "output": [[..]]}, ..], "test": [..]}`.
 //! Every refusal names the file, the pair and the cell.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
+use serde::de::{self, IgnoredAny, Visitor};
+
 use super::grid::{Grid, Pair};
+use crate::io::file;
 use crate::{Error, Result};
+
+/// A task of 30 x 30 grids with a thousand pairs has about 4 MB.
+pub const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A test pair. Hidden test sets leave the output out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,23 +32,69 @@ pub struct Task {
 struct RawTask {
     train: Vec<RawPair>,
     test: Vec<RawPair>,
+    /// Other keys; with them serde accepts an object only, never a list of the fields.
+    #[serde(flatten)]
+    _others: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(serde::Deserialize)]
 struct RawPair {
-    input: Vec<Vec<i64>>,
-    output: Option<Vec<Vec<i64>>>,
+    input: Vec<Vec<Cell>>,
+    output: Option<Vec<Vec<Cell>>>,
+    #[serde(flatten)]
+    _others: BTreeMap<String, IgnoredAny>,
+}
+
+/// A colour as a number, or as text of a number (Mini-ARC).
+struct Cell(i64);
+
+impl<'de> serde::Deserialize<'de> for Cell {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Colour;
+        impl Visitor<'_> for Colour {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a colour, 0 to 9")
+            }
+
+            fn visit_i64<E: de::Error>(self, n: i64) -> Result<Cell, E> {
+                Ok(Cell(n))
+            }
+
+            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Cell, E> {
+                i64::try_from(n).map(Cell).map_err(|_| E::invalid_value(unexpected(n), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Cell, E> {
+                let number = text.parse().map(Cell);
+                number.map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        fn unexpected(n: u64) -> de::Unexpected<'static> {
+            de::Unexpected::Unsigned(n)
+        }
+        from.deserialize_any(Colour)
+    }
 }
 
 impl Task {
     /// The id is the file name without `.json`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::io(path, "read task"))?;
+        let text = file::read_at_most(path, MAX_FILE_BYTES)?;
         let id = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::parse(&id, &text).map_err(|what| Error::corrupt(path, what))
     }
 
     pub fn parse(id: &str, json: &[u8]) -> Result<Self, String> {
+        let json = file::without_bom(json);
+        if json.trim_ascii_start().starts_with(b"[") {
+            return Err(
+                "is a list of pairs (RE-ARC, BARC), not an ARC task: say which are shown, as \
+                        {\"train\": [pairs], \"test\": [pairs]}"
+                    .into(),
+            );
+        }
         let raw: RawTask =
             serde_json::from_slice(json).map_err(|e| format!("not an ARC task: {e}"))?;
         let train = raw.train.iter().enumerate().map(|(i, pair)| {
@@ -80,8 +134,9 @@ impl Task {
     }
 }
 
-fn grid(pair: &str, side: &str, rows: &[Vec<i64>]) -> Result<Grid, String> {
-    Grid::from_arc_rows(rows).map_err(|what| format!("{pair}: {side} grid {what}"))
+fn grid(pair: &str, side: &str, rows: &[Vec<Cell>]) -> Result<Grid, String> {
+    let rows: Vec<Vec<i64>> = rows.iter().map(|row| row.iter().map(|c| c.0).collect()).collect();
+    Grid::from_arc_rows(&rows).map_err(|what| format!("{pair}: {side} grid {what}"))
 }
 
 #[cfg(test)]
@@ -113,6 +168,21 @@ mod tests {
         assert!(refusal("{\"train\": 3}").starts_with("not an ARC task: invalid type"));
         assert!(refusal(r#"{"train":[{"input":[[1]]}],"test":[]}"#).contains("has no output"));
         assert!(refusal(r#"{"train":[],"test":[]}"#).contains("neither"));
+    }
+
+    #[test]
+    fn forms_of_other_collections_are_read_or_named() {
+        let text = "\u{feff}{\"train\":[{\"input\":[[\"1\"]],\"output\":[[2]]}],\"test\":[],\"name\":\"x\"}";
+        let task = Task::parse("t", text.as_bytes()).unwrap();
+        assert_eq!(task.train[0].input.cells(), [1]);
+        assert!(refusal(r#"[{"input":[[1]],"output":[[2]]}]"#).starts_with("is a list of pairs"));
+        assert!(
+            refusal(r#"{"train":[[[[1]],[[2]]]],"test":[]}"#).contains("invalid type: sequence")
+        );
+        for cell in ["null", "\"red\"", "1.5", "18446744073709551615"] {
+            let text = format!(r#"{{"train":[{{"input":[[{cell}]],"output":[[2]]}}],"test":[]}}"#);
+            assert!(refusal(&text).contains("expected a colour, 0 to 9"), "{cell}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One way to put a file in place: it is there whole, or not at all, or as it was before.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -20,6 +20,35 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = temporary(path).map_err(io())?;
     file.write_all(bytes).map_err(io())?;
     persist(file, path).map_err(io())
+}
+
+/// Whether something is there. A folder that may not be entered is an error, not absence.
+pub fn exists(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(_) => Ok(true),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(Error::io(path, "look at")(e)),
+    }
+}
+
+/// The content of a file, unless it has more than `limit_bytes`: what is read is bounded.
+pub fn read_at_most(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    let claimed_bytes = file.metadata().map_or(0, |m| m.len());
+    let mut bytes = vec![];
+    if claimed_bytes <= limit_bytes {
+        file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    }
+    if claimed_bytes.max(bytes.len() as u64) > limit_bytes {
+        let limit_mib = limit_bytes >> 20;
+        return Err(Error::corrupt(path, format!("has more than {limit_mib} MiB, the limit here")));
+    }
+    Ok(bytes)
+}
+
+/// Text without the byte order mark that some editors put before it.
+pub fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
 /// A file beside `path` that is deleted on drop unless [`persist`] names it; readable by whoever the
@@ -50,4 +79,36 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        assert!(exists(&at("file")).unwrap() && !exists(&at("none")).unwrap());
+        assert!(!exists(&at("file/below")).unwrap());
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("loop"), at("loop")).unwrap();
+            let error = exists(&at("loop/dataset.json")).unwrap_err().to_string();
+            assert!(error.contains("loop/dataset.json: look at"), "{error}");
+        }
+    }
+
+    #[test]
+    fn reading_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sparse");
+        File::create(&path).unwrap().set_len(5 << 30).unwrap();
+        let error = read_at_most(&path, 16 << 20).unwrap_err().to_string();
+        assert!(error.contains("more than 16 MiB"), "{error}");
+        fs::write(&path, "\u{feff}[1]").unwrap();
+        assert_eq!(without_bom(&read_at_most(&path, 6).unwrap()), b"[1]");
+        assert!(read_at_most(&path, 5).is_err());
+    }
 }

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice::from_ref;
 
-use hrm::data::augment::PuzzleName;
+use hrm::data::augment::{PuzzleName, Variant};
 use hrm::data::builders::arc::{self, ArcOptions, Holdout};
 use hrm::data::canvas::Placement;
+use hrm::data::overlap;
 use hrm::data::pattern::PatternKind;
 use hrm::data::shard::Shard;
 use hrm::data::{DataSet, Grid, Pair, Task};
@@ -278,4 +279,152 @@ fn an_output_that_is_not_ours_or_not_writable_is_left_alone() {
     DataSet::open(&ours).unwrap().verify().unwrap();
     let left = fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(left, 3, "raw, mine, ours: no temporary folder stays");
+}
+
+/// Every task of `training` stands in `evaluation` under another name, turned and recoloured.
+#[test]
+fn what_is_held_out_is_not_trained_on_under_another_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw_dir = dir.path().join("raw");
+    let tasks = raw(&raw_dir, 3, 0, 5);
+    fs::create_dir_all(raw_dir.join("evaluation")).unwrap();
+    let mut rng = Rng::new(3, Purpose::Test, 0);
+    for (k, task) in tasks.iter().enumerate() {
+        let variant = Variant::random(&mut rng);
+        let moved =
+            |pairs: &[Pair]| pairs.iter().map(|p| variant.apply_pair(p)).collect::<Vec<_>>();
+        let known = |q: &hrm::data::task::Query| Pair {
+            input: q.input.clone(),
+            output: q.output.clone().unwrap(),
+        };
+        let test: Vec<Pair> = task.test.iter().map(known).collect();
+        let path = raw_dir.join(format!("evaluation/other{k}.json"));
+        // The first demonstration of the task is one of its test pairs, too.
+        let shown = [&moved(&test)[..1], &moved(&task.train)].concat();
+        fs::write(path, task_json(&shown, &moved(&test))).unwrap();
+    }
+    let patterns = vec![PatternKind::Border, PatternKind::Mirror];
+    let options = ArcOptions { patterns, ..options() };
+    let (data, report) = build(&raw_dir, &dir.path().join("d"), &options);
+    // 4 test pairs under the names of training, 3 among the demonstrations of evaluation.
+    assert_eq!(report.held_out_by_content, 4 + 3);
+    assert_eq!(data.train_in_test().unwrap(), 0);
+    assert_eq!(data.manifest().provenance["held_out_by_content"], 7);
+    let (train, test) = (data.split("train").unwrap(), data.split("test").unwrap());
+    assert_eq!((train.groups(), test.groups()), (6, 3));
+    let tested: HashSet<_> = undone(&data, test).iter().map(|(_, p)| overlap::content(p)).collect();
+    let trained = undone(&data, train);
+    assert_eq!(trained.len(), 9 * 6 * 3);
+    assert!(trained.iter().all(|(_, pair)| !tested.contains(&overlap::content(pair))));
+}
+
+#[test]
+fn names_and_folders_that_would_mix_splits_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw_dir = dir.path().join("raw");
+    raw(&raw_dir, 2, 1, 4);
+    let source = raw_dir.join("training/training0.json");
+    let like = raw_dir.join("training/training0_t1_0213456789.json");
+    fs::copy(&source, &like).unwrap();
+    fs::write(raw_dir.join("training/broken.json"), "{").unwrap();
+    let (data, report) = build(&raw_dir, &dir.path().join("d"), &options());
+    assert_eq!((report.tasks, report.unreadable.len()), (3, 2));
+    let named = |i: usize, what: &str| report.unreadable[i].contains(what);
+    assert!(named(0, "broken.json: not an ARC task"), "{:?}", report.unreadable);
+    assert!(named(1, "has the name of a variant of \"training0\""), "{:?}", report.unreadable);
+    assert_eq!(data.num_puzzle_ids(), 1 + 3 * 9);
+    for name in ["test", "eval", "Validation", "public_eval"] {
+        fs::create_dir(raw_dir.join(name)).unwrap();
+        fs::copy(&source, raw_dir.join(name).join("y.json")).unwrap();
+        let refused =
+            arc::build(from_ref(&raw_dir), &dir.path().join("e"), &options(), Progress::Quiet);
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("to test on"), "{error}");
+        fs::remove_dir_all(raw_dir.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn hidden_files_byte_order_marks_and_folders_below_a_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw_dir = dir.path().join("raw");
+    raw(&raw_dir, 2, 0, 4);
+    let at = |name: &str| raw_dir.join("training").join(name);
+    let text = fs::read_to_string(at("training0.json")).unwrap();
+    fs::create_dir(at("Above")).unwrap();
+    fs::write(at("Above/Above1.json"), format!("\u{feff}{text}")).unwrap();
+    for name in ["._training0.json", ".DS_Store", "notes.txt", "Thumbs.db"] {
+        fs::write(at(name), [0; 9]).unwrap();
+    }
+    let (data, report) = build(&raw_dir, &dir.path().join("d"), &options());
+    assert_eq!((report.tasks, report.other_files, report.unreadable.len()), (3, 2, 0));
+    assert!(data.identifiers().unwrap().contains(&"Above1".to_owned()));
+}
+
+#[test]
+fn the_combined_files_of_kaggle_are_the_same_tasks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, combined) = (dir.path().join("plain"), dir.path().join("combined"));
+    raw(&plain, 2, 2, 4);
+    fs::create_dir(&combined).unwrap();
+    for set in ["training", "evaluation"] {
+        let (mut challenges, mut solutions) = (serde_json::Map::new(), serde_json::Map::new());
+        for k in 0..2 {
+            let text = fs::read(plain.join(format!("{set}/{set}{k}.json"))).unwrap();
+            let mut task: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let tests = task["test"].as_array_mut().unwrap().iter_mut();
+            let outputs = tests.map(|t| t.as_object_mut().unwrap().remove("output").unwrap());
+            solutions.insert(format!("{set}{k}"), outputs.collect::<Vec<_>>().into());
+            challenges.insert(format!("{set}{k}"), task);
+        }
+        let write = |what: &str, json| {
+            let json = serde_json::Value::Object(json).to_string();
+            fs::write(combined.join(format!("arc-agi_{set}_{what}.json")), json).unwrap();
+        };
+        write("challenges", challenges);
+        write("solutions", solutions);
+    }
+    let (a, _) = build(&plain, &dir.path().join("a"), &options());
+    let (b, _) = build(&combined, &dir.path().join("b"), &options());
+    assert_eq!(a.identifiers().unwrap(), b.identifiers().unwrap());
+    for split in ["train", "test"] {
+        assert_eq!(undone(&a, a.split(split).unwrap()), undone(&b, b.split(split).unwrap()));
+    }
+}
+
+#[test]
+fn links_are_followed_and_leftovers_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw_dir = dir.path().join("raw");
+    raw(&raw_dir, 1, 1, 4);
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir_all(at("disk/here")).unwrap();
+    std::os::unix::fs::symlink(at("disk/here"), at("link")).unwrap();
+    let (left, held) = (at("disk/.here.unfinished-left"), at("disk/.here.unfinished-held"));
+    fs::create_dir(&left).unwrap();
+    fs::create_dir(&held).unwrap();
+    let lock = fs::File::open(&held).unwrap();
+    lock.lock().unwrap();
+    build(&raw_dir, &at("link"), &options());
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    DataSet::open(&at("disk/here")).unwrap().verify().unwrap();
+    assert!(!left.exists() && held.exists());
+    drop(lock);
+    build(&raw_dir, &at("link"), &options());
+    assert!(!held.exists());
+}
+
+/// One task: the demonstration is the test pair in other colours, which is what the task shows.
+#[test]
+fn demonstrations_in_other_colours_are_trained_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let raw_dir = dir.path().join("raw");
+    fs::create_dir_all(raw_dir.join("evaluation")).unwrap();
+    let dot =
+        |a, b| Pair { input: Grid::from_fn(1, 1, |_, _| a), output: Grid::from_fn(1, 1, |_, _| b) };
+    let text = task_json(&[dot(1, 2), dot(3, 4)], &[dot(5, 6)]);
+    fs::write(raw_dir.join("evaluation/dots.json"), text).unwrap();
+    let (data, report) = build(&raw_dir, &dir.path().join("d"), &options());
+    assert_eq!((report.held_out_by_content, data.train_in_test().unwrap()), (0, 0));
+    assert_eq!(data.split("train").unwrap().puzzles(), 9);
 }

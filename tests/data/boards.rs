@@ -10,6 +10,7 @@ use hrm::data::builders::sudoku_board::Shape;
 use hrm::data::shard::Shard;
 use hrm::data::{DataSet, Grid, augment};
 use hrm::io::progress::Progress;
+use hrm::rng::{Purpose, Rng};
 
 fn digits(grid: &Grid) -> Vec<u8> {
     grid.cells().iter().map(|&t| t - 1).collect()
@@ -177,6 +178,7 @@ fn check_maze(input: &Grid, output: &Grid) {
 
 const QUESTION: &str = "1...3..2........";
 const ANSWER: &str = "1243341221344321";
+const TESTED: &str = "12..3..2........";
 
 fn csv(dir: &Path, name: &str, rows: &[(&str, &str, &str)]) -> std::path::PathBuf {
     let mut text = String::from("source,question,answer,rating\n");
@@ -190,11 +192,12 @@ fn csv(dir: &Path, name: &str, rows: &[(&str, &str, &str)]) -> std::path::PathBu
 fn sudoku_csv_is_read_and_bad_rows_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let good = csv(dir.path(), "good.csv", &[(QUESTION, ANSWER, "3"), (ANSWER, ANSWER, "0")]);
+    let tested = csv(dir.path(), "tested.csv", &[(TESTED, ANSWER, "3"), (ANSWER, ANSWER, "0")]);
     let out = dir.path().join("d");
     let read = |train: &Path, min_rating| {
         let options = sudoku::CsvOptions {
             train_csv: train.to_owned(),
-            test_csv: good.clone(),
+            test_csv: tested.clone(),
             min_rating,
             num_aug: 2,
             ..Default::default()
@@ -215,11 +218,14 @@ fn sudoku_csv_is_read_and_bad_rows_are_named() {
         (vec![(QUESTION, ANSWER, "1"), ("1234", ANSWER, "1")], "line 3: question has 4 cells"),
         (vec![("123", "123", "1")], "3 cells are not a square"),
         (vec![(QUESTION, ANSWER, "hard")], "rating `hard` is no number"),
+        (vec![(QUESTION, ANSWER, "NaN")], "rating `NaN` is no number"),
+        (vec![(TESTED, ANSWER, "3")], "stand in the test file"),
         (vec![(QUESTION, ANSWER, "0")], "no rows left"),
     ] {
         let bad = csv(dir.path(), "bad.csv", &rows);
         let error = read(&bad, Some(1.0)).unwrap_err().to_string();
-        assert!(error.contains("bad.csv") && error.contains(why), "{error}");
+        let named = error.contains("bad.csv") || why.contains("test file");
+        assert!(named && error.contains(why), "{error}");
     }
     fs::write(dir.path().join("bad.csv"), "a,b\n1,2\n").unwrap();
     let error = read(&dir.path().join("bad.csv"), None).unwrap_err().to_string();
@@ -229,11 +235,12 @@ fn sudoku_csv_is_read_and_bad_rows_are_named() {
 #[test]
 fn maze_csv_keeps_the_charset() {
     let dir = tempfile::tempdir().unwrap();
-    let (question, answer) = ("S  # ## G", "Soo#o##oG");
+    let (question, answer) = ("S  # ## G", "So #o##oG");
     let good = csv(dir.path(), "good.csv", &[(question, answer, "1")]);
+    let tested = csv(dir.path(), "tested.csv", &[("S  ## ##G", "Soo##o##G", "1")]);
     let options = maze::CsvOptions {
         train_csv: good.clone(),
-        test_csv: good.clone(),
+        test_csv: tested.clone(),
         augment: true,
         ..Default::default()
     };
@@ -244,9 +251,71 @@ fn maze_csv_keeps_the_charset() {
     assert_eq!((train.groups(), train.examples()), (1, 8));
     let example = train.example(0).unwrap().pair;
     assert_eq!(example.input.cells(), [3, 2, 2, 1, 2, 1, 1, 2, 4]);
-    assert_eq!(example.output.cells(), [3, 5, 5, 1, 5, 1, 1, 5, 4]);
+    assert_eq!(example.output.cells(), [3, 5, 2, 1, 5, 1, 1, 5, 4]);
     let bad = csv(dir.path(), "bad.csv", &[("S  # ##?G", answer, "1")]);
-    let options = maze::CsvOptions { train_csv: bad, test_csv: good, ..Default::default() };
+    let options =
+        maze::CsvOptions { train_csv: bad, test_csv: tested.clone(), ..Default::default() };
     let error = maze::from_csv(&out, &options, Progress::Quiet).unwrap_err().to_string();
     assert!(error.contains("maze 0: `?` is not one of"), "{error}");
+    for (question, answer, why) in [
+        ("S  # ## G", "S  # ## G", "marks no connected path"),
+        ("S  # ## G", "So #oo#oG", "is not the same maze at row 1, column 2"),
+        ("S  # ## G", "Soo#o##oG", "marks 4 cells; a shortest path has 3"),
+        ("S  # ##SG", "Soo#o##SG", "is of a maze with 2 cells `S`"),
+        ("S  # ##  ", "Soo#o##o ", "is of a maze with 0 cells `G`"),
+        ("S  #####G", "S  #####G", "without a way from `S` to `G`"),
+        ("S       G", "Soo  oooG", "marks 5 cells; a shortest path has 3"),
+    ] {
+        let bad = csv(dir.path(), "bad.csv", &[(question, answer, "1")]);
+        let (train_csv, test_csv) = (bad, tested.clone());
+        let options = maze::CsvOptions { train_csv, test_csv, ..Default::default() };
+        let error = maze::from_csv(&out, &options, Progress::Quiet).unwrap_err().to_string();
+        assert!(error.contains("maze 0: ") && error.contains(why), "{error}, expected {why}");
+    }
+    // Turned by half: the same maze.
+    let turned = csv(dir.path(), "turned.csv", &[("G ## #  S", "Go##o# oS", "1")]);
+    let options = maze::CsvOptions { train_csv: good, test_csv: turned, ..Default::default() };
+    let error = maze::from_csv(&out, &options, Progress::Quiet).unwrap_err().to_string();
+    assert!(error.contains("all 1 training boards stand in the test file"), "{error}");
+}
+
+#[test]
+fn a_sample_is_what_shuffling_all_rows_gives_and_0_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let generated = SudokuOptions { size: 4, train: 12, test: 3, ..SudokuOptions::default() };
+    let data = sudoku(&dir.path().join("g"), &generated);
+    let file = |split: &str| {
+        let text = |b: &[u8]| b.iter().map(|d| (b'0' + d) as char).collect::<String>();
+        let rows: Vec<_> = boards(data.split(split).unwrap())
+            .iter()
+            .map(|(board, solution)| (text(board), text(solution)))
+            .collect();
+        let rows: Vec<_> = rows.iter().map(|(q, a)| (q.as_str(), a.as_str(), "1")).collect();
+        csv(dir.path(), &format!("{split}.csv"), &rows)
+    };
+    let (train_csv, test_csv) = (file("train"), file("test"));
+    let build = |subsample| {
+        let (train_csv, test_csv) = (train_csv.clone(), test_csv.clone());
+        let options = sudoku::CsvOptions { train_csv, test_csv, subsample, ..Default::default() };
+        let out = dir.path().join("d");
+        let built = sudoku::from_csv(&out, &options, Progress::Quiet);
+        built.map(|_| boards(DataSet::open(&out).unwrap().split("train").unwrap()))
+    };
+    let mut expected = boards(data.split("train").unwrap());
+    assert_eq!(build(Some(usize::MAX)).unwrap(), expected);
+    Rng::new(0, Purpose::Generate, u64::MAX).shuffle(&mut expected);
+    assert_eq!(build(Some(5)).unwrap(), expected[..5]);
+    assert!(build(Some(0)).unwrap_err().to_string().contains("--subsample 0"));
+}
+
+#[test]
+fn what_is_no_text_of_lines_is_refused_before_it_fills_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let sparse = dir.path().join("sparse.csv");
+    fs::File::create(&sparse).unwrap().set_len(5 << 30).unwrap();
+    let (train_csv, test_csv) = (sparse.clone(), sparse);
+    let options = sudoku::CsvOptions { train_csv, test_csv, ..Default::default() };
+    let built = sudoku::from_csv(&dir.path().join("d"), &options, Progress::Quiet);
+    let error = built.unwrap_err().to_string();
+    assert!(error.contains("a line has more than 64 KiB"), "{error}");
 }

@@ -125,7 +125,8 @@ fn commands_go_from_a_folder_to_pictures() {
         fs::create_dir_all(source.join(set)).unwrap();
         for k in 0..count {
             let pair = format!(r#"{{"input":[[{k},1,2]],"output":[[{k}],[3]]}}"#);
-            let task = format!(r#"{{"train":[{pair},{pair}],"test":[{pair}]}}"#);
+            let test = format!(r#"{{"input":[[{k},1,2,{k}]],"output":[[{k}],[3]]}}"#);
+            let task = format!(r#"{{"train":[{pair},{pair}],"test":[{test}]}}"#);
             fs::write(source.join(set).join(format!("{set}{k}.json")), task).unwrap();
         }
     }
@@ -192,4 +193,98 @@ fn missing_data_is_built_once_and_damage_is_not_built_over() {
         fs::remove_file(first.dir().join("dataset.json")).unwrap();
         assert!(ensure().err().expect("refused").to_string().contains("remove it"));
     }
+}
+
+/// No panic, no endless work: each number at 0, 1 and its maximum is used or refused in a sentence.
+#[test]
+fn numbers_at_their_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("raw/training")).unwrap();
+    let task = r#"{"train":[{"input":[[1,2]],"output":[[2,1]]}],"test":[]}"#;
+    fs::write(dir.path().join("raw/training/a.json"), task).unwrap();
+    let csv = |name: &str, row: &str| {
+        let text = format!("source,question,answer,rating\n{row}\n");
+        fs::write(dir.path().join(name), text).unwrap();
+    };
+    csv("s.csv", "a,1...3..2........,1243341221344321,3");
+    csv("t.csv", "a,12..3..2........,1243341221344321,3");
+    csv("m.csv", "a,S  # ## G,So #o##oG,1");
+    csv("n.csv", "a,S  ## ##G,Soo##o##G,1");
+    command(dir.path(), "build --dataset-dirs @/raw --num-aug 1 --output-dir @/d").unwrap();
+    let sudoku = "build-sudoku --output-dir @/o --train-csv @/s.csv --test-csv @/t.csv";
+    let maze = "build-maze --output-dir @/o --train-csv @/m.csv --test-csv @/n.csv";
+    let generated = "build-sudoku --size 4 --train 1 --test 1 --output-dir @/o";
+    let mazes = "build-maze --size 5 --train 1 --test 1 --output-dir @/o";
+    let flags = [
+        ("build --dataset-dirs @/raw --output-dir @/o", "num-aug seed canvas max-tasks"),
+        (sudoku, "subsample min-rating num-aug seed"),
+        (generated, "num-aug seed clues"),
+        ("build-sudoku --size 4 --test 1 --output-dir @/o", "train"),
+        ("build-sudoku --size 4 --train 1 --output-dir @/o", "test"),
+        ("build-sudoku --train 1 --test 1 --output-dir @/o", "size"),
+        (maze, "subsample seed"),
+        (mazes, "seed"),
+        ("build-maze --size 5 --test 1 --output-dir @/o", "train"),
+        ("build-maze --size 5 --train 1 --output-dir @/o", "test"),
+        ("build-maze --train 1 --test 1 --output-dir @/o", "size"),
+        ("show @/d --output @/s.png", "first count every"),
+    ];
+    for (line, names) in flags {
+        for name in names.split(' ') {
+            for value in ["0", "1", "18446744073709551615"] {
+                let asked = format!("{line} --{name} {value}");
+                if let Err(error) = command(dir.path(), &asked) {
+                    assert!(error.len() > 10 && !error.contains("panicked"), "{asked}: {error}");
+                }
+            }
+        }
+    }
+    let most = "18446744073709551615";
+    for (line, name) in [(flags[0].0, "num-aug"), (generated, "num-aug"), (flags[3].0, "train")] {
+        let error = command(dir.path(), &format!("{line} --{name} {most}")).unwrap_err();
+        assert!(error.contains("at most"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn integers_of_any_width_are_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, _) = fixture::small(&at("d"), 8, 3);
+    npy::export(&data, &at("npy"), Progress::Quiet).unwrap();
+    for (name, bytes) in files(&at("npy")) {
+        let narrow = name.to_string_lossy().into_owned();
+        if !(narrow.ends_with("inputs.npy") || narrow.ends_with("labels.npy")) {
+            continue;
+        }
+        let header = String::from_utf8_lossy(&bytes[..128]).into_owned();
+        assert!(header.contains("'shape': (") && !header.contains(", )"), "{header}");
+        let mut wide = bytes[..128].to_vec();
+        let at_type =
+            header.find("|u1").unwrap() - header.chars().filter(|&c| c == '\u{fffd}').count() * 2;
+        wide[at_type..at_type + 3].copy_from_slice(b"<i8");
+        bytes[128..].iter().for_each(|&token| wide.extend((token as i64).to_le_bytes()));
+        fs::write(at("npy").join(&name), wide).unwrap();
+    }
+    npy::import(&at("npy"), &at("back"), None, Progress::Quiet).unwrap();
+    let back = DataSet::open(&at("back")).unwrap();
+    for split in ["train", "test"] {
+        assert_eq!(rows(&back, split), rows(&data, split));
+    }
+}
+
+/// The lock of a builder that is at work is waited for; then what it made is found.
+#[test]
+fn one_builds_and_others_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let spec = BuildSpec::Sudoku {
+        options: SudokuOptions { size: 4, train: 20, test: 5, ..SudokuOptions::default() },
+    };
+    let start = || ensure(&data_dir, &spec, Progress::Quiet).map(|data| data.digest());
+    let digests: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    });
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
 }

@@ -13,7 +13,7 @@ use crate::data::fetch::{self, MARKER, Source};
 use crate::data::images;
 use crate::data::manifest::Manifest;
 use crate::data::sheet::Panel;
-use crate::data::{DataSet, Pair, npy, sheet, stats};
+use crate::data::{DataSet, Pair, npy, overlap, sheet, stats};
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -41,6 +41,10 @@ pub fn run(args: DataArgs) -> Result<()> {
         DataCommand::Verify { dir } => {
             let data = DataSet::open(&dir)?;
             data.verify()?;
+            let train_in_test = data.train_in_test()?;
+            if train_in_test > 0 {
+                progress.note(&overlap::words(train_in_test));
+            }
             progress.note(&format!("{}: intact, digest {}", dir.display(), data.digest()));
             Ok(())
         }
@@ -84,14 +88,31 @@ fn build(args: BuildArgs, progress: Progress) -> Result<()> {
         (report.beyond_max_tasks, "left out: beyond --max-tasks"),
         (report.duplicate_ids, "left out: same id in two places (evaluation is kept)"),
         (report.hidden_pairs, "test pairs without an output left out"),
+        (report.other_files, "files beside the tasks that are no task files"),
         (report.short_of_variants, "with fewer than --num-aug distinct variants"),
     ];
     progress.note(&format!("{} tasks", report.tasks));
     for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
         progress.note(&format!("{count} {what}"));
     }
+    if report.held_out_by_content > 0 {
+        progress.note(&arc::words_held_out(report.held_out_by_content));
+    }
     note_built(&manifest, &args.output_dir, progress);
-    Ok(())
+    refuse_unreadable(&report.unreadable, &args.output_dir)
+}
+
+/// The data set is built without them, but not as it was asked for.
+fn refuse_unreadable(unreadable: &[String], dir: &Path) -> Result<()> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    let (count, dir) = (unreadable.len(), dir.display());
+    let shown: Vec<&str> = unreadable.iter().take(10).map(String::as_str).collect();
+    Err(Error::invalid(format!(
+        "{dir} was built without {count} task files that could not be read:\n{}",
+        shown.join("\n")
+    )))
 }
 
 /// Everything under `data/raw`.

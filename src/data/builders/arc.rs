@@ -1,11 +1,13 @@
 //! Builds an ARC data set: tasks in the order of their ids, each with its distinct variants. The
 //! bytes depend on the options and the task files only, not on the number of threads.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde_json::json;
 
+use super::fixed;
 use super::source::{self, SourceTask, Sources};
 use super::variants::{self, Drawn};
 use crate::data::augment::Variant;
@@ -13,6 +15,7 @@ use crate::data::canvas::Placement;
 use crate::data::grid::Pair;
 use crate::data::manifest::Manifest;
 use crate::data::output::Output;
+use crate::data::overlap::{self, Content};
 use crate::data::pattern::PatternKind;
 use crate::data::shard::{GroupBuf, Spec};
 use crate::data::task::Query;
@@ -67,8 +70,19 @@ pub struct ArcReport {
     pub duplicate_ids: usize,
     /// Test pairs without an output.
     pub hidden_pairs: usize,
+    /// Training pairs left out because a pair that is held out has the same content.
+    pub held_out_by_content: usize,
+    /// Task files that could not be read, each with the reason.
+    pub unreadable: Vec<String>,
+    /// Files beside the tasks that are no task files.
+    pub other_files: usize,
     /// Tasks with fewer than `num_aug` distinct variants.
     pub short_of_variants: usize,
+}
+
+/// What is said of [`ArcReport::held_out_by_content`].
+pub fn words_held_out(count: usize) -> String {
+    format!("{count} training pairs left out: pairs of the same content are held out for the test")
 }
 
 /// Tasks per round of parallel work: bounds the memory held before it is written.
@@ -84,15 +98,23 @@ pub fn build(
         let canvas = options.canvas;
         return Err(Error::invalid(format!("canvas {canvas}: ARC has 1 to {MAX_ARC_SIDE}")));
     }
-    let Sources { mut tasks, duplicates, digest } = source::read(dataset_dirs)?;
-    let mut report = ArcReport { duplicate_ids: duplicates, ..ArcReport::default() };
+    fixed::check_num_aug(options.num_aug)?;
+    let Sources { mut tasks, duplicates, unreadable, other_files, digest } =
+        source::read(dataset_dirs)?;
+    let mut report =
+        ArcReport { duplicate_ids: duplicates, unreadable, other_files, ..ArcReport::default() };
     select(&mut tasks, options, &mut report)?;
+    let held_out = HeldOut::of(&tasks, options);
+    report.held_out_by_content = tasks.iter().map(|task| held_out.trained_pairs(task).1).sum();
 
-    let provenance = json!({
+    let mut provenance = json!({
         "builder": concat!("hrm ", env!("CARGO_PKG_VERSION")),
         "arc": options,
         "sources": { "tasks": report.tasks, "digest": digest },
     });
+    if report.held_out_by_content > 0 {
+        provenance["held_out_by_content"] = json!(report.held_out_by_content);
+    }
     let spec = Spec::arc(options.canvas);
     let mut output = Output::create(output_dir, spec, provenance)?;
     let (mut train, mut test) = (output.writer("train")?, output.writer("test")?);
@@ -100,7 +122,7 @@ pub fn build(
     let bar = progress.bar("augmenting tasks", tasks.len() as u64);
     for round in tasks.chunks(ROUND) {
         let built = round.par_iter().map(|source| {
-            let built = build_task(source, options, spec);
+            let built = build_task(source, options, spec, &held_out);
             bar.advance(1);
             built
         });
@@ -152,14 +174,61 @@ struct BuiltTask {
     test: Option<GroupBuf>,
 }
 
-fn build_task(source: &SourceTask, options: &ArcOptions, spec: Spec) -> Result<BuiltTask> {
-    let task = &source.task;
+/// The pairs of a task that may be trained on and those that are held out, by their place.
+fn divide(source: &SourceTask, holdout: Holdout) -> (Vec<Pair>, Vec<Pair>) {
     let known = |q: &Query| Some(Pair { input: q.input.clone(), output: q.output.clone()? });
-    let mut train = task.train.clone();
-    let mut test: Vec<Pair> = task.test.iter().filter_map(known).collect();
-    if options.holdout == Holdout::Official && !source.evaluation {
+    let mut train = source.task.train.clone();
+    let mut test: Vec<Pair> = source.task.test.iter().filter_map(known).collect();
+    if holdout == Holdout::Official && !source.evaluation {
         train.append(&mut test);
     }
+    (train, test)
+}
+
+/// What is held out of training, by content: the same pair may stand in another task, turned or
+/// recoloured, or among the demonstrations of its own, as it is. Demonstrations that only a change
+/// of colours turns into the test pair of their own task are what the task shows.
+struct HeldOut<'a> {
+    /// The tasks that hold the content out.
+    tasks: HashMap<Content, BTreeSet<&'a str>>,
+    options: &'a ArcOptions,
+}
+
+impl<'a> HeldOut<'a> {
+    fn of(tasks: &'a [SourceTask], options: &'a ArcOptions) -> Self {
+        let mut held_out = Self { tasks: HashMap::new(), options };
+        for source in tasks {
+            for pair in divide(source, options.holdout).1 {
+                for content in overlap::contents(&pair, &options.patterns, options.canvas) {
+                    held_out.tasks.entry(content).or_default().insert(&source.task.id);
+                }
+            }
+        }
+        held_out
+    }
+
+    /// Pairs that are trained on, and how many others of the task are not for their content.
+    fn trained_pairs(&self, source: &SourceTask) -> (Vec<Pair>, usize) {
+        let (mut train, own) = divide(source, self.options.holdout);
+        let before = train.len();
+        train.retain(|pair| {
+            let contents = overlap::contents(pair, &self.options.patterns, self.options.canvas);
+            let mut tasks = contents.iter().filter_map(|content| self.tasks.get(content)).flatten();
+            !own.contains(pair) && tasks.all(|task| *task == source.task.id)
+        });
+        let left_out = before - train.len();
+        (train, left_out)
+    }
+}
+
+fn build_task(
+    source: &SourceTask,
+    options: &ArcOptions,
+    spec: Spec,
+    held_out: &HeldOut,
+) -> Result<BuiltTask> {
+    let task = &source.task;
+    let (train, test) = divide(source, options.holdout);
     let all: Vec<&Pair> = train.iter().chain(&test).collect();
     let drawn = variants::draw(
         task,
@@ -197,6 +266,7 @@ fn build_task(source: &SourceTask, options: &ArcOptions, spec: Spec) -> Result<B
         }
         Ok(Some(group))
     };
+    let train = held_out.trained_pairs(source).0;
     let (train, test) = (group(&train, true)?, group(&test, false)?);
     Ok(BuiltTask { drawn, train, test })
 }

@@ -1,5 +1,8 @@
-//! Reads the CSV files of Sudoku-Extreme and Maze-Hard: `source,question,answer,rating`.
+//! Reads the CSV files of Sudoku-Extreme and Maze-Hard: `source,question,answer,rating`, one line
+//! at a time.
 
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use crate::rng::{Purpose, Rng};
@@ -12,35 +15,81 @@ pub struct Row {
     pub answer: String,
 }
 
+/// Two boards of the largest canvas and a name fit many times.
+const MAX_LINE_BYTES: usize = 64 << 10;
+
 /// Rows of at least `min_rating`, in the file's order; the texts are squares of equal size.
 pub fn read(path: &Path, min_rating: Option<f64>) -> Result<Vec<Row>> {
+    let mut rows = vec![];
+    for_each(path, min_rating, |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// A random subset of at most `count` rows, a pure function of the seed. The file is read twice,
+/// so that no more than the subset is held.
+pub fn sample(
+    path: &Path,
+    min_rating: Option<f64>,
+    count: Option<usize>,
+    seed: u64,
+) -> Result<Vec<Row>> {
+    let Some(count) = count else { return read(path, min_rating) };
+    if count == 0 {
+        return Err(Error::invalid("--subsample 0: at least one board is needed to train on"));
+    }
+    let mut total = 0usize;
+    for_each(path, min_rating, |_| total += 1)?;
+    if count >= total {
+        return read(path, min_rating);
+    }
+    let mut order: Vec<usize> = (0..total).collect();
+    Rng::new(seed, Purpose::Generate, u64::MAX).shuffle(&mut order);
+    order.truncate(count);
+    let mut place: Vec<(usize, usize)> = order.into_iter().zip(0..).collect();
+    place.sort_unstable();
+    let (mut wanted, mut at) = (place.into_iter().peekable(), 0);
+    let mut chosen = vec![];
+    for_each(path, min_rating, |row| {
+        if let Some((_, place)) = wanted.next_if(|&(index, _)| index == at) {
+            chosen.push((place, row));
+        }
+        at += 1;
+    })?;
+    chosen.sort_unstable_by_key(|&(place, _)| place);
+    Ok(chosen.into_iter().map(|(_, row)| row).collect())
+}
+
+fn for_each(path: &Path, min_rating: Option<f64>, mut each: impl FnMut(Row)) -> Result<()> {
     let corrupt = |what: String| Error::corrupt(path, what);
-    let file = std::fs::File::open(path).map_err(Error::io(path, "open CSV"))?;
-    let mut reader = csv::ReaderBuilder::new().from_reader(std::io::BufReader::new(file));
+    if min_rating.is_some_and(f64::is_nan) {
+        return Err(Error::invalid("--min-rating NaN: not a number to compare with"));
+    }
+    let file = File::open(path).map_err(Error::io(path, "open CSV"))?;
+    let lines = BoundedLines { inner: BufReader::new(file), line_bytes: 0 };
+    let mut reader = csv::ReaderBuilder::new().from_reader(lines);
     let headers = reader.headers().map_err(|e| corrupt(e.to_string()))?.clone();
     let column = |name: &str| {
         headers.iter().position(|h| h == name).ok_or_else(|| {
             let have: Vec<&str> = headers.iter().collect();
-            let have = have.join(",");
+            let have: String = have.join(",").chars().take(200).collect();
             corrupt(format!("no column `{name}`; has {have}, needs source,question,answer,rating"))
         })
     };
     let (question, answer) = (column("question")?, column("answer")?);
     let rating = min_rating.map(|_| column("rating")).transpose()?;
-    let mut rows: Vec<Row> = vec![];
+    let (mut cells, mut used) = (None, false);
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|e| corrupt(e.to_string()))?;
         let at = |message: String| corrupt(format!("line {}: {message}", i + 2));
         if let (Some(column), Some(least)) = (rating, min_rating) {
             let text = record[column].trim();
-            let value: f64 =
-                text.parse().map_err(|_| at(format!("rating `{text}` is no number")))?;
-            if value < least {
+            let value = text.parse::<f64>().ok().filter(|value| !value.is_nan());
+            if value.ok_or_else(|| at(format!("rating `{text}` is no number")))? < least {
                 continue;
             }
         }
         let row = Row { question: record[question].into(), answer: record[answer].into() };
-        let cells = rows.first().map_or(row.question.len(), |first| first.question.len());
+        let cells = *cells.get_or_insert(row.question.len());
         if row.question.len() != cells || row.answer.len() != cells || cells == 0 {
             let (q, a) = (row.question.len(), row.answer.len());
             return Err(at(format!("question has {q} cells and answer {a}; {cells} expected")));
@@ -48,19 +97,35 @@ pub fn read(path: &Path, min_rating: Option<f64>) -> Result<Vec<Row>> {
         if cells.isqrt().pow(2) != cells {
             return Err(at(format!("{cells} cells are not a square board")));
         }
-        rows.push(row);
+        used = true;
+        each(row);
     }
-    if rows.is_empty() {
-        return Err(corrupt("no rows left to use".into()));
+    match used {
+        true => Ok(()),
+        false => Err(corrupt("no rows left to use".into())),
     }
-    Ok(rows)
 }
 
-/// A random subset of at most `count` rows, a pure function of the seed.
-pub fn subsample(mut rows: Vec<Row>, count: Option<usize>, seed: u64) -> Vec<Row> {
-    if let Some(count) = count.filter(|&c| c < rows.len()) {
-        Rng::new(seed, Purpose::Generate, u64::MAX).shuffle(&mut rows);
-        rows.truncate(count);
+/// Ends the reading of what is no text of lines, before it fills the memory.
+struct BoundedLines<R> {
+    inner: R,
+    line_bytes: usize,
+}
+
+impl<R: Read> Read for BoundedLines<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(out)?;
+        for line in out[..n].split_inclusive(|&b| b == b'\n') {
+            self.line_bytes += line.len();
+            if self.line_bytes > MAX_LINE_BYTES {
+                let limit_kib = MAX_LINE_BYTES >> 10;
+                let what = format!("a line has more than {limit_kib} KiB: not a CSV of boards");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+            if line.ends_with(b"\n") {
+                self.line_bytes = 0;
+            }
+        }
+        Ok(n)
     }
-    rows
 }

@@ -59,9 +59,10 @@ pub fn generate(output_dir: &Path, options: &MazeOptions, progress: Progress) ->
     if !(5..=MAX_CANVAS).contains(&size) {
         return Err(Error::invalid(format!("maze size {size}: must be 5 to {MAX_CANVAS}")));
     }
+    fixed::check_counts(train, if augment { 7 } else { 0 }, test)?;
     let count = train + test;
     let bar = progress.bar("generating mazes", count as u64);
-    let (mut mazes, mut seen) = (Vec::with_capacity(count), HashSet::new());
+    let (mut mazes, mut seen) = (vec![], HashSet::new());
     let (mut next, mut last_new) = (0, 0);
     while mazes.len() < count && next - last_new < STALLED {
         let draw = |k| draw(size, &mut Rng::new(seed, Purpose::Generate, k));
@@ -83,7 +84,10 @@ pub fn generate(output_dir: &Path, options: &MazeOptions, progress: Progress) ->
         )));
     }
     let test = mazes.split_off(train);
-    let splits = [("train", groups(mazes, augment)), ("test", groups(test, false))];
+    let splits = [
+        ("train", fixed::ready(groups(mazes, augment))),
+        ("test", fixed::ready(groups(test, false))),
+    ];
     let provenance = json!({
         "builder": concat!("hrm ", env!("CARGO_PKG_VERSION")),
         "maze": options,
@@ -200,8 +204,9 @@ fn search(cells: &[u8], size: usize, start: usize) -> (Vec<usize>, Vec<u8>) {
 
 pub fn from_csv(output_dir: &Path, options: &CsvOptions, progress: Progress) -> Result<Manifest> {
     let CsvOptions { train_csv, test_csv, subsample, augment, seed } = options;
-    let train = csv_boards::subsample(csv_boards::read(train_csv, None)?, *subsample, *seed);
+    let train = csv_boards::sample(train_csv, None, *subsample, *seed)?;
     let test = csv_boards::read(test_csv, None)?;
+    fixed::check_counts(train.len(), if *augment { 7 } else { 0 }, test.len())?;
     let size = train[0].question.len().isqrt();
     let bar = progress.bar("reading mazes", (train.len() + test.len()) as u64);
     let read = |rows: &[Row], path: &Path| -> Result<Vec<Pair>> {
@@ -211,13 +216,29 @@ pub fn from_csv(output_dir: &Path, options: &CsvOptions, progress: Progress) -> 
         };
         rows.iter().enumerate().map(pair).collect()
     };
-    let (train, test) = (read(&train, train_csv)?, read(&test, test_csv)?);
+    let (mut train, test) = (read(&train, train_csv)?, read(&test, test_csv)?);
     drop(bar);
+    let tested: HashSet<Vec<u8>> = test.iter().map(|pair| orbit(&pair.input)).collect();
+    let found = train.len();
+    train.retain(|pair| !tested.contains(&orbit(&pair.input)));
+    let held_out = found - train.len();
+    fixed::check_held_out(held_out, train.len())?;
+    let mut maze_csv = json!({ "subsample": subsample, "augment": augment, "seed": seed });
+    if held_out > 0 {
+        progress.note(&format!(
+            "{held_out} training mazes left out: they stand in the test file, as they are, turned or \
+             mirrored"
+        ));
+        maze_csv["held_out_by_content"] = json!(held_out);
+    }
     let provenance = json!({
         "builder": concat!("hrm ", env!("CARGO_PKG_VERSION")),
-        "maze_csv": { "subsample": subsample, "augment": augment, "seed": seed },
+        "maze_csv": maze_csv,
     });
-    let splits = [("train", groups(train, *augment)), ("test", groups(test, false))];
+    let splits = [
+        ("train", fixed::ready(groups(train, *augment))),
+        ("test", fixed::ready(groups(test, false))),
+    ];
     fixed::write(output_dir, Spec::of(Kind::Maze, size), provenance, splits)
 }
 
@@ -230,5 +251,46 @@ fn parse(row: &Row, size: usize) -> Result<Pair, String> {
         let cells = text.bytes().map(token).collect::<Result<_, _>>()?;
         Grid::new(size, size, cells).map_err(|e| e.to_string())
     };
-    Ok(Pair { input: grid(&row.question)?, output: grid(&row.answer)? })
+    let (input, output) = (grid(&row.question)?, grid(&row.answer)?);
+    check(&input, &output).map_err(|what| format!("answer {what}"))?;
+    Ok(Pair { input, output })
+}
+
+/// Whether the answer is the same maze with a shortest path marked from its start to its goal.
+pub fn check(input: &Grid, output: &Grid) -> Result<(), String> {
+    let (cells, size) = (input.cells(), input.w());
+    if (output.h(), output.w()) != (input.h(), size) || input.h() != size {
+        return Err("is of another size".into());
+    }
+    let mut ends = [0; 2];
+    for (end, (token, name)) in ends.iter_mut().zip([(START, "S"), (GOAL, "G")]) {
+        let at: Vec<usize> = (0..cells.len()).filter(|&i| cells[i] == token).collect();
+        let &[at] = at.as_slice() else {
+            return Err(format!("is of a maze with {} cells `{name}`, not one", at.len()));
+        };
+        *end = at;
+    }
+    for (i, (&a, &b)) in cells.iter().zip(output.cells()).enumerate() {
+        if a != b && (a, b) != (FREE, PATH) {
+            let (r, c) = (i / size, i % size);
+            return Err(format!("is not the same maze at row {r}, column {c}"));
+        }
+    }
+    let [start, goal] = ends;
+    let (distance, paths) = search(cells, size, start);
+    if paths[goal] == 0 {
+        return Err("is of a maze without a way from `S` to `G`".into());
+    }
+    let marked = output.cells().iter().filter(|&&cell| cell == PATH).count();
+    let only_path: Vec<u8> =
+        output.cells().iter().map(|&cell| if cell == FREE { WALL } else { cell }).collect();
+    let (along, reached) = search(&only_path, size, start);
+    if reached[goal] == 0 {
+        return Err("marks no connected path from `S` to `G`".into());
+    }
+    let shortest = distance[goal] - 1;
+    match marked == shortest && along[goal] == distance[goal] {
+        true => Ok(()),
+        false => Err(format!("marks {marked} cells; a shortest path has {shortest}")),
+    }
 }

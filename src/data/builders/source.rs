@@ -1,5 +1,6 @@
-//! Finds and reads ARC task files: `<dir>/training/*.json`, `<dir>/evaluation/*.json`. A folder
-//! of any other name counts as training, as in the official builder (ConceptARC).
+//! Finds and reads ARC task files: `<dir>/training/*.json`, `<dir>/evaluation/*.json`, or Kaggle's
+//! combined files. A folder of any other name counts as training, as in the official builder
+//! (ConceptARC), unless the name says that it is there to be tested on.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::data::task::Task;
+use crate::data::augment::PuzzleName;
+use crate::data::combined;
+use crate::data::task::{MAX_FILE_BYTES, Task};
+use crate::io::file;
 use crate::{Error, Result};
 
 #[derive(Clone, Debug)]
@@ -22,38 +26,73 @@ pub struct Sources {
     /// Task ids met more than once; the evaluation task is kept, so that no test pair of it can
     /// be trained on.
     pub duplicates: usize,
+    /// Task files that could not be read, each with the reason.
+    pub unreadable: Vec<String>,
+    /// Visible files beside the tasks that are no task files.
+    pub other_files: usize,
     /// BLAKE3 over ids, sets and file contents, wherever the files are.
     pub digest: String,
 }
 
+/// Folders below a set, as ConceptARC has them.
+const MAX_DEPTH: usize = 4;
+
+#[derive(Default)]
+struct Found {
+    /// (file, is it an evaluation task)
+    files: Vec<(PathBuf, bool)>,
+    other_files: usize,
+}
+
+/// A task that was read, or why not.
+type Read = Result<(SourceTask, blake3::Hash)>;
+
 pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
-    let mut files: Vec<(PathBuf, bool)> = vec![];
+    let mut found = Found::default();
     for dir in dataset_dirs {
-        let found = task_files(dir)?;
-        if found.is_empty() {
+        let before = found.files.len();
+        found.task_files(dir)?;
+        if found.files.len() == before {
             return Err(Error::invalid(format!(
                 "{}: no task files; expected training/*.json and evaluation/*.json \
                  (`hrm data fetch arc1` gets them)",
                 dir.display()
             )));
         }
-        files.extend(found);
     }
-    let read = |(path, evaluation): &(PathBuf, bool)| {
-        let text = fs::read(path).map_err(Error::io(path, "read task"))?;
+    let read = |(path, evaluation): &(PathBuf, bool)| -> Vec<Read> {
+        if combined::is_challenges(path) {
+            return match combined::read(path) {
+                Ok(tasks) => {
+                    tasks.iter().map(|(id, text)| parse(path, id, text, *evaluation)).collect()
+                }
+                Err(e) => vec![Err(e)],
+            };
+        }
         let id = path.file_stem().unwrap_or_default().to_string_lossy();
-        let task = Task::parse(&id, &text).map_err(|what| Error::corrupt(path, what))?;
-        Ok((SourceTask { task, evaluation: *evaluation }, blake3::hash(&text)))
+        let text = file::read_at_most(path, MAX_FILE_BYTES);
+        vec![text.and_then(|text| parse(path, &id, &text, *evaluation))]
     };
-    let read: Vec<_> = files.par_iter().map(read).collect::<Result<_>>()?;
-
-    let count = read.len();
+    let (mut count, mut errors) = (0, vec![]);
     let mut by_id: BTreeMap<String, (SourceTask, blake3::Hash)> = BTreeMap::new();
-    for (source, hash) in read {
+    for read in found.files.par_iter().map(read).collect::<Vec<_>>().into_iter().flatten() {
+        let (source, hash) = match read {
+            Ok(read) => read,
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        };
+        count += 1;
         let known = by_id.get(&source.task.id);
         if known.is_none_or(|(known, _)| source.evaluation && !known.evaluation) {
             by_id.insert(source.task.id.clone(), (source, hash));
         }
+    }
+    if by_id.is_empty()
+        && let Some(first) = errors.drain(..).next()
+    {
+        return Err(first);
     }
     let mut digest = blake3::Hasher::new();
     for (id, (source, hash)) in &by_id {
@@ -61,38 +100,88 @@ pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
     }
     Ok(Sources {
         duplicates: count - by_id.len(),
+        unreadable: errors.iter().map(Error::to_string).collect(),
+        other_files: found.other_files,
         digest: digest.finalize().to_hex().to_string(),
         tasks: by_id.into_values().map(|(source, _)| source).collect(),
     })
 }
 
-/// (file, is it an evaluation task), sorted; files beside the set folders count only if there
-/// are no sets. A repository's top folder works too: its tasks are in `data`.
-fn task_files(dir: &Path) -> Result<Vec<(PathBuf, bool)>> {
-    let nested = dir.join("data");
-    let has_sets = |d: &Path| d.join("training").is_dir() || d.join("evaluation").is_dir();
-    let dir = if !has_sets(dir) && has_sets(&nested) { nested.as_path() } else { dir };
-    let mut files = vec![];
-    for set in entries(dir)?.into_iter().filter(|p| p.is_dir()) {
-        let evaluation = set.file_name().is_some_and(|n| n == "evaluation");
-        files.extend(json_files(&set)?.into_iter().map(|f| (f, evaluation)));
+fn parse(path: &Path, id: &str, text: &[u8], evaluation: bool) -> Read {
+    let named = PuzzleName::parse(id);
+    if named.task != id {
+        let what = format!("task {id:?} has the name of a variant of {:?}: rename it", named.task);
+        return Err(Error::corrupt(path, what));
     }
-    if files.is_empty() {
-        files.extend(json_files(dir)?.into_iter().map(|f| (f, false)));
-    }
-    Ok(files)
+    let task = Task::parse(id, text).map_err(|what| Error::corrupt(path, what))?;
+    Ok((SourceTask { task, evaluation }, blake3::hash(text)))
 }
 
-fn json_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let is_json = |p: &PathBuf| p.extension().is_some_and(|e| e == "json") && p.is_file();
-    Ok(entries(dir)?.into_iter().filter(is_json).collect())
+impl Found {
+    /// Files beside the set folders count only if there are no sets. A repository's top folder
+    /// works too: its tasks are in `data`.
+    fn task_files(&mut self, dir: &Path) -> Result<()> {
+        let nested = dir.join("data");
+        let has_sets = |d: &Path| -> Result<bool> {
+            Ok(file::exists(&d.join("training"))? || file::exists(&d.join("evaluation"))?)
+        };
+        let dir = if !has_sets(dir)? && has_sets(&nested)? { nested.as_path() } else { dir };
+        let before = self.files.len();
+        for set in entries(dir)?.into_iter().filter(|p| p.is_dir()) {
+            let name = set.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+            let (evaluation, others) = (name == "evaluation", self.files.len());
+            self.json_files(&set, evaluation, MAX_DEPTH)?;
+            let tested = ["eval", "test", "valid", "hidden"].iter().any(|part| name.contains(part));
+            if self.files.len() > others && tested && !evaluation {
+                return Err(Error::invalid(format!(
+                    "{}: by its name it holds tasks to test on, but only a folder `evaluation` is \
+                     kept out of training: rename it, or move it away",
+                    set.display()
+                )));
+            }
+        }
+        if self.files.len() == before {
+            self.json_files(dir, false, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Files of a folder, and of those below it down to `depth`.
+    fn json_files(&mut self, dir: &Path, evaluation: bool, depth: usize) -> Result<()> {
+        for path in entries(dir)? {
+            if path.is_dir() {
+                if depth > 0 {
+                    self.json_files(&path, evaluation, depth - 1)?;
+                }
+            } else if combined::is_challenges(&path) {
+                let evaluation = evaluation || combined::is_evaluation(&path);
+                self.files.push((path, evaluation));
+            } else if combined::is_part(&path) {
+                continue;
+            } else if path.extension().is_some_and(|e| e == "json") {
+                self.files.push((path, evaluation));
+            } else {
+                self.other_files += 1;
+            }
+        }
+        Ok(())
+    }
 }
 
+/// What a folder holds, in order of names. Hidden files (`.DS_Store`, `._task.json`) are none.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = vec![];
     for entry in fs::read_dir(dir).map_err(Error::io(dir, "read dataset folder"))? {
-        paths.push(entry.map_err(Error::io(dir, "read dataset folder"))?.path());
+        let entry = entry.map_err(Error::io(dir, "read dataset folder"))?;
+        if !is_hidden(&entry.file_name().to_string_lossy()) {
+            paths.push(entry.path());
+        }
     }
     paths.sort();
     Ok(paths)
+}
+
+/// What macOS and others leave in folders and zip files.
+pub fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || name == "__MACOSX"
 }

@@ -73,6 +73,7 @@ pub fn generate(
     progress: Progress,
 ) -> Result<Manifest> {
     let maker = Maker::new(options)?;
+    fixed::check_counts(options.train, options.num_aug, options.test)?;
     let bar = progress.bar("generating Sudoku", (options.train + options.test) as u64);
     let train = maker.boards(false, options.train, options.num_aug, &|by| bar.advance(by))?;
     let test = maker.boards(true, options.test, 0, &|by| bar.advance(by))?;
@@ -82,7 +83,8 @@ pub fn generate(
         "sudoku": options,
     });
     let spec = Spec::of(Kind::Sudoku, options.size);
-    fixed::write(output_dir, spec, provenance, [("train", train), ("test", test)])
+    let splits = [("train", fixed::ready(train)), ("test", fixed::ready(test))];
+    fixed::write(output_dir, spec, provenance, splits)
 }
 
 struct Maker<'a> {
@@ -214,7 +216,7 @@ fn augment(
     allowed: impl Fn(&[u8]) -> bool,
 ) -> Vec<(Board, Board)> {
     let mut group = vec![(board, solution)];
-    for _ in 0..num_aug * 20 {
+    for _ in 0..num_aug.saturating_mul(20) {
         if group.len() > num_aug {
             break;
         }
@@ -233,36 +235,87 @@ fn pair(board: &[u8], solution: &[u8], n: usize) -> Pair {
     Pair { input: tokens(board), output: tokens(solution) }
 }
 
+/// Training boards that stand in the test file, as themselves or as one of the variants made here,
+/// are left out, and how many is said.
 pub fn from_csv(output_dir: &Path, options: &CsvOptions, progress: Progress) -> Result<Manifest> {
     let CsvOptions { train_csv, test_csv, subsample, min_rating, num_aug, seed } = options;
-    let train = csv_boards::subsample(csv_boards::read(train_csv, *min_rating)?, *subsample, *seed);
+    let train = csv_boards::sample(train_csv, *min_rating, *subsample, *seed)?;
     let test = csv_boards::read(test_csv, *min_rating)?;
+    fixed::check_counts(train.len(), *num_aug, test.len())?;
     let n = train[0].question.len().isqrt();
     let shape = Shape::new(n).ok_or_else(|| {
         Error::corrupt(train_csv, format!("boards are {n} x {n}; there are 4, 6 and 9"))
     })?;
-    let bar = progress.bar("reading Sudoku", (train.len() + test.len()) as u64);
-    let groups = |rows: &[Row], path: &Path, num_aug: usize| -> Result<Groups> {
-        let group = |(i, row): (usize, &Row)| {
-            bar.advance(1);
-            let (board, solution) = parse(row, shape).map_err(|what| {
-                Error::corrupt(path, format!("question {}: {what}", row.question))
-            })?;
-            let mut rng = Rng::new(*seed, Purpose::Generate, i as u64);
-            let group = augment(shape, board, solution, num_aug, &mut rng, |_| true);
-            Ok(group.iter().map(|(b, s)| pair(b, s, n)).collect())
+    let parsed = |rows: &[Row], path: &Path| -> Result<Vec<(Board, Board)>> {
+        let board = |row: &Row| {
+            let what = |what| Error::corrupt(path, format!("question {}: {what}", row.question));
+            parse(row, shape).map_err(what)
         };
-        rows.par_iter().enumerate().map(group).collect()
+        rows.par_iter().map(board).collect()
     };
-    let splits =
-        [("train", groups(&train, train_csv, *num_aug)?), ("test", groups(&test, test_csv, 0)?)];
-    drop(bar);
+    let (train, test) = (parsed(&train, train_csv)?, parsed(&test, test_csv)?);
+    for (boards, path) in [(&train, train_csv), (&test, test_csv)] {
+        note_ambiguous(boards, shape, path, progress);
+    }
+    let tested: HashSet<&Board> = test.iter().map(|(board, _)| board).collect();
+    let bar = progress.bar("writing Sudoku", (train.len() + test.len()) as u64);
+    let variants = |(i, (board, solution)): (usize, &(Board, Board))| -> Option<Vec<Pair>> {
+        bar.advance(1);
+        let mut rng = Rng::new(*seed, Purpose::Generate, i as u64);
+        let (board, solution) = (board.clone(), solution.clone());
+        let mut group = augment(shape, board, solution, *num_aug, &mut rng, |_| true);
+        if tested.contains(&group[0].0) {
+            return None;
+        }
+        group.retain(|(board, _)| !tested.contains(board));
+        Some(group.iter().map(|(b, s)| pair(b, s, n)).collect())
+    };
+    let held_out = train.iter().filter(|(board, _)| tested.contains(board)).count();
+    fixed::check_held_out(held_out, train.len() - held_out)?;
+    let mut sudoku_csv = json!({ "subsample": subsample, "min_rating": min_rating,
+                                 "num_aug": num_aug, "seed": seed });
+    if held_out > 0 {
+        progress.note(&format!(
+            "{held_out} training boards left out: they stand in the test file, too"
+        ));
+        sudoku_csv["held_out_by_content"] = json!(held_out);
+    }
     let provenance = json!({
         "builder": concat!("hrm ", env!("CARGO_PKG_VERSION")),
-        "sudoku_csv": { "subsample": subsample, "min_rating": min_rating, "num_aug": num_aug,
-                        "seed": seed },
+        "sudoku_csv": sudoku_csv,
     });
+    let train_groups = (0..train.len()).step_by(CHUNK).flat_map(|first| {
+        let end = train.len().min(first + CHUNK);
+        let chunk = (first..end).into_par_iter().map(|i| variants((i, &train[i])));
+        chunk.collect::<Vec<_>>().into_iter().flatten().map(Ok)
+    });
+    let test_groups = test.iter().map(|(board, solution)| {
+        bar.advance(1);
+        Ok(vec![pair(board, solution, n)])
+    });
+    let splits: [(&str, Box<dyn Iterator<Item = Result<Vec<Pair>>>>); 2] =
+        [("train", Box::new(train_groups)), ("test", Box::new(test_groups))];
     fixed::write(output_dir, Spec::of(Kind::Sudoku, n), provenance, splits)
+}
+
+/// Boards per round of parallel work: bounds the variants held before they are written.
+const CHUNK: usize = 256;
+/// Evenly spaced boards of a file that are searched for a second solution.
+const SEARCHED: usize = 2000;
+
+/// A board with several solutions has answers that are right and count as wrong.
+fn note_ambiguous(boards: &[(Board, Board)], shape: Shape, path: &Path, progress: Progress) {
+    let step = boards.len().div_ceil(SEARCHED).max(1);
+    let searched: Vec<&Board> = boards.iter().step_by(step).map(|(board, _)| board).collect();
+    let ambiguous = searched.par_iter().filter(|board| shape.solutions(board) > 1).count();
+    if ambiguous > 0 {
+        progress.note(&format!(
+            "{}: {ambiguous} of {} boards searched have several solutions; only the one in the file \
+             counts as right",
+            path.display(),
+            searched.len()
+        ));
+    }
 }
 
 fn parse(row: &Row, shape: Shape) -> Result<(Board, Board), String> {
@@ -275,11 +328,20 @@ fn parse(row: &Row, shape: Shape) -> Result<(Board, Board), String> {
         text.bytes().map(digit).collect()
     };
     let (board, solution) = (digits(&row.question)?, digits(&row.answer)?);
-    if !shape.is_solution(&solution) {
-        return Err(format!("answer {} is no solved board", row.answer));
+    if board.len() != shape.n * shape.n || solution.len() != board.len() {
+        return Err(format!("is not a board of {0} x {0}", shape.n));
     }
-    if board.iter().zip(&solution).any(|(&b, &s)| b != 0 && b != s) {
-        return Err(format!("answer {} does not keep the clues", row.answer));
-    }
+    check(shape, &board, &solution).map_err(|what| format!("answer {} {what}", row.answer))?;
     Ok((board, solution))
+}
+
+/// Whether the solution is one, and one of this board.
+pub fn check(shape: Shape, board: &[u8], solution: &[u8]) -> Result<(), &'static str> {
+    if !shape.is_solution(solution) {
+        return Err("is no solved board");
+    }
+    match board.iter().zip(solution).all(|(&b, &s)| b == 0 || b == s) {
+        true => Ok(()),
+        false => Err("does not keep the clues"),
+    }
 }

@@ -49,7 +49,7 @@ pub fn draw(
     let mut drawn = vec![Drawn { pattern: None, variant: None }];
     let mut scratch = vec![];
     let mut seen = HashSet::from([content_hash(pairs, Variant::IDENTITY, &mut scratch)]);
-    for _ in 0..TRIES_FACTOR * num_aug {
+    for _ in 0..TRIES_FACTOR.saturating_mul(num_aug) {
         if drawn.len() > num_aug {
             break;
         }

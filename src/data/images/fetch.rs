@@ -77,7 +77,7 @@ pub fn fetch(
     });
     let path = dir.join(MARKER);
     fs::write(&path, format!("{about:#}\n")).map_err(Error::io(&path, "write (disk full?)"))?;
-    put_in_place(staging, &target)?;
+    put_in_place(staging)?;
     let (train, test) = (set.train.n, set.test.n);
     progress.note(&format!("{}: {train} training and {test} test images", target.display()));
     Ok(target)
