@@ -2,6 +2,10 @@
 //! as 1, 2, 3", SC 2011). A draw is a pure function of (key, counter), so that any step, sample or
 //! thread can be reached without replaying the ones before it, on the host and on a device alike.
 
+use std::convert::Infallible;
+
+use rand_core::utils::fill_bytes_via_next_word;
+
 /// One Philox4x32-10 block: 128 random bits for a 64-bit key and a 128-bit counter.
 pub fn philox(key: u64, counter: [u32; 4]) -> [u32; 4] {
     philox_lanes(key, counter.map(|word| [word])).map(|[word]| word)
@@ -46,6 +50,18 @@ pub enum Purpose {
 }
 
 /// A sequential reader of one stream: `(seed, purpose, stream)` fixes it.
+///
+/// It is a generator of the crate `rand`, whose distributions work with it. What a kernel must draw
+/// too, or a file remembers, is drawn by the methods here, which no other crate can change.
+///
+/// ```
+/// use hrm::rng::{Purpose, Rng};
+/// use rand::RngExt;
+///
+/// let mut rng = Rng::new(7, Purpose::Test, 0);
+/// let die: u32 = rng.random_range(1..=6);
+/// assert!((1..=6).contains(&die));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Rng {
     key: u64,
@@ -89,11 +105,6 @@ impl Rng {
         }
     }
 
-    /// Uniform in [0, 1) with 24 random bits.
-    pub fn uniform(&mut self) -> f32 {
-        unit_f32(self.u32())
-    }
-
     /// Uniform in (0, 1) with 53 random bits: safe as the argument of a logarithm.
     pub fn uniform_f64(&mut self) -> f64 {
         ((self.u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
@@ -110,6 +121,22 @@ impl Rng {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i as u32 + 1) as usize);
         }
+    }
+}
+
+impl rand_core::TryRng for Rng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        fill_bytes_via_next_word(bytes, || self.try_next_u32())
     }
 }
 
@@ -157,6 +184,19 @@ mod tests {
         assert_eq!(draw(Purpose::Init, 3), draw(Purpose::Init, 3));
         assert_ne!(draw(Purpose::Init, 3), draw(Purpose::Init, 4));
         assert_ne!(draw(Purpose::Init, 3), draw(Purpose::Order, 3));
+    }
+
+    #[test]
+    fn it_is_a_generator_of_rand_with_the_same_words() {
+        use rand_core::Rng as _;
+        let (mut own, mut of_rand) = (Rng::new(7, Purpose::Test, 1), Rng::new(7, Purpose::Test, 1));
+        assert_eq!(own.u32(), of_rand.next_u32());
+        assert_eq!(own.u64(), of_rand.next_u64());
+        let mut bytes = [0; 6];
+        of_rand.fill_bytes(&mut bytes);
+        let words = [own.u32().to_le_bytes(), own.u32().to_le_bytes()].concat();
+        assert_eq!(bytes[..], words[..6]);
+        assert_eq!(own.u32(), of_rand.next_u32());
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! A cell is 4 bits. On ARC canvases it is a colour and its token is `colour + 2`, because PAD
 //! and EOS come first; on fixed canvases (Sudoku, maze) the cell is the token itself.
 
-use crate::{Error, Result};
-
 pub const PAD: i32 = 0;
 pub const EOS: i32 = 1;
 /// Token of colour 0.
@@ -67,11 +65,4 @@ impl Kind {
     pub fn cell_values(self, vocab_size: usize) -> usize {
         if self == Kind::Arc { COLOURS } else { vocab_size }
     }
-}
-
-pub fn check_canvas(canvas: usize) -> Result<()> {
-    if (1..=MAX_CANVAS).contains(&canvas) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("canvas {canvas}: must be between 1 and {MAX_CANVAS}")))
 }

@@ -168,7 +168,12 @@ fn rows(b: usize) -> Vec<f64> {
         .flat_map(|b| {
             let valid = if b % 4 == 3 { 0 } else { 1 + rng.below(9) };
             let right = if b % 3 == 0 { valid } else { rng.below(valid + 1) };
-            [rng.uniform() as f64, valid as f64, right as f64, (right == valid) as u32 as f64]
+            [
+                hrm::rng::unit_f32(rng.u32()) as f64,
+                valid as f64,
+                right as f64,
+                (right == valid) as u32 as f64,
+            ]
         })
         .collect()
 }

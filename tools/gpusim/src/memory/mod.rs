@@ -194,20 +194,6 @@ impl DeviceMemory {
         Ok(())
     }
 
-    /// Where the bytes of a pinned host buffer, allocated here, lie in this process.
-    pub fn host_pointer(&mut self, address: u64) -> Option<*mut u8> {
-        self.buffers.live(address)?;
-        let at = self.offset(address);
-        Some(std::ptr::from_mut(&mut self.data[at]))
-    }
-
-    /// Declares data present that was written through [`Self::host_pointer`].
-    pub fn mark_initialised(&mut self, address: u64, bytes: u64) -> Result<(), AccessError> {
-        let range = self.addressable(address, bytes)?;
-        self.shadow[range].fill(INITIALISED);
-        Ok(())
-    }
-
     /// Data, shadow and trace at once, for the executor. Offsets are addresses less [`BASE`].
     pub(crate) fn parts(&mut self) -> (&mut [u8], &mut [u8], &mut Trace) {
         (&mut self.data, &mut self.shadow, &mut self.trace)
