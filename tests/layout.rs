@@ -6,7 +6,7 @@
 mod circles;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const BASE: &[&str] = &["error", "dtype", "shape", "rng"];
 
