@@ -1,4 +1,46 @@
-//! `hrm`: a training engine for the Hierarchical Reasoning Model (HRM) and its relatives.
+//! A training engine for the Hierarchical Reasoning Model (HRM) and its relatives: data sets,
+//! autodiff, models, training, evaluation and serving, on CPUs and NVIDIA cards.
+//!
+//! A trained model is one value, which answers tasks:
+//!
+//! ```no_run
+//! use hrm::{backend::Device, data::task::Task, run::trained::Trained, solve};
+//! use std::path::Path;
+//!
+//! # fn main() -> hrm::Result<()> {
+//! let trained = Trained::open(Path::new("runs/arc-small-1"))?;
+//! let data = trained.data(None)?;
+//! let mut solver = solve::Solver::new(trained, Some(data), &Device::cpu())?;
+//! let task = Task::read(Path::new("task.json"))?;
+//! let outcome = solver.solve(&task, &solve::Options::default(), |_| None)?;
+//! println!("{:?}", outcome.tests[0].attempts);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Below it are a tape and ops that anything can be computed with:
+//!
+//! ```
+//! use hrm::backend::{Device, Purpose};
+//! use hrm::{ops::relu, tape::Tape, tensor::Tensor};
+//!
+//! # fn main() -> hrm::Result<()> {
+//! let device = Device::cpu();
+//! let of = |values: &[f32]| Tensor::from_slice(&device, values, [3], Purpose::Activations);
+//! let mut tape = Tape::new(&device);
+//! let x = tape.leaf(of(&[-1.0, 0.5, 2.0])?);
+//! let y = relu::forward(&mut tape, &x)?;
+//! assert_eq!(y.tensor.to_f32s()?, [0.0, 0.5, 2.0]);
+//! let grads = tape.backward(&[(&y, of(&[1.0, 1.0, 1.0])?)])?;
+//! assert_eq!(grads.get(x.id).unwrap().to_f32s()?, [0.0, 1.0, 1.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/` trains, evaluates, solves a task, and adds an op. Features: `serve` (HTTP) and `watch`
+//! (the dashboard), on by default; `cuda`, the backend for NVIDIA cards.
+//!
+//! # Map
 //!
 //! Import rule (held by `tests/layout.rs`); `a <- b` means that b may use a:
 //!
@@ -38,6 +80,7 @@ pub mod nn;
 pub mod ops;
 pub mod rng;
 pub mod run;
+#[cfg(feature = "serve")]
 pub mod serve;
 pub mod shape;
 pub mod solve;

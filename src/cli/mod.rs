@@ -16,6 +16,7 @@ mod machine;
 mod plan;
 mod predict;
 mod preset_data;
+#[cfg(feature = "serve")]
 mod serve;
 mod train;
 mod watch;
@@ -53,6 +54,7 @@ enum Command {
     Import(import::Import),
     Data(data::DataArgs),
     Distill(distill::Distill),
+    #[cfg(feature = "serve")]
     Serve(serve::Serve),
     Plan(plan::PlanArgs),
     Bench(bench::Bench),
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<()> {
         Command::Import(args) => import::run(args),
         Command::Data(args) => data::run(args),
         Command::Distill(args) => distill::run(args),
+        #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Bench(args) => bench::run(args),

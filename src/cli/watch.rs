@@ -1,11 +1,10 @@
 //! `hrm watch`: a run's folder as a dashboard that follows it, as text, or as JSON.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::watch::{Run, Summary, live, newest};
+use crate::watch::{Run, Summary, newest};
 use crate::{Error, Result};
 
 /// Follow a run of train or distill on the terminal, or look at a finished one
@@ -36,8 +35,9 @@ pub struct Watch {
 pub fn run(args: Watch) -> Result<()> {
     let dir = args.run.map_or_else(|| newest(Path::new("runs")), Ok)?;
     let run = Run::open(&dir)?;
-    if !args.once && !args.json && std::io::stdout().is_terminal() {
-        return live::follow(run);
+    #[cfg(feature = "watch")]
+    if !args.once && !args.json && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+        return crate::watch::live::follow(run);
     }
     let summary = Summary::of(&run);
     if args.json {

@@ -3,9 +3,11 @@
 //! `run.rs` its folder as it grows (`tail.rs` files, `series.rs` metrics) · `summary.rs` how it stands,
 //! as text · `dashboard/` the same as a picture of one screen · `live.rs` which follows the run.
 
+#[cfg(feature = "watch")]
 pub mod dashboard;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "watch")]
 pub mod live;
 pub mod run;
 pub mod series;
