@@ -148,22 +148,3 @@ fn links_lead_somewhere() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
-
-/// Runs an example, which `cargo test` builds beside the tests, in `dir`.
-fn example(name: &str, dir: &Path, args: &[&str]) -> String {
-    let profile = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
-    let mut command = Command::new(profile.join("examples").join(name));
-    let output = command.args(args).current_dir(dir).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn examples_run() {
-    let dir = tempfile::tempdir().unwrap();
-    assert!(example("01-train", dir.path(), &["example"]).contains("step 20: "));
-    assert!(example("02-evaluate", dir.path(), &["example/run"]).contains("exact"));
-    let op = example("04-an-op-of-your-own", dir.path(), &[]);
-    assert_eq!(op, "y  = [1.0, 4.0, 9.0]\ndx = [2.0, -4.0, 6.0]\n");
-}
