@@ -21,10 +21,6 @@ struct Backward {
 }
 
 impl Rule for Backward {
-    fn name(&self) -> &'static str {
-        "square"
-    }
-
     /// dx = 2 x dy, set or added as the gradient's slot says.
     fn backward(&self, grads: &mut Grads) -> hrm::Result<()> {
         let Some(dy) = grads.take(self.output)? else { return Ok(()) };
