@@ -113,7 +113,26 @@ caught! {
     barriers_are_caught: kernels::barriers::LIST,
     bounds_are_caught: kernels::bounds::LIST,
     convolution_bugs_are_caught: kernels::conv::LIST,
+    bugs_of_the_other_kernels_are_caught: kernels::coverage::LIST,
     uninitialised_reads_are_caught: kernels::initialisation::LIST,
     misplaced_access_is_caught: kernels::places::LIST,
     wrong_values_are_caught: kernels::values::LIST,
+}
+
+/// Needs no simulator: every file of kernels is compiled with a bug in it, or in a header of it.
+#[test]
+fn every_kernel_file_has_planted_bugs() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    let planted: Vec<&str> =
+        kernels::LISTS.iter().flat_map(|l| l.iter()).map(|m| m.module).collect();
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("kernels") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "cu") {
+            let module = path.file_stem().and_then(|stem| stem.to_str()).expect("a UTF-8 name");
+            assert!(planted.contains(&module), "kernels/{module}.cu: no bug is planted in it");
+            files += 1;
+        }
+    }
+    assert!(files > 20, "{files} kernel files");
 }

@@ -67,6 +67,20 @@ pub const WORKLOADS: &[Workload] = &[
     workload("conv2d", conv2d),
     workload("conv_transpose2d", conv_transpose2d),
     workload("max_pool2d", max_pool2d),
+    workload("matmul_large", matmul_large),
+    workload("gated_mlp", gated_mlp),
+    workload("batch_norm", batch_norm),
+    workload("depthwise_conv2d", depthwise_conv2d),
+    workload("mse", mse),
+    workload("kl_gauss", kl_gauss),
+    workload("gauss_sample", gauss_sample),
+    workload("halt_head", halt_head),
+    workload("bce_logits", bce_logits),
+    workload("take_first", take_first),
+    workload("ema", ema),
+    workload("cast", cast),
+    workload("relu", relu),
+    workload("sigmoid", sigmoid),
 ];
 
 /// Makes the inputs of one workload: standard normal, each from a stream of its own.
@@ -418,5 +432,169 @@ fn max_pool2d(device: &Device) -> Result<Vec<Output>> {
     let leaves = vec![x.normal(&[2, 5, 9, 7])?];
     x.drive(&["max_pool2d_fwd", "max_pool2d_bwd"], leaves, 2, |tape, x| {
         ops::max_pool2d::forward(tape, &x[0])
+    })
+}
+
+/// Enough rows for the tiles of 128 x 128, ragged in both directions, and dw in many parts.
+fn matmul_large(device: &Device) -> Result<Vec<Output>> {
+    let kernels = [
+        "matmul_fwd_bf16_t128",
+        "matmul_bwd_dx_bf16_t128",
+        "matmul_sum_parts_f32",
+        "matmul_sum_parts_f32",
+    ];
+    linear(&Inputs::new(device, DType::Bf16), kernels, [8190, 248, 248])
+}
+
+/// Enough rows for the fused kernels of a gated MLP.
+fn gated_mlp(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::Bf16);
+    let (m, f, k, o) = (8150, 120, 24, 16);
+    let leaves =
+        vec![x.scaled(&[m, k], 0.5)?, x.scaled(&[2 * f, k], 0.5)?, x.scaled(&[o, f], 0.5)?];
+    let kernels = [
+        "matmul_swiglu_bf16",
+        "matmul_swiglu_bwd_bf16",
+        "matmul_swiglu_bwd_bf16",
+        "matmul_swiglu_bf16",
+    ];
+    x.drive(&kernels, leaves, 1, |tape, x| hrm::nn::block::gated_mlp(tape, &x[0], &x[1], &x[2]))
+}
+
+/// Two parts of a channel's sum, and a side that no piece of 16 bytes divides.
+fn batch_norm(device: &Device) -> Result<Vec<Output>> {
+    use ops::batch_norm::{Affine, How, Statistics};
+    let x = Inputs::new(device, DType::F32);
+    let (b, c, side) = (5, 3, 31);
+    let leaves = vec![x.normal(&[b, c, side, side])?, x.normal(&[c])?, x.normal(&[c])?];
+    let unset = || Tensor::uninit(device, DType::F32, [c], Purpose::Activations);
+    let seen = Statistics { mean: unset()?, var: unset()? };
+    let kernels = ["batch_norm_fwd", "batch_norm_bwd", "batch_norm_bwd_sum", "batch_norm_bwd_sum"];
+    let mut written = x.drive(&kernels, leaves, 2, |tape, x| {
+        let affine = Affine { gain: &x[1], bias: &x[2] };
+        ops::batch_norm::forward(tape, &x[0], affine, How::Training { seen: &seen }, true)
+    })?;
+    // What a sum over a part gets wrong shows in the moments first.
+    written.insert(0, Output::new("batch_norm_moments", &seen.var)?);
+    written.insert(0, Output::new("batch_norm_moments", &seen.mean)?);
+    Ok(written)
+}
+
+/// Windows that reach over every edge, and a bias.
+fn depthwise_conv2d(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let how = ops::conv2d::Conv2d { stride: 2, padding: 1 };
+    let leaves = vec![x.normal(&[3, 5, 9, 7])?, x.normal(&[5, 1, 3, 3])?, x.normal(&[5])?];
+    let kernels = [
+        "depthwise_conv2d_fwd",
+        "depthwise_conv2d_bwd_x",
+        "depthwise_conv2d_bwd_w",
+        "depthwise_conv2d_bwd_w",
+    ];
+    x.drive(&kernels, leaves, 2, |tape, x| {
+        ops::depthwise_conv2d::forward(tape, &x[0], &x[1], &x[2], how)
+    })
+}
+
+/// Several parts of a mean, the last with a rest.
+fn mse(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let leaves = vec![x.normal(&[3, 7001])?, x.normal(&[3, 7001])?];
+    x.drive(&["mse_mean", "mse_bwd", "mse_bwd"], leaves, 2, |tape, x| {
+        ops::mse::forward(tape, &x[0], &x[1])
+    })
+}
+
+fn kl_gauss(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let leaves = vec![x.normal(&[9, 1001])?, x.normal(&[9, 1001])?];
+    x.drive(&["kl_gauss_mean", "kl_gauss_bwd", "kl_gauss_bwd"], leaves, 2, |tape, x| {
+        ops::kl_gauss::forward(tape, &x[0], &x[1])
+    })
+}
+
+/// Draws of our own, the last block of four not full, then a sample from them.
+fn gauss_sample(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let eps = Tensor::uninit(device, DType::F32, [5, 29], Purpose::Activations)?;
+    let draw = ops::draw::Draw { seed: 7, number: 3 };
+    ops::gauss_sample::draw(&eps, 2, &ints(device, &[4], &draw.words())?)?;
+    let leaves = vec![x.normal(&[5, 29])?, x.normal(&[5, 29])?];
+    // The gradient of mu is that of the sample itself.
+    let kernels = ["gauss_sample_fwd", "add_fwd_f32", "gauss_sample_bwd"];
+    let mut written = x.drive(&kernels, leaves, 2, |tape, x| {
+        ops::gauss_sample::forward(tape, &x[0], &x[1], &eps)
+    })?;
+    written.insert(0, Output::new("gauss_sample_draw", &eps)?);
+    Ok(written)
+}
+
+fn halt_head(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let (b, t, c) = (3, 11, 13);
+    let leaves =
+        vec![x.normal(&[b, t, c])?, x.normal(&[b, t, c])?, x.normal(&[1, 2 * c])?, x.normal(&[1])?];
+    let kernels = [
+        "halt_head_fwd_f32",
+        "halt_head_bwd_f32",
+        "halt_head_bwd_f32",
+        "halt_head_bwd_params",
+        "halt_head_bwd_params",
+    ];
+    x.drive(&kernels, leaves, 2, |tape, x| {
+        ops::halt_head::forward(tape, &x[0], &x[1], &x[2], &x[3])
+    })
+}
+
+/// Targets of which one is to be left out.
+fn bce_logits(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let targets = Tensor::from_slice(
+        device,
+        &[1.0_f32, 0.0, -1.0, 0.25, 0.0, 1.0],
+        [3, 2],
+        Purpose::Activations,
+    )?;
+    let kernels = ["bce_logits_fwd_f32", "bce_logits_bwd_f32"];
+    x.drive(&kernels, vec![x.normal(&[3, 2])?], 2, |tape, x| {
+        ops::bce_logits::forward(tape, &x[0], &targets)
+    })
+}
+
+fn take_first(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let kernels = ["take_first_fwd_f32", "take_first_bwd_f32"];
+    x.drive(&kernels, vec![x.normal(&[3, 5, 13])?], 2, |tape, x| {
+        ops::take_first::forward(tape, &x[0])
+    })
+}
+
+/// A step that is made and one that the guard refuses.
+fn ema(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let (average, p) = (x.normal(&[1027])?, x.normal(&[1027])?);
+    ops::ema::step(&average, &p, &floats(device, &[0.0, 1.0, 1.0])?, 0.9)?;
+    ops::ema::step(&average, &p, &floats(device, &[f32::NAN, 1.0, 0.0])?, 0.5)?;
+    Ok(vec![Output::new("ema_step", &average)?])
+}
+
+fn cast(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32).normal(&[1027])?;
+    let y = Tensor::uninit(device, DType::Bf16, [1027], Purpose::Activations)?;
+    ops::cast::from_f32(&x, &y)?;
+    Ok(vec![Output::new("cast_fwd_bf16", &y)?])
+}
+
+fn relu(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    x.drive(&["relu_fwd", "relu_bwd"], vec![x.normal(&[1027])?], 2, |tape, x| {
+        ops::relu::forward(tape, &x[0])
+    })
+}
+
+fn sigmoid(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    x.drive(&["sigmoid_fwd", "sigmoid_bwd"], vec![x.normal(&[1027])?], 2, |tape, x| {
+        ops::sigmoid::forward(tape, &x[0])
     })
 }

@@ -5,7 +5,23 @@ pub mod blocks;
 pub mod bounds;
 pub mod conv;
 pub mod copies;
+pub mod coverage;
 pub mod initialisation;
 pub mod places;
 pub mod races;
 pub mod values;
+
+use crate::mutation::Mutation;
+
+pub const LISTS: [&[Mutation]; 10] = [
+    barriers::LIST,
+    blocks::LIST,
+    bounds::LIST,
+    conv::LIST,
+    copies::LIST,
+    coverage::LIST,
+    initialisation::LIST,
+    places::LIST,
+    races::LIST,
+    values::LIST,
+];
