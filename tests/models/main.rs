@@ -14,5 +14,6 @@ mod schedule;
 mod seed_hrm;
 mod segments;
 mod tiny_vae_pro;
+mod transformer;
 mod trm;
 mod vae;

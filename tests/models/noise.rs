@@ -69,6 +69,7 @@ impl Noise {
         let lost = elements.iter().filter(|e| e.lost).count() as f64;
         assert!(lost <= share * elements.len() as f64, "{full}: {lost} elements are noise");
         golden.count(1);
+        assert!(want.iter().all(|w| w.is_finite()), "{full}: the golden is not finite");
         let largest = want.iter().fold(1e-12_f64, |m, w| m.max(w.abs()));
         for (i, ((got, want), element)) in got.iter().zip(&want).zip(elements).enumerate() {
             let error = (got - want).abs();

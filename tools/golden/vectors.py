@@ -1,0 +1,91 @@
+"""A golden being made: named tensors and a description, written as `<name>.safetensors` and `.json`."""
+
+import json
+import math
+import sys
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "baseline"))
+
+import torch
+from safetensors.torch import save_file
+
+IGNORE = -100
+
+
+class Vectors:
+    def __init__(self, name, **about):
+        self.name, self.about, self.tensors = name, about, {}
+
+    def put(self, name, value):
+        """Booleans as u8, Python numbers as f64, scalars in shape [1]; a copy."""
+        assert name not in self.tensors, name
+        if not torch.is_tensor(value):
+            value = torch.tensor(value, dtype=torch.float64)
+        value = value.detach()
+        if value.dtype == torch.bool:
+            value = value.to(torch.uint8)
+        if value.is_floating_point() and not value.isfinite().all():
+            sys.exit(f"{self.name}: {name} is not finite")
+        self.tensors[name] = value.reshape(value.shape or (1,)).clone().contiguous()
+
+    def put_all(self, prefix, values):
+        for name, value in values.items():
+            self.put(prefix + name, value)
+
+    def save(self, folder):
+        about = {**self.about, "torch": torch.__version__}
+        if self.tensors:
+            save_file(self.tensors, folder / f"{self.name}.safetensors")
+            about["tensors"] = {
+                k: [str(v.dtype).removeprefix("torch."), list(v.shape)]
+                for k, v in self.tensors.items()
+            }
+        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in about.items())
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+        (folder / f"{self.name}.json").write_text(text)
+        print(f"{self.name}: {len(self.tensors)} tensors")
+
+
+class Draw:
+    """A seeded source of the sizes, weights and batches of one golden."""
+
+    def __init__(self, seed, *what):
+        # Not Python's hash, which differs from run to run. The generator takes 32 bits.
+        own = zlib.crc32("/".join(map(str, (seed, *what))).encode())
+        self.rng = torch.Generator().manual_seed(own)
+
+    def below(self, end):
+        return int(torch.randint(end, (1,), generator=self.rng))
+
+    def between(self, low, high):
+        return low + self.below(high - low + 1)
+
+    def one_of(self, *values):
+        return values[self.below(len(values))]
+
+    def ints(self, end, *shape):
+        return torch.randint(end, shape, generator=self.rng, dtype=torch.int32)
+
+    def normal(self, *shape, scale=1.0):
+        return torch.randn(shape, generator=self.rng) * scale
+
+    def uniform(self, *shape):
+        return torch.rand(shape, generator=self.rng)
+
+    def labels(self, vocab, rows, length):
+        """A quarter of them ignored."""
+        labels = self.ints(vocab, rows, length)
+        labels[self.uniform(rows, length) < 0.25] = IGNORE
+        return labels
+
+
+def cosine_lr(base, step, warmup, total, min_ratio):
+    """Linear warm-up, then cosine to `min_ratio` of the base."""
+    if step < warmup:
+        return base * step / max(1, warmup)
+    progress = (step - warmup) / max(1, total - warmup)
+    cosine = 0.5 * (1.0 + math.cos(math.pi * progress))
+    return base * (min_ratio + max(0.0, (1 - min_ratio) * cosine))
