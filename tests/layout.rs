@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("run", "backend tensor ops nn models data config track formats io"),
     ("train", "backend tensor tape ops nn models data eval config track io run"),
     ("import", "backend tensor nn models data config formats io run train"),
-    ("serve", "backend tensor tape ops nn models data eval solve"),
+    ("serve", "backend tensor tape ops nn models data eval solve io"),
     ("watch", "track run"),
     ("solve", "backend models data eval config io run train"),
     (
@@ -182,7 +182,7 @@ fn the_import_rule_sees_every_way_to_import() {
 }
 
 /// Modules whose files form no circle.
-const WITHOUT_CIRCLES: &[&str] = &["src/cli"];
+const WITHOUT_CIRCLES: &[&str] = &["src/cli", "src/serve", "src/solve"];
 
 #[test]
 fn files_of_a_module_form_no_circle() {

@@ -9,10 +9,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::common::start_threads;
-use super::machine;
 use crate::backend::{Device, DeviceKind};
 use crate::data::Batch;
 use crate::dtype::DType;
+use crate::io::machine;
 use crate::io::units::count;
 use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use crate::rng::{Purpose, Rng};

@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::machine;
 use crate::Result;
 use crate::backend::cpu::path::Path;
 use crate::backend::cuda;
+use crate::io::machine;
 use crate::io::units::count;
 
 const GIB: f64 = (1_u64 << 30) as f64;

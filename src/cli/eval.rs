@@ -13,7 +13,7 @@ use crate::eval::{self, Curve, Heading, Report, predictions};
 use crate::run::folder::EVALUATION;
 use crate::run::signal;
 use crate::run::trained::Trained;
-use crate::watch::run::Run;
+use crate::watch::run::RunView;
 use crate::{Error, Result};
 
 /// Where scores of a file go by default.
@@ -148,7 +148,7 @@ fn from_file(file: &Path, args: &Eval, ks: &[usize]) -> Result<(Report, PathBuf)
 
 /// The metrics of a run, as far as there are any: a checkpoint may lie anywhere.
 pub fn curves(run_dir: &Path) -> Vec<Curve> {
-    let Ok(run) = Run::open(run_dir) else { return vec![] };
+    let Ok(run) = RunView::open(run_dir) else { return vec![] };
     let curve = |(title, names): &(&str, &[&str])| {
         let series = names.iter();
         let series = series.filter_map(|name| Some((name.to_string(), run.series(name)?.points())));

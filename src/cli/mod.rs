@@ -12,7 +12,6 @@ mod distill;
 mod eval;
 mod export;
 mod import;
-mod machine;
 mod plan;
 mod predict;
 mod preset_data;

@@ -82,6 +82,13 @@ pub enum Colour {
 pub fn run(args: Predict) -> Result<()> {
     let started = Instant::now();
     let (device, _) = args.compute.start()?;
+    if is_task(&args.path) && is_model(Path::new(&args.task)) {
+        return Err(Error::invalid(format!(
+            "{} is a task and {} a model: the model comes first, `hrm predict RUN TASK.json`",
+            args.path.display(),
+            args.task
+        )));
+    }
     let trained = Trained::open(&args.path)?;
     let run_dir = trained.run_dir.clone();
     let data = match &args.data {
@@ -123,6 +130,16 @@ pub fn run(args: Predict) -> Result<()> {
     }
     eprintln!("prediction.json and prediction.png: {}", output.display());
     Ok(())
+}
+
+/// Whether a path looks like a task's: a JSON file, or the id of one, which is no path at all.
+fn is_task(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json") || !path.exists()
+}
+
+/// Whether a path looks like a model's: a run folder or a checkpoint.
+fn is_model(path: &Path) -> bool {
+    path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors")
 }
 
 /// A file, else a task id: of the task files beside the data set (`data/raw`), else of the data set.

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
 use super::common::{Compute, device, start_threads};
-use super::machine::resident_bytes;
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
@@ -108,7 +106,6 @@ pub fn run(args: Serve) -> Result<()> {
         max_solves: args.max_solves,
         solve_budget: args.solve_budget,
         grace: args.grace,
-        resident_bytes,
     };
     if !args.host.is_loopback() {
         eprintln!(
@@ -117,18 +114,13 @@ pub fn run(args: Serve) -> Result<()> {
         );
     }
     let (path, data, device_name) = (args.path, args.data, args.compute.device);
-    let budget = (options.max_solves > 0).then_some(options.solve_budget);
-    let load = move || load(&path, data.as_deref(), &device_name, budget);
+    let solves = options.max_solves > 0;
+    let load = move || load(&path, data.as_deref(), &device_name, solves);
     serve(load, options, |address| outln!("http://{address}"))
 }
 
-/// The model for batches of one, and its data set if that is there. `solve_budget`: tasks are solved too.
-fn load(
-    path: &Path,
-    data: Option<&Path>,
-    device_name: &str,
-    solve_budget: Option<Duration>,
-) -> Result<Served> {
+/// The model for batches of one, and its data set if that is there. `solves`: tasks are solved too.
+fn load(path: &Path, data: Option<&Path>, device_name: &str, solves: bool) -> Result<Served> {
     let (device, _) = device(device_name)?;
     let trained = Trained::open(path)?;
     let shape = trained.shape()?.with_batch_size(1);
@@ -152,21 +144,12 @@ fn load(
     }
     let model = trained.load_as(&shape, &device)?;
     eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
-    let about = json!({
-        "preset": trained.plan.config.preset,
-        "parameters": model.trainable_elems(),
-        "canvas": canvas,
-        "max_steps": dims.segments,
-        "puzzle_ids": dims.num_puzzle_ids,
-        "step": trained.step(),
-        "data": trained.trained_on(),
-        "names": data.is_some(),
-        "solve_budget_s": solve_budget.map(|budget| budget.as_secs_f64()),
-    });
+    let (preset, step) = (trained.plan.config.preset.clone(), trained.step());
+    let trained_on = trained.trained_on().to_owned();
     let again = |data: &DataSet| DataSet::open(data.dir());
-    let solver = match solve_budget {
-        Some(_) => Some(Solver::new(trained, data.as_ref().map(again).transpose()?, &device)?),
-        None => None,
+    let solver = match solves {
+        true => Some(Solver::new(trained, data.as_ref().map(again).transpose()?, &device)?),
+        false => None,
     };
-    Ok(Served { model, canvas, data: data.map(Arc::new), about, solver })
+    Ok(Served { model, canvas, data: data.map(Arc::new), preset, step, trained_on, solver })
 }

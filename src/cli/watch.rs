@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::watch::{Run, Summary, newest};
+use crate::watch::{RunView, Summary, newest};
 use crate::{Error, Result};
 
 /// Follow a run of train or distill on the terminal, or look at a finished one
 ///
 /// Shows progress and time left, the best validation, losses, accuracies, ACT steps, times, curves,
 /// the last lines of the log, and the load of this machine's CPU and NVIDIA cards. q, Esc or Ctrl-C
-/// ends it. Only reads: the run is not disturbed. Where the output is no terminal, or with --once, it
-/// prints how the run stands and ends.
+/// ends it. Only reads: the run is not disturbed. Where the output is no terminal or a dumb
+/// one (TERM=dumb), or with --once, it prints how the run stands and ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -34,9 +34,9 @@ pub struct Watch {
 
 pub fn run(args: Watch) -> Result<()> {
     let dir = args.run.map_or_else(|| newest(Path::new("runs")), Ok)?;
-    let run = Run::open(&dir)?;
+    let run = RunView::open(&dir)?;
     #[cfg(feature = "watch")]
-    if !args.once && !args.json && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+    if !args.once && !args.json && std::io::IsTerminal::is_terminal(&std::io::stdout()) && !is_dumb() {
         return crate::watch::live::follow(run);
     }
     let summary = Summary::of(&run);
@@ -47,4 +47,10 @@ pub fn run(args: Watch) -> Result<()> {
         out!("{}", summary.text());
     }
     Ok(())
+}
+
+#[cfg(feature = "watch")]
+/// Whether the terminal cannot draw: an editor's shell, mostly.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

@@ -1,26 +1,12 @@
 //! The routes and what they answer. One table makes the router and the OpenAPI document.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::routing::{MethodRouter, delete, get, post};
 
-use super::Options;
-use super::engine::Handle;
-use super::metrics::Metrics;
+use super::app::App;
 use super::problem::Problem;
-use super::{docs, guard, handlers, openapi, page, solving};
-
-/// What handlers share.
-#[derive(Clone)]
-pub struct App {
-    pub engine: Handle,
-    pub metrics: Arc<Metrics>,
-    pub stopping: Arc<AtomicBool>,
-    pub options: Arc<Options>,
-}
+use super::{guard, handlers, page, solving};
 
 /// What is answered.
 pub enum Gives {
@@ -67,7 +53,7 @@ pub const ROUTES: &[Route] = &[
         statuses: &[200],
         gives: Gives::Text("text/html"),
         problems: &[],
-        handler: || get(async || page::html(docs::page(&openapi::document()))),
+        handler: || get(handlers::docs),
     },
     Route {
         method: "post",

@@ -5,49 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::StatusCode;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Options;
+use super::ask::{Answer, Ask};
+use super::job::Part;
 use super::metrics::{Ended, Metrics};
 use super::problem::Problem;
 use super::refinements::Refinements;
-use super::session::State;
-use super::solves::{Part, Solves, Wish};
+use super::served::{About, Served};
+use super::solves::{Solves, Wish};
 use super::tasks::Tasks;
-use crate::data::{DataSet, Grid, Task};
-use crate::models::Model;
+use crate::data::Task;
 use crate::solve::{self, Progress, Solver, Stop};
 use crate::{Error, Result};
-
-/// What is served. Stays on the thread that made it.
-pub struct Served {
-    /// Made for batches of 1.
-    pub model: Box<dyn Model>,
-    pub canvas: usize,
-    /// Names of puzzles, where the data set is there.
-    pub data: Option<Arc<DataSet>>,
-    /// Answer of `GET /v1/model`.
-    pub about: Value,
-    /// Has weights of its own. `None`: tasks are not solved.
-    pub solver: Option<Solver>,
-}
-
-/// A puzzle as a client names it.
-pub enum Puzzle {
-    None,
-    Id(u32),
-    Name(String),
-}
-
-pub enum Ask {
-    Init { input: Grid, puzzle: Puzzle },
-    Step(String),
-    State(String),
-    Halt(String),
-}
-
-pub type Answer = Result<State, Problem>;
 
 enum Order {
     Ask(Ask, oneshot::Sender<Answer>),
@@ -59,7 +30,7 @@ enum Order {
 #[derive(Clone)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
-    pub about: Arc<Value>,
+    pub about: Arc<About>,
     /// Where the data set is there.
     pub tasks: Option<Arc<Tasks>>,
     /// Where tasks are solved.
@@ -122,11 +93,12 @@ pub fn start(
     let body = move || {
         let begin = || {
             let mut served = load()?;
+            let about = Arc::new(served.about(options.solve_budget));
             let solver = served.solver.take().map(|solver| {
                 (solver, Arc::new(Solves::new(options.max_solves, options.session_idle)))
             });
             let ready = Ready {
-                about: Arc::new(served.about.clone()),
+                about,
                 tasks: served.data.clone().map(Tasks::new).transpose()?.map(Arc::new),
                 solves: solver.as_ref().map(|(_, solves)| solves.clone()),
                 canvas: served.canvas,
@@ -150,7 +122,7 @@ pub fn start(
 
 /// What handlers need of what was loaded.
 struct Ready {
-    about: Arc<Value>,
+    about: Arc<About>,
     tasks: Option<Arc<Tasks>>,
     solves: Option<Arc<Solves>>,
     canvas: usize,

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
-use super::api::App;
+use super::app::App;
 use super::problem::Problem;
 
 const HEADERS: [(&str, &str); 4] = [

@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::api::App;
-use super::engine::{self, Ask, Puzzle};
-use super::openapi;
+use super::app::App;
+use super::ask::{Ask, Puzzle};
 use super::problem::Problem;
+use super::{docs, engine, page};
 use crate::data::Grid;
+use crate::io::machine;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,12 +140,15 @@ pub async fn readyz(State(app): State<App>) -> Answer {
 
 pub async fn metrics(State(app): State<App>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    let resident = (app.options.resident_bytes)();
+    let resident = machine::resident_bytes();
     let solves = app.engine.solves.as_ref().map_or(0, |solves| solves.open());
     (kind, app.metrics.text(app.engine.queued(), solves, resident)).into_response()
 }
 
-pub async fn document() -> Response {
-    let document: Value = openapi::document();
-    json_answer(StatusCode::OK, &document)
+pub async fn docs(State(app): State<App>) -> impl IntoResponse {
+    page::html(docs::page(&app.document))
+}
+
+pub async fn document(State(app): State<App>) -> Response {
+    json_answer(StatusCode::OK, &*app.document)
 }

@@ -13,12 +13,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep};
+use tokio_io_timeout::TimeoutStream;
 
 use super::Options;
-use super::api::{App, router};
-use super::engine::{self, Served};
+use super::api::router;
+use super::app::App;
 use super::metrics::Metrics;
-use super::patient::Patient;
+use super::served::Served;
+use super::{engine, openapi};
 use crate::{Error, Result};
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -32,7 +34,8 @@ pub fn serve(
     let metrics = Arc::new(Metrics::default());
     let engine = engine::start(load, &options, metrics.clone())?;
     let stopping = Arc::new(AtomicBool::new(false));
-    let app = App { engine, metrics, stopping, options: Arc::new(options) };
+    let (options, document) = (Arc::new(options), Arc::new(openapi::document()));
+    let app = App { engine, metrics, stopping, options, document };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Error::io("server", "start"))?.block_on(run(app, ready))
 }
@@ -69,11 +72,14 @@ async fn run(app: App, ready: impl FnOnce(SocketAddr)) -> Result<()> {
             sleep(Duration::from_millis(50)).await;
             continue;
         };
+        // Reading has limits elsewhere: hyper's on headers, the guard's on bodies.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(options.timeout));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(options.timeout)
             .serve_connection(
-                TokioIo::new(Patient::new(stream, options.timeout)),
+                TokioIo::new(Box::pin(stream)),
                 TowerToHyperService::new(service.clone()),
             );
         let connection = graceful.watch(connection);

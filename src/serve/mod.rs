@@ -1,27 +1,31 @@
 //! A model behind HTTP: refinement, one ACT segment per request, and whole tasks solved.
 //!
-//! `engine.rs` the one thread that owns the models · `refinements.rs`, `session.rs` refinements that are
-//! under way · `solves.rs`, `solve_state.rs` tasks that wait, are being solved and were · `api.rs` the
-//! routes · `handlers.rs`, `solving.rs` what they answer · `guard.rs` what every request goes through ·
+//! `served.rs` what is served · `engine.rs` the one thread that owns the models · `ask.rs`,
+//! `refinements.rs`, `session.rs` refinements that are under way · `solves.rs`, `job.rs`,
+//! `solve_view.rs` tasks that wait, are being solved and were · `app.rs` what handlers share ·
+//! `api.rs` the routes · `handlers.rs`, `solving.rs` what they answer · `guard.rs` what every request goes through ·
 //! `openapi.rs`, `schemas.rs` the routes described · `docs.rs` the same for people · `page/` the page to
 //! draw on · `tasks.rs` tasks to try · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for
-//! Prometheus · `listen.rs` connections and the end · `patient.rs` clients that take nothing.
+//! Prometheus · `listen.rs` connections and the end.
 
 mod api;
+mod app;
+mod ask;
 mod docs;
 mod engine;
 mod guard;
 mod handlers;
+mod job;
 mod listen;
 mod metrics;
 mod openapi;
 mod page;
-mod patient;
 mod problem;
 mod refinements;
 mod schemas;
+mod served;
 mod session;
-mod solve_state;
+mod solve_view;
 mod solves;
 mod solving;
 mod tasks;
@@ -29,8 +33,8 @@ mod tasks;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use engine::Served;
 pub use listen::serve;
+pub use served::Served;
 
 /// Where to listen, and what a client may take.
 #[derive(Clone, Debug)]
@@ -57,6 +61,4 @@ pub struct Options {
     pub solve_budget: Duration,
     /// After a signal: time for requests under way.
     pub grace: Duration,
-    /// Memory of this process, where the system tells it.
-    pub resident_bytes: fn() -> Option<usize>,
 }

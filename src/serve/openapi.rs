@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::api::{Gives, ROUTES, Route};
+use super::schemas::reference;
 use super::{problem, schemas};
 
 /// What the guard may answer to anything.
@@ -62,8 +63,4 @@ fn operation(route: &Route) -> Value {
 /// The part of a path in braces.
 fn parameter(path: &str) -> Option<&str> {
     Some(path.split_once('{')?.1.split_once('}')?.0)
-}
-
-pub fn reference(schema: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{schema}") })
 }

@@ -9,9 +9,10 @@ use std::time::Instant;
 use axum::http::StatusCode;
 
 use super::Options;
-use super::engine::{Answer, Ask, Puzzle, Served};
+use super::ask::{Answer, Ask, Puzzle};
 use super::metrics::Metrics;
 use super::problem::Problem;
+use super::served::Served;
 use super::session::{Session, State};
 use crate::Result;
 use crate::data::Grid;

@@ -2,8 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::openapi::reference;
-
 fn list(of: &str) -> Value {
     json!({ "type": "array", "items": reference(of) })
 }
@@ -212,4 +210,8 @@ pub fn all() -> Value {
         },
         "OpenApi": { "type": "object" },
     })
+}
+
+pub fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
 }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use serde::Serialize;
 use tokio::sync::watch;
 
+use super::job::{Job, Part, Phase};
 use super::problem::Problem;
-use super::solve_state::State;
+use super::solve_view::SolveView;
 use crate::data::Task;
 use crate::solve::Outcome;
 
@@ -39,31 +39,6 @@ struct Jobs {
     made: u64,
     /// The server takes and begins nothing more.
     stopping: bool,
-}
-
-pub struct Job {
-    pub id: String,
-    pub task: Arc<Task>,
-    pub budget: Duration,
-    pub phase: Phase,
-    used: Instant,
-    /// Handlers that wait for the end.
-    waited: usize,
-}
-
-pub enum Phase {
-    Waiting,
-    Running { since: Instant, part: Part, part_since: Instant },
-    Done(Box<Outcome>),
-    Failed(String),
-}
-
-/// How far a part of the work is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Part {
-    pub phase: &'static str,
-    pub done: usize,
-    pub of: usize,
 }
 
 /// What the engine is to do with the one that runs.
@@ -114,17 +89,17 @@ impl Solves {
     }
 
     /// `None`: there is none, or no more.
-    pub fn state(&self, id: &str) -> Option<State> {
+    pub fn state(&self, id: &str) -> Option<SolveView> {
         let mut jobs = self.lock();
         self.drop_idle(&mut jobs);
         let at = jobs.all.iter().position(|job| job.id == id)?;
         jobs.all[at].used = Instant::now();
         let ahead = jobs.all.iter().take(at).filter(|job| !job.ended()).count();
-        Some(State::of(&jobs.all[at], ahead))
+        Some(SolveView::of(&jobs.all[at], ahead))
     }
 
     /// Takes it out, and so cancels it unless it has ended; its last state.
-    pub fn remove(&self, id: &str) -> Option<State> {
+    pub fn remove(&self, id: &str) -> Option<SolveView> {
         let state = self.state(id)?;
         self.lock().all.retain(|job| job.id != id);
         self.changed.send_replace(());
@@ -133,7 +108,7 @@ impl Solves {
 
     /// Waits until it has ended, at most for `limit`, and not for its beginning once the server stops.
     /// A caller that goes away meanwhile takes it out.
-    pub async fn wait(&self, id: &str, limit: Duration) -> Option<State> {
+    pub async fn wait(&self, id: &str, limit: Duration) -> Option<SolveView> {
         let waiting = Waiting { solves: self, id };
         self.lock().find(id)?.waited += 1;
         let mut changed = self.changed.subscribe();
@@ -142,7 +117,7 @@ impl Solves {
             changed.mark_unchanged();
             let state = self.state(id);
             let hopeless = self.lock().stopping && state.as_ref().is_some_and(|s| !s.begun());
-            let over = state.as_ref().is_none_or(State::ended) || hopeless;
+            let over = state.as_ref().is_none_or(SolveView::ended) || hopeless;
             if over || tokio::time::timeout_at(until, changed.changed()).await.is_err() {
                 waiting.over();
                 return self.state(id);
@@ -241,11 +216,5 @@ impl Drop for Waiting<'_> {
 impl Jobs {
     fn find(&mut self, id: &str) -> Option<&mut Job> {
         self.all.iter_mut().find(|job| job.id == id)
-    }
-}
-
-impl Job {
-    fn ended(&self) -> bool {
-        matches!(self.phase, Phase::Done(_) | Phase::Failed(_))
     }
 }

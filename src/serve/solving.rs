@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::App;
+use super::app::App;
 use super::handlers::{Answer, json_answer, read};
 use super::problem::Problem;
-use super::solve_state;
+use super::solve_view::SolveView;
 use super::solves::Solves;
 use crate::data::Task;
 
@@ -86,7 +86,7 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Answer {
     found(&id, solves(&app)?.remove(&id))
 }
 
-fn found(id: &str, state: Option<solve_state::State>) -> Answer {
+fn found(id: &str, state: Option<SolveView>) -> Answer {
     Ok(json_answer(StatusCode::OK, &state.ok_or_else(|| unknown(id))?))
 }
 

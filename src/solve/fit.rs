@@ -1,18 +1,17 @@
 //! Fine-tuning for one task: a model with one puzzle embedding per variant of it, everything else from
-//! the checkpoint. With [`FineTune::Embedding`] nothing but those embeddings changes, by a bit.
-
-use serde::Serialize;
+//! the checkpoint. With `FineTune::Embedding` nothing but those embeddings changes, by a bit.
 
 use super::ask::Asked;
 use super::known::Puzzle;
+use super::options::{Ended, FineTune, Fitted, GoOn};
 use super::outcome;
 use super::rows::Rows;
-use super::solver::Solver;
 use crate::Result;
 use crate::data::{BatchOptions, Grid, Pair};
 use crate::eval::{Evaluator, Share};
-use crate::models::Model;
+use crate::models::{self, Model};
 use crate::run::checkpoint::{Reader, fill_dense};
+use crate::run::trained::Trained;
 use crate::train::optimizer::Rates;
 use crate::train::setup;
 use crate::train::trainer::Trainer;
@@ -22,43 +21,14 @@ const LOOK_EVERY: u64 = 50;
 /// Share of the run's learning rate at which trained weights are trained on.
 const WEIGHTS_LR: f64 = 0.1;
 
-/// What learns from a task that was never seen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum FineTune {
-    /// Nothing
-    None,
-    /// The puzzle embeddings of the task and its variants
-    Embedding,
-    /// These and all weights, at a tenth of the run's learning rate
-    All,
-}
-
-/// Why fine-tuning ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ended {
-    /// Every pair trained on is reproduced.
-    Reproduced,
-    Steps,
-    Time,
-    /// As it was told.
-    Stopped,
-}
-
-/// How fine-tuning went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-pub struct Fitted {
-    pub steps: u64,
-    pub ended: Ended,
-}
-
-/// What the loop is told before each step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum GoOn {
-    Yes,
-    TimeIsUp,
-    Stop,
+/// What fine-tuning starts from.
+#[derive(Clone, Copy)]
+pub struct Start<'a> {
+    pub trained: &'a Trained,
+    /// Its model for batches of the size that solving works with.
+    pub shape: &'a models::Config,
+    pub model: &'a dyn Model,
+    pub canvas: usize,
 }
 
 pub struct Tuner<'a> {
@@ -77,13 +47,13 @@ impl<'a> Tuner<'a> {
     /// Memory for `puzzles` variants of a task of `pairs`; a batch holds each as each once, or as many
     /// as there is room for.
     pub fn new(
-        solver: &'a Solver,
+        start: Start<'a>,
         puzzles: usize,
         pairs: usize,
         fine_tune: FineTune,
         seed: u64,
     ) -> Result<Self> {
-        let Solver { trained, shape, model, canvas, .. } = solver;
+        let Start { trained, shape, model, canvas } = start;
         let (reader, config) = (&trained.reader, &trained.plan.config);
         let rows = (puzzles * pairs).clamp(1, shape.dims().batch_size);
         let shape = shape.clone().with_num_puzzle_ids(1 + puzzles).with_batch_size(rows);
@@ -96,8 +66,8 @@ impl<'a> Tuner<'a> {
             puzzle_emb_lr: config.train.puzzle_emb_lr,
         };
         let ignore_pad = trainer.model.dims().ignores_pad;
-        let (evaluator, canvas) = (Evaluator::new(&*trainer.model)?, *canvas);
-        let start = mean_embedding(&**model)?;
+        let evaluator = Evaluator::new(&*trainer.model)?;
+        let start = mean_embedding(model)?;
         let mut tuner = Self { reader, trainer, evaluator, rates, ignore_pad, canvas, start, seed };
         tuner.reset()?;
         Ok(tuner)

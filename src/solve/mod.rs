@@ -4,12 +4,13 @@
 //!
 //! `solver.rs` the whole of it · `known.rs` is it a task of the data set · `unseen.rs` what is done if not ·
 //! `rows.rs` training rows of a task · `fit.rs` fine-tuning on them · `ask.rs` questions and votes ·
-//! `pace.rs` time · `outcome.rs` what came out, `words.rs` in words · `files.rs` what is written.
+//! `options.rs` what is asked and told · `pace.rs` time · `outcome.rs` what came out, `words.rs` in words · `files.rs` what is written.
 
 mod ask;
 pub mod files;
 pub mod fit;
 pub mod known;
+mod options;
 mod outcome;
 mod pace;
 mod rows;
@@ -17,6 +18,6 @@ mod solver;
 mod unseen;
 mod words;
 
-pub use fit::{Ended, FineTune, Fitted};
+pub use options::{Ended, FineTune, Fitted, GoOn, Options, Progress, Stop};
 pub use outcome::{Attempt, HeldOut, Origin, Outcome, Test, check};
-pub use solver::{Options, Progress, Solver, Stop};
+pub use solver::Solver;

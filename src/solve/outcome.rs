@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ask::Poll;
-use super::fit::{FineTune, Fitted};
+use super::options::{FineTune, Fitted};
 use crate::data::task::{Query, Task};
 use crate::data::{Grid, Pair};
 use crate::eval::Share;

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::fit::GoOn;
-use super::solver::{Progress, Stop};
+use super::options::{GoOn, Progress, Stop};
 use crate::{Error, Result};
 
 pub struct Pace<'a> {

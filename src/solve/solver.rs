@@ -1,10 +1,11 @@
 //! From a checkpoint and a task to an [`Outcome`]. Stays on the thread that made it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ask::Asked;
-use super::fit::FineTune;
+use super::fit::Start;
 use super::known::{self, Found, Known};
+use super::options::{Options, Progress, Stop};
 use super::outcome::{self, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::unseen;
@@ -21,58 +22,14 @@ use crate::{Error, Result};
 const BATCH_POSITIONS: usize = 2048;
 const BATCH_POSITIONS_CUDA: usize = 32 * 2048;
 
-#[derive(Clone, PartialEq, Debug)]
-pub struct Options {
-    /// For everything that solving does, from its start.
-    pub budget: Duration,
-    /// Of a task that was never seen: what learns from it; `None`: the puzzle embeddings, or all
-    /// weights of a model without.
-    pub fine_tune: Option<FineTune>,
-    /// Fine-tuning steps at most.
-    pub steps: u64,
-    /// The task as published and its variants together, where they are not those of the data set.
-    pub variants: usize,
-    /// Of variants, placements and the order of training rows.
-    pub seed: u64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let budget = Duration::from_secs(60);
-        Self { budget, fine_tune: None, steps: 400, variants: 13, seed: 0 }
-    }
-}
-
-/// How far it is, now and then.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// Fine-tuning on the task's pairs.
-    Fitting { step: u64, of: u64 },
-    /// Votes counted on the test inputs.
-    Answering { votes: usize, of: usize },
-    /// Votes counted on the task's own train pairs.
-    Checking { votes: usize, of: usize },
-    /// Fine-tuning without pair number `pair` of `pairs`, to ask it then.
-    HoldingOut { pair: usize, pairs: usize, step: u64, of: u64 },
-}
-
-/// What `watch` wants instead of going on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stop {
-    /// Answer with what there is.
-    Answer,
-    /// Nobody wants the answer: end with [`Error::Interrupted`].
-    Abandon,
-}
-
 pub struct Solver {
-    pub(super) trained: Trained,
+    trained: Trained,
     /// For batches of our own size.
-    pub(super) shape: models::Config,
-    pub(super) model: Box<dyn Model>,
+    shape: models::Config,
+    model: Box<dyn Model>,
     evaluator: Evaluator,
     data: Option<DataSet>,
-    pub(super) canvas: usize,
+    canvas: usize,
 }
 
 impl Solver {
@@ -111,6 +68,12 @@ impl Solver {
         self.data.as_ref()
     }
 
+    /// What fine-tuning for a task starts from.
+    pub fn start(&self) -> Start<'_> {
+        let Self { trained, shape, model, canvas, .. } = self;
+        Start { trained, shape, model: &**model, canvas: *canvas }
+    }
+
     /// Answers the task's test inputs. `watch` hears of the progress, and may end it.
     pub fn solve(
         &mut self,
@@ -124,7 +87,7 @@ impl Solver {
         let found = self.data.as_ref().map(|data| known::find(data, task)).transpose()?;
         match found {
             Some(Found::Known(known)) => self.known(task, &known, &mut pace),
-            found => unseen::solve(self, task, found, options, &mut pace),
+            found => unseen::solve(self.start(), task, found, options, &mut pace),
         }
     }
 

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::fit::{Ended, FineTune, GoOn, Tuner};
+use super::fit::{Start, Tuner};
 use super::known::{Found, Puzzle};
+use super::options::{Ended, FineTune, GoOn, Options, Progress};
 use super::outcome::{HeldOut, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::rows;
-use super::solver::{Options, Progress, Solver};
 use crate::data::{Grid, Pair, Task};
 use crate::eval::Share;
 use crate::{Error, Result};
@@ -19,15 +19,15 @@ const MAIN_SHARE: f64 = 0.5;
 const RESERVE: f64 = 1.5;
 
 pub fn solve(
-    solver: &Solver,
+    start: Start,
     task: &Task,
     found: Option<Found>,
     options: &Options,
     pace: &mut Pace,
 ) -> Result<Outcome> {
-    let fine_tune = resolve(options.fine_tune, solver.model.dims().puzzle_emb_ndim > 0)?;
-    let puzzles = rows::puzzles(task, options.variants.max(1) - 1, options.seed, solver.canvas);
-    let mut tuner = Tuner::new(solver, puzzles.len(), task.train.len(), fine_tune, options.seed)?;
+    let fine_tune = resolve(options.fine_tune, start.model.dims().puzzle_emb_ndim > 0)?;
+    let puzzles = rows::puzzles(task, options.variants.max(1) - 1, options.seed, start.canvas);
+    let mut tuner = Tuner::new(start, puzzles.len(), task.train.len(), fine_tune, options.seed)?;
     let steps = if fine_tune == FineTune::None { 0 } else { options.steps };
     let holds_out = steps > 0 && task.train.len() > 1;
 

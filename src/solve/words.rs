@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::fit::{Ended, FineTune, Fitted};
+use super::options::{Ended, FineTune, Fitted};
 use super::outcome::{HeldOut, Origin, Outcome, Test};
 use crate::eval::Share;
 

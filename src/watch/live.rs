@@ -14,7 +14,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifier
 use ratatui::DefaultTerminal;
 
 use super::dashboard::{View, draw};
-use super::run::Run;
+use super::run::RunView;
 use super::summary::Summary;
 use crate::track::system::System;
 use crate::{Error, Result};
@@ -30,7 +30,7 @@ enum Happened {
 }
 
 /// Until q, Esc, Ctrl-C or a signal.
-pub fn follow(run: Run) -> Result<()> {
+pub fn follow(run: RunView) -> Result<()> {
     let (typed, happened) = channel();
     let asked = typed.clone();
     let handled = ctrlc::set_handler(move || drop(asked.send(Happened::AskedToStop)));
@@ -52,7 +52,11 @@ fn terminal(e: io::Error) -> Error {
     Error::io(Path::new("terminal"), "show the dashboard (--once prints instead)")(e)
 }
 
-fn show(screen: &mut DefaultTerminal, mut run: Run, happened: &Receiver<Happened>) -> Result<()> {
+fn show(
+    screen: &mut DefaultTerminal,
+    mut run: RunView,
+    happened: &Receiver<Happened>,
+) -> Result<()> {
     let mut system = System::new(run.pid);
     let mut load = system.sample();
     let (mut looked, mut read) = (Instant::now(), Instant::now());

@@ -14,6 +14,6 @@ pub mod series;
 pub mod summary;
 mod tail;
 
-pub use run::{Run, newest};
+pub use run::{RunView, newest};
 pub use series::Series;
 pub use summary::Summary;

@@ -22,7 +22,7 @@ const MOST_SERIES: usize = 100;
 /// Stands in lines that tell of training, not of a validation.
 const TRAINING: &str = "step_ms";
 
-pub struct Run {
+pub struct RunView {
     pub dir: PathBuf,
     pub preset: String,
     /// Where the run has said so, or the plan alone tells.
@@ -45,7 +45,7 @@ pub struct Run {
     log_tail: Tail,
 }
 
-impl Run {
+impl RunView {
     /// What the folder holds now. Metrics and log may be missing: the run has just begun.
     ///
     /// # Errors
@@ -219,7 +219,7 @@ mod tests {
         let lines =
             "{\"step\":1,\"a\":0.5,\"b\":null}\nnoise\n[1]\n{\"step\":2,\"a\":0.25}\n{\"step\":3";
         let dir = folder("preset = 'x'", lines);
-        let mut run = Run::open(dir.path()).unwrap();
+        let mut run = RunView::open(dir.path()).unwrap();
         assert_eq!((run.series.len(), run.step), (1, 2));
         assert_eq!(run.series[0].points(), [(1.0, 0.5), (2.0, 0.25)]);
         fs::write(dir.path().join(METRICS), format!("{lines},\"a\":0.125}}\n")).unwrap();
@@ -232,7 +232,7 @@ mod tests {
         let line = |step: u64| format!("{{\"step\":{step},\"a\":{step},\"step_ms\":2.0}}\n");
         let all: String = (1..=6).map(|i| line(5 * i)).collect();
         let dir = folder("preset = 'x'", &all);
-        let mut run = Run::open(dir.path()).unwrap();
+        let mut run = RunView::open(dir.path()).unwrap();
         assert_eq!((run.step, run.line_steps), (30, 5));
         fs::write(dir.path().join(METRICS), line(5) + &line(10)).unwrap();
         run.refresh().unwrap();
@@ -244,7 +244,7 @@ mod tests {
         let of = |plan: &str, said: &str| {
             let dir = folder(plan, "");
             fs::write(dir.path().join(STEPS), said).unwrap();
-            Run::open(dir.path()).unwrap().total_steps
+            RunView::open(dir.path()).unwrap().total_steps
         };
         let steps = "[train]\nmax_steps = 30\nepochs = 0";
         let epochs = "[train]\nmax_steps = 30\nepochs = 2";
@@ -257,7 +257,7 @@ mod tests {
     fn nothing_in_a_folder_commands_the_terminal() {
         let dir = folder("preset = \"\\u001b[2J\"", "{\"step\":1,\"\\u001b[2J\":1.0}\n");
         fs::write(dir.path().join(LOG), "a\x1b]0;b\x07\n").unwrap();
-        let run = Run::open(dir.path()).unwrap();
+        let run = RunView::open(dir.path()).unwrap();
         assert!(run.series.is_empty());
         let texts = [&run.preset, &run.log[0]];
         assert!(texts.iter().all(|text| !text.contains(char::is_control)), "{texts:?}");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::run::Run;
+use super::run::RunView;
 use super::series::Series;
 use crate::run::log::duration;
 
@@ -53,7 +53,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub fn of(run: &Run) -> Self {
+    pub fn of(run: &RunView) -> Self {
         let state = match () {
             () if run.finished => State::Finished,
             () if run.series.is_empty() => State::Waiting,
@@ -108,24 +108,24 @@ impl Summary {
 }
 
 /// Seconds of a step, of late; 0 before there is one.
-fn step_s(run: &Run) -> f64 {
+fn step_s(run: &RunView) -> f64 {
     let mean_ms = run.series("step_ms").map_or(f64::NAN, Series::recent_mean);
     if mean_ms.is_finite() { mean_ms / 1e3 } else { 0.0 }
 }
 
 /// Seconds of the last validation; 0 where that is not known.
-fn validation_s(run: &Run) -> f64 {
+fn validation_s(run: &RunView) -> f64 {
     let last = |name| run.series(name).map_or(f64::NAN, |series| series.last().1);
     let seconds = last("val_samples") / last("val_samples_per_s");
     if seconds.is_finite() { seconds } else { 0.0 }
 }
 
 /// Seconds in which a line of metrics can be expected.
-fn line_s(run: &Run) -> f64 {
+fn line_s(run: &RunView) -> f64 {
     run.line_steps as f64 * step_s(run) + validation_s(run)
 }
 
-fn eta_s(run: &Run) -> Option<f64> {
+fn eta_s(run: &RunView) -> Option<f64> {
     run.series("step_ms")?;
     let total = run.total_steps?;
     let validations = |step: u64| run.eval_every.and_then(|every| step.checked_div(every));
@@ -138,7 +138,7 @@ fn eta_s(run: &Run) -> Option<f64> {
 }
 
 /// The lowest validation loss, by which a run keeps its best model; a tie goes to the earlier step.
-fn best(run: &Run) -> Option<Best> {
+fn best(run: &RunView) -> Option<Best> {
     let series = ["val_lm_loss", "val_mse"].iter().find_map(|name| run.series(name))?;
     let (step, value) = series.lowest();
     value.is_finite().then(|| Best { name: series.name.clone(), value, step })

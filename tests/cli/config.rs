@@ -191,3 +191,21 @@ fn distillation_is_configured_like_training() {
     let error = load(None, &["loss.recon=0", "model.teacher=none"]).unwrap_err();
     assert!(error.contains("loss.recon=0"), "{error}");
 }
+
+#[test]
+fn flags_that_cannot_be_meant_are_answered() {
+    let lab = Lab::empty();
+    std::fs::write(lab.path("task.json"), "{}").unwrap();
+    std::fs::create_dir(lab.path("run")).unwrap();
+    for (args, says) in [
+        (&["train", "--threads", "20000"][..], "threads"),
+        (&["plan", "--vram", "16"], "16GiB"),
+        (&["plan", "--puzzles", "99999999999"], "99999999999"),
+        (&["predict", "task.json", "run"], "hrm predict RUN TASK.json"),
+        (&["predict", "0a1b2c3d", "best.safetensors"], "hrm predict RUN TASK.json"),
+        (&["serve", "run", "--timeout", "soon"], "60s"),
+    ] {
+        let output = lab.hrm(args);
+        assert!(!output.status.success() && stderr(&output).contains(says), "{args:?}: {output:?}");
+    }
+}

@@ -1,8 +1,9 @@
 //! `hrm plan`: what a run will need, before it runs. Memory is exact, by the same code on a device
 //! without memory; time is a bound from a measurement, or a prediction for a card, and says which.
 //!
-//! `sizes.rs` what the data adds · `time.rs` step time.
+//! `sizes.rs` what the data adds · `time.rs` step time · `probe.rs` the speed of this CPU.
 
+mod probe;
 mod sizes;
 mod time;
 
@@ -14,10 +15,10 @@ use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
 use super::common::{Settings, start_threads, threads};
-use super::machine;
 use crate::backend::{Device, DeviceKind, Purpose};
 use crate::config::Config;
 use crate::cost::Card;
+use crate::io::machine;
 use crate::io::units::{MIB, bytes, grouped};
 use crate::train::needed::Needed;
 use crate::train::room::{Room, does_not_fit};

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::probe::matmul_flops_per_s;
 use crate::backend::cuda;
-use crate::cli::machine;
 use crate::cost::{Card, FORMULA, Prediction};
 use crate::dtype::DType;
 use crate::io::units::count;
@@ -19,7 +19,7 @@ const SHOWN: usize = 16;
 /// Seconds at least, and why.
 pub fn on_this_cpu(needed: &Needed, dtype: DType, rows: usize, c: usize) -> (f64, String) {
     let n = rows.min(PROBE_ROWS);
-    let rate = machine::matmul_flops_per_s(dtype, n, 3 * c, c);
+    let rate = matmul_flops_per_s(dtype, n, 3 * c, c);
     let basis = format!(
         "matrix products alone, at {:.0} GFLOP/s: measured now for 1 s on {} of this CPU, \
          {n}x{c} by {c}x{} in {dtype}; a real step takes longer",

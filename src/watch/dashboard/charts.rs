@@ -7,7 +7,7 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 
-use crate::watch::run::Run;
+use crate::watch::run::RunView;
 use crate::watch::summary::number;
 
 /// Below this a chart shows nothing.
@@ -38,7 +38,7 @@ struct Curve<'a> {
     points: Vec<(f64, f64)>,
 }
 
-pub fn draw(frame: &mut Frame, run: &Run, area: Rect) {
+pub fn draw(frame: &mut Frame, run: &RunView, area: Rect) {
     if area.width < LEAST_WIDTH || area.height < LEAST_HEIGHT {
         return;
     }
@@ -69,7 +69,7 @@ fn grid(charts: usize, area: Rect) -> (usize, usize) {
     (columns, charts.div_ceil(columns).min(most_rows))
 }
 
-fn curves<'a>(run: &Run, names: &[&'a str]) -> Vec<Curve<'a>> {
+fn curves<'a>(run: &RunView, names: &[&'a str]) -> Vec<Curve<'a>> {
     let points = |name| Some(Curve { name, points: run.series(name)?.points() });
     let all = names.iter().copied().filter_map(points);
     all.filter(|curve| !curve.points.is_empty()).collect()

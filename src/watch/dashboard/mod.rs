@@ -15,7 +15,7 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Gauge, Paragraph};
 
-use super::run::Run;
+use super::run::RunView;
 use super::summary::{State, Summary};
 use crate::run::log::duration;
 use crate::track::system::Load;
@@ -26,7 +26,7 @@ const FACTS_WIDTH: u16 = 34;
 
 /// What there is to see. `load`: of this machine.
 pub struct View<'a> {
-    pub run: &'a Run,
+    pub run: &'a RunView,
     pub summary: &'a Summary,
     pub load: &'a Load,
 }
@@ -105,7 +105,7 @@ fn draw_progress(frame: &mut Frame, summary: &Summary, area: Rect) {
     frame.render_widget(gauge, area);
 }
 
-fn draw_log(frame: &mut Frame, run: &Run, area: Rect) {
+fn draw_log(frame: &mut Frame, run: &RunView, area: Rect) {
     let room = area.height.saturating_sub(1) as usize;
     let lines = run.log.iter().skip(run.log.len().saturating_sub(room));
     let lines: Vec<Line> = lines.map(|line| Line::from(line.trim_start())).collect();

@@ -9,7 +9,7 @@ use crate::watch::fixture;
 const PLAN: &str = "[train]\nmax_steps = 1000\nepochs = 0\neval_every = 100\n";
 
 /// What a terminal of this size shows.
-fn screen(run: &Run, load: &Load, width: u16, height: u16) -> String {
+fn screen(run: &RunView, load: &Load, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     let summary = Summary::of(run);
     let view = View { run, summary: &summary, load };

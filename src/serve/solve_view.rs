@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::solves::{Job, Part, Phase};
+use super::job::{Job, Part, Phase};
 use crate::solve::Outcome;
 
 /// What a client sees.
 #[derive(Clone, Debug, Serialize)]
-pub struct State {
+pub struct SolveView {
     pub id: String,
     pub task: String,
     pub state: &'static str,
@@ -31,7 +31,7 @@ pub struct State {
     problem: Option<String>,
 }
 
-impl State {
+impl SolveView {
     /// `ahead`: tasks that are solved before it.
     pub fn of(job: &Job, ahead: usize) -> Self {
         let mut state = Self {
