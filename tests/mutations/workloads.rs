@@ -588,13 +588,13 @@ fn cast(device: &Device) -> Result<Vec<Output>> {
 fn relu(device: &Device) -> Result<Vec<Output>> {
     let x = Inputs::new(device, DType::F32);
     x.drive(&["relu_fwd", "relu_bwd"], vec![x.normal(&[1027])?], 2, |tape, x| {
-        ops::relu::forward(tape, &x[0])
+        ops::pointwise::relu::forward(tape, &x[0])
     })
 }
 
 fn sigmoid(device: &Device) -> Result<Vec<Output>> {
     let x = Inputs::new(device, DType::F32);
     x.drive(&["sigmoid_fwd", "sigmoid_bwd"], vec![x.normal(&[1027])?], 2, |tape, x| {
-        ops::sigmoid::forward(tape, &x[0])
+        ops::pointwise::sigmoid::forward(tape, &x[0])
     })
 }
