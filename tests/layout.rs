@@ -371,7 +371,9 @@ fn a_model_is_one_folder() {
         let name = folder.file_name().and_then(|name| name.to_str()).expect("a UTF-8 name");
         let listed = models.iter().filter(|(_, listed)| listed == name).count();
         match folder.join("config.rs").exists() {
-            true if listed != 1 => wrong.push(format!("src/models/{name} is listed {listed} times")),
+            true if listed != 1 => {
+                wrong.push(format!("src/models/{name} is listed {listed} times"))
+            }
             false if listed != 0 => wrong.push(format!("src/models/{name} has no config.rs")),
             _ => {}
         }

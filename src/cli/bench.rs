@@ -352,11 +352,7 @@ fn model(shape: &Shape) -> ModelShape {
 }
 
 /// The preset's model and optimizer, at a batch of its own and without accumulation.
-fn arc_full(
-    batch_size: usize,
-    seq_len: usize,
-    dtype: DType,
-) -> Result<(ModelShape, Options)> {
+fn arc_full(batch_size: usize, seq_len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
     let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
     let preset = crate::config::Config::load(Some("arc-full"), None, &batch)?;
     let model = preset.shape(seq_len, VOCAB, PUZZLE_IDS);

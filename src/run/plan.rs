@@ -143,15 +143,41 @@ mod tests {
                        l_cycles = 2\nh_layers = 4\n";
         let trm = halting.replace("halt_max_steps = 2", "halt_max_steps = 8");
         for (preset, widths, others) in [
-            ("arc-small", [128, 4], format!("{halting}h_layers = 2\nl_layers = 2\nh_cycles = 2\n\
-                l_cycles = 2\npuzzle_emb_len = 0\nq_continue = false\narch = \"hrm\"\n")),
-            ("trm-sudoku-mini", [128, 4], format!("{trm}h_layers = 0\nl_layers = 2\n\
+            (
+                "arc-small",
+                [128, 4],
+                format!(
+                    "{halting}h_layers = 2\nl_layers = 2\nh_cycles = 2\n\
+                l_cycles = 2\npuzzle_emb_len = 0\nq_continue = false\narch = \"hrm\"\n"
+                ),
+            ),
+            (
+                "trm-sudoku-mini",
+                [128, 4],
+                format!(
+                    "{trm}h_layers = 0\nl_layers = 2\n\
                 h_cycles = 2\nl_cycles = 3\npuzzle_emb_len = 0\nq_continue = false\n\
-                arch = \"trm\"\n")),
-            ("arc-full", [256, 8], format!("{}l_layers = 3\nmax_cycles = 8\ndropout = 0.1\n\
-                arch = \"hrm_seed\"\n", encoder)),
-            ("arc-simple", [256, 8], format!("{}l_layers = 4\nmax_cycles = 0\ndropout = 0.1\n\
-                arch = \"transformer\"\n", encoder)),
+                arch = \"trm\"\n"
+                ),
+            ),
+            (
+                "arc-full",
+                [256, 8],
+                format!(
+                    "{}l_layers = 3\nmax_cycles = 8\ndropout = 0.1\n\
+                arch = \"hrm_seed\"\n",
+                    encoder
+                ),
+            ),
+            (
+                "arc-simple",
+                [256, 8],
+                format!(
+                    "{}l_layers = 4\nmax_cycles = 0\ndropout = 0.1\n\
+                arch = \"transformer\"\n",
+                    encoder
+                ),
+            ),
         ] {
             let config = Config::load(Some(preset), None, &[]).unwrap();
             let [c, heads] = widths;

@@ -67,8 +67,7 @@ pub fn ways_to_fit(
         let accum = rows.div_ceil(fitting);
         let batch = format!("train.batch_size={fitting} train.grad_accum={accum}");
         let options = Options { grad_accum: accum, ..options };
-        let bytes =
-            Needed::of(kind, &for_batches_of(shape, fitting), options)?.total_bytes();
+        let bytes = Needed::of(kind, &for_batches_of(shape, fitting), options)?.total_bytes();
         if bytes <= room {
             ways.push(Way { settings: batch + &recomputed, bytes });
         }
@@ -140,8 +139,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_answered_with_what_would() {
         let config = crate::config::Config::load(Some("arc-full"), None, &[]).unwrap();
-        let (shape, options) =
-            (config.shape(900, 12, 1), setup::options(&config));
+        let (shape, options) = (config.shape(900, 12, 1), setup::options(&config));
         let (kind, room) = (DeviceKind::Cuda, 4 << 30);
         let needed = Needed::of(kind, &shape, options).unwrap().total_bytes();
         assert!(needed > room && needed < 16 << 30, "{needed}: the preset is for 16 GB");
@@ -161,8 +159,7 @@ mod tests {
     #[test]
     fn the_largest_batch_fits_and_the_next_does_not() {
         let config = crate::config::Config::load(Some("arc-small"), None, &[]).unwrap();
-        let (shape, options) =
-            (config.shape(49, 12, 1_000), setup::options(&config));
+        let (shape, options) = (config.shape(49, 12, 1_000), setup::options(&config));
         let room = 100 << 20;
         for kind in [DeviceKind::Cpu, DeviceKind::Cuda] {
             let total = |batch_size| {

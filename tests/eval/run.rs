@@ -5,8 +5,8 @@ use hrm::data::DataSet;
 use hrm::eval::run::check_data;
 use hrm::eval::{self, Answers, Evaluator, Halt, Request};
 use hrm::io::progress::Progress;
-use hrm::models::{Compute, Configuration, Model, Sizes};
 use hrm::models::hrm::{Config, Hrm};
+use hrm::models::{Compute, Configuration, Model, Sizes};
 use hrm::ops::act_halt::metric;
 
 use super::fixture::{CANVAS, arc, random_tasks};

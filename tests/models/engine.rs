@@ -164,8 +164,7 @@ fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
         loss: Loss::Softmax,
         ..config()
     };
-    let options =
-        Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::F32) };
+    let options = Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::F32) };
     let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
     follows(config, Options { optimizer: rule, ..options }, 1e-4);
 }
@@ -174,8 +173,7 @@ fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
 fn trm_follows_the_cpu() {
     follows(trm(), options(DType::Bf16), 0.02);
     follows(trm_mlp_t(), options(DType::F32), 1e-4);
-    let recomputed =
-        Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::Bf16) };
+    let recomputed = Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::Bf16) };
     follows(trm_mlp_t(), recomputed, 0.02);
 }
 

@@ -246,9 +246,7 @@ fn step(
     model.refresh().unwrap();
     let batch = DeviceBatch::new(device, sizes.batch_size, sizes.seq_len).unwrap();
     let cells = |k: usize| -> Vec<i32> {
-        (0..sizes.batch_size * sizes.seq_len)
-            .map(|i| (i * k % sizes.vocab_size) as i32)
-            .collect()
+        (0..sizes.batch_size * sizes.seq_len).map(|i| (i * k % sizes.vocab_size) as i32).collect()
     };
     batch.upload(&cells(7), &cells(5), &vec![0; sizes.batch_size]).unwrap();
     let space = Workspace::new(&model, sizes.batch_size).unwrap();

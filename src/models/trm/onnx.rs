@@ -3,8 +3,8 @@
 use super::{Config, PosEncodings, names};
 use crate::formats::onnx::Graph;
 use crate::formats::onnx::blocks::{self, Blocks, Mixer};
-use crate::models::act::PREFIX;
 use crate::models::Dims;
+use crate::models::act::PREFIX;
 use crate::models::onnx::reasoner::{self, Start};
 use crate::nn::rope;
 

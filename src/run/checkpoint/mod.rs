@@ -21,8 +21,8 @@ pub use autoencoder::{Side, autoencoder};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
-pub(super) use weights::load_model;
 pub(crate) use weights::POSITIONS;
+pub(super) use weights::load_model;
 pub use weights::{Weights, check_model, fill, fill_dense, model_shape, state_dict, write_pt};
 
 use crate::data::Position;
