@@ -45,9 +45,9 @@
 //! Import rule (held by `tests/layout.rs`); `a <- b` means that b may use a:
 //!
 //! ```text
-//! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- models
-//! error                 <- io config track
-//! models                <- formats
+//! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- formats <- models
+//! error                 <- io track
+//! models nn ops         <- config
 //! error shape rng io formats <- data             (data never sees a tensor or a device)
 //! backend               <- cost
 //! models data config track formats io <- run     (what a run is on disk)

@@ -16,7 +16,6 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("dtype", ""),
     ("shape", ""),
     ("rng", ""),
-    ("config", ""),
     ("track", ""),
     ("io", ""),
     ("backend", ""),
@@ -25,8 +24,9 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("tape", "backend tensor"),
     ("ops", "backend tensor tape"),
     ("nn", "backend tensor tape ops"),
-    ("models", "backend tensor tape ops nn"),
-    ("formats", "ops nn models"),
+    ("models", "backend tensor tape ops nn formats"),
+    ("formats", "ops nn"),
+    ("config", "models nn ops"),
     ("data", "io formats"),
     ("eval", "backend tensor tape ops nn models data formats io run"),
     ("run", "backend tensor ops nn models data config track formats io"),
@@ -345,4 +345,52 @@ fn an_op_that_lacks_something_is_told_so() {
     {
         assert!(missing.iter().any(|line| line.contains(place)), "{place}: {missing:?}");
     }
+}
+
+/// The places of a model besides its computation, and files elsewhere that may name one.
+const MODEL_FILES: &[&str] = &["mod.rs", "config.rs", "names.rs", "foreign.rs", "onnx.rs"];
+const MAY_NAME_A_MODEL: &[&str] = &["src/cli/bench.rs"];
+
+/// Kind and folder of each model: the list in `src/models/architecture.rs`.
+fn models() -> Vec<(String, String)> {
+    let text = code("src/models/architecture.rs");
+    let (_, list) = text.split_once("\narchitectures! {").expect("the list of models");
+    let (list, _) = list.split_once('}').expect("its end");
+    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let words = entries.map(|entry| entry.split_once(" in ").expect("Kind in folder"));
+    words.map(|(kind, folder)| (kind.to_owned(), folder.to_owned())).collect()
+}
+
+#[test]
+fn a_model_is_one_folder() {
+    let models = models();
+    assert!(models.len() >= 4, "{models:?}");
+    let mut wrong = vec![];
+    for folder in fs::read_dir(root().join("src/models")).expect("src/models") {
+        let folder = folder.expect("an entry").path();
+        let name = folder.file_name().and_then(|name| name.to_str()).expect("a UTF-8 name");
+        let listed = models.iter().filter(|(_, listed)| listed == name).count();
+        match folder.join("config.rs").exists() {
+            true if listed != 1 => {
+                wrong.push(format!("src/models/{name} is listed {listed} times"))
+            }
+            false if listed != 0 => wrong.push(format!("src/models/{name} has no config.rs")),
+            _ => {}
+        }
+    }
+    for (kind, folder) in &models {
+        let missing = MODEL_FILES.iter().map(|file| format!("src/models/{folder}/{file}"));
+        wrong.extend(missing.filter(|file| !root().join(file).exists()));
+        let names = [format!("Arch::{kind}"), format!("Config::{kind}(")];
+        let elsewhere = rust_files("src").into_iter().filter(|path| {
+            !path.starts_with("src/models/") && !MAY_NAME_A_MODEL.contains(&&path[..])
+        });
+        let named = |path: &String| {
+            let code = code(path);
+            names_after(&code, "models::").contains(&&folder[..])
+                || names.iter().any(|name| code.contains(name))
+        };
+        wrong.extend(elsewhere.filter(named).map(|path| format!("{path} names {kind}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -14,7 +14,8 @@ use crate::data::Batch;
 use crate::dtype::DType;
 use crate::io::machine;
 use crate::io::units::count;
-use crate::models::hrm::{Config, Loss, PosEncodings, Recompute};
+use crate::models::hrm::{Config, Recompute};
+use crate::models::{ModelShape, Sizes};
 use crate::rng::{Purpose, Rng};
 use crate::train::optimizer::{Rates, Rule, Settings};
 use crate::train::setup;
@@ -299,11 +300,11 @@ fn time(variant: &str, steps: usize, device: &Device) -> Result<Timing> {
         "bf16" => DType::Bf16,
         _ => return Err(unknown()),
     };
-    let (config, options) = match name {
+    let (model, options) = match name {
         ARC_FULL => arc_full(shape.batch_size, shape.seq_len, dtype)?,
-        _ => (config(shape).into(), options(dtype)),
+        _ => (model(shape), options(dtype)),
     };
-    let mut trainer = Trainer::new(device, config, options)?;
+    let mut trainer = Trainer::new(device, &model, options)?;
     let (rows, cells) = (shape.batch_size, shape.batch_size * shape.seq_len);
     let mut rng = Rng::new(0, Purpose::Test, 0);
     let mut tokens = |n: usize, below: usize| -> Vec<i32> {
@@ -334,39 +335,27 @@ fn time(variant: &str, steps: usize, device: &Device) -> Result<Timing> {
     })
 }
 
-fn config(shape: &Shape) -> Config {
-    Config {
-        batch_size: shape.batch_size,
-        seq_len: shape.seq_len,
-        vocab_size: VOCAB,
+fn model(shape: &Shape) -> ModelShape {
+    let config = Config {
         hidden_size: shape.hidden_size,
         num_heads: shape.num_heads,
         h_layers: shape.layers,
         l_layers: shape.layers,
-        h_cycles: 2,
-        l_cycles: 2,
-        expansion: 4.0,
         puzzle_emb_ndim: shape.hidden_size,
-        num_puzzle_ids: PUZZLE_IDS,
-        pos_encodings: PosEncodings::Rope,
-        rope_theta: 10_000.0,
-        loss: Loss::Stablemax,
         halt_max_steps: shape.halt_max_steps,
         halt_exploration_prob: 0.0,
-        q_continue: true,
-        recompute: Recompute::None,
-    }
+        ..Config::default()
+    };
+    let Shape { batch_size, seq_len, .. } = *shape;
+    let sizes = Sizes { batch_size, seq_len, vocab_size: VOCAB, num_puzzle_ids: PUZZLE_IDS };
+    ModelShape::new(config, sizes)
 }
 
 /// The preset's model and optimizer, at a batch of its own and without accumulation.
-fn arc_full(
-    batch_size: usize,
-    seq_len: usize,
-    dtype: DType,
-) -> Result<(crate::models::Config, Options)> {
+fn arc_full(batch_size: usize, seq_len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
     let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
     let preset = crate::config::Config::load(Some("arc-full"), None, &batch)?;
-    let model = crate::run::model::model_of(&preset, seq_len, VOCAB, PUZZLE_IDS);
+    let model = preset.shape(seq_len, VOCAB, PUZZLE_IDS);
     Ok((model, Options { dtype, ..setup::options(&preset) }))
 }
 
@@ -380,7 +369,7 @@ fn options(dtype: DType) -> Options {
         clip: 0.0,
         ema: 0.0,
     };
-    Options { dtype, grad_accum: 1, optimizer, seed: 0 }
+    Options { dtype, recompute: Recompute::None, grad_accum: 1, optimizer, seed: 0 }
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::config::{Config, DistillConfig, Precision};
-use crate::formats::{Format, StateDict, onnx};
+use crate::formats::onnx::Encoded;
+use crate::formats::{Format, StateDict};
 use crate::io::file;
+use crate::models::onnx;
 use crate::run::checkpoint::{self, Reader, Side, Weights};
 use crate::run::plan::Plan;
 use crate::run::trained;
@@ -76,14 +78,14 @@ impl Kind {
         reader: &Reader,
         weights: StateDict,
         data_name: Option<&str>,
-    ) -> Result<onnx::Encoded> {
-        let alone = |model| onnx::Encoded { model, data: None };
+    ) -> Result<Encoded> {
+        let alone = |model| Encoded { model, data: None };
         match self {
             Kind::Safetensors => Format::Safetensors.encode(&weights).map(alone),
             Kind::Pt => Format::Pt.encode(&weights).map(alone),
             Kind::Onnx => {
                 let config = trained::plan::<Config>(reader)?.config;
-                let model = checkpoint::model_config(reader, &config)?;
+                let model = checkpoint::model_shape(reader, &config)?;
                 checkpoint::check_model(reader, &model)?;
                 let about = vec![
                     ("canvas", config.data.canvas.to_string()),

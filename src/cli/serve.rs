@@ -123,7 +123,8 @@ pub fn run(args: Serve) -> Result<()> {
 fn load(path: &Path, data: Option<&Path>, device_name: &str, solves: bool) -> Result<Served> {
     let (device, _) = device(device_name)?;
     let trained = Trained::open(path)?;
-    let shape = trained.shape()?.with_batch_size(1);
+    let mut shape = trained.shape()?;
+    shape.sizes.batch_size = 1;
     let (dims, canvas) = (shape.dims(), trained.plan.config.data.canvas);
     if dims.vocab_size != FIRST_COLOUR as usize + COLOURS {
         return Err(Error::invalid(format!(

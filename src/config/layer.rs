@@ -8,8 +8,8 @@ use toml::{Table, Value};
 use super::load::{flatten, parse};
 use crate::{Error, Result};
 
-/// Who set a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Who set a value, each over those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// `base.toml`, which has every key.

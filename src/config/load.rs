@@ -104,7 +104,7 @@ impl<C: RunConfig> Merged<C> {
 
     /// The checked configuration.
     pub fn config(&self) -> Result<C> {
-        let mut table = self.table.clone();
+        let mut table = self.settled()?;
         table.insert("preset".into(), Value::String(self.preset.clone()));
         let config: C = table
             .try_into()
@@ -131,12 +131,21 @@ impl<C: RunConfig> Merged<C> {
         self.source(key) == Source::CommandLine
     }
 
-    /// Every key with its value and who set it.
-    pub fn entries(&self) -> impl Iterator<Item = (String, Value, Source)> {
-        flatten(&self.table).into_iter().map(|(key, value)| {
+    /// Every key of the configuration with its value and who set it.
+    pub fn entries(&self) -> Result<impl Iterator<Item = (String, Value, Source)>> {
+        Ok(flatten(&self.settled()?).into_iter().map(|(key, value)| {
             let source = self.source(&key);
             (key, value, source)
-        })
+        }))
+    }
+
+    /// The table without keys that the chosen model does not have. What was said below the source that
+    /// chose the model was not meant for it.
+    fn settled(&self) -> Result<Table> {
+        let mut table = self.table.clone();
+        let chosen = self.source("model.arch").max(Source::Preset);
+        C::settle(&mut table, |key| self.source(key) >= chosen)?;
+        Ok(table)
     }
 
     fn replace(&mut self, key: &str, value: Value, source: Source) {
@@ -297,7 +306,7 @@ mod tests {
         assert_eq!(merged.source("train.max_steps"), Source::CommandLine);
         let config = merged.config().unwrap();
         assert_eq!((config.train.lr, config.train.seed, config.train.max_steps), (1.0, 4, 0));
-        let keys: Vec<String> = merged.entries().map(|(key, ..)| key).collect();
+        let keys: Vec<String> = merged.entries().unwrap().map(|(key, ..)| key).collect();
         assert!(
             keys.contains(&"model.arch".into()) && !keys.contains(&"preset".into()),
             "{keys:?}"

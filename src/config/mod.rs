@@ -14,6 +14,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 pub use distill::{
     DEFAULT_DISTILL_PRESET, DISTILL_PRESETS, DistillConfig, DistillData, DistillLoss, DistillModel,
@@ -24,12 +25,16 @@ pub use load::{Diff, Merged, Presets, diff, flatten};
 pub use preset::{DEFAULT_PRESET, PRESETS};
 
 use crate::Result;
+use crate::dtype::DType;
+use crate::models::{self, Arch, Compute, ModelShape, Sizes};
+use crate::nn::level::Recompute;
+use crate::ops::adam::Rule;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub preset: String,
-    pub model: ModelConfig,
+    pub model: models::Config,
     pub train: TrainConfig,
     pub data: DataConfig,
 }
@@ -44,6 +49,12 @@ pub trait RunConfig: Serialize + DeserializeOwned {
 
     /// Refuse values that cannot be meant; whatever was merged has been checked.
     fn check(&self) -> Result<()>;
+
+    /// Take keys out of a table that this kind of run, as it is configured there, does not have.
+    /// `is_meant` says whether somebody meant a key for it; such a key is refused with the reason.
+    fn settle(_table: &mut Table, _is_meant: impl Fn(&str) -> bool) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl RunConfig for Config {
@@ -66,6 +77,15 @@ impl RunConfig for Config {
     fn check(&self) -> Result<()> {
         check::check(self)
     }
+
+    fn settle(table: &mut Table, is_meant: impl Fn(&str) -> bool) -> Result<()> {
+        match table.get_mut("model") {
+            Some(Value::Table(model)) => {
+                Arch::of(model)?.settle(model, |key| is_meant(&format!("model.{key}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Config {
@@ -73,29 +93,19 @@ impl Config {
     pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         Merged::of(preset, file, &Layer::command_line(overrides)?)?.config()
     }
-}
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelConfig {
-    pub arch: Arch,
-    pub hidden_size: usize,
-    pub num_heads: usize,
-    pub h_layers: usize,
-    pub l_layers: usize,
-    pub h_cycles: usize,
-    pub l_cycles: usize,
-    pub expansion: f64,
-    pub puzzle_emb_ndim: usize,
-    pub puzzle_emb_len: usize,
-    pub pos_encodings: PosEncodings,
-    pub mlp_t: bool,
-    pub loss: Loss,
-    pub dropout: f64,
-    pub max_cycles: usize,
-    pub halt_max_steps: usize,
-    pub halt_exploration_prob: f64,
-    pub q_continue: bool,
+    /// The model's shape for batches of training, over data of these sizes.
+    pub fn shape(&self, seq_len: usize, vocab_size: usize, num_puzzle_ids: usize) -> ModelShape {
+        let batch_size = self.train.batch_size;
+        let sizes = Sizes { batch_size, seq_len, vocab_size, num_puzzle_ids };
+        ModelShape { config: self.model.clone(), sizes }
+    }
+
+    /// How the model computes.
+    pub fn compute(&self) -> Compute {
+        let TrainConfig { precision, recompute, seed, .. } = self.train;
+        Compute { dtype: precision.dtype(), recompute, seed }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,7 +125,7 @@ pub struct TrainConfig {
     pub beta2: f64,
     pub clip: f64,
     pub ema: f64,
-    pub optimizer: Optimizer,
+    pub optimizer: Rule,
     pub precision: Precision,
     pub recompute: Recompute,
     pub seed: u64,
@@ -151,12 +161,7 @@ macro_rules! words {
 }
 
 words! {
-    "snake_case" Arch { Hrm, Trm, HrmSeed, Transformer }
-    "snake_case" PosEncodings { None, Rope, Learned, Sinusoidal }
     "kebab-case" Holdout { Official, TestPairs }
-    "snake_case" Loss { Stablemax, Softmax }
-    "snake_case" Optimizer { AdamAtan2, Adamw }
-    "snake_case" Recompute { None, Layer, Cycle }
     "snake_case" Sampler { Groups, Shuffle }
     "kebab-case" Dataset { Arc1, Arc2, Sudoku, SudokuExtreme, Maze, MazeHard }
 }
@@ -167,4 +172,13 @@ words! {
 pub enum Precision {
     Bf16,
     F32,
+}
+
+impl Precision {
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Bf16 => DType::Bf16,
+            Self::F32 => DType::F32,
+        }
+    }
 }

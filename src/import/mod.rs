@@ -1,11 +1,10 @@
 //! Weights of other programs as a checkpoint of ours.
 //!
-//! `names.rs` recognises the model by its tensors' names · `infer.rs` reads its configuration off their
-//! shapes · `settings.rs` adds what shapes do not tell · `puzzles.rs` fits the puzzle embeddings to a data
+//! `names.rs` recognises the model by its tensors' names, whose shapes its folder reads · `settings.rs`
+//! adds what shapes do not tell · `puzzles.rs` fits the puzzle embeddings to a data
 //! set. What comes out is what `hrm train` would have saved, without what only training needs. An
 //! export of ours brings its plan and its counters along and needs none of this guessing.
 
-mod infer;
 mod names;
 mod puzzles;
 mod settings;
@@ -14,14 +13,16 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Arch, Config, DistillConfig, RunConfig};
+use crate::config::{Config, DistillConfig, RunConfig};
 use crate::data::Position;
 use crate::data::vocab::MAX_CANVAS;
 use crate::dtype::DType;
 use crate::formats::{Counters, HostTensor, StateDict};
 use crate::models::act::PUZZLE_TABLE;
+use crate::models::foreign::Shapes;
+use crate::models::{Arch, Compute};
 use crate::nn::sinusoids;
-use crate::run::checkpoint::{Meta, POSITIONS, State, has_positions};
+use crate::run::checkpoint::{Meta, POSITIONS, State};
 use crate::run::plan::Plan;
 use crate::train::metrics::Sums;
 use crate::{Error, PROGRAM, Result};
@@ -69,7 +70,8 @@ pub fn import(weights: StateDict, request: Request) -> Result<Imported> {
         ));
     }
     let (arch, mut tensors) = names::recognise(weights.tensors).map_err(Error::invalid)?;
-    let shown = infer::infer(arch, &tensors).map_err(Error::invalid)?;
+    let shapes = Shapes(tensors.iter().map(|(name, t)| (name.as_str(), t.shape)).collect());
+    let shown = arch.infer(&shapes).map_err(Error::invalid)?;
     let (mut plan, mut state, mut lines) = match &weights.meta {
         Some(meta) => of_ours(meta, arch, request.given)?,
         None => {
@@ -148,11 +150,11 @@ fn of_ours(meta: &str, arch: Arch, given: Given) -> Result<(Plan, State, Vec<Str
         serde_json::from_str(meta).map_err(|e| broken(e.to_string()))?;
     let plan = <Plan>::parse(&plan).map_err(|e| broken(e.to_string()))?;
     plan.config.check().map_err(|e| broken(e.to_string()))?;
-    if plan.config.model.arch != arch {
+    if plan.config.model.arch() != arch {
         return Err(broken(format!(
             "it says {}, the tensors are those of {}",
-            settings::word(plan.config.model.arch),
-            settings::word(arch)
+            plan.config.model.arch().word(),
+            arch.word()
         )));
     }
     let line = format!("an export of {program}, step {}: settings are its own", state.step);
@@ -174,14 +176,14 @@ fn fit(
         return Err(Error::invalid(what));
     }
     let seq_len = canvas * canvas;
-    let shape = crate::run::model::model_of(config, seq_len, vocab_size, num_puzzle_ids);
+    let shape = config.shape(seq_len, vocab_size, num_puzzle_ids);
     let device = Device::shape_only(DeviceKind::Cpu);
     device.reserve(Device::UNBOUNDED_BYTES)?;
-    let model = shape.build(&device, DType::F32, 0)?;
+    let model = shape.build(&device, Compute::default())?;
     let mut found: HashMap<String, HostTensor> =
         tensors.into_iter().map(|(name, t)| (names::ours(arch, &name), t)).collect();
-    if let Some(table) = found.remove(POSITIONS).filter(|_| has_positions(arch)) {
-        check_positions(table, seq_len, config.model.hidden_size)?;
+    if let Some(table) = found.remove(POSITIONS).filter(|_| arch.has_position_table()) {
+        check_positions(table, seq_len, shape.dims().hidden_size)?;
     }
     let (mut fitted, mut wrong) = (vec![], vec![]);
     for (name, want) in model.tensors()? {
@@ -205,7 +207,7 @@ fn fit(
     wrong.extend((more > 0).then(|| format!("and {more} more")));
     Err(Error::invalid(format!(
         "its tensors are not those of {} with these settings:\n  {}",
-        settings::word(arch),
+        arch.word(),
         wrong.join("\n  ")
     )))
 }

@@ -4,11 +4,9 @@
 //! with `_orig_mod.model.inner.`, or with less where somebody saved an inner module. Data-parallel
 //! wrappers add `module.`. What stands before the first known name is taken off, then ours is put on.
 
-use crate::config::Arch;
 use crate::formats::HostTensor;
-use crate::models::io;
-use crate::models::{hrm, hrm_seed, transformer, trm};
-use crate::run::checkpoint::prefix_of;
+use crate::models::foreign::Names;
+use crate::models::{ARCHITECTURES, Arch};
 
 /// Path components that wrappers put anywhere into a name.
 const WRAPPERS: &[&str] = &["_orig_mod", "module"];
@@ -19,23 +17,10 @@ pub type Tensors = Vec<(String, HostTensor)>;
 pub fn recognise(tensors: Tensors) -> Result<(Arch, Tensors), String> {
     let mut tensors: Tensors =
         tensors.into_iter().map(|(name, t)| (without_wrappers(&name), t)).collect();
-    let has = |end: &str| tensors.iter().find_map(|(name, _)| prefix_before(name, end));
-    let layer = |level: &str| format!("{level}.layers.0.mlp.down_proj.weight");
-    let seed_layer = format!("{}.linear1.weight", hrm_seed::names::h_layer(0));
-    let plain_layer = format!("{}.linear1.weight", transformer::names::layer(0));
-    let (arch, prefix) = if let Some(prefix) = has(io::EMBED_TOKENS) {
-        match (has(&layer(hrm::names::H_LEVEL)), has(&layer(trm::names::L_LEVEL))) {
-            (Some(_), _) => (Arch::Hrm, prefix),
-            (None, Some(_)) => (Arch::Trm, prefix),
-            (None, None) => return Err(unknown(&tensors)),
-        }
-    } else if let Some(prefix) = has(&seed_layer) {
-        (Arch::HrmSeed, prefix)
-    } else if let Some(prefix) = has(&plain_layer) {
-        (Arch::Transformer, prefix)
-    } else {
-        return Err(unknown(&tensors));
-    };
+    let names = Names(tensors.iter().map(|(name, _)| name.as_str()).collect());
+    let mut kinds = ARCHITECTURES.iter();
+    let found = kinds.find_map(|arch| Some((*arch, arch.recognise(&names)?)));
+    let (arch, prefix) = found.ok_or_else(|| unknown(&tensors))?;
     for (name, _) in &mut tensors {
         if let Some(rest) = name.strip_prefix(&prefix) {
             *name = rest.to_owned();
@@ -51,7 +36,7 @@ pub fn recognise(tensors: Tensors) -> Result<(Arch, Tensors), String> {
 
 /// The name as our checkpoints have it.
 pub fn ours(arch: Arch, name: &str) -> String {
-    format!("{}{name}", prefix_of(arch))
+    format!("{}{name}", arch.name_prefix())
 }
 
 fn without_wrappers(name: &str) -> String {
@@ -59,19 +44,13 @@ fn without_wrappers(name: &str) -> String {
     parts.join(".")
 }
 
-/// What stands before `end`, when a whole component begins there.
-fn prefix_before(name: &str, end: &str) -> Option<String> {
-    let prefix = name.strip_suffix(end)?;
-    (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
-}
-
 fn unknown(tensors: &Tensors) -> String {
     let some: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).take(4).collect();
+    let marks: Vec<String> =
+        ARCHITECTURES.iter().map(|arch| format!("{} has {}", arch.word(), arch.marks())).collect();
     format!(
-        "holds no model that is known here: HRM and TRM have {} and L_level.layers.0.*, hrm_seed \
-         has h_layers.0.*, the transformer has transformer.layers.0.*; this file has {} tensors, \
-         among them {}",
-        io::EMBED_TOKENS,
+        "holds no model that is known here: {}; this file has {} tensors, among them {}",
+        marks.join(", "),
         tensors.len(),
         some.join(", ")
     )

@@ -5,9 +5,10 @@ use std::fmt::Display;
 
 use toml::Value;
 
-use super::infer::Shown;
-use crate::config::{Arch, Config, Layer, Merged, PRESETS, Source};
+use crate::config::{Config, Layer, Merged, PRESETS, Source};
 use crate::data::DataSet;
+use crate::models::Arch;
+use crate::models::foreign::Shown;
 use crate::{Error, Result};
 
 /// Where the settings come from that no tensor tells.
@@ -27,10 +28,10 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Config, Vec<S
         facts.set("data.canvas", data.canvas().to_string());
     }
     let mut merged = merge(Some(preset), &facts, given)?;
-    // The prefix of a TRM follows from the canvas, which the preset may say.
-    if arch == Arch::Trm
+    // A prefix of any length follows from the canvas, which the preset may say.
+    if let Some(key) = shown.prefix_key
         && let Some(positions) = shown.positions
-        && !merged.is_asked("model.puzzle_emb_len")
+        && !merged.is_asked(key)
     {
         let canvas = match given.data {
             Some(data) => data.canvas(),
@@ -45,7 +46,7 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Config, Vec<S
             ))
         })?;
         let len = if shown.puzzles.is_some() { prefix } else { 0 };
-        facts.set("model.puzzle_emb_len", len.to_string());
+        facts.set(key, len.to_string());
         merged = merge(Some(preset), &facts, given)?;
     }
     let config = merged.config()?;
@@ -101,18 +102,18 @@ fn contradictions(shown: &Shown, given: Given) -> Result<()> {
 fn preset<'a>(arch: Arch, shown: &Shown, given: Given<'a>) -> Result<&'a str> {
     let mut fitting = vec![];
     for (name, _) in PRESETS {
-        if Config::load(Some(name), None, &[])?.model.arch == arch {
+        if Config::load(Some(name), None, &[])?.model.arch() == arch {
             fitting.push(*name);
         }
     }
-    let kind = word(arch);
+    let kind = arch.word();
     if let Some(name) = given.preset {
         let config = Config::load(Some(name), None, &[])?;
-        return match config.model.arch == arch {
+        return match config.model.arch() == arch {
             true => Ok(name),
             false => Err(Error::invalid(format!(
                 "the file holds a model of kind {kind}, preset {name} is {}; presets of {kind}: {}",
-                word(config.model.arch),
+                config.model.arch().word(),
                 fitting.join(", ")
             ))),
         };
@@ -152,12 +153,6 @@ fn other_data(data: &DataSet, what: &str, found: usize, model: impl Display) -> 
 
 fn canvas(merged: &Merged) -> Option<usize> {
     merged.value("data.canvas")?.as_integer()?.try_into().ok()
-}
-
-/// A kind of model as presets write it.
-pub(super) fn word(arch: Arch) -> String {
-    let value = toml::Value::try_from(arch);
-    value.ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// A value as it is written after `key=`.

@@ -4,7 +4,7 @@
 //! Reference: `HierarchicalReasoningModel_ACTV1` and `ACTLossHead` of the official HRM.
 
 use super::io::Io;
-use super::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
+use super::{Carry, Compute, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
@@ -87,13 +87,8 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(
-        device: &Device,
-        specs: &[Spec],
-        dims: Dims,
-        dtype: DType,
-        seed: u64,
-    ) -> Result<Self> {
+    pub fn new(device: &Device, specs: &[Spec], dims: Dims, compute: Compute) -> Result<Self> {
+        let Compute { dtype, seed, .. } = compute;
         let c = dims.hidden_size;
         let params = Params::new(device, specs, dtype, seed)?;
         let table = [dims.num_puzzle_ids, dims.puzzle_emb_ndim];

@@ -1,37 +1,68 @@
 //! Sizes and shares that several models refuse in the same words.
 
+use std::fmt::Display;
+
+use super::io::PosEncodings;
 use crate::{Error, Result};
 
+/// `model.key=value`, and why not.
+pub fn refuse<T>(key: &str, value: impl Display, why: &str) -> Result<T> {
+    Err(Error::invalid(format!("model.{key}={value} {why}")))
+}
+
 pub fn positive(sizes: &[(&str, usize)]) -> Result<()> {
-    match sizes.iter().find(|(_, n)| *n == 0) {
-        Some((name, _)) => Err(Error::invalid(format!("model.{name} is 0; it must be at least 1"))),
-        None => Ok(()),
+    for &(key, n) in sizes {
+        match n {
+            0 => return refuse(key, n, "must be at least 1"),
+            n if n >= 1 << 31 => return refuse(key, n, "is absurdly large"),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Heads of a whole width that attention has kernels for.
 pub fn heads(hidden_size: usize, num_heads: usize) -> Result<()> {
-    let width = hidden_size / num_heads;
-    if hidden_size.is_multiple_of(num_heads) && width.is_multiple_of(4) {
-        return Ok(());
+    match hidden_size.is_multiple_of(4 * num_heads) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "model.hidden_size={hidden_size} does not divide into model.num_heads={num_heads} heads \
+             whose width is a multiple of 4"
+        ))),
     }
-    Err(Error::invalid(format!(
-        "model.hidden_size={hidden_size} over model.num_heads={num_heads} gives heads of width {}; \
-         the width must be a whole multiple of 4",
-        hidden_size as f64 / num_heads as f64
-    )))
 }
 
-pub fn probability(name: &str, p: f64) -> Result<()> {
+pub fn probability(key: &str, p: f64) -> Result<()> {
     match (0.0..=1.0).contains(&p) {
         true => Ok(()),
-        false => Err(Error::invalid(format!("model.{name}={p} is not a probability"))),
+        false => refuse(key, p, "must be between 0 and 1"),
+    }
+}
+
+pub fn dropout(p: f64) -> Result<()> {
+    match (0.0..1.0).contains(&p) {
+        true => Ok(()),
+        false => refuse("dropout", p, "must be at least 0 and below 1"),
     }
 }
 
 pub fn expansion(x: f64) -> Result<()> {
-    match x > 0.0 && x <= 64.0 {
-        true => Ok(()),
-        false => Err(Error::invalid(format!("model.expansion={x} is not in (0, 64]"))),
+    match x {
+        x if x > 0.0 && x <= 64.0 => Ok(()),
+        x if !x.is_finite() => refuse("expansion", x, "must be a finite number"),
+        x if x > 64.0 => refuse("expansion", x, "is above 64"),
+        x => refuse("expansion", x, "must be positive"),
+    }
+}
+
+/// Positions of a model that mixes them by attention.
+pub fn seen_positions(pos: PosEncodings) -> Result<()> {
+    match pos {
+        PosEncodings::Rope | PosEncodings::Learned => Ok(()),
+        PosEncodings::None => refuse(
+            "pos_encodings",
+            "none",
+            "must be rope or learned: attention alone does not see positions",
+        ),
     }
 }

@@ -1,6 +1,8 @@
 //! What reasoners have in common around their levels, under its official names: the embedding of the
 //! input, the answer's head and the Q head.
 
+use serde::{Deserialize, Serialize};
+
 use super::Dims;
 use crate::Result;
 use crate::nn::init::Init;
@@ -20,7 +22,8 @@ pub const Q_HEAD_BIAS: &str = "q_head.bias";
 const Q_BIAS: f32 = -5.0;
 
 /// How a position knows where it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PosEncodings {
     /// By the weights that mix positions, where those are its own.
     None,

@@ -1,29 +1,35 @@
 //! The models. Each knows its parameters and its computation; none knows a data set or a loop.
 //!
-//! [`Model`] is what a trainer and an evaluator need of one. A model answers rows of tokens with rows
+//! A folder is one kind of model, and `architecture.rs` what a folder has to say of it, with the list of
+//! them all. [`Model`] is what a trainer and an evaluator need of one. A model answers rows of tokens with rows
 //! of tokens, a segment at a time; what runs on between segments is in a [`Carry`]. `act.rs` makes a
 //! model of anything that recurs on two states (`hrm`, `trm`), with adaptive computation time;
 //! `one_pass.rs` has the segments of those that answer at once (`hrm_seed`, `transformer`).
 
 pub mod act;
+mod architecture;
 mod carry;
 mod check;
+pub mod foreign;
 pub mod hrm;
 pub mod hrm_seed;
 pub mod io;
 mod one_pass;
+pub mod onnx;
 mod segment;
 pub mod tiny_vae;
 pub mod transformer;
 pub mod trm;
 
+pub use architecture::{
+    ARCHITECTURES, Absent, Arch, Architecture, Compute, Config, Configuration, ModelShape, Sizes,
+};
 pub use carry::{Carry, DeviceBatch};
 pub use segment::{Segment, Workspace};
 
 use crate::Result;
 use crate::backend::Device;
 use crate::dtype::DType;
-use crate::nn::level;
 use crate::nn::params::Params;
 use crate::tape::{Mode, Tape};
 use crate::tensor::Tensor;
@@ -49,112 +55,6 @@ impl Dims {
     /// T = P + S.
     pub fn positions(&self) -> usize {
         self.prefix + self.seq_len
-    }
-}
-
-/// A model's shape and behaviour: everything but its weights.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Config {
-    Hrm(hrm::Config),
-    Trm(trm::Config),
-    HrmSeed(hrm_seed::Config),
-    Transformer(transformer::Config),
-}
-
-impl Config {
-    /// Memory and initial values. `dtype` is what forward computes in: f32 or bf16.
-    pub fn build(&self, device: &Device, dtype: DType, seed: u64) -> Result<Box<dyn Model>> {
-        Ok(match self.clone() {
-            Config::Hrm(c) => Box::new(hrm::Hrm::new(device, c, dtype, seed)?),
-            Config::Trm(c) => Box::new(trm::Trm::new(device, c, dtype, seed)?),
-            Config::HrmSeed(c) => Box::new(hrm_seed::HrmSeed::new(device, c, dtype, seed)?),
-            Config::Transformer(c) => {
-                Box::new(transformer::Transformer::new(device, c, dtype, seed)?)
-            }
-        })
-    }
-
-    pub fn dims(&self) -> Dims {
-        match self {
-            Config::Hrm(c) => c.dims(),
-            Config::Trm(c) => c.dims(),
-            Config::HrmSeed(c) => c.dims(),
-            Config::Transformer(c) => c.dims(),
-        }
-    }
-
-    /// The same model with each other way to save memory by computing again, and its word.
-    pub fn recomputing(&self) -> Vec<(&'static str, Self)> {
-        let words: &[&'static str] = match self {
-            Config::HrmSeed(_) => &["layer", "cycle"],
-            _ => &["layer"],
-        };
-        let other = |word: &&'static str| {
-            let mut config = self.clone();
-            match &mut config {
-                Config::Hrm(c) => c.recompute = level::Recompute::Layer,
-                Config::Trm(c) => c.recompute = level::Recompute::Layer,
-                Config::HrmSeed(c) if *word == "cycle" => {
-                    c.recompute = hrm_seed::Recompute::Cycle;
-                }
-                Config::HrmSeed(c) => c.recompute = hrm_seed::Recompute::Layer,
-                Config::Transformer(c) => c.recompute_layers = true,
-            }
-            (*word, config)
-        };
-        words.iter().map(other).filter(|(_, config)| config != self).collect()
-    }
-
-    /// The same model for another number of puzzles, the blank one included.
-    pub fn with_num_puzzle_ids(mut self, num_puzzle_ids: usize) -> Self {
-        match &mut self {
-            Config::Hrm(c) => c.num_puzzle_ids = num_puzzle_ids,
-            Config::Trm(c) => c.num_puzzle_ids = num_puzzle_ids,
-            Config::HrmSeed(c) => c.num_puzzle_ids = num_puzzle_ids,
-            Config::Transformer(c) => c.num_puzzle_ids = num_puzzle_ids,
-        }
-        self
-    }
-
-    /// The same model for batches of another size.
-    pub fn with_batch_size(mut self, batch_size: usize) -> Self {
-        match &mut self {
-            Config::Hrm(c) => c.batch_size = batch_size,
-            Config::Trm(c) => c.batch_size = batch_size,
-            Config::HrmSeed(c) => c.batch_size = batch_size,
-            Config::Transformer(c) => c.batch_size = batch_size,
-        }
-        self
-    }
-}
-
-impl From<&Config> for Config {
-    fn from(config: &Config) -> Self {
-        config.clone()
-    }
-}
-
-impl From<hrm_seed::Config> for Config {
-    fn from(config: hrm_seed::Config) -> Self {
-        Config::HrmSeed(config)
-    }
-}
-
-impl From<transformer::Config> for Config {
-    fn from(config: transformer::Config) -> Self {
-        Config::Transformer(config)
-    }
-}
-
-impl From<hrm::Config> for Config {
-    fn from(config: hrm::Config) -> Self {
-        Config::Hrm(config)
-    }
-}
-
-impl From<trm::Config> for Config {
-    fn from(config: trm::Config) -> Self {
-        Config::Trm(config)
     }
 }
 

@@ -1,18 +1,34 @@
 //! A level of a recursive reasoner: blocks that run one after the other over the sum of a state and
 //! what is injected into it.
 
+use serde::{Deserialize, Serialize};
+
 use super::block::Block;
 use crate::Result;
 use crate::ops::add;
 use crate::tape::{self, Tape, Var};
 
 /// What is computed again in backward instead of being kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Recompute {
     #[default]
     None,
-    /// Each block.
+    /// Each layer or block.
     Layer,
+    /// Each cycle through all layers: only the states between cycles are kept.
+    Cycle,
+}
+
+impl Recompute {
+    /// The word of the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Layer => "layer",
+            Self::Cycle => "cycle",
+        }
+    }
 }
 
 /// Official name of block `i` of a level.
@@ -51,14 +67,12 @@ impl Level {
     }
 
     fn layer(&self, tape: &mut Tape, block: &Block, x: Var) -> Result<Var> {
-        match self.recompute {
-            Recompute::None => block.forward(tape, &x),
-            Recompute::Layer => {
-                let (inputs, input) = (block.vars(), x.clone());
-                let all = [&x, inputs[0], inputs[1], inputs[2], inputs[3]];
-                let again = block.clone();
-                tape::checkpoint(tape, &all, move |tape| again.forward(tape, &input))
-            }
+        if self.recompute != Recompute::Layer {
+            return block.forward(tape, &x);
         }
+        let (inputs, input) = (block.vars(), x.clone());
+        let all = [&x, inputs[0], inputs[1], inputs[2], inputs[3]];
+        let again = block.clone();
+        tape::checkpoint(tape, &all, move |tape| again.forward(tape, &input))
     }
 }

@@ -5,6 +5,9 @@ use crate::backend::{Device, Purpose};
 use crate::ops::attention::Rope;
 use crate::tensor::Tensor;
 
+/// Base of the frequencies that every model here takes.
+pub const THETA: f32 = 10_000.0;
+
 /// cos, sin (T, HD): angle[t, i] = t / theta^(2i / HD) for i < HD/2, repeated for the second half.
 /// Reference: `RotaryEmbedding` of the official HRM.
 pub fn values(t: usize, hd: usize, theta: f32) -> [Vec<f32>; 2] {

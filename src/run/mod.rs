@@ -5,7 +5,6 @@ pub mod checkpoint;
 pub mod folder;
 pub mod ledger;
 pub mod log;
-pub mod model;
 pub mod plan;
 pub mod resume;
 pub mod signal;

@@ -65,14 +65,16 @@ impl<C: RunConfig> Plan<C> {
         let threads = run.get("threads").and_then(Value::as_integer);
         let threads = threads.and_then(|n| n.try_into().ok()).ok_or_else(|| missing("threads"))?;
         let init = text("init").map(PathBuf::from);
+        C::settle(&mut table, |_| false).map_err(|e| bad(e.to_string()))?;
         let config = table.try_into().map_err(|e| bad(e.to_string()))?;
         Ok(Self { config, data_dir, device, threads, init })
     }
 
     /// What this plan computes differently from a stored one; empty: the same run.
     pub fn differences(&self, stored: &str) -> Result<Vec<Diff>> {
-        let stored: Table =
+        let mut stored: Table =
             stored.parse().map_err(|e| Error::invalid(format!("stored plan: {e}")))?;
+        C::settle(&mut stored, |_| false)?;
         let mut all = diff(&stored, &self.table()?);
         all.retain(|d| !COSMETIC.contains(&d.key.as_str()));
         Ok(all)
@@ -127,6 +129,69 @@ mod tests {
             assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
         }
         assert!(<Plan>::parse("preset = 3").is_err());
+    }
+
+    /// Plans once held every key of every kind of model.
+    #[test]
+    fn old_plans_open_and_are_the_same_run() {
+        let halting = "halt_max_steps = 2\nhalt_exploration_prob = 0.1\nloss = \"stablemax\"\n\
+                       puzzle_emb_ndim = 128\npos_encodings = \"rope\"\ndropout = 0.0\n\
+                       max_cycles = 0\nmlp_t = false\n";
+        let encoder = "puzzle_emb_ndim = 0\npuzzle_emb_len = 0\npos_encodings = \"sinusoidal\"\n\
+                       mlp_t = false\nloss = \"softmax\"\nhalt_max_steps = 1\n\
+                       halt_exploration_prob = 0.0\nq_continue = false\nh_cycles = 2\n\
+                       l_cycles = 2\nh_layers = 4\n";
+        let trm = halting.replace("halt_max_steps = 2", "halt_max_steps = 8");
+        for (preset, widths, others) in [
+            (
+                "arc-small",
+                [128, 4],
+                format!(
+                    "{halting}h_layers = 2\nl_layers = 2\nh_cycles = 2\n\
+                l_cycles = 2\npuzzle_emb_len = 0\nq_continue = false\narch = \"hrm\"\n"
+                ),
+            ),
+            (
+                "trm-sudoku-mini",
+                [128, 4],
+                format!(
+                    "{trm}h_layers = 0\nl_layers = 2\n\
+                h_cycles = 2\nl_cycles = 3\npuzzle_emb_len = 0\nq_continue = false\n\
+                arch = \"trm\"\n"
+                ),
+            ),
+            (
+                "arc-full",
+                [256, 8],
+                format!(
+                    "{}l_layers = 3\nmax_cycles = 8\ndropout = 0.1\n\
+                arch = \"hrm_seed\"\n",
+                    encoder
+                ),
+            ),
+            (
+                "arc-simple",
+                [256, 8],
+                format!(
+                    "{}l_layers = 4\nmax_cycles = 0\ndropout = 0.1\n\
+                arch = \"transformer\"\n",
+                    encoder
+                ),
+            ),
+        ] {
+            let config = Config::load(Some(preset), None, &[]).unwrap();
+            let [c, heads] = widths;
+            let old = format!("hidden_size = {c}\nnum_heads = {heads}\nexpansion = 4.0\n{others}");
+            let old: Table = old.parse().unwrap();
+            assert_eq!(old.len(), 18, "{preset}: the keys that there were");
+            let now = Plan { config, ..plan(&[]) };
+            let mut table = now.table().unwrap();
+            assert!(table["model"].as_table().unwrap().len() < 18, "{preset}");
+            table.insert("model".into(), Value::Table(old));
+            let stored = table.to_string();
+            assert_eq!(Plan::parse(&stored).unwrap(), now, "{preset}");
+            assert_eq!(now.differences(&stored).unwrap(), [], "{preset}");
+        }
     }
 
     #[test]

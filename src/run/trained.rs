@@ -9,7 +9,7 @@ use super::plan::Plan;
 use crate::backend::Device;
 use crate::config::{Config, DistillConfig, RunConfig};
 use crate::data::DataSet;
-use crate::models::{self, Model};
+use crate::models::{Model, ModelShape};
 use crate::{Error, Result};
 
 /// `C` tells the kind of run: [`Config`] of `hrm train`, [`DistillConfig`] of `hrm distill`.
@@ -46,8 +46,8 @@ impl<C: RunConfig> Trained<C> {
 
 impl Trained {
     /// The model's shape as it was trained, for batches of its own size.
-    pub fn shape(&self) -> Result<models::Config> {
-        checkpoint::model_config(&self.reader, &self.plan.config)
+    pub fn shape(&self) -> Result<ModelShape> {
+        checkpoint::model_shape(&self.reader, &self.plan.config)
     }
 
     /// The model as it was trained, with the weights that evaluation uses: the averaged ones where the
@@ -57,7 +57,7 @@ impl Trained {
     }
 
     /// The same model for other batches: `shape` is [`shape`](Self::shape) with another batch size.
-    pub fn load_as(&self, shape: &models::Config, device: &Device) -> Result<Box<dyn Model>> {
+    pub fn load_as(&self, shape: &ModelShape, device: &Device) -> Result<Box<dyn Model>> {
         checkpoint::load_model(&self.reader, &self.plan.config, shape, device)
     }
 

@@ -56,11 +56,12 @@ impl<'a> Tuner<'a> {
         let Start { trained, shape, model, canvas } = start;
         let (reader, config) = (&trained.reader, &trained.plan.config);
         let rows = (puzzles * pairs).clamp(1, shape.dims().batch_size);
-        let shape = shape.clone().with_num_puzzle_ids(1 + puzzles).with_batch_size(rows);
+        let mut shape = shape.clone();
+        (shape.sizes.num_puzzle_ids, shape.sizes.batch_size) = (1 + puzzles, rows);
         let mut options = setup::options(config);
         // One task is a small batch; its average is not what is asked.
         (options.grad_accum, options.optimizer.ema, options.seed) = (1, 0.0, seed);
-        let trainer = Trainer::new(model.device(), shape, options)?;
+        let trainer = Trainer::new(model.device(), &shape, options)?;
         let rates = Rates {
             lr: if fine_tune == FineTune::All { WEIGHTS_LR * config.train.lr } else { 0.0 },
             puzzle_emb_lr: config.train.puzzle_emb_lr,

@@ -14,7 +14,7 @@ use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::data::{DataSet, Grid, Task};
 use crate::eval::Evaluator;
 use crate::eval::run::check_data;
-use crate::models::{self, Model};
+use crate::models::{Model, ModelShape};
 use crate::run::trained::Trained;
 use crate::{Error, Result};
 
@@ -25,7 +25,7 @@ const BATCH_POSITIONS_CUDA: usize = 32 * 2048;
 pub struct Solver {
     trained: Trained,
     /// For batches of our own size.
-    shape: models::Config,
+    shape: ModelShape,
     model: Box<dyn Model>,
     evaluator: Evaluator,
     data: Option<DataSet>,
@@ -35,7 +35,7 @@ pub struct Solver {
 impl Solver {
     /// `data` is what the checkpoint was trained on; without it no task is recognised.
     pub fn new(trained: Trained, data: Option<DataSet>, device: &Device) -> Result<Self> {
-        let shape = trained.shape()?;
+        let mut shape = trained.shape()?;
         let dims = shape.dims();
         if dims.vocab_size != FIRST_COLOUR as usize + COLOURS {
             return Err(Error::invalid(format!(
@@ -52,7 +52,7 @@ impl Solver {
             _ => BATCH_POSITIONS,
         };
         let rows = (positions / dims.positions()).clamp(1, dims.batch_size);
-        let shape: models::Config = shape.with_batch_size(rows);
+        shape.sizes.batch_size = rows;
         let model = trained.load_as(&shape, device)?;
         let evaluator = Evaluator::new(&*model)?;
         let canvas = trained.plan.config.data.canvas;

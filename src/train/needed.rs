@@ -4,7 +4,7 @@ use super::trainer::{Options, Trainer};
 use crate::Result;
 use crate::backend::{Device, DeviceKind, Purpose, Work};
 use crate::eval::Evaluator;
-use crate::models::Config;
+use crate::models::ModelShape;
 
 /// Memory at the peak, and the work of one step.
 pub struct Needed {
@@ -18,7 +18,7 @@ pub struct Needed {
 impl Needed {
     /// A training step, and the buffers that validation keeps besides. Validation itself works in
     /// what a step leaves free.
-    pub fn of(kind: DeviceKind, shape: impl Into<Config>, options: Options) -> Result<Self> {
+    pub fn of(kind: DeviceKind, shape: &ModelShape, options: Options) -> Result<Self> {
         let device = Device::shape_only(kind);
         device.reserve(Device::UNBOUNDED_BYTES)?;
         let mut trainer = Trainer::new(&device, shape, options)?;

@@ -4,7 +4,8 @@ use super::needed::Needed;
 use super::trainer::Options;
 use crate::Result;
 use crate::backend::DeviceKind;
-use crate::models::Config;
+use crate::models::{ModelShape, Sizes};
+use crate::nn::level::Recompute;
 
 const LARGEST_BATCH: usize = 1 << 20;
 
@@ -18,7 +19,7 @@ pub struct Room {
 impl Room {
     pub fn new(
         kind: DeviceKind,
-        shape: &Config,
+        shape: &ModelShape,
         options: Options,
         (bytes, is): (usize, String),
     ) -> Result<Self> {
@@ -32,31 +33,43 @@ pub struct Way {
     pub bytes: usize,
 }
 
+/// The same run with each other way to save memory by computing again.
+pub fn recomputing(shape: &ModelShape, options: Options) -> impl Iterator<Item = Options> {
+    let all = shape.config.arch().recomputations().iter();
+    let others = all.filter(move |r| **r != Recompute::None && **r != options.recompute);
+    others.map(move |&recompute| Options { recompute, ..options })
+}
+
+/// The same model for batches of another size.
+pub fn for_batches_of(shape: &ModelShape, batch_size: usize) -> ModelShape {
+    ModelShape { sizes: Sizes { batch_size, ..shape.sizes }, ..shape.clone() }
+}
+
 /// What to change so that a run fits `room` bytes, the least loss of speed first: smaller batches with
 /// more of them to a step, as many rows at least; the same batch recomputed; both.
 pub fn ways_to_fit(
     kind: DeviceKind,
-    shape: &Config,
+    shape: &ModelShape,
     options: Options,
     room: usize,
 ) -> Result<Vec<Way>> {
-    let rows = shape.dims().batch_size * options.grad_accum;
+    let (rows, asked) = (shape.sizes.batch_size * options.grad_accum, options.recompute);
     let mut ways = vec![];
-    let others = shape.recomputing();
-    let shapes = std::iter::once((None, shape)).chain(others.iter().map(|(w, c)| (Some(*w), c)));
-    for (recompute, shape) in shapes {
-        let most = shape.dims().batch_size;
-        let recomputed = recompute.map(|word| format!(" train.recompute={word}"));
+    for options in std::iter::once(options).chain(recomputing(shape, options)) {
+        let most = shape.sizes.batch_size;
+        let recomputed = match options.recompute == asked {
+            true => String::new(),
+            false => format!(" train.recompute={}", options.recompute.word()),
+        };
         let Some(fitting) = largest_batch_up_to(kind, shape, options, room, most)? else {
             continue;
         };
         let accum = rows.div_ceil(fitting);
         let batch = format!("train.batch_size={fitting} train.grad_accum={accum}");
         let options = Options { grad_accum: accum, ..options };
-        let bytes =
-            Needed::of(kind, shape.clone().with_batch_size(fitting), options)?.total_bytes();
+        let bytes = Needed::of(kind, &for_batches_of(shape, fitting), options)?.total_bytes();
         if bytes <= room {
-            ways.push(Way { settings: batch + recomputed.as_deref().unwrap_or_default(), bytes });
+            ways.push(Way { settings: batch + &recomputed, bytes });
         }
     }
     Ok(ways)
@@ -65,7 +78,7 @@ pub fn ways_to_fit(
 /// The error of a run that takes more than there is.
 pub fn does_not_fit(
     kind: DeviceKind,
-    shape: &Config,
+    shape: &ModelShape,
     options: Options,
     needed: usize,
     (room, is): (usize, &str),
@@ -84,7 +97,7 @@ pub fn does_not_fit(
 /// The largest batch that fits, up to `most`.
 fn largest_batch_up_to(
     kind: DeviceKind,
-    shape: &Config,
+    shape: &ModelShape,
     options: Options,
     room: usize,
     most: usize,
@@ -95,13 +108,12 @@ fn largest_batch_up_to(
 /// The largest `train.batch_size` whose peak fits in `room` bytes.
 fn largest_batch(
     kind: DeviceKind,
-    shape: &Config,
+    shape: &ModelShape,
     options: Options,
     room: usize,
 ) -> Result<Option<usize>> {
     let fits = |batch_size: usize| -> Result<bool> {
-        let shape = shape.clone().with_batch_size(batch_size);
-        Ok(Needed::of(kind, &shape, options)?.total_bytes() <= room)
+        Ok(Needed::of(kind, &for_batches_of(shape, batch_size), options)?.total_bytes() <= room)
     };
     if !fits(1)? {
         return Ok(None);
@@ -127,8 +139,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_answered_with_what_would() {
         let config = crate::config::Config::load(Some("arc-full"), None, &[]).unwrap();
-        let (shape, options) =
-            (crate::run::model::model_of(&config, 900, 12, 1), setup::options(&config));
+        let (shape, options) = (config.shape(900, 12, 1), setup::options(&config));
         let (kind, room) = (DeviceKind::Cuda, 4 << 30);
         let needed = Needed::of(kind, &shape, options).unwrap().total_bytes();
         assert!(needed > room && needed < 16 << 30, "{needed}: the preset is for 16 GB");
@@ -148,12 +159,11 @@ mod tests {
     #[test]
     fn the_largest_batch_fits_and_the_next_does_not() {
         let config = crate::config::Config::load(Some("arc-small"), None, &[]).unwrap();
-        let (shape, options) =
-            (crate::run::model::model_of(&config, 49, 12, 1_000), setup::options(&config));
+        let (shape, options) = (config.shape(49, 12, 1_000), setup::options(&config));
         let room = 100 << 20;
         for kind in [DeviceKind::Cpu, DeviceKind::Cuda] {
             let total = |batch_size| {
-                let shape = shape.clone().with_batch_size(batch_size);
+                let shape = for_batches_of(&shape, batch_size);
                 Needed::of(kind, &shape, options).unwrap().total_bytes()
             };
             let largest = largest_batch(kind, &shape, options, room).unwrap().unwrap();

@@ -1,12 +1,12 @@
 //! From a plan and an opened data set to what the trainer, the loader and the schedule take.
 
-use super::optimizer::{Rule, Settings};
+use super::optimizer::Settings;
 use super::schedule::Schedule;
 use super::trainer::Options;
 use crate::Result;
 use crate::config::{self, Config};
 use crate::data::{DataSet, Order, Sampler};
-use crate::run::model;
+use crate::models::Compute;
 
 pub const SPLIT: &str = "train";
 /// Data too small for this many batches is passed over several times per sampler epoch: the last,
@@ -14,15 +14,13 @@ pub const SPLIT: &str = "train";
 const BATCHES_PER_EPOCH: f64 = 16.0;
 
 pub fn options(config: &Config) -> Options {
-    let t = &config.train;
+    let (t, Compute { dtype, recompute, seed }) = (&config.train, config.compute());
     Options {
-        dtype: model::dtype(config),
+        dtype,
+        recompute,
         grad_accum: t.grad_accum,
         optimizer: Settings {
-            rule: match t.optimizer {
-                config::Optimizer::AdamAtan2 => Rule::AdamAtan2,
-                config::Optimizer::Adamw => Rule::AdamW,
-            },
+            rule: t.optimizer,
             beta1: t.beta1,
             beta2: t.beta2,
             weight_decay: t.weight_decay,
@@ -30,7 +28,7 @@ pub fn options(config: &Config) -> Options {
             clip: t.clip,
             ema: t.ema,
         },
-        seed: t.seed,
+        seed,
     }
 }
 

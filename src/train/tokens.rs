@@ -54,8 +54,8 @@ impl<'a> TokenLearner<'a> {
     ) -> Result<Self> {
         let config = &plan.config;
         let (_, rows_per_pass) = setup::sampler(config, &data)?;
-        let model = crate::run::model::model(config, &data);
-        let trainer = Trainer::new(device, model, setup::options(config))?;
+        let shape = config.shape(data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
+        let trainer = Trainer::new(device, &shape, setup::options(config))?;
         if let Some(path) = &plan.init
             && folder.checkpoints.is_empty()?
         {

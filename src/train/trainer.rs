@@ -11,7 +11,8 @@ use super::step_input::{self, StepInput};
 use crate::backend::{Device, Purpose};
 use crate::data::Batch;
 use crate::dtype::DType;
-use crate::models::{Carry, Config, Model, Workspace};
+use crate::models::{Carry, Compute, Model, ModelShape, Workspace};
+use crate::nn::level::Recompute;
 use crate::ops::act_halt::metric;
 use crate::ops::adam::Moments;
 use crate::ops::draw::Draw;
@@ -25,10 +26,17 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     pub dtype: DType,
+    pub recompute: Recompute,
     /// Micro-batches per optimizer step, each with its own carry.
     pub grad_accum: usize,
     pub optimizer: Settings,
     pub seed: u64,
+}
+
+impl Options {
+    pub fn compute(&self) -> Compute {
+        Compute { dtype: self.dtype, recompute: self.recompute, seed: self.seed }
+    }
 }
 
 /// Sums over the rows of a step (over its micro-batches), and the gradient's norm.
@@ -73,8 +81,8 @@ struct Results {
 }
 
 impl Trainer {
-    pub fn new(device: &Device, config: impl Into<Config>, options: Options) -> Result<Self> {
-        let model = config.into().build(device, options.dtype, options.seed)?;
+    pub fn new(device: &Device, shape: &ModelShape, options: Options) -> Result<Self> {
+        let model = shape.build(device, options.compute())?;
         let dims = model.dims();
         let accum = options.grad_accum;
         if accum == 0 {

@@ -4,4 +4,3 @@
 pub mod compare;
 pub mod devices;
 pub mod golden;
-pub mod torch_rng;

@@ -26,7 +26,8 @@ fn opinionated(data: &DataSet, batch_size: usize, segments: usize) -> Hrm {
 }
 
 fn with_q_bias(data: &DataSet, batch_size: usize, segments: usize, bias: f32) -> Hrm {
-    let model = model(Config { halt_max_steps: segments, ..config(data, batch_size) });
+    let (config, sizes) = config(data, batch_size);
+    let model = model((Config { halt_max_steps: segments, ..config }, sizes));
     let part = |name| model.params().part(&model.params().master, name).unwrap();
     let mut rng = Rng::new(11, Purpose::Test, 1);
     let head = part("q_head.weight");

@@ -2,38 +2,27 @@
 
 use hrm::backend::Device;
 use hrm::data::DataSet;
-use hrm::dtype::DType;
 use hrm::eval::run::check_data;
 use hrm::eval::{self, Answers, Evaluator, Halt, Request};
 use hrm::io::progress::Progress;
-use hrm::models::Model;
-use hrm::models::hrm::{Config, Hrm, Loss, PosEncodings, Recompute};
+use hrm::models::hrm::{Config, Hrm};
+use hrm::models::{Compute, Configuration, Model, Sizes};
 use hrm::ops::act_halt::metric;
 
 use super::fixture::{CANVAS, arc, random_tasks};
 
-pub fn config(data: &DataSet, batch_size: usize) -> Config {
-    Config {
-        batch_size,
-        seq_len: CANVAS * CANVAS,
-        vocab_size: data.vocab_size(),
+pub fn config(data: &DataSet, batch_size: usize) -> (Config, Sizes) {
+    let config = Config {
         hidden_size: 32,
         num_heads: 2,
         h_layers: 1,
         l_layers: 1,
-        h_cycles: 2,
-        l_cycles: 2,
-        expansion: 4.0,
         puzzle_emb_ndim: 32,
-        num_puzzle_ids: data.num_puzzle_ids(),
-        pos_encodings: PosEncodings::Rope,
-        rope_theta: 10_000.0,
-        loss: Loss::Stablemax,
         halt_max_steps: 3,
-        halt_exploration_prob: 0.1,
-        q_continue: true,
-        recompute: Recompute::None,
-    }
+        ..Config::default()
+    };
+    let (vocab_size, num_puzzle_ids) = (data.vocab_size(), data.num_puzzle_ids());
+    (config, Sizes { batch_size, seq_len: CANVAS * CANVAS, vocab_size, num_puzzle_ids })
 }
 
 /// All segments, quietly.
@@ -41,8 +30,8 @@ pub fn all<'a>(data: &'a DataSet, examples: &'a [u32]) -> Request<'a> {
     Request { data, split: "test", examples, halt: Halt::Last, progress: Progress::Quiet }
 }
 
-pub fn model(config: Config) -> Hrm {
-    Hrm::new(&Device::cpu(), config, DType::F32, 5).unwrap()
+pub fn model((config, sizes): (Config, Sizes)) -> Hrm {
+    Hrm::new(&Device::cpu(), config, sizes, Compute { seed: 5, ..Compute::default() }).unwrap()
 }
 
 #[test]
@@ -119,26 +108,26 @@ fn an_answer_that_is_not_finite_is_refused() {
 fn data_of_another_model_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let data = arc(dir.path(), &random_tasks(1, 2));
-    let mine = config(&data, 2);
+    let (config, mine) = config(&data, 2);
     let digest = data.digest();
-    check_data(&mine.dims(), Some(&digest), &data).unwrap();
-    check_data(&mine.dims(), None, &data).unwrap();
-    let refusal = |config: Config, digest: &str| {
-        check_data(&config.dims(), Some(digest), &data).unwrap_err().to_string()
+    check_data(&config.dims(mine), Some(&digest), &data).unwrap();
+    check_data(&config.dims(mine), None, &data).unwrap();
+    let refusal = |sizes: Sizes, digest: &str| {
+        check_data(&config.dims(sizes), Some(digest), &data).unwrap_err().to_string()
     };
-    let wide = refusal(Config { seq_len: 900, ..mine.clone() }, &digest);
+    let wide = refusal(Sizes { seq_len: 900, ..mine }, &digest);
     assert!(wide.contains("canvas cells 25, but the model has 900"), "{wide}");
-    let words = refusal(Config { vocab_size: 11, ..mine.clone() }, &digest);
+    let words = refusal(Sizes { vocab_size: 11, ..mine }, &digest);
     assert!(words.contains("vocabulary 12, but the model has 11"), "{words}");
-    let ids = refusal(Config { num_puzzle_ids: 9, ..mine.clone() }, &digest);
+    let ids = refusal(Sizes { num_puzzle_ids: 9, ..mine }, &digest);
     assert!(ids.contains("5 puzzle ids, but the model has embeddings for 9"), "{ids}");
-    let other = refusal(mine.clone(), "0123");
+    let other = refusal(mine, "0123");
     assert!(other.contains("trained on data with digest 0123"), "{other}");
     // Without puzzle embeddings a model knows no puzzle: any data of its vocabulary and canvas will do.
-    let without_table = Config { puzzle_emb_ndim: 0, ..mine.clone() }.dims();
+    let without_table = Config { puzzle_emb_ndim: 0, ..config.clone() }.dims(mine);
     check_data(&without_table, Some("0123"), &data).unwrap();
     // The runner itself does not trust its caller.
-    let model = model(Config { num_puzzle_ids: 9, ..mine });
+    let model = model((config, Sizes { num_puzzle_ids: 9, ..mine }));
     assert!(eval::evaluate(&model, all(&data, &[0])).is_err());
 }
 

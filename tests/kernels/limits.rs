@@ -47,7 +47,7 @@ fn predict(preset: &str, settings: &[&str]) -> Prediction {
     let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
     let config = Config::load(Some(preset), None, &settings).unwrap();
     let cells = config.data.canvas * config.data.canvas;
-    let shape = hrm::run::model::model_of(&config, cells, 12, 1000);
+    let shape = config.shape(cells, 12, 1000);
     let needed = Needed::of(DeviceKind::Cuda, &shape, setup::options(&config)).unwrap();
     Prediction::new(&card, &needed.work.launched, |kernel, arch| {
         let (_, _, all) = cuda::resources().find(|(_, name, _)| *name == kernel)?;

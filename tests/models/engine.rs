@@ -4,9 +4,8 @@
 use hrm::backend::{Device, DeviceKind};
 use hrm::data::Batch;
 use hrm::dtype::DType;
-use hrm::models;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
-use hrm::models::{hrm_seed, transformer, trm};
+use hrm::models::{Config as Model, ModelShape, Sizes, hrm_seed, transformer, trm};
 use hrm::ops::act_halt::metric;
 use hrm::rng::{Purpose, Rng};
 use hrm::train::needed::Needed;
@@ -17,11 +16,10 @@ use crate::common::devices::devices;
 
 const STEPS: u64 = 4;
 
+const SIZES: Sizes = Sizes { batch_size: 3, seq_len: 25, vocab_size: 12, num_puzzle_ids: 7 };
+
 fn config() -> Config {
     Config {
-        batch_size: 3,
-        seq_len: 25,
-        vocab_size: 12,
         hidden_size: 64,
         num_heads: 4,
         h_layers: 1,
@@ -30,20 +28,18 @@ fn config() -> Config {
         l_cycles: 2,
         expansion: 4.0,
         puzzle_emb_ndim: 64,
-        num_puzzle_ids: 7,
         pos_encodings: PosEncodings::Rope,
-        rope_theta: 10_000.0,
         loss: Loss::Stablemax,
         halt_max_steps: 3,
         halt_exploration_prob: 0.5,
         q_continue: true,
-        recompute: Recompute::None,
     }
 }
 
 fn options(dtype: DType) -> Options {
     Options {
         dtype,
+        recompute: Recompute::None,
         grad_accum: 1,
         optimizer: Settings {
             rule: Rule::AdamAtan2,
@@ -61,9 +57,6 @@ fn options(dtype: DType) -> Options {
 fn trm() -> trm::Config {
     let c = config();
     trm::Config {
-        batch_size: c.batch_size,
-        seq_len: c.seq_len,
-        vocab_size: c.vocab_size,
         hidden_size: c.hidden_size,
         num_heads: c.num_heads,
         layers: 1,
@@ -73,13 +66,10 @@ fn trm() -> trm::Config {
         mlp_t: false,
         puzzle_emb_ndim: c.puzzle_emb_ndim,
         puzzle_emb_len: 4,
-        num_puzzle_ids: c.num_puzzle_ids,
         pos_encodings: c.pos_encodings,
-        rope_theta: c.rope_theta,
         loss: c.loss,
         halt_max_steps: c.halt_max_steps,
         halt_exploration_prob: c.halt_exploration_prob,
-        recompute: c.recompute,
     }
 }
 
@@ -88,8 +78,8 @@ fn trm_mlp_t() -> trm::Config {
     trm::Config { mlp_t: true, pos_encodings: PosEncodings::None, ..trm() }
 }
 
-fn batch(config: &models::Config, seed: u64) -> Batch {
-    let config = config.dims();
+fn batch(config: &ModelShape, seed: u64) -> Batch {
+    let config = config.sizes;
     let mut rng = Rng::new(seed, Purpose::Test, 0);
     let cells = config.batch_size * config.seq_len;
     let mut below = |n: usize, end: usize| -> Vec<i32> {
@@ -106,7 +96,7 @@ fn rates(step: u64) -> Rates {
 }
 
 /// All batches submitted as early as the trainer allows, as the training loop does.
-fn run(device: &Device, config: &models::Config, options: Options) -> (Trainer, Vec<Report>) {
+fn run(device: &Device, config: &ModelShape, options: Options) -> (Trainer, Vec<Report>) {
     let mut trainer = Trainer::new(device, config, options).unwrap();
     let mut reports = vec![];
     for step in 1..=STEPS {
@@ -131,8 +121,12 @@ fn others() -> Vec<(&'static str, Device)> {
     others
 }
 
-fn follows(config: impl Into<models::Config>, options: Options, rtol: f64) {
-    let config = &config.into();
+fn follows(config: impl Into<Model>, options: Options, rtol: f64) {
+    follows_in(ModelShape::new(config, SIZES), options, rtol);
+}
+
+fn follows_in(shape: ModelShape, options: Options, rtol: f64) {
+    let config = &shape;
     for (name, device) in others() {
         let (_, want) = run(&Device::cpu(), config, options);
         let (trainer, got) = run(&device, config, options);
@@ -164,14 +158,13 @@ fn four_steps_follow_the_cpu_in_bf16() {
 #[test]
 fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
     let config = Config {
-        recompute: Recompute::Layer,
         pos_encodings: PosEncodings::Learned,
         q_continue: false,
         puzzle_emb_ndim: 100,
         loss: Loss::Softmax,
         ..config()
     };
-    let options = Options { grad_accum: 2, ..options(DType::F32) };
+    let options = Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::F32) };
     let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
     follows(config, Options { optimizer: rule, ..options }, 1e-4);
 }
@@ -180,18 +173,14 @@ fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
 fn trm_follows_the_cpu() {
     follows(trm(), options(DType::Bf16), 0.02);
     follows(trm_mlp_t(), options(DType::F32), 1e-4);
-    let recomputed = trm::Config { recompute: Recompute::Layer, ..trm_mlp_t() };
-    follows(recomputed, Options { grad_accum: 2, ..options(DType::Bf16) }, 0.02);
+    let recomputed = Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::Bf16) };
+    follows(trm_mlp_t(), recomputed, 0.02);
 }
 
 /// The transformer's step is recorded; `hrm_seed` reads its halting back and is not.
 #[test]
 fn one_pass_models_follow_the_cpu() {
     let seed = hrm_seed::Config {
-        batch_size: 3,
-        seq_len: 25,
-        vocab_size: 12,
-        num_puzzle_ids: 7,
         hidden_size: 64,
         num_heads: 4,
         h_layers: 1,
@@ -199,38 +188,32 @@ fn one_pass_models_follow_the_cpu() {
         expansion: 4.0,
         max_cycles: 2,
         dropout: 0.1,
-        recompute: hrm_seed::Recompute::Cycle,
     };
     let plain = transformer::Config {
-        batch_size: seed.batch_size,
-        seq_len: seed.seq_len,
-        vocab_size: seed.vocab_size,
-        num_puzzle_ids: seed.num_puzzle_ids,
         hidden_size: seed.hidden_size,
         num_heads: seed.num_heads,
         layers: 2,
         expansion: seed.expansion,
         dropout: seed.dropout,
-        recompute_layers: false,
     };
     let options = options(DType::F32);
     let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
     let options = Options { optimizer: rule, grad_accum: 2, ..options };
     follows(plain, options, 1e-4);
-    follows(seed, options, 1e-4);
+    follows(seed, Options { recompute: Recompute::Cycle, ..options }, 1e-4);
 }
 
 /// Enough rows (64 whole tiles of 128) for the MLP that has its gate in the products.
 #[test]
 fn a_large_batch_follows_the_cpu_in_bf16() {
-    let config =
-        Config { batch_size: 315, h_cycles: 1, l_cycles: 1, q_continue: false, ..config() };
+    let config = Config { h_cycles: 1, l_cycles: 1, q_continue: false, ..config() };
+    let shape = ModelShape::new(config, Sizes { batch_size: 315, ..SIZES });
     let options = options(DType::Bf16);
-    let planned = Needed::of(DeviceKind::Cuda, config.clone(), options).unwrap().work.launched;
+    let planned = Needed::of(DeviceKind::Cuda, &shape, options).unwrap().work.launched;
     for kernel in ["matmul_swiglu_bf16", "matmul_swiglu_bwd_bf16"] {
         assert!(planned.iter().any(|l| l.kernel == kernel), "{kernel} is not part of the step");
     }
-    follows(config, options, 0.02);
+    follows_in(shape, options, 0.02);
 }
 
 /// Bytes of everything that training continues from.
@@ -245,8 +228,8 @@ fn two_runs_have_the_same_bits_and_a_graph_computes_what_single_launches_do() {
     graphs_repeat(trm_mlp_t());
 }
 
-fn graphs_repeat(config: impl Into<models::Config>) {
-    let (config, options) = (config.into(), options(DType::Bf16));
+fn graphs_repeat(config: impl Into<Model>) {
+    let (config, options) = (ModelShape::new(config, SIZES), options(DType::Bf16));
     for (name, device) in others() {
         let (first, reports) = run(&device, &config, options);
         let (again, same) = run(&device, &config, options);
@@ -268,7 +251,7 @@ fn graphs_repeat(config: impl Into<models::Config>) {
 #[test]
 fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
     for (name, device) in devices() {
-        let (config, options) = (models::Config::from(config()), options(DType::F32));
+        let (config, options) = (ModelShape::new(config(), SIZES), options(DType::F32));
         let (mut trainer, _) = run(&device, &config, options);
         let head =
             trainer.model.params().part(&trainer.model.params().master, "lm_head.weight").unwrap();
@@ -288,7 +271,7 @@ fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
 #[test]
 fn batches_that_no_kernel_may_see_are_refused_on_the_host() {
     for (_, device) in devices() {
-        let config = models::Config::from(config());
+        let config = ModelShape::new(config(), SIZES);
         let mut trainer = Trainer::new(&device, &config, options(DType::F32)).unwrap();
         let mut refused = |change: fn(&mut Batch), word: &str| {
             let mut batch = batch(&config, 1);

@@ -1,20 +1,18 @@
 //! HRM against its goldens.
 
-use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Hrm, Loss, PosEncodings, Recompute};
+use hrm::models::{Compute, Sizes};
 use serde_json::Value;
 
 use super::segments;
 use crate::common::devices::devices;
 use crate::common::golden::{self, Place};
 
-pub fn config(json: &Value, recompute: Recompute) -> Config {
+pub fn config(json: &Value) -> Config {
     let c = &json["config"];
+    assert!(c["rope_theta"].as_f64().is_none_or(|theta| theta as f32 == hrm::nn::rope::THETA));
     let int = |key: &str| c[key].as_u64().unwrap_or_else(|| panic!("config.{key}")) as usize;
     Config {
-        batch_size: int("batch_size"),
-        seq_len: int("seq_len"),
-        vocab_size: int("vocab_size"),
         hidden_size: int("hidden_size"),
         num_heads: int("num_heads"),
         h_layers: int("H_layers"),
@@ -23,13 +21,11 @@ pub fn config(json: &Value, recompute: Recompute) -> Config {
         l_cycles: int("L_cycles"),
         expansion: c["expansion"].as_f64().expect("config.expansion"),
         puzzle_emb_ndim: int("puzzle_emb_ndim"),
-        num_puzzle_ids: int("num_puzzle_identifiers"),
         pos_encodings: match c["pos_encodings"].as_str() {
             Some("rope") => PosEncodings::Rope,
             Some("learned") => PosEncodings::Learned,
             other => panic!("config.pos_encodings {other:?}"),
         },
-        rope_theta: c["rope_theta"].as_f64().unwrap_or(10_000.0) as f32,
         loss: match json["loss_type"].as_str() {
             Some("stablemax_cross_entropy") => Loss::Stablemax,
             Some("softmax_cross_entropy") => Loss::Softmax,
@@ -38,7 +34,17 @@ pub fn config(json: &Value, recompute: Recompute) -> Config {
         halt_max_steps: int("halt_max_steps"),
         halt_exploration_prob: c["halt_exploration_prob"].as_f64().expect("exploration"),
         q_continue: true,
-        recompute,
+    }
+}
+
+/// Of the data and the batch, for a model of any kind.
+pub fn sizes(json: &Value) -> Sizes {
+    let int = |key: &str| json["config"][key].as_u64().expect(key) as usize;
+    Sizes {
+        batch_size: int("batch_size"),
+        seq_len: int("seq_len"),
+        vocab_size: int("vocab_size"),
+        num_puzzle_ids: int("num_puzzle_identifiers"),
     }
 }
 
@@ -68,8 +74,9 @@ fn run(place: &Place, recompute: Recompute) {
     for (device_name, device) in devices() {
         println!("{} on {device_name}", place.name);
         let golden = place.open();
-        let config = config(&golden.json, recompute);
-        let model = Hrm::new(&device, config, DType::F32, 0).unwrap();
+        let config = config(&golden.json);
+        let compute = Compute { recompute, ..Compute::default() };
+        let model = Hrm::new(&device, config, sizes(&golden.json), compute).unwrap();
         segments::follow(&golden, &model, model.rope());
         golden.finish();
     }

@@ -4,9 +4,8 @@ use hrm::config::{Config as Preset, PRESETS};
 use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::eval::Evaluator;
-use hrm::models;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
-use hrm::models::trm;
+use hrm::models::{ModelShape, Sizes, trm};
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::setup;
@@ -14,11 +13,10 @@ use hrm::train::trainer::{Options, Trainer};
 
 use crate::common::devices::devices;
 
+const SIZES: Sizes = Sizes { batch_size: 3, seq_len: 16, vocab_size: 6, num_puzzle_ids: 5 };
+
 fn config() -> Config {
     Config {
-        batch_size: 3,
-        seq_len: 16,
-        vocab_size: 6,
         hidden_size: 24,
         num_heads: 2,
         h_layers: 2,
@@ -27,23 +25,17 @@ fn config() -> Config {
         l_cycles: 2,
         expansion: 4.0,
         puzzle_emb_ndim: 30,
-        num_puzzle_ids: 5,
         pos_encodings: PosEncodings::Rope,
-        rope_theta: 10_000.0,
         loss: Loss::Stablemax,
         halt_max_steps: 3,
         halt_exploration_prob: 0.5,
         q_continue: true,
-        recompute: Recompute::None,
     }
 }
 
 fn trm() -> trm::Config {
     let c = config();
     trm::Config {
-        batch_size: c.batch_size,
-        seq_len: c.seq_len,
-        vocab_size: c.vocab_size,
         hidden_size: c.hidden_size,
         num_heads: c.num_heads,
         layers: 2,
@@ -53,19 +45,17 @@ fn trm() -> trm::Config {
         mlp_t: false,
         puzzle_emb_ndim: c.puzzle_emb_ndim,
         puzzle_emb_len: 5,
-        num_puzzle_ids: c.num_puzzle_ids,
         pos_encodings: c.pos_encodings,
-        rope_theta: c.rope_theta,
         loss: c.loss,
         halt_max_steps: c.halt_max_steps,
         halt_exploration_prob: c.halt_exploration_prob,
-        recompute: c.recompute,
     }
 }
 
 fn options() -> Options {
     Options {
         dtype: DType::F32,
+        recompute: Recompute::None,
         grad_accum: 1,
         optimizer: Settings {
             rule: Rule::AdamAtan2,
@@ -80,38 +70,35 @@ fn options() -> Options {
     }
 }
 
-fn cases() -> Vec<(&'static str, models::Config, Options)> {
+fn shape(config: impl Into<hrm::models::Config>) -> ModelShape {
+    ModelShape::new(config, SIZES)
+}
+
+fn cases() -> Vec<(&'static str, ModelShape, Options)> {
     let with_ema = Settings { ema: 0.99, rule: Rule::AdamW, ..options().optimizer };
     vec![
-        ("plain", config().into(), options()),
-        ("bf16", config().into(), Options { dtype: DType::Bf16, ..options() }),
+        ("plain", shape(config()), options()),
+        ("bf16", shape(config()), Options { dtype: DType::Bf16, ..options() }),
         (
             "recomputed layers, two micro-batches",
-            Config { recompute: Recompute::Layer, ..config() }.into(),
-            Options { grad_accum: 2, dtype: DType::Bf16, ..options() },
+            shape(config()),
+            Options { recompute: Recompute::Layer, grad_accum: 2, dtype: DType::Bf16, ..options() },
         ),
         (
             "no puzzle embedding, learned positions, one network pass",
-            Config {
+            shape(Config {
                 puzzle_emb_ndim: 0,
                 pos_encodings: PosEncodings::Learned,
                 q_continue: false,
                 ..config()
-            }
-            .into(),
+            }),
             Options { optimizer: with_ema, ..options() },
         ),
-        ("trm", trm().into(), Options { optimizer: with_ema, ..options() }),
+        ("trm", shape(trm()), Options { optimizer: with_ema, ..options() }),
         (
             "trm with mlp_t, recomputed layers",
-            trm::Config {
-                mlp_t: true,
-                pos_encodings: PosEncodings::None,
-                recompute: Recompute::Layer,
-                ..trm()
-            }
-            .into(),
-            Options { dtype: DType::Bf16, ..options() },
+            shape(trm::Config { mlp_t: true, pos_encodings: PosEncodings::None, ..trm() }),
+            Options { recompute: Recompute::Layer, dtype: DType::Bf16, ..options() },
         ),
     ]
 }
@@ -130,14 +117,14 @@ fn step(trainer: &mut Trainer, seed: i32) {
 
 #[test]
 fn plan_is_exactly_what_a_step_needs() {
-    for (name, config, options) in cases() {
+    for (name, shape, options) in cases() {
         for (device_name, device) in devices() {
             let at = format!("{name} on {device_name}");
-            let needed = Needed::of(device.kind(), config.clone(), options).unwrap();
+            let needed = Needed::of(device.kind(), &shape, options).unwrap();
             let cost = needed.work.total;
             assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{at}");
             device.reserve(needed.total_bytes()).unwrap();
-            let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+            let mut trainer = Trainer::new(&device, &shape, options).unwrap();
             let _evaluator = Evaluator::new(&*trainer.model).unwrap();
             (1..=3).for_each(|i| step(&mut trainer, i));
             let run = device.usage();
@@ -159,16 +146,16 @@ fn every_preset_takes_what_its_plan_says() {
             small.push("model.max_cycles=2".into()); // one like the other, and each takes a while
         }
         let of = Preset::load(Some(preset), None, &small).unwrap();
-        let (config, options) = (hrm::run::model::model_of(&of, 16, 12, 8), setup::options(&of));
+        let (shape, options) = (of.shape(16, 12, 8), setup::options(&of));
         for (device_name, device) in devices() {
-            let needed = Needed::of(device.kind(), config.clone(), options).unwrap();
+            let needed = Needed::of(device.kind(), &shape, options).unwrap();
             let plan = (device_name, needed.bytes, needed.work.total.bytes);
             if run_before.contains(&plan) {
                 continue;
             }
             run_before.push(plan);
             device.reserve(needed.total_bytes()).unwrap();
-            let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+            let mut trainer = Trainer::new(&device, &shape, options).unwrap();
             let _evaluator = Evaluator::new(&*trainer.model).unwrap();
             step(&mut trainer, 1);
             let run = device.usage();
@@ -180,9 +167,9 @@ fn every_preset_takes_what_its_plan_says() {
 
 #[test]
 fn steady_training_allocates_nothing_new() {
-    for (name, config, options) in cases() {
+    for (name, shape, options) in cases() {
         for (device_name, device) in devices() {
-            let mut trainer = Trainer::new(&device, config.clone(), options).unwrap();
+            let mut trainer = Trainer::new(&device, &shape, options).unwrap();
             (1..=2).for_each(|i| step(&mut trainer, i));
             let after_two = device.usage();
             (3..=7).for_each(|i| step(&mut trainer, i));

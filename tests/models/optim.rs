@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use hrm::backend::Device;
 use hrm::data::Batch;
 use hrm::dtype::DType;
-use hrm::models;
+use hrm::models::ModelShape;
 use hrm::models::hrm::Recompute;
 use hrm::tensor::Tensor;
 use hrm::train::optimizer::{Rates, Rule, Settings};
 use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
-use super::hrm::config;
+use super::hrm::{config, sizes};
 use super::noise::Noise;
 use super::segments::{PREFIX, TOLERANCE, check_sums, load_weights};
 use crate::common::compare::{relative_error, widen};
@@ -28,7 +28,7 @@ fn golden_hrm_optim_every_tensor() {
             let golden = place.open();
             let base = golden.beside(golden.json["base"].as_str().expect("base"));
             println!("{} on {device_name}", place.name);
-            let config: models::Config = config(&base.json, Recompute::None).into();
+            let shape = ModelShape::new(config(&base.json), sizes(&base.json));
             for (run, rule) in [("atan2", Rule::AdamAtan2), ("adamw", Rule::AdamW)] {
                 let settings = settings(&golden.json["optimizer"], rule);
                 let rates = |at: &str| {
@@ -40,7 +40,7 @@ fn golden_hrm_optim_every_tensor() {
                 follow(
                     &device,
                     &Run { golden: &golden, base: &base, name: run },
-                    &config,
+                    &shape,
                     settings,
                     rates,
                 );
@@ -75,13 +75,19 @@ pub fn settings(optimizer: &Value, rule: Rule) -> Settings {
 pub fn follow(
     device: &Device,
     run: &Run,
-    config: &models::Config,
+    shape: &ModelShape,
     optimizer: Settings,
     rates: impl Fn(&str) -> Rates,
 ) {
     let Run { golden, base, name: run } = *run;
-    let options = Options { dtype: DType::F32, grad_accum: 1, optimizer, seed: 0 };
-    let mut trainer = Trainer::new(device, config, options).unwrap();
+    let options = Options {
+        dtype: DType::F32,
+        recompute: Recompute::None,
+        grad_accum: 1,
+        optimizer,
+        seed: 0,
+    };
+    let mut trainer = Trainer::new(device, shape, options).unwrap();
     load_weights(&*trainer.model, base);
     // Averages start from the weights, and these have just changed.
     let state: HashMap<String, Tensor> = trainer.state().unwrap().into_iter().collect();

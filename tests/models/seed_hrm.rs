@@ -1,10 +1,5 @@
 //! Every tensor of the `seed_hrm` goldens: the cases plain, early and max1 (logits, halting
 //! probabilities, losses, gradients), then AdamW steps with clipping and two micro-batches each.
-//!
-//! A file may hold in `w/*` what training left: PyTorch hands out its parameters by reference, and the
-//! optimizer steps were made after the cases. Such a file is told by `w/*` being the last step's
-//! parameters; the weights that the cases began with are then drawn again as PyTorch drew them, and held
-//! against `halt_bias` and the parameters after the first step, no further than its rate away.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +8,7 @@ use hrm::backend::{Device, Purpose};
 use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::models::hrm_seed::{Config, HrmSeed, Recompute};
-use hrm::models::{Carry, DeviceBatch, Model, Workspace};
+use hrm::models::{Carry, Compute, DeviceBatch, Model, ModelShape, Sizes, Workspace};
 use hrm::nn::sinusoids;
 use hrm::ops::act_halt::metric;
 use hrm::ops::draw::Draw;
@@ -29,19 +24,14 @@ use super::segments::{GRAD_TOLERANCE, TOLERANCE};
 use crate::common::compare::widen;
 use crate::common::devices::devices;
 use crate::common::golden::{self, Golden, Place};
-use crate::common::torch_rng::TorchRng;
 
 const POSITIONS: &str = "w/pos_encoding.pe";
 const HALT_BIAS: &str = "halt_predictor.bias";
 
-fn config(json: &Value, recompute: Recompute) -> Config {
+fn config(json: &Value) -> (Config, Sizes) {
     let c = &json["config"];
     let int = |key: &str| c[key].as_u64().unwrap_or_else(|| panic!("config.{key}")) as usize;
-    Config {
-        batch_size: int("batch_size"),
-        seq_len: int("seq_len"),
-        vocab_size: int("vocab_size"),
-        num_puzzle_ids: 1,
+    let config = Config {
         hidden_size: int("hidden_size"),
         num_heads: int("num_heads"),
         h_layers: int("num_h_layers"),
@@ -49,8 +39,9 @@ fn config(json: &Value, recompute: Recompute) -> Config {
         expansion: 4.0,
         max_cycles: int("max_cycles"),
         dropout: c["dropout"].as_f64().expect("config.dropout"),
-        recompute,
-    }
+    };
+    let [batch_size, seq_len, vocab_size] = ["batch_size", "seq_len", "vocab_size"].map(int);
+    (config, Sizes { batch_size, seq_len, vocab_size, num_puzzle_ids: 1 })
 }
 
 fn goldens() -> Vec<Place> {
@@ -59,70 +50,15 @@ fn goldens() -> Vec<Place> {
     })
 }
 
-/// What the cases began with, in the order of the parameters.
-fn weights(golden: &Golden, config: &Config, names: &[String]) -> Vec<Vec<f32>> {
-    let stored: Vec<_> = names.iter().map(|name| golden.f32s(&format!("w/{name}"))).collect();
-    let after = |step: usize, name: &str| format!("optim/step{step}/param/{name}");
-    let last = (1..).take_while(|s| !golden.names(&format!("optim/step{s}/")).is_empty()).last();
-    let is_trained = last.is_some_and(|last| {
-        names.iter().zip(&stored).all(|(name, stored)| {
-            golden.has(&after(last, name)) && golden.f32s(&after(last, name)) == *stored
-        })
-    });
-    if !is_trained {
-        return stored;
-    }
-    let drawn = drawn(golden, config);
-    let rate = golden.json["optimizer"]["AdamW"]["lr"].as_f64().expect("lr") as f32;
-    for (name, drawn) in names.iter().zip(&drawn) {
-        let stepped = golden.f32s(&after(1, name));
-        let near = drawn.iter().zip(&stepped).all(|(a, b)| (a - b).abs() <= 1.1 * rate);
-        assert!(near && drawn.len() == stepped.len(), "{name}: not what the cases began with");
-    }
-    drawn
-}
-
-/// PyTorch's defaults from the json's seed, in the order in which its modules are made; vectors moved by
-/// 0.1 randn of the next seed.
-fn drawn(golden: &Golden, config: &Config) -> Vec<Vec<f32>> {
-    let seed = golden.json["seed"].as_u64().expect("seed");
-    let (mut rng, mut moves) = (TorchRng::new(seed), TorchRng::new(seed + 1));
-    let (c, v, f) = (config.hidden_size, config.vocab_size, config.mlp_width());
-    let linear = |rng: &mut TorchRng, out: usize, inp: usize| {
-        let bound = 1.0 / (inp as f64).sqrt();
-        [rng.uniform(out * inp, bound), rng.uniform(out, bound)]
-    };
-    let norm = || [vec![1.0_f32; c], vec![0.0; c]];
-    let mut all = vec![rng.normal(v * c)];
-    for _ in 0..config.layers() {
-        let [out, _] = linear(&mut rng, c, c);
-        let in_proj = rng.uniform(3 * c * c, (6.0 / (4 * c) as f64).sqrt());
-        all.extend([in_proj, vec![0.0; 3 * c], out, vec![0.0; c]]);
-        all.extend(linear(&mut rng, f, c));
-        all.extend(linear(&mut rng, c, f));
-        all.extend(norm().into_iter().chain(norm()));
-    }
-    for (out, inp) in [(c, c), (c, c), (1, 2 * c), (v, c)] {
-        all.extend(linear(&mut rng, out, inp));
-    }
-    all.extend(norm().into_iter().chain(norm()));
-    let names = hrm::models::hrm_seed::names::specs(config);
-    for (spec, values) in names.iter().zip(&mut all).filter(|(spec, _)| spec.shape.rank() == 1) {
-        let by = moves.normal(spec.shape.elems());
-        values.iter_mut().zip(by).for_each(|(x, by)| *x += 0.1 * by);
-    }
-    all
-}
-
-fn load(model: &dyn Model, golden: &Golden, config: &Config) {
+fn load(model: &dyn Model, golden: &Golden) {
     let params = model.params();
     let names: Vec<String> = params.names().map(str::to_owned).collect();
     let others = golden.names("w/").into_iter().filter(|name| name != POSITIONS);
     assert_eq!(others.count(), names.len(), "{}: parameters", golden.name);
-    for (name, values) in names.iter().zip(weights(golden, config, &names)) {
+    for name in &names {
         let tensor = params.part(&params.master, name).unwrap();
         assert_eq!(tensor.shape().dims(), golden.shape(&format!("w/{name}")), "{name}");
-        tensor.upload(&values).unwrap();
+        tensor.upload(&golden.f32s(&format!("w/{name}"))).unwrap();
     }
     model.refresh().unwrap();
 }
@@ -143,21 +79,22 @@ fn golden_seed_hrm_every_tensor() {
 }
 
 fn cases(device: &Device, golden: &Golden, recompute: Recompute) {
-    let base = config(&golden.json, recompute);
+    let (base, sizes) = config(&golden.json);
+    let compute = Compute { recompute, ..Compute::default() };
     let (rows, c) = (golden.shape(POSITIONS)[0], base.hidden_size);
     golden.check_f32(POSITIONS, &sinusoids::table(rows, c), TOLERANCE);
     for (case, how) in golden.json["cases"].as_object().expect("cases") {
         let given = how["max_cycles_argument"].as_u64().map(|n| n as usize);
         let config = Config { max_cycles: given.unwrap_or(base.max_cycles), ..base.clone() };
-        let model = HrmSeed::new(device, config.clone(), DType::F32, 0).unwrap();
-        load(&model, golden, &config);
+        let model = HrmSeed::new(device, config, sizes, compute).unwrap();
+        load(&model, golden);
         let params = model.params();
         let bias = params.part(&params.master, HALT_BIAS).unwrap();
         bias.upload(&golden.f32s(&format!("{case}/halt_bias"))).unwrap();
-        let batch = DeviceBatch::new(device, config.batch_size, config.seq_len).unwrap();
-        let ids = vec![0; config.batch_size];
+        let batch = DeviceBatch::new(device, sizes.batch_size, sizes.seq_len).unwrap();
+        let ids = vec![0; sizes.batch_size];
         batch.upload(&golden.i32s("inputs"), &golden.i32s("targets"), &ids).unwrap();
-        let space = Workspace::new(&model, config.batch_size).unwrap();
+        let space = Workspace::new(&model, sizes.batch_size).unwrap();
         let carry = Carry::new(&model).unwrap();
 
         let halts: Rc<RefCell<Vec<f32>>> = Rc::default();
@@ -173,7 +110,7 @@ fn cases(device: &Device, golden: &Golden, recompute: Recompute) {
         golden.check_f32(&format!("{case}/logits"), &out.logits.download().unwrap(), TOLERANCE);
         golden.check_f32(&format!("{case}/halt_probs"), &halts.borrow(), TOLERANCE);
         let sums = widen(&space.metrics.download::<f32>().unwrap());
-        let b = config.batch_size as f64;
+        let b = sizes.batch_size as f64;
         let (task, halt) = (sums[metric::LM_LOSS] / b, sums[metric::Q_HALT_LOSS] / b);
         golden.check(&format!("{case}/loss_task"), &[task], TOLERANCE);
         golden.check(&format!("{case}/loss_halt"), &[halt], TOLERANCE);
@@ -212,6 +149,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
     let accum = o["grad_accumulation"].as_u64().expect("grad_accumulation") as usize;
     let options = Options {
         dtype: DType::F32,
+        recompute: Recompute::None,
         grad_accum: accum,
         optimizer: Settings {
             rule: Rule::AdamW,
@@ -226,10 +164,10 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
     };
     let total_steps = o["cosine_T_max"].as_u64().expect("cosine_T_max");
     let schedule = Schedule { warmup_steps: 0, total_steps, min_ratio: 0.0 };
-    let config = config(&golden.json, Recompute::None);
-    let mut trainer = Trainer::new(device, config.clone(), options).unwrap();
-    load(&*trainer.model, golden, &config);
-    let ids = vec![0; config.batch_size];
+    let (config, sizes) = config(&golden.json);
+    let mut trainer = Trainer::new(device, &ModelShape::new(config, sizes), options).unwrap();
+    load(&*trainer.model, golden);
+    let ids = vec![0; sizes.batch_size];
     let mut noise = Noise::default();
     for step in 1.. {
         let at = format!("optim/step{step}");
@@ -247,7 +185,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
         let lr = schedule.lr(adamw("lr"), step as i64 - 1);
         golden.check(&format!("{at}/lr"), &[lr], 1e-6);
         let report = trainer.step(batches, Rates { lr, puzzle_emb_lr: 0.0 }).unwrap();
-        let rows = config.batch_size as f64;
+        let rows = sizes.batch_size as f64;
         let loss = (report.sums[metric::LM_LOSS] + 0.01 * report.sums[metric::Q_HALT_LOSS]) / rows;
         let want: f64 = micros.iter().map(|m| golden.f64s(&format!("{m}/loss_total"))[0]).sum();
         if !((loss - want).abs() <= TOLERANCE * want) {
@@ -269,12 +207,8 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
     }
 }
 
-fn full_config(recompute: Recompute) -> Config {
+fn full_config() -> Config {
     Config {
-        batch_size: 1,
-        seq_len: 900,
-        vocab_size: 12,
-        num_puzzle_ids: 1,
         hidden_size: 256,
         num_heads: 8,
         h_layers: 4,
@@ -282,14 +216,14 @@ fn full_config(recompute: Recompute) -> Config {
         expansion: 4.0,
         max_cycles: 8,
         dropout: 0.1,
-        recompute,
     }
 }
 
 #[test]
 fn full_config_has_its_parameters() {
     let device = Device::shape_only(hrm::backend::DeviceKind::Cpu);
-    let model = HrmSeed::new(&device, full_config(Recompute::None), DType::F32, 0).unwrap();
+    let sizes = Sizes { batch_size: 1, seq_len: 900, vocab_size: 12, num_puzzle_ids: 1 };
+    let model = HrmSeed::new(&device, full_config(), sizes, Compute::default()).unwrap();
     assert_eq!(model.trainable_elems(), 5_667_597);
     for golden in goldens().iter().map(Place::open) {
         let full = golden.json["full_config_trainable_params"].as_u64();
@@ -298,37 +232,39 @@ fn full_config_has_its_parameters() {
 }
 
 /// Losses and gradients of one step, and the cycles that it ran.
-fn step(device: &Device, dtype: DType, config: Config, halt_bias: f32) -> (Vec<f32>, Vec<f32>) {
-    let model = HrmSeed::new(device, config.clone(), dtype, 7).unwrap();
+fn step(
+    device: &Device,
+    (dtype, recompute): (DType, Recompute),
+    config: Config,
+    halt_bias: f32,
+) -> (Vec<f32>, Vec<f32>) {
+    let sizes = Sizes { batch_size: 2, seq_len: 9, vocab_size: 6, num_puzzle_ids: 1 };
+    let compute = Compute { dtype, recompute, seed: 7 };
+    let model = HrmSeed::new(device, config, sizes, compute).unwrap();
     let params = model.params();
     params.part(&params.master, HALT_BIAS).unwrap().upload(&[halt_bias]).unwrap();
     model.refresh().unwrap();
-    let batch = DeviceBatch::new(device, config.batch_size, config.seq_len).unwrap();
+    let batch = DeviceBatch::new(device, sizes.batch_size, sizes.seq_len).unwrap();
     let cells = |k: usize| -> Vec<i32> {
-        (0..config.batch_size * config.seq_len)
-            .map(|i| (i * k % config.vocab_size) as i32)
-            .collect()
+        (0..sizes.batch_size * sizes.seq_len).map(|i| (i * k % sizes.vocab_size) as i32).collect()
     };
-    batch.upload(&cells(7), &cells(5), &vec![0; config.batch_size]).unwrap();
-    let space = Workspace::new(&model, config.batch_size).unwrap();
+    batch.upload(&cells(7), &cells(5), &vec![0; sizes.batch_size]).unwrap();
+    let space = Workspace::new(&model, sizes.batch_size).unwrap();
     let carry = Carry::new(&model).unwrap();
     let tape = Tape::new(device);
     model.train_segment(tape, &carry, &batch, &space, &draw(device), Mode::Set).unwrap();
     (space.metrics.download().unwrap(), params.grad.download().unwrap())
 }
 
-fn small(dropout: f64, recompute: Recompute) -> Config {
+fn small(dropout: f64) -> Config {
     Config {
-        batch_size: 2,
-        seq_len: 9,
-        vocab_size: 6,
         hidden_size: 16,
         num_heads: 2,
         h_layers: 2,
         l_layers: 1,
         max_cycles: 3,
         dropout,
-        ..full_config(recompute)
+        ..full_config()
     }
 }
 
@@ -336,7 +272,7 @@ fn small(dropout: f64, recompute: Recompute) -> Config {
 fn recomputation_changes_no_bit() {
     for (name, device) in devices() {
         for (dtype, dropout) in [(DType::F32, 0.0), (DType::F32, 0.25), (DType::Bf16, 0.25)] {
-            let run = |recompute| step(&device, dtype, small(dropout, recompute), 0.0);
+            let run = |recompute| step(&device, (dtype, recompute), small(dropout), 0.0);
             let kept = run(Recompute::None);
             assert!(kept.1.iter().any(|g| *g != 0.0));
             for recompute in [Recompute::Layer, Recompute::Cycle] {
@@ -353,7 +289,7 @@ fn recomputation_changes_no_bit() {
 fn the_batch_halts_together_from_the_second_cycle_on() {
     for (name, device) in devices() {
         let cycles = |halt_bias| {
-            let (sums, _) = step(&device, DType::F32, small(0.0, Recompute::Cycle), halt_bias);
+            let (sums, _) = step(&device, (DType::F32, Recompute::Cycle), small(0.0), halt_bias);
             sums[metric::STEPS] / sums[metric::COUNT]
         };
         assert_eq!([cycles(-9.0), cycles(9.0)], [3.0, 2.0], "{name}");
@@ -365,9 +301,9 @@ fn the_batch_halts_together_from_the_second_cycle_on() {
 fn dropout_draws_anew_for_each_cycle() {
     let device = Device::cpu();
     let one = |max_cycles| {
-        let config = Config { max_cycles, ..small(0.5, Recompute::None) };
-        step(&device, DType::F32, config, 0.0).0[metric::LM_LOSS]
+        let config = Config { max_cycles, ..small(0.5) };
+        step(&device, (DType::F32, Recompute::None), config, 0.0).0[metric::LM_LOSS]
     };
-    let without = step(&device, DType::F32, small(0.0, Recompute::None), 0.0).0[metric::LM_LOSS];
+    let without = step(&device, (DType::F32, Recompute::None), small(0.0), 0.0).0[metric::LM_LOSS];
     assert!(one(1) != one(2) && one(3) != without);
 }

@@ -2,24 +2,22 @@
 
 use hrm::backend::{Device, DeviceKind};
 use hrm::config::Config as Preset;
-use hrm::dtype::DType;
 use hrm::models::trm::{Config, Loss, PosEncodings, Recompute, Trm};
-use hrm::models::{self, Model};
+use hrm::models::{self, Compute, Model, ModelShape, Sizes};
 use hrm::train::optimizer::{Rates, Rule};
 use serde_json::Value;
 
+use super::hrm::sizes;
 use super::{optim, segments};
 use crate::common::devices::devices;
 use crate::common::golden::{self, Golden};
 
-fn config(json: &Value, recompute: Recompute) -> Config {
+fn config(json: &Value) -> Config {
     let c = &json["config"];
+    assert!(c["rope_theta"].as_f64().is_none_or(|theta| theta as f32 == hrm::nn::rope::THETA));
     let int = |key: &str| c[key].as_u64().unwrap_or_else(|| panic!("config.{key}")) as usize;
     assert_eq!(c["no_ACT_continue"], true, "the variant without a Q-continue loss");
     Config {
-        batch_size: int("batch_size"),
-        seq_len: int("seq_len"),
-        vocab_size: int("vocab_size"),
         hidden_size: int("hidden_size"),
         num_heads: int("num_heads"),
         layers: int("L_layers"),
@@ -29,14 +27,12 @@ fn config(json: &Value, recompute: Recompute) -> Config {
         mlp_t: c["mlp_t"].as_bool().expect("config.mlp_t"),
         puzzle_emb_ndim: int("puzzle_emb_ndim"),
         puzzle_emb_len: int("puzzle_emb_len"),
-        num_puzzle_ids: int("num_puzzle_identifiers"),
         pos_encodings: match c["pos_encodings"].as_str() {
             Some("none") => PosEncodings::None,
             Some("rope") => PosEncodings::Rope,
             Some("learned") => PosEncodings::Learned,
             other => panic!("config.pos_encodings {other:?}"),
         },
-        rope_theta: c["rope_theta"].as_f64().unwrap_or(10_000.0) as f32,
         loss: match json["loss_type"].as_str() {
             Some("stablemax_cross_entropy") => Loss::Stablemax,
             Some("softmax_cross_entropy") => Loss::Softmax,
@@ -44,7 +40,6 @@ fn config(json: &Value, recompute: Recompute) -> Config {
         },
         halt_max_steps: int("halt_max_steps"),
         halt_exploration_prob: c["halt_exploration_prob"].as_f64().expect("exploration"),
-        recompute,
     }
 }
 
@@ -67,8 +62,10 @@ fn run(recompute: Recompute) {
             let name = &place.name;
             println!("{name} on {device_name}");
             let golden = place.open();
-            let config = config(&golden.json, recompute);
-            let model = Trm::new(&device, config.clone(), DType::F32, 0).unwrap();
+            let config = config(&golden.json);
+            let sizes = sizes(&golden.json);
+            let compute = Compute { recompute, ..Compute::default() };
+            let model = Trm::new(&device, config.clone(), sizes, compute).unwrap();
             segments::follow(&golden, &model, model.rope());
             q_continue_is_not_trained(&golden, &model);
             if let Some(n) = golden.json["n_params"].as_u64() {
@@ -80,7 +77,7 @@ fn run(recompute: Recompute) {
             let rates = Rates { lr: number("lr"), puzzle_emb_lr: number("puzzle_emb_lr") };
             let settings = optim::settings(optimizer, Rule::AdamAtan2);
             let steps = optim::Run { golden: &golden, base: &golden, name: "optim" };
-            optim::follow(&device, &steps, &config.into(), settings, |_| rates);
+            optim::follow(&device, &steps, &ModelShape::new(config, sizes), settings, |_| rates);
             golden.finish();
         }
     }
@@ -106,9 +103,9 @@ fn published_presets_have_the_published_parameters() {
         let of = Preset::load(Some(preset), None, &[]).unwrap();
         assert_eq!((of.train.ema, of.train.batch_size), (0.999, 768), "{preset}");
         let device = Device::shape_only(DeviceKind::Cpu);
-        let shape = hrm::run::model::model_of(&of, side * side, vocab, 1);
+        let shape = of.shape(side * side, vocab, 1);
         assert_eq!(shape.dims().prefix, 16, "{preset}");
-        let model = shape.build(&device, DType::Bf16, 0).unwrap();
+        let model = shape.build(&device, of.compute()).unwrap();
         (model.params().elems(), 2 * vocab * C + 2 * C + 2)
     };
     for (preset, side, vocab) in [("trm-arc1", 30, 12), ("trm-sudoku", 9, 11), ("trm-maze", 30, 6)]
@@ -125,17 +122,17 @@ fn published_presets_have_the_published_parameters() {
 #[test]
 fn shapes_that_cannot_be_meant_are_refused() {
     let of = Preset::load(Some("trm-sudoku"), None, &[]).unwrap();
-    let models::Config::Trm(good) = hrm::run::model::model_of(&of, 16, 6, 1) else {
-        panic!("a TRM")
-    };
+    let models::Config::Trm(good) = of.model else { panic!("a TRM") };
+    let sizes = Sizes { batch_size: 2, seq_len: 16, vocab_size: 6, num_puzzle_ids: 1 };
+    let compute = Compute::default();
     let refused = |config: Config, word: &str| {
         let device = Device::shape_only(DeviceKind::Cpu);
-        let error = Trm::new(&device, config, DType::F32, 0).err().expect(word).to_string();
+        let error = Trm::new(&device, config, sizes, compute).err().expect(word).to_string();
         assert!(error.contains(word), "{error}");
     };
     refused(Config { puzzle_emb_ndim: 513, puzzle_emb_len: 1, ..good.clone() }, "puzzle_emb_len=1");
-    refused(Config { layers: 0, ..good.clone() }, "l_layers is 0");
+    refused(Config { layers: 0, ..good.clone() }, "l_layers=0");
     refused(Config { num_heads: 3, ..good.clone() }, "num_heads=3");
     let mixed = Config { num_heads: 3, mlp_t: true, pos_encodings: PosEncodings::None, ..good };
-    assert!(Trm::new(&Device::shape_only(DeviceKind::Cpu), mixed, DType::F32, 0).is_ok());
+    assert!(Trm::new(&Device::shape_only(DeviceKind::Cpu), mixed, sizes, compute).is_ok());
 }

@@ -40,7 +40,8 @@ fn path(state: &Value) -> String {
 /// The model that the server loads, for batches of 1.
 fn model(server: &Server) -> Box<dyn Model> {
     let trained = <Trained>::open(&server.dir.path().join("run")).unwrap();
-    let shape = trained.shape().unwrap().with_batch_size(1);
+    let mut shape = trained.shape().unwrap();
+    shape.sizes.batch_size = 1;
     trained.load_as(&shape, &Device::cpu()).unwrap()
 }
 

@@ -21,7 +21,7 @@ use crate::cost::Card;
 use crate::io::machine;
 use crate::io::units::{MIB, bytes, grouped};
 use crate::train::needed::Needed;
-use crate::train::room::{Room, does_not_fit};
+use crate::train::room::{Room, does_not_fit, for_batches_of, recomputing};
 use crate::train::setup;
 use crate::{Error, Result};
 
@@ -79,11 +79,10 @@ pub fn run(args: PlanArgs) -> Result<()> {
     let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
     config.data.canvas = sizes.canvas;
-    let shape =
-        crate::run::model::model_of(&config, sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
+    let shape = config.shape(sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
     let options = setup::options(&config);
     let needed = Needed::of(kind, &shape, options)?;
-    let model = shape.build(&Device::shape_only(kind), options.dtype, options.seed)?;
+    let model = shape.build(&Device::shape_only(kind), options.compute())?;
     let dims = model.dims();
     let dense = model.params().elems();
     let puzzle = model.trainable_elems() - dense;
@@ -91,10 +90,8 @@ pub fn run(args: PlanArgs) -> Result<()> {
         .into_iter()
         .map(|room| Room::new(kind, &shape, options, room))
         .collect::<Result<Vec<_>>>()?;
-    let recomputed: Vec<(&str, usize)> = shape
-        .recomputing()
-        .iter()
-        .map(|(word, shape)| Ok((*word, Needed::of(kind, shape, options)?.total_bytes())))
+    let recomputed: Vec<(&str, usize)> = recomputing(&shape, options)
+        .map(|o| Ok((o.recompute.word(), Needed::of(kind, &shape, o)?.total_bytes())))
         .collect::<Result<_>>()?;
     let names = Purpose::ALL.iter().map(|p| p.name());
     let memory: Vec<(&str, usize)> =
@@ -106,8 +103,7 @@ pub fn run(args: PlanArgs) -> Result<()> {
     let predicted = match (&card, rooms[0].largest_batch) {
         (Some(card), Some(largest)) => {
             let batch_size = dims.batch_size.min(largest);
-            let smaller = shape.clone().with_batch_size(batch_size);
-            let needed = Needed::of(kind, &smaller, options)?;
+            let needed = Needed::of(kind, &for_batches_of(&shape, batch_size), options)?;
             Some((card, batch_size, time::on_card(&needed, card)))
         }
         _ => None,
@@ -127,7 +123,7 @@ pub fn run(args: PlanArgs) -> Result<()> {
             |r| json!({"room": r.is, "room_bytes": r.bytes, "largest_batch": r.largest_batch}),
         );
         let settings: serde_json::Map<_, _> = merged
-            .entries()
+            .entries()?
             .map(|(key, value, source)| (key, json!({"value": value, "from": source})))
             .collect();
         let mut plan = json!({

@@ -81,7 +81,8 @@ pub fn run(args: Train) -> Result<()> {
     let mut log = Log::open(&folder.log())?;
     log.say(&format!("hrm train: run folder {}", folder.dir().display()))?;
     log.say(&plan.summary()?)?;
-    let model = crate::run::model::model(&plan.config, &data);
+    let (cells, tokens, ids) = (data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
+    let model = plan.config.shape(cells, tokens, ids);
     let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;
     let mib = needed.total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;

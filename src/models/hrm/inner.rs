@@ -18,7 +18,7 @@ impl Reasoner for Hrm {
     type Levels = Levels;
 
     fn dims(&self) -> Dims {
-        self.config.dims()
+        self.dims
     }
 
     fn rules(&self) -> Rules {
@@ -32,7 +32,7 @@ impl Reasoner for Hrm {
     fn levels(&self, bound: &Bound) -> Result<Levels> {
         let c = &self.config;
         let level = |name, layers| {
-            Level::bind(name, layers, c.recompute, |prefix| {
+            Level::bind(name, layers, self.recompute, |prefix| {
                 Block::bind(bound, prefix, c.num_heads, self.rope())
             })
         };

@@ -2,40 +2,45 @@
 //! computes it (sapientinc/HRM, `hrm_act_v1.py`): two recurrent levels, one-step gradient, Q-learned
 //! halting with a bootstrapped target from a second forward.
 //!
-//! `config.rs` shapes · `names.rs` official parameter names · `inner.rs` one segment's forward; halting
-//! and losses are those of [`act`](super::act).
+//! `config.rs` settings · `names.rs` official parameter names · `inner.rs` one segment's forward ·
+//! `foreign.rs` recognised in files of others ·
+//! `onnx.rs` as a graph; halting and losses are those of [`act`](super::act).
 
 mod config;
+mod foreign;
 mod inner;
 pub mod names;
+mod onnx;
 
 pub use config::{Config, Loss, PosEncodings, Recompute};
+pub use foreign::Kind;
 
 use super::act::Store;
-use super::io;
+use super::{Compute, Configuration, Dims, Sizes, io};
 use crate::Result;
 use crate::backend::Device;
-use crate::dtype::DType;
 use crate::nn::rope;
 use crate::ops::attention::Rope;
 
 pub struct Hrm {
     pub config: Config,
+    dims: Dims,
+    recompute: Recompute,
     pub store: Store,
     rope: Option<Rope>,
 }
 
 impl Hrm {
-    /// Memory and initial values. `dtype` is what forward computes in: f32 or bf16.
-    pub fn new(device: &Device, config: Config, dtype: DType, seed: u64) -> Result<Self> {
+    /// Memory and initial values.
+    pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
-        let dims = config.dims();
+        let dims = config.dims(sizes);
         let specs = io::specs(dims, config.pos_encodings, names::levels(&config));
-        let store = Store::new(device, &specs, dims, dtype, seed)?;
+        let store = Store::new(device, &specs, dims, compute)?;
         let rope = (config.pos_encodings == PosEncodings::Rope)
-            .then(|| rope::tables(device, dims.positions(), config.head_dim(), config.rope_theta))
+            .then(|| rope::tables(device, dims.positions(), config.head_dim(), rope::THETA))
             .transpose()?;
-        Ok(Self { config, store, rope })
+        Ok(Self { config, dims, recompute: compute.recompute, store, rope })
     }
 
     pub fn rope(&self) -> Option<&Rope> {

@@ -1,51 +1,49 @@
 //! Shape and behaviour of an `hrm_seed`; the letters in brackets are the crate's glossary.
 
-use crate::models::Dims;
+use serde::{Deserialize, Serialize};
+
+use super::{HrmSeed, onnx};
+use crate::backend::Device;
+use crate::formats::onnx::Graph;
+use crate::models::{Compute, Configuration, Dims, Model, Sizes, check};
 use crate::{Error, Result};
 
-/// What is computed again in backward instead of being kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Recompute {
-    #[default]
-    None,
-    /// Each encoder layer.
-    Layer,
-    /// Each cycle: only the two states between cycles are kept.
-    Cycle,
+pub use crate::nn::level::Recompute;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Width of the states (C).
+    pub hidden_size: usize,
+    /// Heads of attention (NH).
+    pub num_heads: usize,
+    /// Layers that a cycle runs first.
+    pub h_layers: usize,
+    /// Layers that a cycle runs after them.
+    pub l_layers: usize,
+    /// Inner width of the MLP over C.
+    pub expansion: f64,
+    /// Probability that an element is dropped in training; not of attention's probabilities.
+    pub dropout: f64,
+    /// Most cycles; the batch halts together, by its mean.
+    pub max_cycles: usize,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    pub batch_size: usize,     // B
-    pub seq_len: usize,        // S
-    pub vocab_size: usize,     // V
-    pub num_puzzle_ids: usize, // NP; the model does not look at them
-    pub hidden_size: usize,    // C
-    pub num_heads: usize,      // NH
-    pub h_layers: usize,
-    pub l_layers: usize,
-    /// F / C
-    pub expansion: f64,
-    pub max_cycles: usize,
-    pub dropout: f64,
-    pub recompute: Recompute,
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hidden_size: 512,
+            num_heads: 8,
+            h_layers: 4,
+            l_layers: 4,
+            expansion: 4.0,
+            dropout: 0.0,
+            max_cycles: 8,
+        }
+    }
 }
 
 impl Config {
-    pub fn dims(&self) -> Dims {
-        Dims {
-            batch_size: self.batch_size,
-            seq_len: self.seq_len,
-            vocab_size: self.vocab_size,
-            hidden_size: self.hidden_size,
-            prefix: 0,
-            puzzle_emb_ndim: 0,
-            num_puzzle_ids: self.num_puzzle_ids,
-            segments: 1,
-            ignores_pad: false,
-        }
-    }
-
     /// F
     pub fn mlp_width(&self) -> usize {
         (self.expansion * self.hidden_size as f64).round() as usize
@@ -55,38 +53,23 @@ impl Config {
     pub fn layers(&self) -> usize {
         self.h_layers + self.l_layers
     }
+}
 
-    pub fn validate(&self) -> Result<()> {
-        let positive = [
-            ("batch_size", self.batch_size),
-            ("seq_len", self.seq_len),
-            ("vocab_size", self.vocab_size),
+impl Configuration for Config {
+    fn validate(&self) -> Result<()> {
+        check::expansion(self.expansion)?;
+        check::positive(&[
             ("hidden_size", self.hidden_size),
             ("num_heads", self.num_heads),
             ("h_layers", self.h_layers),
             ("l_layers", self.l_layers),
             ("max_cycles", self.max_cycles),
             ("expansion * hidden_size", self.mlp_width()),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, n)| *n == 0) {
-            return Err(Error::invalid(format!("model.{name} is 0; it must be at least 1")));
-        }
-        let heads = self.num_heads;
-        if !self.hidden_size.is_multiple_of(4 * heads) {
-            return Err(Error::invalid(format!(
-                "model.hidden_size={} does not divide into model.num_heads={heads} heads whose \
-                 width is a multiple of 4",
-                self.hidden_size
-            )));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::invalid(format!(
-                "model.dropout={} is not at least 0 and below 1",
-                self.dropout
-            )));
-        }
+        ])?;
+        check::heads(self.hidden_size, self.num_heads)?;
+        check::dropout(self.dropout)?;
         // Sites of dropout are numbered below 2^24.
-        if self.max_cycles * self.layers() > 1 << 20 {
+        if self.max_cycles.saturating_mul(self.layers()) > 1 << 20 {
             return Err(Error::invalid(format!(
                 "model.max_cycles={} of {} layers each are absurdly many",
                 self.max_cycles,
@@ -94,5 +77,27 @@ impl Config {
             )));
         }
         Ok(())
+    }
+
+    fn dims(&self, sizes: Sizes) -> Dims {
+        Dims {
+            batch_size: sizes.batch_size,
+            seq_len: sizes.seq_len,
+            vocab_size: sizes.vocab_size,
+            hidden_size: self.hidden_size,
+            prefix: 0,
+            puzzle_emb_ndim: 0,
+            num_puzzle_ids: sizes.num_puzzle_ids,
+            segments: 1,
+            ignores_pad: false,
+        }
+    }
+
+    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
+        Ok(Box::new(HrmSeed::new(device, self.clone(), sizes, compute)?))
+    }
+
+    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
+        onnx::build(graph, self, dims)
     }
 }

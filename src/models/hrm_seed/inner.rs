@@ -42,7 +42,7 @@ impl HrmSeed {
         tokens: &Tensor,
         noise: Option<&Noise>,
     ) -> Result<Answer> {
-        let weights = Rc::new(Weights::bind(&bound, &self.config)?);
+        let weights = Rc::new(Weights::bind(&bound, &self.config, self.recompute)?);
         let table = bound.get(names::TOKEN_EMBEDDING)?;
         let output = Linear::bind(&bound, names::OUTPUT)?;
         drop(bound);
@@ -95,7 +95,7 @@ fn run_cycle(
 }
 
 impl Weights {
-    fn bind(bound: &Bound, config: &Config) -> Result<Self> {
+    fn bind(bound: &Bound, config: &Config, recompute: Recompute) -> Result<Self> {
         let level = |n: usize, name: fn(usize) -> String| {
             let bind = |i| EncoderLayer::bind(bound, &name(i), config.num_heads);
             (0..n).map(bind).collect::<Result<Vec<_>>>()
@@ -108,7 +108,7 @@ impl Weights {
             h_to_l: Linear::bind(bound, names::H_TO_L)?,
             l_to_h: Linear::bind(bound, names::L_TO_H)?,
             halt: Linear::bind(bound, names::HALT_PREDICTOR)?,
-            recompute: config.recompute,
+            recompute,
         })
     }
 

@@ -9,16 +9,22 @@
 //! - the loss counts every token, PAD included, plus 0.01 x the mean halting probability
 //! - the gradient flows through all cycles
 //!
-//! `config.rs` shapes · `names.rs` parameter names · `inner.rs` forward.
+//! `config.rs` settings · `names.rs` parameter names · `inner.rs` forward · `foreign.rs` recognised in
+//! files of others · `onnx.rs` as a graph.
 
 mod config;
+mod foreign;
 mod inner;
 pub mod names;
+mod onnx;
 
 pub use config::{Config, Recompute};
+pub use foreign::Kind;
 pub use inner::HALT_ABOVE;
 
-use super::{Carry, DeviceBatch, Dims, Model, Segment, Workspace, one_pass};
+use super::{
+    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, one_pass,
+};
 use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
@@ -31,6 +37,8 @@ use crate::tensor::Tensor;
 
 pub struct HrmSeed {
     pub config: Config,
+    dims: Dims,
+    recompute: Recompute,
     params: Params,
     /// In the forward dtype.
     positions: Tensor, // (T, C)
@@ -38,11 +46,13 @@ pub struct HrmSeed {
 
 impl HrmSeed {
     /// Memory and initial values (PyTorch's defaults).
-    pub fn new(device: &Device, config: Config, dtype: DType, seed: u64) -> Result<Self> {
+    pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
-        let params = Params::new(device, &names::specs(&config), dtype, seed)?;
-        let positions = positions(device, config.seq_len, config.hidden_size, dtype)?;
-        Ok(Self { config, params, positions })
+        let Compute { dtype, recompute, seed } = compute;
+        let dims = config.dims(sizes);
+        let params = Params::new(device, &names::specs(&config, dims.vocab_size), dtype, seed)?;
+        let positions = positions(device, dims.seq_len, dims.hidden_size, dtype)?;
+        Ok(Self { config, dims, recompute, params, positions })
     }
 }
 
@@ -56,7 +66,7 @@ pub(super) fn positions(device: &Device, t: usize, c: usize, dtype: DType) -> Re
 
 impl Model for HrmSeed {
     fn dims(&self) -> Dims {
-        self.config.dims()
+        self.dims
     }
 
     fn params(&self) -> &Params {

@@ -22,8 +22,9 @@ pub fn l_layer(i: usize) -> String {
     format!("l_layers.{i}")
 }
 
-pub fn specs(config: &Config) -> Vec<Spec> {
-    let (c, v, f) = (config.hidden_size, config.vocab_size, config.mlp_width());
+/// `v`: V, the number of tokens.
+pub fn specs(config: &Config, v: usize) -> Vec<Spec> {
+    let (c, f) = (config.hidden_size, config.mlp_width());
     let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], Init::Normal { std: 1.0 })];
     for prefix in (0..config.h_layers).map(h_layer).chain((0..config.l_layers).map(l_layer)) {
         specs.extend(EncoderLayer::specs(&prefix, c, f));

@@ -12,8 +12,9 @@ pub fn layer(i: usize) -> String {
     format!("transformer.layers.{i}")
 }
 
-pub fn specs(config: &Config) -> Vec<Spec> {
-    let (c, v) = (config.hidden_size, config.vocab_size);
+/// `v`: V, the number of tokens.
+pub fn specs(config: &Config, v: usize) -> Vec<Spec> {
+    let c = config.hidden_size;
     let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], Init::Normal { std: 1.0 })];
     for i in 0..config.layers {
         specs.extend(EncoderLayer::specs(&layer(i), c, config.mlp_width()));

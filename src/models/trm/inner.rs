@@ -13,7 +13,7 @@ impl Reasoner for Trm {
     type Levels = Level;
 
     fn dims(&self) -> Dims {
-        self.config.dims()
+        self.dims
     }
 
     fn rules(&self) -> Rules {
@@ -26,7 +26,7 @@ impl Reasoner for Trm {
 
     fn levels(&self, bound: &Bound) -> Result<Level> {
         let c = &self.config;
-        Level::bind(names::L_LEVEL, c.layers, c.recompute, |prefix| match c.mlp_t {
+        Level::bind(names::L_LEVEL, c.layers, self.recompute, |prefix| match c.mlp_t {
             true => Block::bind_mlp_t(bound, prefix),
             false => Block::bind(bound, prefix, c.num_heads, self.rope()),
         })

@@ -7,13 +7,13 @@ use crate::nn::{block, level};
 
 pub const L_LEVEL: &str = "L_level";
 
-pub fn level(config: &Config) -> Vec<Spec> {
+/// `positions`: T.
+pub fn level(config: &Config, positions: usize) -> Vec<Spec> {
     let &Config { hidden_size: c, expansion, .. } = config;
-    let t = config.dims().positions();
     (0..config.layers)
         .map(|i| level::layer(L_LEVEL, i))
         .flat_map(|prefix| match config.mlp_t {
-            true => block::mlp_t_specs(&prefix, t, c, expansion),
+            true => block::mlp_t_specs(&prefix, positions, c, expansion),
             false => block::specs(&prefix, c, expansion),
         })
         .collect()

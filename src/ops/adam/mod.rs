@@ -13,6 +13,8 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
+use serde::{Deserialize, Serialize};
+
 use super::{dispatch, global_norm, traffic};
 use crate::Result;
 use crate::backend::{Device, Purpose};
@@ -22,9 +24,11 @@ use crate::tensor::Tensor;
 /// Of AdamW.
 pub const EPS: f32 = 1e-8;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Rule {
+    #[serde(rename = "adam_atan2")]
     AdamAtan2,
+    #[serde(rename = "adamw")]
     AdamW,
 }
 

@@ -18,6 +18,8 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
+use serde::{Deserialize, Serialize};
+
 use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
@@ -29,10 +31,11 @@ pub const IGNORE: i32 = -100;
 /// Width of a row of results; the letters of the contract.
 pub const ROW: usize = 4;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
-    Softmax,
     Stablemax,
+    Softmax,
 }
 
 /// Sizes of one call; the letters of the contract.

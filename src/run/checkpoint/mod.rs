@@ -21,9 +21,9 @@ pub use autoencoder::{Side, autoencoder};
 pub use folder::Folder;
 pub use format::Entry;
 pub use reader::Reader;
+pub(crate) use weights::POSITIONS;
 pub(super) use weights::load_model;
-pub(crate) use weights::{POSITIONS, has_positions, prefix_of};
-pub use weights::{Weights, check_model, fill, fill_dense, model_config, state_dict, write_pt};
+pub use weights::{Weights, check_model, fill, fill_dense, model_shape, state_dict, write_pt};
 
 use crate::data::Position;
 use crate::dtype::DType;

@@ -4,27 +4,17 @@ use std::path::Path;
 
 use super::{Named, Reader, role};
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Arch, Config};
-use crate::dtype::DType;
+use crate::config::Config;
 use crate::formats::{Counters, Format, HostTensor, StateDict};
 use crate::io::file;
-use crate::models::{self, Model, act, hrm_seed, io, transformer};
+use crate::models::{Compute, Model, ModelShape, act};
 use crate::nn::sinusoids;
-use crate::run::model;
 use crate::run::plan::Plan;
 use crate::{Error, Result};
 
 /// A buffer of the original module that is a formula here, and its rows.
 pub(crate) const POSITIONS: &str = "pos_encoding.pe";
 const POSITION_ROWS: usize = 5000;
-
-/// What official checkpoints of a model put before each name, see [`Model::name_prefix`].
-pub(crate) fn prefix_of(arch: Arch) -> &'static str {
-    match arch {
-        Arch::Hrm | Arch::Trm => act::PREFIX,
-        Arch::HrmSeed | Arch::Transformer => "",
-    }
-}
 
 /// The tensor of the file that holds the average of weight `name`, if there is one.
 fn averaged(reader: &Reader, prefix: &str, name: &str) -> Option<String> {
@@ -33,13 +23,9 @@ fn averaged(reader: &Reader, prefix: &str, name: &str) -> Option<String> {
 }
 
 /// The model's shape as it was trained, for batches of its own size.
-pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> {
-    let prefix = prefix_of(config.model.arch);
-    let token_table = match config.model.arch {
-        Arch::Hrm | Arch::Trm => io::EMBED_TOKENS,
-        Arch::HrmSeed => hrm_seed::names::TOKEN_EMBEDDING,
-        Arch::Transformer => transformer::names::TOKEN_EMBEDDING,
-    };
+pub fn model_shape(reader: &Reader, config: &Config) -> Result<ModelShape> {
+    let arch = config.model.arch();
+    let prefix = arch.name_prefix();
     let rows = |name: &str| {
         let shape = reader.shape(&format!("{prefix}{name}"));
         shape.and_then(|s| s.dims().first().copied()).ok_or_else(|| {
@@ -47,19 +33,19 @@ pub fn model_config(reader: &Reader, config: &Config) -> Result<models::Config> 
             Error::corrupt(reader.path(), what)
         })
     };
-    let num_puzzle_ids = match config.model.puzzle_emb_ndim {
-        0 => 1,
-        _ => rows(act::PUZZLE_TABLE)?,
-    };
     let seq_len = config.data.canvas * config.data.canvas;
-    Ok(model::model_of(config, seq_len, rows(token_table)?, num_puzzle_ids))
+    let mut shape = config.shape(seq_len, rows(arch.token_table())?, 1);
+    if shape.dims().puzzle_emb_ndim > 0 {
+        shape.sizes.num_puzzle_ids = rows(act::PUZZLE_TABLE)?;
+    }
+    Ok(shape)
 }
 
 /// Refuses a checkpoint whose weights are not those of a model of this `shape`; reads none of them.
-pub fn check_model(reader: &Reader, shape: &models::Config) -> Result<()> {
+pub fn check_model(reader: &Reader, shape: &ModelShape) -> Result<()> {
     let device = Device::shape_only(DeviceKind::Cpu);
     device.reserve(Device::UNBOUNDED_BYTES)?;
-    reader.expect_part(&shape.build(&device, DType::F32, 0)?.tensors()?)
+    reader.expect_part(&shape.build(&device, Compute::default())?.tensors()?)
 }
 
 /// The model of a run's `config` in the given `shape`, with the weights that evaluation uses: the
@@ -67,10 +53,10 @@ pub fn check_model(reader: &Reader, shape: &models::Config) -> Result<()> {
 pub fn load_model(
     reader: &Reader,
     config: &Config,
-    shape: &models::Config,
+    shape: &ModelShape,
     device: &Device,
 ) -> Result<Box<dyn Model>> {
-    let model = shape.build(device, model::dtype(config), config.train.seed)?;
+    let model = shape.build(device, config.compute())?;
     fill(reader, &*model)?;
     Ok(model)
 }
@@ -125,11 +111,6 @@ impl Weights {
     }
 }
 
-/// Whether files of this kind of model hold the table of [`POSITIONS`].
-pub(crate) fn has_positions(arch: Arch) -> bool {
-    matches!(arch, Arch::HrmSeed | Arch::Transformer)
-}
-
 /// The model in a checkpoint of `hrm train`, under its official names and with its metadata; f32.
 pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
     let plan = <Plan>::parse(&reader.meta.plan)
@@ -140,7 +121,8 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
             "has no averaged weights (train.ema was 0): take the trained ones",
         ));
     }
-    let prefix = prefix_of(plan.config.model.arch);
+    let (config, arch) = (&plan.config, plan.config.model.arch());
+    let prefix = arch.name_prefix();
     let mut tensors = vec![];
     for entry in reader.entries().iter().filter(|e| !role::is_of_training(&e.name)) {
         let averaged = match weights {
@@ -154,9 +136,10 @@ pub fn state_dict(reader: &Reader, weights: Weights) -> Result<StateDict> {
             HostTensor { dtype: entry.dtype, shape: entry.shape, bytes },
         ));
     }
-    if has_positions(plan.config.model.arch) {
-        let c = plan.config.model.hidden_size;
-        let rows = POSITION_ROWS.max(plan.config.data.canvas.pow(2));
+    if arch.has_position_table() {
+        let cells = config.data.canvas.pow(2);
+        let c = config.shape(cells, 1, 1).dims().hidden_size;
+        let rows = POSITION_ROWS.max(cells);
         let table = HostTensor::from_f32s([rows, c], &sinusoids::table(rows, c));
         tensors.push((POSITIONS.into(), table));
     }

@@ -1,18 +1,19 @@
 //! One segment of an HRM: the passes of `models/hrm/inner.rs`.
 
-use super::blocks::{self, Blocks, Mixer};
-use super::graph::Graph;
-use super::reasoner::{self, Start};
+use super::{Config, PosEncodings, names};
+use crate::formats::onnx::Graph;
+use crate::formats::onnx::blocks::{self, Blocks, Mixer};
+use crate::models::Dims;
 use crate::models::act::PREFIX;
-use crate::models::hrm::{Config, PosEncodings, names};
+use crate::models::onnx::reasoner::{self, Start};
+use crate::nn::rope;
 
-pub fn build(graph: &mut Graph, c: &Config) -> Result<(), String> {
-    let dims = c.dims();
-    let Start { e, mut z_h, mut z_l } = reasoner::start(graph, &dims, c.pos_encodings)?;
+pub fn build(graph: &mut Graph, c: &Config, dims: &Dims) -> Result<(), String> {
+    let Start { e, mut z_h, mut z_l } = reasoner::start(graph, dims, c.pos_encodings)?;
     let mixer = Mixer::Attention { heads: c.num_heads, head_dim: c.head_dim() };
     let is_rope = c.pos_encodings == PosEncodings::Rope;
-    let rope = is_rope.then_some((dims.positions(), c.rope_theta));
-    let kind = Blocks::define(graph, mixer, rope);
+    let tables = is_rope.then_some((dims.positions(), rope::THETA));
+    let kind = Blocks::define(graph, mixer, tables);
     let h = blocks::level(graph, &kind, names::H_LEVEL, PREFIX, c.h_layers)?;
     let l = blocks::level(graph, &kind, names::L_LEVEL, PREFIX, c.l_layers)?;
     for _ in 0..c.h_cycles {
@@ -21,5 +22,5 @@ pub fn build(graph: &mut Graph, c: &Config) -> Result<(), String> {
         }
         z_h = h.pass_sum(&mut graph.body, &[&z_h, &z_l]);
     }
-    reasoner::finish(graph, &dims, c.q_continue, &z_h, &z_l)
+    reasoner::finish(graph, dims, c.q_continue, &z_h, &z_l)
 }

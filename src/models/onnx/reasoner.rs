@@ -1,13 +1,18 @@
 //! What `hrm` and `trm` have in common in a file: inputs, the carry's reset, embedding, heads.
 //! `ops/embedding` and `models/io.rs` have the formulas.
 
-use super::body::{Value, int};
-use super::graph::{Dim, Graph};
-use super::proto::{BOOL, FLOAT, INT64};
+use crate::formats::onnx::body::{Value, int};
+use crate::formats::onnx::graph::{Dim, Graph};
+use crate::formats::onnx::proto::{BOOL, FLOAT, INT64};
 use crate::models::Dims;
 use crate::models::act::{H_INIT, L_INIT, PREFIX, PUZZLE_TABLE};
 use crate::models::io::{EMBED_POS, EMBED_TOKENS, LM_HEAD, PosEncodings, Q_HEAD, Q_HEAD_BIAS};
 use crate::ops::embedding::POSITION_SCALE;
+
+pub const DOC: &str = "One supervision segment. Start with reset all true (z_h and z_l of any content), \
+    then hand z_h_next and z_l_next back as z_h and z_l with reset false, halt_max_steps times (see \
+    the metadata); the logits of the last segment are the answer. A row may start anew at any \
+    segment: reset it alone.";
 
 /// What the cycles start from, (B, T, C) each.
 pub struct Start {

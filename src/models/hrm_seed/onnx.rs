@@ -1,12 +1,12 @@
 //! All cycles of an `hrm_seed` as a loop that ends when the batch halts: `models/hrm_seed/inner.rs`.
 
-use super::body::{Body, Value, graph_attribute, int};
-use super::encoder::{self, affine, norm};
-use super::graph::{Dim, Graph, value_info};
-use super::proto::{BOOL, FLOAT, GraphProto, INT64};
-use super::stack::Stack;
+use super::{Config, HALT_ABOVE, names};
+use crate::formats::onnx::body::{Body, Value, graph_attribute, int};
+use crate::formats::onnx::graph::{Dim, Graph, value_info};
+use crate::formats::onnx::proto::{BOOL, FLOAT, GraphProto, INT64};
+use crate::formats::onnx::stack::Stack;
 use crate::models::Dims;
-use crate::models::hrm_seed::{Config, HALT_ABOVE, names};
+use crate::models::onnx::encoder::{self, affine, norm};
 
 struct Weights {
     h_layers: Stack,
@@ -19,9 +19,8 @@ struct Weights {
     halt: [Value; 2],
 }
 
-pub fn build(graph: &mut Graph, c: &Config) -> Result<(), String> {
-    let dims = c.dims();
-    let e = encoder::embed(graph, &dims, names::TOKEN_EMBEDDING)?;
+pub fn build(graph: &mut Graph, c: &Config, dims: &Dims) -> Result<(), String> {
+    let e = encoder::embed(graph, dims, names::TOKEN_EMBEDDING)?;
     encoder::define_layer(graph, c.num_heads, c.hidden_size / c.num_heads);
     let halt = |part: &str| format!("{}.{part}", names::HALT_PREDICTOR);
     let weights = Weights {
@@ -36,12 +35,12 @@ pub fn build(graph: &mut Graph, c: &Config) -> Result<(), String> {
     let body = &mut graph.body;
     let cycles = body.int(c.max_cycles as i64);
     let no_condition = Value(String::new());
-    let with = vec![graph_attribute("body", cycle(&dims, &weights))];
+    let with = vec![graph_attribute("body", cycle(dims, &weights))];
     let [_h, l, halts] = body.ops("Loop", &[&cycles, &no_condition, &e, &e], with);
     let last = body.pick(&halts, -1, 0);
     let shape = body.op("Shape", &[&halts]);
     let run = body.pick(&shape, 0, 0);
-    encoder::logits(graph, &dims, &l, names::OUTPUT)?;
+    encoder::logits(graph, dims, &l, names::OUTPUT)?;
     graph.output("q_halt", FLOAT, &[Dim::Batch], &last, "logit of halting after the last cycle");
     graph.output("cycles", INT64, &[], &run, "cycles that were run");
     Ok(())

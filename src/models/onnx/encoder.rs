@@ -1,12 +1,12 @@
 //! The layers of `nn/encoder.rs` (`torch.nn.TransformerEncoderLayer`, post-norm), and the embedding in
 //! front of them.
 
-use super::blocks::{ATTENTION, define_attention};
-use super::body::{Body, Value, float, int};
-use super::graph::{Dim, Graph};
-use super::proto::{FLOAT, INT64};
-use super::stack::Stack;
 use crate::formats::HostTensor;
+use crate::formats::onnx::blocks::{ATTENTION, define_attention};
+use crate::formats::onnx::body::{Body, Value, float, int};
+use crate::formats::onnx::graph::{Dim, Graph};
+use crate::formats::onnx::proto::{FLOAT, INT64};
+use crate::formats::onnx::stack::Stack;
 use crate::models::Dims;
 use crate::nn::sinusoids;
 use crate::ops::layer_norm;
