@@ -13,6 +13,7 @@ use super::machine::resident_bytes;
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
+use crate::io::say::say;
 use crate::io::units::duration;
 use crate::run::trained::Trained;
 use crate::serve::{Options, Served, serve};
@@ -111,7 +112,7 @@ pub fn run(args: Serve) -> Result<()> {
         resident_bytes,
     };
     if !args.host.is_loopback() {
-        eprintln!(
+        say!(
             "warning: {}: whoever reaches this address can use it; there is no authentication",
             args.host
         );
@@ -142,16 +143,15 @@ fn load(
     }
     let data = match data {
         Some(dir) => Some(trained.data(Some(dir))?),
-        None => trained
-            .data(None)
-            .inspect_err(|e| eprintln!("warning: puzzles cannot be named: {e}"))
-            .ok(),
+        None => {
+            trained.data(None).inspect_err(|e| say!("warning: puzzles cannot be named: {e}")).ok()
+        }
     };
     if let Some(data) = &data {
         check_data(&dims, Some(trained.trained_on()), data)?;
     }
     let model = trained.load_as(&shape, &device)?;
-    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
+    say!("{}: step {}", trained.reader.path().display(), trained.step());
     let about = json!({
         "preset": trained.plan.config.preset,
         "parameters": model.trainable_elems(),

@@ -4,7 +4,11 @@
 use std::path::Path;
 
 use super::grid::{Grid, Pair};
+use crate::io::file;
 use crate::{Error, Result};
+
+/// Of a task file; published ones have less than 100 kB.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// A test pair. Hidden test sets leave the output out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +39,7 @@ struct RawPair {
 impl Task {
     /// The id is the file name without `.json`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::io(path, "read task"))?;
+        let text = file::read_text(path, "an ARC task", b"{", MAX_BYTES)?;
         let id = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::parse(&id, &text).map_err(|what| Error::corrupt(path, what))
     }

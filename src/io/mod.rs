@@ -1,6 +1,7 @@
-//! What the program shares with its machine: files put in place, progress of long work,
-//! sizes and times as people write them.
+//! What the program shares with its machine: files put in place, progress of long work and other
+//! lines for people, sizes and times as people write them.
 
 pub mod file;
 pub mod progress;
+pub mod say;
 pub mod units;

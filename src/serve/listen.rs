@@ -19,6 +19,7 @@ use super::api::{App, router};
 use super::engine::{self, Served};
 use super::metrics::Metrics;
 use super::patient::Patient;
+use crate::io::say::say;
 use crate::{Error, Result};
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -89,7 +90,7 @@ async fn run(app: App, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     }
     drop(listener);
     let open = options.max_connections - slots.available_permits();
-    eprintln!(
+    say!(
         "stopping: {open} open connections get {} s to finish; once more to stop at once",
         options.grace.as_secs_f64()
     );

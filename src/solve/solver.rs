@@ -43,6 +43,9 @@ impl Default for Options {
     }
 }
 
+/// Variants at most: what is drawn and kept for each must not take the time that is meant for answers.
+pub const MAX_VARIANTS: usize = 4096;
+
 /// How far it is, now and then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
@@ -119,6 +122,12 @@ impl Solver {
         mut watch: impl FnMut(Progress) -> Option<Stop>,
     ) -> Result<Outcome> {
         let mut pace = Pace::new(Instant::now(), options.budget, &mut watch);
+        if options.variants > MAX_VARIANTS {
+            let asked = options.variants;
+            return Err(Error::invalid(format!(
+                "--variants {asked}: at most {MAX_VARIANTS} of a task can be asked"
+            )));
+        }
         outcome::check(task, self.canvas)
             .map_err(|what| Error::invalid(format!("task {}: {what}", task.id)))?;
         let found = self.data.as_ref().map(|data| known::find(data, task)).transpose()?;
