@@ -64,6 +64,8 @@
 //! `V` vocabulary, `NP` puzzle ids, `NL` layers, `N = B*T` rows. `H` and `L` alone are the two
 //! reasoning levels and never mean heads or layers.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic where nobody reads any more
+
 pub mod backend;
 pub mod cli;
 pub mod config;

@@ -13,6 +13,7 @@ use crate::backend::{Device, DeviceKind};
 use crate::data::Batch;
 use crate::dtype::DType;
 use crate::io::machine;
+use crate::io::say::say;
 use crate::io::units::count;
 use crate::models::hrm::{Config, Recompute};
 use crate::models::{ModelShape, Sizes};
@@ -139,9 +140,8 @@ pub fn run(args: Bench) -> Result<()> {
     let mut timings = vec![];
     for name in &names {
         for dtype in ["f32", "bf16"] {
-            eprint!("{name} hrm {dtype} ... ");
             let timing = in_own_process(&format!("{name}/{dtype}"), &args)?;
-            eprintln!("{:.1} ms", timing.step_ms);
+            say!("{name} hrm {dtype}: {:.1} ms", timing.step_ms);
             timings.push(timing);
         }
     }
@@ -275,10 +275,7 @@ fn pytorch(names: &[String], script: &str, args: &Bench) -> Result<Vec<Timing>, 
     if args.quick && script == BASELINE {
         command.args(["--variants", "eager-f32,eager-bf16"]);
     }
-    eprintln!(
-        "timing PyTorch{}",
-        if args.quick { ", eager only" } else { "; it compiles for minutes" }
-    );
+    say!("timing PyTorch{}", if args.quick { ", eager only" } else { "; it compiles for minutes" });
     let output =
         command.stderr(Stdio::inherit()).output().map_err(|e| format!("{}: {e}", python.0))?;
     if !output.status.success() {

@@ -9,7 +9,8 @@ use super::common::{Compute, device, start_threads};
 use crate::data::DataSet;
 use crate::eval::job::{ATTEMPTS, Job};
 pub use crate::eval::page::FILE as PAGE;
-use crate::eval::{self, Curve, Heading, Report, predictions};
+use crate::eval::{self, Curve, Heading, Report, Rules, predictions};
+use crate::io::say::say;
 use crate::run::folder::EVALUATION;
 use crate::run::signal;
 use crate::run::trained::Trained;
@@ -44,7 +45,8 @@ const CURVES: [(&str, &[&str]); 4] = [
     "  hrm eval runs/arc-small-1 --limit 200 --json tasks as published come first\n",
     "  hrm eval best.safetensors --data data/my-arc --output scores\n",
     "  hrm eval --predictions mine.jsonl --data data/my-arc    answers of any other program:\n",
-    "      {\"example\": 0, \"puzzle\": \"00d62c1b\", \"answer\": [\"021\", \"330\"], \"q_halt\": 1.5}",
+    "      {\"example\": 0, \"puzzle\": \"00d62c1b\", \"answer\": [\"021\", \"330\"], \"q_halt\": 1.5}\n",
+    "  hrm eval --predictions submission.json --data data/my-arc    two attempts per test input (Kaggle)",
 ))]
 pub struct Eval {
     /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
@@ -65,15 +67,20 @@ pub struct Eval {
     /// Numbers of attempts to score beside 1 and 2, separated by commas
     #[arg(long, value_name = "K", value_delimiter = ',')]
     pub k: Vec<usize>,
+    /// Count an answer that shows no grid as a vote for the empty one, as the official evaluation does;
+    /// otherwise it is no vote
+    #[arg(long)]
+    pub count_empty: bool,
     /// Answer everything a second time, each example halting as training would, and compare
     #[arg(long)]
     pub early_halt: bool,
-    /// Also write what the answers were taken from, as safetensors: inputs, puzzle_identifiers, logits
+    /// Also write what the answers were taken from, as safetensors: examples (numbers in the
+    /// split, in the order answered: tasks as published first), inputs, labels, puzzle_identifiers, logits
     /// (example, cell, token), q_halt_logits and q_continue_logits after the last ACT step
     #[arg(long, value_name = "FILE")]
     pub save_logits: Option<PathBuf>,
-    /// Score the answers in this file instead of a model's: a JSON object per line, see the last
-    /// example. Needs --data
+    /// Score the answers in this file instead of a model's: a JSON object per line, or a
+    /// submission.json of ARC Prize; see the last examples. Needs --data
     #[arg(long, value_name = "FILE", conflicts_with_all =
         ["path", "early_halt", "limit", "variants", "save_logits"])]
     pub predictions: Option<PathBuf>,
@@ -108,7 +115,7 @@ pub fn run(args: Eval) -> Result<()> {
     } else {
         out!("{}", report.table());
     }
-    eprintln!("to look at: {}", output.join(PAGE).display());
+    say!("to look at: {}", output.join(PAGE).display());
     Ok(())
 }
 
@@ -122,12 +129,13 @@ fn from_checkpoint(path: &Path, args: &Eval, ks: Vec<usize>) -> Result<(Report, 
         variants: args.variants.unwrap_or(usize::MAX),
         early_halt: args.early_halt,
         ks,
+        count_empty: args.count_empty,
         resumable: true,
         save_logits: args.save_logits.as_deref(),
         curves: curves(&trained.run_dir),
         ..Job::new(&data, &args.split, &output)
     };
-    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
+    say!("{}: step {}", trained.reader.path().display(), trained.step());
     signal::install()?;
     Ok((job.run(&trained, &device)?, output))
 }
@@ -138,8 +146,9 @@ fn from_file(file: &Path, args: &Eval, ks: &[usize]) -> Result<(Report, PathBuf)
         Error::invalid("--predictions needs --data DIR: the data set that was answered")
     })?;
     let data = DataSet::open(dir)?;
+    let rules = Rules { ks, count_empty: args.count_empty };
     let evaluation = predictions::read(file, &data, &args.split)?;
-    let report = eval::report(&data, &evaluation, None, ks)?;
+    let report = eval::report(&data, &evaluation, None, rules)?;
     let output = args.output.clone().unwrap_or_else(|| SCORES.into());
     let heading = Heading { title: file.display().to_string(), curves: vec![] };
     report.write(&output, &data, &evaluation, &heading)?;

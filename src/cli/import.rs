@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::common::{absolute, split_settings};
 use crate::data::DataSet;
-use crate::formats::{Counters, StateDict};
+use crate::formats::{self, Counters, StateDict};
 use crate::import::{self, Given, Imported, Puzzles, Request};
 use crate::run::checkpoint::{self, Reader};
 use crate::{Error, Result};
@@ -52,7 +52,7 @@ pub fn run(args: Import) -> Result<()> {
     let (preset, command_line) = split_settings(&args.settings)?;
     let data = args.data.as_deref().map(DataSet::open).transpose()?;
     let data_dir = data.as_ref().map(|data| absolute(data.dir())).transpose()?;
-    let bytes = std::fs::read(file).map_err(Error::io(file, "read the file"))?;
+    let bytes = formats::read(file)?;
     if Reader::open(file).is_ok() {
         return Err(Error::corrupt(file, "is a checkpoint of hrm already: use it as it is"));
     }

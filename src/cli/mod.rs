@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand};
 
 use crate::backend::cpu::path;
 use crate::config::{Config, DistillConfig};
+use crate::io::say::say;
 use crate::run::signal::EXIT_INTERRUPTED;
 use crate::{Error, Result};
 
@@ -63,16 +64,19 @@ enum Command {
 }
 
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(e) => return printed(&e),
+    };
     let result = path::check().and_then(|()| run(command));
-    match result {
+    match result.and_then(|()| out::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Error::Interrupted(what)) => {
-            complain(&what);
+            say!("{what}");
             ExitCode::from(EXIT_INTERRUPTED)
         }
         Err(e) => {
-            complain(&format!("error: {e}"));
+            say!("error: {e}");
             ExitCode::FAILURE
         }
     }
@@ -109,7 +113,18 @@ pub fn check_line(words: &[String]) -> Result<()> {
     }
 }
 
-/// To stderr, if that is still there: a terminal may be gone.
-fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+/// Help, the version, or what is wrong with the arguments.
+fn printed(text: &clap::Error) -> ExitCode {
+    let written = text.print().and_then(|()| std::io::stdout().flush());
+    if text.use_stderr() {
+        return ExitCode::from(text.exit_code() as u8);
+    }
+    out::note(written);
+    match out::finish() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            say!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::common::Compute;
 use crate::data::{DataSet, Task, terminal};
 use crate::io::progress::{self, Bar};
+use crate::io::say::say;
 use crate::io::units;
 use crate::run::signal;
 use crate::run::trained::Trained;
@@ -95,11 +96,11 @@ pub fn run(args: Predict) -> Result<()> {
         Some(dir) => Some(trained.data(Some(dir))?),
         None => trained
             .data(None)
-            .inspect_err(|e| eprintln!("warning: trained tasks cannot be recognised: {e}"))
+            .inspect_err(|e| say!("warning: trained tasks cannot be recognised: {e}"))
             .ok(),
     };
     let task = find_task(&args.task, &trained.plan.data_dir, data.as_ref())?;
-    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
+    say!("{}: step {}", trained.reader.path().display(), trained.step());
     let mut solver = Solver::new(trained, data, &device)?;
     signal::install()?;
     let options = Options {
@@ -128,7 +129,7 @@ pub fn run(args: Predict) -> Result<()> {
         }
         out!("{}", outcome.summary());
     }
-    eprintln!("prediction.json and prediction.png: {}", output.display());
+    say!("prediction.json and prediction.png: {}", output.display());
     Ok(())
 }
 

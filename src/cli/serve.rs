@@ -11,6 +11,7 @@ use super::common::{Compute, device, start_threads};
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
+use crate::io::say::say;
 use crate::io::units::duration;
 use crate::run::trained::Trained;
 use crate::serve::{Options, Served, serve};
@@ -108,7 +109,7 @@ pub fn run(args: Serve) -> Result<()> {
         grace: args.grace,
     };
     if !args.host.is_loopback() {
-        eprintln!(
+        say!(
             "warning: {}: whoever reaches this address can use it; there is no authentication",
             args.host
         );
@@ -135,16 +136,15 @@ fn load(path: &Path, data: Option<&Path>, device_name: &str, solves: bool) -> Re
     }
     let data = match data {
         Some(dir) => Some(trained.data(Some(dir))?),
-        None => trained
-            .data(None)
-            .inspect_err(|e| eprintln!("warning: puzzles cannot be named: {e}"))
-            .ok(),
+        None => {
+            trained.data(None).inspect_err(|e| say!("warning: puzzles cannot be named: {e}")).ok()
+        }
     };
     if let Some(data) = &data {
         check_data(&dims, Some(trained.trained_on()), data)?;
     }
     let model = trained.load_as(&shape, &device)?;
-    eprintln!("{}: step {}", trained.reader.path().display(), trained.step());
+    say!("{}: step {}", trained.reader.path().display(), trained.step());
     let (preset, step) = (trained.plan.config.preset.clone(), trained.step());
     let trained_on = trained.trained_on().to_owned();
     let again = |data: &DataSet| DataSet::open(data.dir());

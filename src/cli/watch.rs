@@ -36,7 +36,11 @@ pub fn run(args: Watch) -> Result<()> {
     let dir = args.run.map_or_else(|| newest(Path::new("runs")), Ok)?;
     let run = RunView::open(&dir)?;
     #[cfg(feature = "watch")]
-    if !args.once && !args.json && std::io::IsTerminal::is_terminal(&std::io::stdout()) && !is_dumb() {
+    if !args.once
+        && !args.json
+        && std::io::IsTerminal::is_terminal(&std::io::stdout())
+        && !is_dumb()
+    {
         return crate::watch::live::follow(run);
     }
     let summary = Summary::of(&run);

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::hints::hint;
 use super::layer::{Layer, Setting, Source};
 use super::preset::PRESETS;
 use super::{Config, DISTILL_PRESETS, RunConfig};
@@ -164,11 +165,11 @@ impl<C: RunConfig> Merged<C> {
         self.value(key).ok_or_else(|| {
             let keys: Vec<String> = flatten(&self.table).into_iter().map(|(k, _)| k).collect();
             let names = keys.iter().map(String::as_str);
-            Error::invalid(format!(
-                "unknown key {key}{}\nknown keys: {}",
-                did_you_mean(key, names),
-                keys.join(", ")
-            ))
+            let near = match hint(key) {
+                Some(ours) => format!(", a key of the official programs; here: {ours}"),
+                None => did_you_mean(key, names),
+            };
+            Error::invalid(format!("unknown key {key}{near}\nknown keys: {}", keys.join(", ")))
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod distill;
+mod hints;
 mod layer;
 mod load;
 mod preset;

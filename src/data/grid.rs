@@ -5,7 +5,7 @@ use std::fmt;
 use super::vocab::{COLOURS, MAX_ARC_SIDE};
 use crate::{Error, Result};
 
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Grid {
     h: usize,
     w: usize,

@@ -42,8 +42,16 @@ const DIGITS: [u16; 10] = [
     0b111_101_111_101_111,
     0b111_101_111_001_111,
 ];
-pub const CELL: usize = 10; // pixels of a cell, its line included
+const CELL: usize = 10; // pixels of a cell at least, its line included
+const LARGE_CELL: usize = 32; // and at most
+const SIDE: usize = 300; // pixels that a panel should have
 pub const GAP: usize = 12; // pixels between tiles; half of it between the panels of a tile
+
+/// Pixels of a cell, its line included, where the longest side has so many cells: small grids are drawn
+/// large.
+pub fn cell_side(longest: usize) -> usize {
+    (SIDE / longest.max(1)).clamp(CELL, LARGE_CELL)
+}
 
 /// One grid of a tile.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,17 +94,17 @@ impl Image {
         }
     }
 
-    fn panel(&mut self, top: usize, left: usize, panel: &Panel, kind: Kind) {
+    fn panel(&mut self, top: usize, left: usize, panel: &Panel, kind: Kind, cell: usize) {
         let grid = &panel.grid;
-        let (h, w) = (grid.h() * CELL + 1, grid.w() * CELL + 1);
+        let (h, w) = (grid.h() * cell + 1, grid.w() * cell + 1);
         self.fill(top, left, h, w, LINE);
         for r in 0..grid.h() {
             for c in 0..grid.w() {
-                let (y, x) = (top + r * CELL + 1, left + c * CELL + 1);
-                self.cell(y, x, grid.at(r, c), kind);
+                let (y, x) = (top + r * cell + 1, left + c * cell + 1);
+                self.cell(y, x, grid.at(r, c), kind, cell - 1);
                 if panel.marked.get(r * grid.w() + c) == Some(&true) {
-                    self.ring(y, x, CELL - 1, [0; 3]);
-                    self.ring(y + 1, x + 1, CELL - 3, WHITE);
+                    self.ring(y, x, cell - 1, [0; 3]);
+                    self.ring(y + 1, x + 1, cell - 3, WHITE);
                 }
             }
         }
@@ -110,8 +118,7 @@ impl Image {
         self.fill(top, left + side - 1, side, 1, colour);
     }
 
-    fn cell(&mut self, y: usize, x: usize, value: u8, kind: Kind) {
-        let side = CELL - 1;
+    fn cell(&mut self, y: usize, x: usize, value: u8, kind: Kind, side: usize) {
         let colour = match kind {
             Kind::Arc => ARC_COLOURS[value as usize % 10],
             Kind::Maze => MAZE_COLOURS[value as usize % 6],
@@ -124,8 +131,10 @@ impl Image {
             _ => return,
         };
         let glyph = DIGITS[digit as usize % 10];
+        let dot = (side / 7).max(1);
+        let (top, left) = ((side - 5 * dot) / 2, (side - 3 * dot) / 2);
         for i in (0..15).filter(|i| glyph >> (14 - i) & 1 == 1) {
-            self.fill(y + 2 + i / 3, x + 3 + i % 3, 1, 1, [0; 3]);
+            self.fill(y + top + i / 3 * dot, x + left + i % 3 * dot, dot, dot, [0; 3]);
         }
     }
 
@@ -153,8 +162,10 @@ impl Image {
 
 /// One panel as a PNG.
 pub fn picture(panel: &Panel, kind: Kind) -> Result<Vec<u8>> {
-    let mut image = Image::new(panel.grid.w() * CELL + 1, panel.grid.h() * CELL + 1);
-    image.panel(0, 0, panel, kind);
+    let grid = &panel.grid;
+    let cell = cell_side(grid.h().max(grid.w()));
+    let mut image = Image::new(grid.w() * cell + 1, grid.h() * cell + 1);
+    image.panel(0, 0, panel, kind, cell);
     image.png()
 }
 
@@ -165,10 +176,11 @@ pub fn write(path: &Path, tiles: &[Vec<Panel>], kind: Kind) -> Result<()> {
 
 /// Tiles of panels, left to right, in as many columns as make the sheet about square.
 pub fn draw(tiles: &[Vec<Panel>], kind: Kind) -> Image {
-    let side = |f: fn(&Grid) -> usize| {
-        tiles.iter().flatten().map(|p| f(&p.grid)).max().unwrap_or(1) * CELL + 1
-    };
-    let (grid_h, grid_w) = (side(Grid::h), side(Grid::w));
+    let longest =
+        |f: fn(&Grid) -> usize| tiles.iter().flatten().map(|p| f(&p.grid)).max().unwrap_or(1);
+    let (h, w) = (longest(Grid::h), longest(Grid::w));
+    let cell = cell_side(h.max(w));
+    let (grid_h, grid_w) = (h * cell + 1, w * cell + 1);
     let panels = tiles.iter().map(Vec::len).max().unwrap_or(1);
     let (tile_h, tile_w) = (grid_h + GAP, panels * (grid_w + GAP / 2) - GAP / 2 + 2 * GAP);
     let columns = (1..=tiles.len().max(1))
@@ -179,7 +191,7 @@ pub fn draw(tiles: &[Vec<Panel>], kind: Kind) -> Image {
     for (i, tile) in tiles.iter().enumerate() {
         let (top, left) = (i / columns * tile_h + GAP, i % columns * tile_w + GAP);
         for (k, panel) in tile.iter().enumerate() {
-            image.panel(top, left + k * (grid_w + GAP / 2), panel, kind);
+            image.panel(top, left + k * (grid_w + GAP / 2), panel, kind, cell);
         }
     }
     image

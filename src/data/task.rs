@@ -81,7 +81,7 @@ impl<'de> serde::Deserialize<'de> for Cell {
 impl Task {
     /// The id is the file name without `.json`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = file::read_at_most(path, MAX_FILE_BYTES)?;
+        let text = file::read_text(path, "an ARC task", b"{", MAX_FILE_BYTES)?;
         let id = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::parse(&id, &text).map_err(|what| Error::corrupt(path, what))
     }

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::page::Curve;
-use super::{Evaluator, Halt, Heading, Report, Request, logits, report, saved, select_variants};
+use super::report::check_asked;
+use super::{
+    Evaluator, Halt, Heading, Report, Request, Rules, logits, report, saved, select_variants,
+};
 use crate::backend::Device;
 use crate::data::DataSet;
 use crate::io::progress::Progress;
@@ -26,6 +29,8 @@ pub struct Job<'a> {
     pub early_halt: bool,
     /// Numbers of attempts to score.
     pub ks: Vec<usize>,
+    /// Whether an answer without a grid is a vote.
+    pub count_empty: bool,
     /// Whether it may be interrupted and gone on with.
     pub resumable: bool,
     /// A file for what the answers are taken from.
@@ -45,6 +50,7 @@ impl<'a> Job<'a> {
             variants: usize::MAX,
             early_halt: false,
             ks: ATTEMPTS.to_vec(),
+            count_empty: false,
             resumable: false,
             save_logits: None,
             curves: vec![],
@@ -57,6 +63,7 @@ impl<'a> Job<'a> {
         let shape = trained.shape()?;
         super::run::check_data(&shape.dims(), Some(trained.trained_on()), data)?;
         let examples = select_variants(data, split, self.limit, self.variants)?;
+        check_asked(data, split, &examples)?;
         let model = trained.load_as(&shape, device)?;
         let evaluator = Evaluator::new(&*model)?;
         let weights = if self.resumable { Some(trained.reader.digest()?) } else { None };
@@ -77,7 +84,8 @@ impl<'a> Job<'a> {
         };
         let evaluation = answer(Halt::Last)?;
         let early = if self.early_halt { Some(answer(Halt::Early)?) } else { None };
-        let report = report(data, &evaluation, early.as_ref(), &self.ks)?;
+        let rules = Rules { ks: &self.ks, count_empty: self.count_empty };
+        let report = report(data, &evaluation, early.as_ref(), rules)?;
         let heading = Heading { title: trained.title(), curves: self.curves };
         report.write(self.output, data, &evaluation, &heading)?;
         if let Some(file) = self.save_logits {

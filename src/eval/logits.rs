@@ -9,10 +9,11 @@ use crate::dtype::DType;
 use crate::eval::{Evaluator, row_of};
 use crate::formats::{Format, HostTensor, StateDict};
 use crate::io::file;
+use crate::io::say::say;
 use crate::models::Model;
 use crate::shape::Shape;
 
-/// Writes inputs (N, S), puzzle_identifiers (N), logits (N, S, V), q_halt_logits and
+/// Writes examples (N, numbers in the split), inputs and labels (N, S), puzzle_identifiers (N), logits (N, S, V), q_halt_logits and
 /// q_continue_logits (N) of the examples, which are run through all ACT steps.
 pub fn save(
     model: &dyn Model,
@@ -24,10 +25,11 @@ pub fn save(
 ) -> Result<()> {
     let (s, v) = (model.dims().seq_len, model.dims().vocab_size);
     let row = |example: &u32| row_of(model, data, split, *example);
-    let (mut inputs, mut ids) = (vec![], vec![]);
+    let (mut inputs, mut labels, mut ids) = (vec![], vec![], vec![]);
     for example in examples {
         let row = row(example)?;
         inputs.extend(row.inputs);
+        labels.extend(row.labels);
         ids.push(row.puzzle_id);
     }
     let (mut logits, mut q_halt, mut q_continue) = (vec![], vec![], vec![]);
@@ -42,8 +44,11 @@ pub fn save(
         let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         HostTensor { dtype: DType::I32, shape: Shape::new(shape), bytes }
     };
+    let numbers: Vec<i32> = examples.iter().map(|&i| i as i32).collect();
     let tensors = vec![
+        ("examples".into(), ints(&[n], &numbers)),
         ("inputs".into(), ints(&[n, s], &inputs)),
+        ("labels".into(), ints(&[n, s], &labels)),
         ("puzzle_identifiers".into(), ints(&[n], &ids)),
         ("logits".into(), HostTensor::from_f32s([n, s, v], &logits)),
         ("q_halt_logits".into(), HostTensor::from_f32s([n], &q_halt)),
@@ -51,6 +56,6 @@ pub fn save(
     ];
     let outputs = StateDict { tensors, counters: None, meta: None };
     file::write(file, &Format::Safetensors.encode(&outputs)?)?;
-    eprintln!("logits of {n} examples: {}", file.display());
+    say!("logits of {n} examples: {}", file.display());
     Ok(())
 }

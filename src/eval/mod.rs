@@ -30,7 +30,7 @@ pub mod vote;
 pub use answer::{Answer, Evaluator, Halt, Row};
 pub use page::{Curve, Heading};
 pub use pass::{Pass, Voted, pass};
-pub use report::{Report, report};
+pub use report::{Report, Rules, report};
 pub use run::{Evaluation, Request, evaluate, row_of};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};
 pub use select::{select, select_variants};

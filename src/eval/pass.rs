@@ -8,7 +8,9 @@
 //! solved       tasks of which every question is passed at k
 //! ```
 //!
-//! An answer that shows no grid, or one of a size that the variant's pattern never has, is no vote.
+//! An answer that shows no grid, or one of a size that the variant's pattern never has, is no vote. The
+//! official evaluation counts it as a vote for the empty grid, which may so become an attempt:
+//! `count_empty`.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +45,7 @@ pub fn vote(
     questions: &[Question],
     answers: Answers,
     q_halt: impl Fn(usize) -> f64,
+    count_empty: bool,
 ) -> Result<Vec<Voted>> {
     // Boards ask none, and need no names.
     if questions.is_empty() {
@@ -62,7 +65,8 @@ pub fn vote(
                 answered_grid(data.kind(), &row, example.input_at, data.canvas())
             }
         };
-        Ok(names[example.puzzle].undo(&grid).filter(|grid| !grid.is_empty()))
+        let grid = names[example.puzzle].undo(&grid).filter(|grid| !grid.is_empty());
+        Ok(grid.or_else(|| count_empty.then(Grid::default)))
     };
     let one = |question: &Question| {
         let mut ballots = Ballots::default();

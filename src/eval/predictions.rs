@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -18,8 +18,10 @@ use serde_json::json;
 
 use super::Evaluation;
 use super::score::{Verdict, answered_grid};
+use super::submission::{self, Submission};
 use crate::data::shard::Example;
 use crate::data::{DataSet, Grid, Kind, canvas};
+use crate::io::file;
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
@@ -54,6 +56,9 @@ pub fn write(
     file.flush().map_err(io())
 }
 
+/// Of a file of predictions; a line has about a kilobyte.
+const MAX_BYTES: u64 = 2 << 30;
+
 #[derive(Deserialize)]
 struct Line {
     example: u32,
@@ -70,20 +75,13 @@ struct Line {
 /// Names the line: no JSON, an example that is not in the split, twice there or of another puzzle, an
 /// answer that is no grid or does not fit the canvas, a logit that is not finite.
 pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
-    let bytes = fs::read(path).map_err(Error::io(path, "read predictions"))?;
+    let bytes = file::read_text(path, "a file of predictions", b"{", MAX_BYTES)?;
+    if let Ok(tasks) = serde_json::from_slice::<Submission>(&bytes) {
+        return submission::read(tasks, data, split).map_err(|what| Error::corrupt(path, what));
+    }
     let text = String::from_utf8(bytes)
         .map_err(|e| Error::corrupt(path, format!("is no text (UTF-8): {e}")))?;
-    let mut out = Evaluation {
-        split: split.to_owned(),
-        examples: vec![],
-        seq_len: data.seq_len(),
-        tokens: vec![],
-        q: vec![],
-        halt_steps: vec![],
-        steps: vec![],
-        sums: [0.0; metric::LEN],
-        wall_s: 0.0,
-    };
+    let mut out = answered(data, split);
     let mut seen = HashSet::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = |what: String| Error::corrupt(path, format!("line {}: {what}", i + 1));
@@ -98,6 +96,21 @@ pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
     match out.examples.is_empty() {
         true => Err(Error::corrupt(path, "holds no prediction")),
         false => Ok(out),
+    }
+}
+
+/// Answers of others, none yet.
+pub(super) fn answered(data: &DataSet, split: &str) -> Evaluation {
+    Evaluation {
+        split: split.to_owned(),
+        examples: vec![],
+        seq_len: data.seq_len(),
+        tokens: vec![],
+        q: vec![],
+        halt_steps: vec![],
+        steps: vec![],
+        sums: [0.0; metric::LEN],
+        wall_s: 0.0,
     }
 }
 
@@ -119,13 +132,18 @@ fn row(line: &Line, data: &DataSet, split: &str) -> Result<Vec<u8>, String> {
         return Err(format!("q_halt is {}", line.q_halt));
     }
     let grid = grid(&line.answer)?;
-    place(&grid, &example, data).ok_or_else(|| {
+    place(&grid, &example, data)
+}
+
+/// The answer where the input stands.
+pub(super) fn place(grid: &Grid, example: &Example, data: &DataSet) -> Result<Vec<u8>, String> {
+    fitted(grid, example, data).ok_or_else(|| {
         let (h, w, canvas) = (grid.h(), grid.w(), data.canvas());
         format!("the answer is {h} x {w}, which does not fit the canvas of {canvas} x {canvas}")
     })
 }
 
-fn place(grid: &Grid, example: &Example, data: &DataSet) -> Option<Vec<u8>> {
+fn fitted(grid: &Grid, example: &Example, data: &DataSet) -> Option<Vec<u8>> {
     let (side, s) = (data.canvas(), data.seq_len());
     if data.kind() != Kind::Arc {
         return ((grid.h(), grid.w()) == (side, side)).then(|| grid.cells().to_vec());

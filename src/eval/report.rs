@@ -10,9 +10,9 @@ use super::breakdown::{self, Breakdown};
 use super::pass::{Pass, Voted, pass, vote};
 use super::question::{self, Question, questions};
 use super::score::{Answers, Scores, Verdict, score};
-use crate::Result;
 use crate::data::{DataSet, Kind};
 use crate::ops::act_halt::metric;
+use crate::{Error, Result};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -51,6 +51,21 @@ pub struct Questions {
     pub most_answers: usize,
 }
 
+/// How answers become scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Numbers of attempts.
+    pub ks: &'a [usize],
+    /// Whether an answer without a grid is a vote, as in the official evaluation.
+    pub count_empty: bool,
+}
+
+impl<'a> Rules<'a> {
+    pub fn new(ks: &'a [usize]) -> Self {
+        Self { ks, count_empty: false }
+    }
+}
+
 /// Scores of one way to answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Column {
@@ -87,21 +102,33 @@ pub struct Official {
     pub q_halt_accuracy: f64,
 }
 
+/// Refuses to score nothing.
+pub fn check_asked(data: &DataSet, split: &str, examples: &[u32]) -> Result<()> {
+    match examples.is_empty() {
+        false => Ok(()),
+        true => Err(Error::invalid(format!(
+            "nothing to evaluate: no example of split {split} of {} was asked for or is there",
+            data.dir().display()
+        ))),
+    }
+}
+
 /// Score an evaluation, the same one with early halting, and the identity baseline on the same
-/// examples, with pass@k for each of `ks`.
+/// examples, with pass@k for each number of attempts.
 pub fn report(
     data: &DataSet,
     evaluation: &Evaluation,
     early: Option<&Evaluation>,
-    ks: &[usize],
+    rules: Rules,
 ) -> Result<Report> {
     let (split, examples) = (evaluation.split.as_str(), &evaluation.examples[..]);
+    check_asked(data, split, examples)?;
     let tasks = count_tasks(data, split, examples)?;
     let arc = data.kind() == Kind::Arc;
     let questions = if arc { questions(data, split, examples)? } else { vec![] };
-    let (model, verdicts, voted) = column(data, evaluation, &questions, ks, tasks)?;
+    let (model, verdicts, voted) = column(data, evaluation, &questions, rules, tasks)?;
     let early_halt =
-        early.map(|early| Ok(column(data, early, &questions, ks, tasks)?.0)).transpose()?;
+        early.map(|early| Ok(column(data, early, &questions, rules, tasks)?.0)).transpose()?;
     let identity = score(data, split, examples, Answers::Input)?;
     let breakdown = match arc {
         true => breakdown::of_questions(&voted),
@@ -111,7 +138,8 @@ pub fn report(
             breakdown::of_boards(boards.collect::<Result<Vec<_>>>()?.into_iter())
         }
     };
-    let identity_votes = vote(data, split, examples, &questions, Answers::Input, |_| 0.0)?;
+    let identity_votes =
+        vote(data, split, examples, &questions, Answers::Input, |_| 0.0, rules.count_empty)?;
     let answers = || voted.iter().map(|v| v.question.asked.len());
     Ok(Report {
         data_dir: data.dir().display().to_string(),
@@ -131,7 +159,7 @@ pub fn report(
         early_halt,
         identity_baseline: Column {
             scores: identity.scores,
-            pass_at: passes(&identity_votes, ks),
+            pass_at: passes(&identity_votes, rules.ks),
             cost: None,
         },
         official: (evaluation.sums[metric::COUNT] > 0.0).then(|| Official {
@@ -150,13 +178,14 @@ fn column(
     data: &DataSet,
     evaluation: &Evaluation,
     questions: &[Question],
-    ks: &[usize],
+    rules: Rules,
     tasks: usize,
 ) -> Result<(Column, Vec<Verdict>, Vec<Voted>)> {
     let Evaluation { split, examples, tokens, q, wall_s, .. } = evaluation;
     let scored = score(data, split, examples, Answers::Rows(tokens))?;
     let answers = Answers::Rows(tokens);
-    let voted = vote(data, split, examples, questions, answers, |i| q[i][0] as f64)?;
+    let belief = |i: usize| q[i][0] as f64;
+    let voted = vote(data, split, examples, questions, answers, belief, rules.count_empty)?;
     let cost = (!evaluation.steps.is_empty()).then(|| Cost {
         act_steps: evaluation.mean_steps(),
         act_steps_wanted: evaluation.mean_halt_steps(),
@@ -166,7 +195,7 @@ fn column(
             s_per_task: wall_s / tasks.max(1) as f64,
         },
     });
-    let pass_at = passes(&voted, ks);
+    let pass_at = passes(&voted, rules.ks);
     Ok((Column { scores: scored.scores, pass_at, cost }, scored.verdicts, voted))
 }
 

@@ -1,14 +1,18 @@
 //! `submission.json` as ARC Prize takes it: for each task a list with, per test input in the task's
 //! order, `attempt_1` and `attempt_2`. With one candidate both are the same; with none both are one
-//! black cell, which the format needs and which is never counted as an answer.
+//! black cell, which the format needs and which is never counted as an answer; so is an empty grid.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Evaluation;
 use super::pass::Voted;
-use crate::data::Grid;
+use super::predictions;
+use super::question::names;
+use crate::data::{DataSet, Grid, Kind};
 use crate::io::file;
 use crate::{Error, Result};
 
@@ -24,9 +28,57 @@ pub fn write(path: &Path, voted: &[Voted]) -> Result<()> {
     file::write(path, &json.map_err(|e| Error::invalid(format!("submission: {e}")))?)
 }
 
+/// The file: of each task its test inputs with their attempts.
+pub type Submission = BTreeMap<String, Vec<Attempts>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempts {
+    attempt_1: Vec<Vec<i64>>,
+    attempt_2: Vec<Vec<i64>>,
+}
+
+/// The attempts at the tasks as published, each a row of its own; the first one counts as believed
+/// more.
+pub(super) fn read(tasks: Submission, data: &DataSet, split: &str) -> Result<Evaluation, String> {
+    if data.kind() != Kind::Arc {
+        return Err(format!(
+            "is a submission to ARC, but the data set holds {}",
+            data.kind().name()
+        ));
+    }
+    let text = |e: Error| e.to_string();
+    let (names, shard) = (names(data, split).map_err(text)?, data.split(split).map_err(text)?);
+    let mut out = predictions::answered(data, split);
+    for (task, inputs) in tasks {
+        let found = names.iter().position(|name| name.task == task && name.is_original());
+        let puzzle = found.ok_or_else(|| format!("task {task} is not in split {split}"))?;
+        let examples = shard.puzzle_range(puzzle).map_err(text)?;
+        if examples.len() != inputs.len() {
+            let (has, asked) = (inputs.len(), examples.len());
+            return Err(format!("task {task}: answers {has} test inputs, but it has {asked}"));
+        }
+        for (number, (i, attempts)) in examples.zip(inputs).enumerate() {
+            let example = data.example(split, i).map_err(text)?;
+            let Attempts { attempt_1, attempt_2 } = attempts;
+            let both = attempt_1 != attempt_2;
+            let attempts = [(attempt_1, 1.0), (attempt_2, 0.0)];
+            for (rows, belief) in attempts.into_iter().take(1 + both as usize) {
+                let at = |what| format!("task {task}, test input {number}: {what}");
+                let grid = Grid::from_arc_rows(&rows).map_err(|what| at(format!("grid {what}")))?;
+                out.tokens.extend(predictions::place(&grid, &example, data).map_err(at)?);
+                out.examples.push(i as u32);
+                out.q.push([belief, 0.0]);
+            }
+        }
+    }
+    Ok(out)
+}
+
 /// The two attempts at one test input, of its answers, best first.
 pub fn attempts<'a>(mut answers: impl Iterator<Item = &'a Grid>) -> Value {
-    let first = answers.next().map_or_else(|| json!([[0]]), |grid| json!(grid));
-    let second = answers.next().map_or_else(|| first.clone(), |grid| json!(grid));
+    let shown = |grid: &Grid| if grid.is_empty() { json!([[0]]) } else { json!(grid) };
+    let first = answers.next().map_or_else(|| json!([[0]]), shown);
+    let second = answers.next().map_or_else(|| first.clone(), shown);
     json!({ "attempt_1": first, "attempt_2": second })
 }

@@ -27,8 +27,13 @@ impl Report {
             lines.push((name.to_owned(), columns.iter().map(|(_, c)| cell(c)).collect()));
         };
         let arc = self.kind == Kind::Arc;
-        line("token accuracy, with padding", &|c| percent(c.scores.token_accuracy));
-        line("token accuracy, without", &|c| percent(c.scores.token_accuracy_not_pad));
+        // Boards have no padding.
+        if arc {
+            line("token accuracy, with padding", &|c| percent(c.scores.token_accuracy));
+            line("token accuracy, without", &|c| percent(c.scores.token_accuracy_not_pad));
+        } else {
+            line("token accuracy", &|c| percent(c.scores.token_accuracy));
+        }
         line("cell accuracy", &|c| percent(c.scores.cell_accuracy));
         if arc {
             line("right shape", &|c| count(c.scores.same_shape));

@@ -8,6 +8,9 @@ use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
+/// What is looked at before a file is read.
+const HEAD_BYTES: usize = 4096;
+
 /// Temporary files carry this prefix until they are complete.
 pub const UNFINISHED_PREFIX: &str = ".saving-";
 
@@ -49,6 +52,49 @@ pub fn read_at_most(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
 /// Text without the byte order mark that some editors put before it.
 pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
+
+/// The content of a file of at most `most_bytes` whose first byte that is not white is `first`: what is
+/// something else, or too long, is not read.
+///
+/// # Errors
+/// Names the file and what it is instead; `what` stands for what it should be.
+pub fn read_text(path: &Path, what: &str, first: &[u8], most_bytes: u64) -> Result<Vec<u8>> {
+    let io = || Error::io(path, "read");
+    let mut file = File::open(path).map_err(io())?;
+    let mut head = [0; HEAD_BYTES];
+    let mut read = 0;
+    while read < head.len() {
+        match file.read(&mut head[read..]).map_err(io())? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    let mut bytes = head[..read].to_vec();
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(byte) if first.contains(byte) => {}
+        None if read < head.len() => {}
+        _ => {
+            return Err(Error::corrupt(path, format!("is not {what}: it does not begin like one")));
+        }
+    }
+    if file.metadata().map_err(io())?.len() > most_bytes {
+        return Err(Error::corrupt(path, too_long(what, most_bytes)));
+    }
+    (&mut file)
+        .take(most_bytes.saturating_sub(read as u64) + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io())?;
+    match bytes.len() as u64 > most_bytes {
+        false => Ok(bytes),
+        true => Err(Error::corrupt(path, too_long(what, most_bytes))),
+    }
+}
+
+/// Words for a file that is longer than it may be.
+pub fn too_long(what: &str, most_bytes: u64) -> String {
+    format!("is longer than the {} MiB that {what} may have", most_bytes >> 20)
 }
 
 /// A file beside `path` that is deleted on drop unless [`persist`] names it; readable by whoever the

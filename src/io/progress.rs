@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::say::say;
+
 const PATIENCE: Duration = Duration::from_secs(2);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -44,7 +46,7 @@ impl Progress {
 
     pub fn note(self, text: &str) {
         if self == Progress::Shown {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 }
@@ -67,7 +69,7 @@ impl Bar {
         let due = elapsed.as_secs() / LINE_EVERY.as_secs() + 1;
         if self.lines_printed.fetch_max(due, Ordering::Relaxed) < due {
             let left = elapsed.as_secs_f64() * self.total.saturating_sub(done) as f64 / done as f64;
-            eprintln!("{}: {done} of {}, about {left:.0} s left", self.what, self.total);
+            say!("{}: {done} of {}, about {left:.0} s left", self.what, self.total);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::io::say::say;
 use crate::{Error, Result};
 
 /// What a shell reports for a program that Ctrl-C ended.
@@ -17,7 +18,7 @@ pub fn install() -> Result<()> {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(EXIT_INTERRUPTED.into());
         }
-        eprintln!("stopping: finishing this step and saving; once more to stop at once");
+        say!("stopping: finishing this step and saving; once more to stop at once");
     };
     let installed =
         INSTALLED.get_or_init(|| ctrlc::set_handler(handler).map_err(|e| e.to_string()));

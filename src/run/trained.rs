@@ -9,6 +9,7 @@ use super::plan::Plan;
 use crate::backend::Device;
 use crate::config::{Config, DistillConfig, RunConfig};
 use crate::data::DataSet;
+use crate::io::say::say;
 use crate::models::{Model, ModelShape};
 use crate::{Error, Result};
 
@@ -86,7 +87,7 @@ pub fn find(path: &Path) -> Result<(Reader, PathBuf)> {
 /// The newest whole checkpoint of a run's folder; damaged ones are named on stderr.
 pub fn newest(run_dir: &Path) -> Result<Reader> {
     let folder = Folder::new(run_dir.join(CHECKPOINTS));
-    let newest = folder.newest(|line| eprintln!("warning: {line}"))?;
+    let newest = folder.newest(|line| say!("warning: {line}"))?;
     newest.ok_or_else(|| {
         Error::invalid(format!("{}: there is no checkpoint in this folder", run_dir.display()))
     })

@@ -21,6 +21,7 @@ use super::app::App;
 use super::metrics::Metrics;
 use super::served::Served;
 use super::{engine, openapi};
+use crate::io::say::say;
 use crate::{Error, Result};
 
 const SWEEP: Duration = Duration::from_secs(1);
@@ -95,7 +96,7 @@ async fn run(app: App, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     }
     drop(listener);
     let open = options.max_connections - slots.available_permits();
-    eprintln!(
+    say!(
         "stopping: {open} open connections get {} s to finish; once more to stop at once",
         options.grace.as_secs_f64()
     );

@@ -24,6 +24,8 @@ const WAIT_SHARE: f64 = 0.9;
 #[serde(deny_unknown_fields)]
 struct Solve {
     id: Option<String>,
+    /// What some task files carry; serves where there is no id.
+    name: Option<String>,
     budget_s: Option<f64>,
     wait_s: Option<f64>,
     // Read by `Task`, which says which pair and cell is wrong.
@@ -57,7 +59,8 @@ fn seconds(name: &str, asked: f64, most: Duration) -> Result<Duration, Problem> 
 pub async fn begin(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Answer {
     let solves = solves(&app)?;
     let asked: Solve = read(&headers, &body, "Solve")?;
-    let task = Task::parse(asked.id.as_deref().unwrap_or("task"), &body).map_err(unprocessable)?;
+    let task = Task::parse(asked.id.as_deref().or(asked.name.as_deref()).unwrap_or("task"), &body)
+        .map_err(unprocessable)?;
     app.engine.check(&task).map_err(|what| unprocessable(format!("the task {what}")))?;
     let most = app.options.solve_budget;
     let budget = asked.budget_s.map_or(Ok(most), |s| seconds("budget_s", s, most))?;

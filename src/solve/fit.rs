@@ -9,7 +9,7 @@ use super::rows::Rows;
 use crate::Result;
 use crate::data::{BatchOptions, Grid, Pair};
 use crate::eval::{Evaluator, Share};
-use crate::models::{self, Model};
+use crate::models::{Model, ModelShape};
 use crate::run::checkpoint::{Reader, fill_dense};
 use crate::run::trained::Trained;
 use crate::train::optimizer::Rates;
@@ -26,7 +26,7 @@ const WEIGHTS_LR: f64 = 0.1;
 pub struct Start<'a> {
     pub trained: &'a Trained,
     /// Its model for batches of the size that solving works with.
-    pub shape: &'a models::Config,
+    pub shape: &'a ModelShape,
     pub model: &'a dyn Model,
     pub canvas: usize,
 }

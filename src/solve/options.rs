@@ -26,6 +26,9 @@ impl Default for Options {
     }
 }
 
+/// Variants at most: what is drawn and kept for each must not take the time that is meant for answers.
+pub const MAX_VARIANTS: usize = 4096;
+
 /// How far it is, now and then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {

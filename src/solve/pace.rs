@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use super::options::{GoOn, Progress, Stop};
 use crate::{Error, Result};
 
+/// Stands for a budget that no clock can hold.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 pub struct Pace<'a> {
     start: Instant,
     deadline: Instant,
@@ -18,7 +21,8 @@ impl<'a> Pace<'a> {
         budget: Duration,
         watch: &'a mut dyn FnMut(Progress) -> Option<Stop>,
     ) -> Self {
-        Self { start, deadline: start + budget, watch, stopped: false }
+        let deadline = start.checked_add(budget).unwrap_or(start + FOREVER);
+        Self { start, deadline, watch, stopped: false }
     }
 
     pub fn elapsed_s(&self) -> f64 {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::ask::Asked;
 use super::fit::Start;
 use super::known::{self, Found, Known};
-use super::options::{Options, Progress, Stop};
+use super::options::{MAX_VARIANTS, Options, Progress, Stop};
 use super::outcome::{self, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::unseen;
@@ -82,6 +82,12 @@ impl Solver {
         mut watch: impl FnMut(Progress) -> Option<Stop>,
     ) -> Result<Outcome> {
         let mut pace = Pace::new(Instant::now(), options.budget, &mut watch);
+        if options.variants > MAX_VARIANTS {
+            let asked = options.variants;
+            return Err(Error::invalid(format!(
+                "--variants {asked}: at most {MAX_VARIANTS} of a task can be asked"
+            )));
+        }
         outcome::check(task, self.canvas)
             .map_err(|what| Error::invalid(format!("task {}: {what}", task.id)))?;
         let found = self.data.as_ref().map(|data| known::find(data, task)).transpose()?;

@@ -70,6 +70,10 @@ impl Lab {
         self.hrm(&[TINY, more].concat())
     }
 
+    pub fn train_command(&self, more: &[&str]) -> Command {
+        self.command(&[TINY, more].concat())
+    }
+
     pub fn start_training(&self, more: &[&str]) -> Child {
         let mut command = self.command(&[TINY, more].concat());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

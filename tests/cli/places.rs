@@ -64,3 +64,65 @@ fn full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room() {
     assert_eq!(lab.digest("disk/run"), lab.digest("whole"));
     assert_eq!(lab.metrics("disk/run"), lab.metrics("whole"));
 }
+
+/// Commands that print, in a lab with a trained run.
+const PRINTING: [&[&str]; 6] = [
+    &["--help"],
+    &["eval", "run", "--json"],
+    &["plan", "sudoku-mini"],
+    &["devices"],
+    &["digest", "run"],
+    &["data", "stats", "data"],
+];
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    let lab = Lab::new();
+    expect_success(&lab.train(&["train.max_steps=2", "--run-dir", "run"]));
+    for args in PRINTING {
+        let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = lab.command(args).stdout(full()).output().unwrap();
+        let error = expect_error(&output);
+        assert!(error.contains("cannot write to standard output: No space left"), "{error}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        // Nobody reads either of the two.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = lab.command(args);
+        let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+        assert!(status.success(), "{args:?}: {status}");
+    }
+}
+
+#[test]
+fn training_goes_on_when_nobody_reads_what_it_says() {
+    let lab = Lab::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = lab.train_command(&["train.max_steps=2", "--run-dir", "run"]);
+    let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(lab.path("run/eval/eval.json").exists());
+}
+
+#[test]
+fn files_that_are_something_else_or_too_long_are_not_read_whole() {
+    let lab = Lab::new();
+    let sparse = |name: &str, head: &[u8]| {
+        std::fs::write(lab.path(name), head).unwrap();
+        let file = std::fs::File::options().write(true).open(lab.path(name)).unwrap();
+        file.set_len(5 << 30).unwrap();
+    };
+    sparse("zeros", b"");
+    sparse("archive", b"PK\x03\x04");
+    sparse("object", b"{");
+    for (args, what) in [
+        (&["import", "zeros"][..], "is neither safetensors nor a file of torch.save"),
+        (&["import", "archive"], "is longer than the 4096 MiB that weights may have"),
+        (&["eval", "--data", "data", "--predictions", "zeros"], "is not a file of predictions"),
+        (&["eval", "--data", "data", "--predictions", "object"], "is longer than the 2048 MiB"),
+    ] {
+        let error = expect_error(&lab.hrm(args));
+        assert!(error.contains(what), "{args:?}: {error}");
+    }
+}

@@ -37,7 +37,26 @@ fn vote(
     belief: impl Fn(usize) -> f64,
 ) -> Vec<Voted> {
     let asked = questions(data, "test", examples).unwrap();
-    hrm::eval::pass::vote(data, "test", examples, &asked, answers, belief).unwrap()
+    hrm::eval::pass::vote(data, "test", examples, &asked, answers, belief, false).unwrap()
+}
+
+#[test]
+fn an_answer_without_a_grid_is_a_vote_where_that_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let nothing = vec![0; examples.len() * CANVAS * CANVAS];
+    let asked = questions(&data, "test", &examples).unwrap();
+    let voted = |count_empty| {
+        let answers = Answers::Rows(&nothing);
+        let vote = hrm::eval::pass::vote;
+        vote(&data, "test", &examples, &asked, answers, |_| 0.0, count_empty).unwrap()
+    };
+    assert!(voted(false).iter().all(|v| v.candidates.is_empty()));
+    for v in voted(true) {
+        assert_eq!((v.candidates.len(), v.votes()), (1, 2));
+        assert!(v.candidates[0].grid.is_empty() && !v.passed(2));
+    }
 }
 
 fn share(right: u64, of: u64) -> Share {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use hrm::data::canvas::{self, Placement};
 use hrm::data::shard::Spec;
-use hrm::data::sheet::{ARC_COLOURS, CELL, GAP};
+use hrm::data::sheet::{ARC_COLOURS, GAP, cell_side};
 use hrm::data::{DataSet, Grid, Kind, Pair};
-use hrm::eval::{self, Evaluation, Heading};
+use hrm::eval::{self, Evaluation, Heading, Rules};
 use serde_json::Value;
 
 use super::fixture::{CANVAS, arc, boards, grid, pair};
@@ -45,7 +45,7 @@ fn answered(dir: &Path) -> (DataSet, Evaluation) {
 fn table_and_files_say_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (data, evaluation) = answered(&dir.path().join("data"));
-    let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
+    let report = eval::report(&data, &evaluation, None, Rules::new(&[1, 2])).unwrap();
     let table = report.table();
     for line in [
         "2 of 4 examples (2 as published, 0 variants): 2 test inputs of 2 tasks, 1 vote on each",
@@ -85,6 +85,9 @@ struct Picture {
     pixels: Vec<u8>,
 }
 
+/// Pixels of a cell of grids as small as these.
+const CELL: usize = 32;
+
 impl Picture {
     fn read(path: &Path) -> Self {
         let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
@@ -107,8 +110,9 @@ impl Picture {
 fn pictures_show_input_expected_answer_and_mark_wrong_cells() {
     let dir = tempfile::tempdir().unwrap();
     let (data, evaluation) = answered(&dir.path().join("data"));
-    let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
+    let report = eval::report(&data, &evaluation, None, Rules::new(&[1, 2])).unwrap();
     report.write(dir.path(), &data, &evaluation, &Heading::default()).unwrap();
+    assert_eq!(cell_side(3), CELL);
     let middle = CELL / 2 - 1;
     let wrong = Picture::read(&dir.path().join("wrong.png"));
     let colour = |panel, r, c| wrong.cell(panel, 3, (r, c), middle, middle);
@@ -130,13 +134,13 @@ fn pictures_show_input_expected_answer_and_mark_wrong_cells() {
 fn an_old_picture_does_not_outlive_what_it_showed() {
     let dir = tempfile::tempdir().unwrap();
     let (data, both) = answered(&dir.path().join("data"));
-    eval::report(&data, &both, None, &[1, 2])
+    eval::report(&data, &both, None, Rules::new(&[1, 2]))
         .unwrap()
         .write(dir.path(), &data, &both, &Heading::default())
         .unwrap();
     assert!(dir.path().join("wrong.png").exists());
     let right = evaluation(&data, both.tokens[..data.seq_len()].to_vec());
-    eval::report(&data, &right, None, &[1, 2])
+    eval::report(&data, &right, None, Rules::new(&[1, 2]))
         .unwrap()
         .write(dir.path(), &data, &right, &Heading::default())
         .unwrap();
@@ -144,11 +148,48 @@ fn an_old_picture_does_not_outlive_what_it_showed() {
 }
 
 #[test]
+fn nothing_is_not_scored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, _) = answered(&dir.path().join("data"));
+    let nothing = Evaluation { examples: vec![], ..evaluation(&data, vec![]) };
+    let error = eval::report(&data, &nothing, None, Rules::new(&[1, 2])).unwrap_err().to_string();
+    assert!(error.starts_with("nothing to evaluate: no example of split test"), "{error}");
+}
+
+#[test]
+fn a_submission_is_scored_as_the_answers_that_it_was_written_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, evaluation) = answered(&dir.path().join("data"));
+    let report = eval::report(&data, &evaluation, None, Rules::new(&[1, 2])).unwrap();
+    report.write(dir.path(), &data, &evaluation, &Heading::default()).unwrap();
+    let read = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        eval::predictions::read(&file, &data, "test").map_err(|e| e.to_string())
+    };
+    let own = std::fs::read_to_string(dir.path().join("submission.json")).unwrap();
+    let again = read("own.json", &own).unwrap();
+    let again = eval::report(&data, &again, None, Rules::new(&[1, 2])).unwrap();
+    assert_eq!(again.model.pass_at, report.model.pass_at);
+
+    // The second attempt is right: it passes at two, not at one.
+    let late = r#"{"task1": [{"attempt_1": [[1]], "attempt_2": [[6, 7, 8]]}]}"#;
+    let late = eval::report(&data, &read("late.json", late).unwrap(), None, Rules::new(&[1, 2]));
+    let right: Vec<u64> = late.unwrap().model.pass_at.iter().map(|p| p.passed.right).collect();
+    assert_eq!(right, [0, 1]);
+
+    let other = read("other.json", r#"{"x": [{"attempt_1": [[1]], "attempt_2": [[1]]}]}"#);
+    assert!(other.unwrap_err().contains("task x is not in split test"));
+    let many = read("many.json", r#"{"task1": []}"#).unwrap_err();
+    assert!(many.contains("task task1: answers 0 test inputs, but it has 1"), "{many}");
+}
+
+#[test]
 fn an_empty_answer_is_reported_and_drawn() {
     let dir = tempfile::tempdir().unwrap();
     let (data, _) = answered(&dir.path().join("data"));
     let nothing = evaluation(&data, vec![0; data.seq_len()]);
-    let report = eval::report(&data, &nothing, None, &[1, 2]).unwrap();
+    let report = eval::report(&data, &nothing, None, Rules::new(&[1, 2])).unwrap();
     report.write(dir.path(), &data, &nothing, &Heading::default()).unwrap();
     assert_eq!(report.model.scores.cell_accuracy, 0.0);
     let text = std::fs::read_to_string(dir.path().join("predictions.jsonl")).unwrap();
@@ -163,7 +204,7 @@ fn boards_are_reported_without_arc_terms() {
     let pairs = [Pair { input: puzzle, output: solved.clone() }];
     let data = boards(&dir.path().join("data"), Spec::of(Kind::Sudoku, 4), &pairs);
     let evaluation = evaluation(&data, solved.cells().to_vec());
-    let report = eval::report(&data, &evaluation, None, &[1, 2]).unwrap();
+    let report = eval::report(&data, &evaluation, None, Rules::new(&[1, 2])).unwrap();
     report.write(dir.path(), &data, &evaluation, &Heading::default()).unwrap();
     let table = report.table();
     assert!(table.contains("1 of 1 boards\n") && !table.contains("pass@1"), "{table}");

@@ -1,9 +1,9 @@
 //! `arc-simple`'s encoder against PyTorch's: logits, loss and gradients of a training pass, evaluation.
 
 use hrm::backend::Purpose;
-use hrm::dtype::DType;
+use hrm::models::hrm_seed::Recompute;
 use hrm::models::transformer::{Config, Transformer};
-use hrm::models::{Carry, DeviceBatch, Model, Workspace};
+use hrm::models::{Carry, Compute, DeviceBatch, Model, Sizes, Workspace};
 use hrm::nn::sinusoids;
 use hrm::ops::act_halt::metric;
 use hrm::ops::draw::Draw;
@@ -16,21 +16,18 @@ use crate::common::compare::widen;
 use crate::common::devices::devices;
 use crate::common::golden::{self, Golden};
 
-fn config(json: &Value, recompute_layers: bool) -> Config {
+fn config(json: &Value) -> (Config, Sizes) {
     let c = &json["config"];
     let int = |key: &str| c[key].as_u64().unwrap_or_else(|| panic!("config.{key}")) as usize;
-    Config {
-        batch_size: int("batch_size"),
-        seq_len: int("seq_len"),
-        vocab_size: int("vocab_size"),
-        num_puzzle_ids: 1,
+    let config = Config {
         hidden_size: int("hidden_size"),
         num_heads: int("num_heads"),
         layers: int("layers"),
         expansion: 4.0,
         dropout: c["dropout"].as_f64().expect("config.dropout"),
-        recompute_layers,
-    }
+    };
+    let [batch_size, seq_len, vocab_size] = ["batch_size", "seq_len", "vocab_size"].map(int);
+    (config, Sizes { batch_size, seq_len, vocab_size, num_puzzle_ids: 1 })
 }
 
 #[test]
@@ -40,9 +37,10 @@ fn golden_transformer_every_tensor() {
         for (device_name, device) in devices() {
             println!("{} on {device_name}", place.name);
             let golden = place.open();
-            for recompute in [false, true] {
-                let config = config(&golden.json, recompute);
-                let model = Transformer::new(&device, config, DType::F32, 0).unwrap();
+            for recompute in [Recompute::None, Recompute::Layer] {
+                let (config, sizes) = config(&golden.json);
+                let compute = Compute { recompute, ..Compute::default() };
+                let model = Transformer::new(&device, config, sizes, compute).unwrap();
                 load(&model, &golden);
                 compare(&model, &golden);
             }

@@ -186,6 +186,19 @@ fn trm_is_fine_tuned_too() {
 }
 
 #[test]
+fn more_variants_than_there_is_time_for_are_refused_and_the_budget_holds() {
+    let lab = Lab::hrm();
+    write(&lab.path("u.json"), &unseen());
+    for many in ["200000", "18446744073709551615"] {
+        let text = refusal(lab.dir(), &["predict", "run", "u.json", "--variants", many]);
+        assert!(text.contains("at most 4096 of a task can be asked"), "{text}");
+    }
+    let most = ["predict", "run", "u.json", "--variants", "4096", "--budget", "2s", "--json"];
+    let json = json_of(lab.dir(), &most);
+    assert!(json["wall_s"].as_f64().unwrap() < 4.0, "{}", json["wall_s"]);
+}
+
+#[test]
 fn models_without_puzzle_embeddings_say_what_they_can() {
     let lab = Lab::new("arc-simple", &["model.h_layers=1"]);
     let dir = lab.dir();
