@@ -4,8 +4,9 @@
 use hrm::Error;
 use hrm::backend::Device;
 use hrm::models::tiny_vae::{IMAGE_ELEMS, Kind};
+use hrm::run::checkpoint::Side;
 use hrm::tensor::Tensor;
-use hrm::train::distill::{Options, StepReport, Trainer, Which};
+use hrm::train::distill::{Options, StepReport, Trainer};
 use hrm::train::optimizer::{Rule, Settings};
 
 use crate::common::devices::devices;
@@ -59,10 +60,10 @@ fn steps(trainer: &mut Trainer, from: u64, to: u64) -> Vec<StepReport> {
     let of_teacher = if trainer.options().teacher.is_some() { 2 } else { 0 };
     (from..to)
         .map(|step| match step < of_teacher {
-            true => trainer.teacher_step(&images(step as usize), step + 1, LR).unwrap(),
+            true => trainer.step(Side::Teacher, &images(step as usize), step + 1, LR).unwrap(),
             false => {
                 let of_student = step + 1 - of_teacher;
-                trainer.student_step(&images(step as usize), of_student, LR).unwrap()
+                trainer.step(Side::Student, &images(step as usize), of_student, LR).unwrap()
             }
         })
         .collect()
@@ -99,9 +100,9 @@ fn devices_follow_the_cpu_in_the_memory_that_is_planned() {
                 }
             }
             let x: Vec<f32> = images(1).iter().map(|&x| x as f32 / 255.0).collect();
-            let (mu, log_var) = trainer.encode(Which::Student, &x).unwrap();
+            let (mu, log_var) = trainer.encode(Side::Student, &x).unwrap();
             assert_eq!((mu.len(), log_var.len()), (BATCH * 5, BATCH * 5), "{at}");
-            let drawn = trainer.decode(Which::Student, &mu).unwrap();
+            let drawn = trainer.decode(Side::Student, &mu).unwrap();
             assert_eq!(drawn.len(), x.len(), "{at}");
             assert!(drawn.iter().all(|x| (0.0..=1.0).contains(x)), "{at}");
         }
@@ -149,12 +150,12 @@ fn a_refused_step_leaves_everything_as_it_was() {
         bad[1] = f32::NAN;
         weight.upload(&bad).unwrap();
         let before = state(&trainer);
-        let error = trainer.student_step(&images(9), 2, LR).unwrap_err();
+        let error = trainer.step(Side::Student, &images(9), 2, LR).unwrap_err();
         let Error::NonFinite { step: 2, what } = &error else { panic!("{device_name}: {error}") };
         assert!(what.contains("matmul"), "{device_name}: {what}");
         assert!(state(&trainer) == before, "{device_name}: a refused step changed the state");
         weight.upload(&sound).unwrap();
-        trainer.student_step(&images(9), 2, LR).unwrap();
+        trainer.step(Side::Student, &images(9), 2, LR).unwrap();
     }
 }
 
@@ -164,8 +165,8 @@ fn what_a_run_does_not_have_is_said() {
     let alone = Options { teacher: None, ..options() };
     let mut trainer = Trainer::new(&device, alone).unwrap();
     let words = |result: hrm::Result<StepReport>| result.unwrap_err().to_string();
-    assert!(words(trainer.teacher_step(&images(1), 1, LR)).contains("model.teacher=none"));
-    assert!(words(trainer.student_step(&images(1)[1..], 1, LR)).contains("3 images"));
+    assert!(words(trainer.step(Side::Teacher, &images(1), 1, LR)).contains("model.teacher=none"));
+    assert!(words(trainer.step(Side::Student, &images(1)[1..], 1, LR)).contains("3 images"));
     let here = tempfile::tempdir().unwrap();
     let path = here.path().join("vgg.safetensors");
     let of_file = || Options { vgg: Some(path.clone()), ..options() };

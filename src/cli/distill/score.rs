@@ -14,9 +14,10 @@ use crate::eval::images::{self, Coder, Row};
 use crate::io::file;
 use crate::io::progress::Progress;
 use crate::models::tiny_vae::Autoencoder;
+use crate::run::checkpoint::Side;
 use crate::run::folder::EVALUATION;
 use crate::run::trained::Trained;
-use crate::train::distill::{Options, Trainer, Which};
+use crate::train::distill::{Options, Trainer};
 use crate::{Error, Result};
 
 const FILE: &str = "distill.json";
@@ -102,12 +103,12 @@ pub fn score(
         .iter()
         .map(|(name, other)| Ok((format!("student {name}"), load(other, job.device)?)))
         .collect::<Result<Vec<_>>>()?;
-    let mut sides = vec![("student".to_owned(), Side::of(&trainer, Which::Student)?)];
+    let mut sides = vec![("student".to_owned(), Scored::of(&trainer, Side::Student)?)];
     if has_teacher {
-        sides.push(("teacher".to_owned(), Side::of(&trainer, Which::Teacher)?));
+        sides.push(("teacher".to_owned(), Scored::of(&trainer, Side::Teacher)?));
     }
     for (name, trainer) in &others {
-        sides.push((name.clone(), Side::of(trainer, Which::Student)?));
+        sides.push((name.clone(), Scored::of(trainer, Side::Student)?));
     }
     let mut coders: Vec<images::report::Named> =
         sides.iter_mut().map(|(name, side)| (name.clone(), side as &mut dyn Coder)).collect();
@@ -147,28 +148,28 @@ fn name_of(path: &Path) -> String {
 }
 
 /// One of the two models of a trainer.
-struct Side<'a> {
+struct Scored<'a> {
     trainer: &'a Trainer,
-    which: Which,
+    side: Side,
     model: &'a dyn Autoencoder,
     /// Parameters and running statistics.
     weight_elems: usize,
 }
 
-impl<'a> Side<'a> {
-    fn of(trainer: &'a Trainer, which: Which) -> Result<Self> {
-        let model = trainer.model(which)?;
+impl<'a> Scored<'a> {
+    fn of(trainer: &'a Trainer, side: Side) -> Result<Self> {
+        let model = trainer.model(side)?;
         let running = model.running().tensors()?;
         let of_norms: usize = running
             .iter()
             .filter(|(_, tensor)| tensor.dtype() == DType::F32)
             .map(|(_, tensor)| tensor.shape().elems())
             .sum();
-        Ok(Self { trainer, which, model, weight_elems: model.trainable_elems() + of_norms })
+        Ok(Self { trainer, side, model, weight_elems: model.trainable_elems() + of_norms })
     }
 }
 
-impl Coder for Side<'_> {
+impl Coder for Scored<'_> {
     fn units(&self) -> usize {
         self.model.latent()
     }
@@ -182,10 +183,10 @@ impl Coder for Side<'_> {
     }
 
     fn encode(&mut self, x: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
-        self.trainer.encode(self.which, x)
+        self.trainer.encode(self.side, x)
     }
 
     fn decode(&mut self, z: &[f32]) -> Result<Vec<f32>> {
-        self.trainer.decode(self.which, z)
+        self.trainer.decode(self.side, z)
     }
 }

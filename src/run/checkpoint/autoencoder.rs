@@ -6,7 +6,7 @@ use crate::formats::{HostTensor, StateDict};
 use crate::models::tiny_vae::PROJECTOR;
 use crate::{Error, Result};
 
-/// Which of the two.
+/// Which of the two models of `hrm distill`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
 pub enum Side {
     #[default]
@@ -15,10 +15,11 @@ pub enum Side {
 }
 
 impl Side {
-    fn prefix(self) -> &'static str {
+    /// What stands before its tensors, and a dot.
+    pub fn name(self) -> &'static str {
         match self {
-            Side::Student => "student.",
-            Side::Teacher => "teacher.",
+            Side::Student => "student",
+            Side::Teacher => "teacher",
         }
     }
 }
@@ -27,7 +28,8 @@ impl Side {
 pub fn autoencoder(reader: &Reader, side: Side) -> Result<StateDict> {
     let mut tensors = vec![];
     for entry in reader.entries() {
-        let Some(name) = entry.name.strip_prefix(side.prefix()) else { continue };
+        let name = entry.name.strip_prefix(side.name()).and_then(|rest| rest.strip_prefix('.'));
+        let Some(name) = name else { continue };
         if role::is_of_training(name) || name.starts_with(PROJECTOR) {
             continue;
         }

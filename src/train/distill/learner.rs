@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::order::{Length, Order, Phase};
-use super::trainer::{StepReport, Trainer, Which};
+use super::order::{Length, Order};
+use super::trainer::{StepReport, Trainer};
 use crate::config::DistillConfig;
 use crate::data::Position;
 use crate::data::images::{IMAGE_ELEMS, ImageSet};
 use crate::eval::images::{Quality, pixels};
-use crate::run::checkpoint::{Named, State};
+use crate::run::checkpoint::{Named, Side, State};
 use crate::run::ledger::Policy;
 use crate::run::log::Log;
 use crate::track::Picture;
@@ -64,7 +64,7 @@ impl<'a> Distillation<'a> {
     }
 
     /// Phase of step number `step`, and its number in that phase; both count from 1.
-    fn phase(&self, step: u64) -> (Phase, u64) {
+    fn phase(&self, step: u64) -> (Side, u64) {
         let (phase, made) = self.length.phase(step.saturating_sub(1));
         (phase, made + 1)
     }
@@ -73,8 +73,8 @@ impl<'a> Distillation<'a> {
         let train = &self.config.train;
         let (phase, number) = self.phase(step);
         let (base, total_steps) = match phase {
-            Phase::Teacher => (train.teacher_lr, self.length.teacher_steps),
-            Phase::Student => (train.lr, self.length.student_steps),
+            Side::Teacher => (train.teacher_lr, self.length.teacher_steps),
+            Side::Student => (train.lr, self.length.student_steps),
         };
         let (warmup_steps, min_ratio) = (train.warmup_steps, train.lr_min_ratio);
         Schedule { warmup_steps, total_steps, min_ratio }.lr(base, number as i64)
@@ -123,8 +123,8 @@ impl Learner for Distillation<'_> {
 
     fn phase_end(&self, step: u64) -> u64 {
         match self.phase(step).0 {
-            Phase::Teacher => self.length.teacher_steps,
-            Phase::Student => self.length.total(),
+            Side::Teacher => self.length.teacher_steps,
+            Side::Student => self.length.total(),
         }
     }
 
@@ -146,10 +146,7 @@ impl Learner for Distillation<'_> {
         let mut x = Vec::with_capacity(images.len() * IMAGE_ELEMS);
         images.iter().for_each(|i| x.extend(self.set.train.image(*i as usize)));
         let ((phase, number), lr) = (self.phase(step), self.lr(step));
-        let report = match phase {
-            Phase::Teacher => self.trainer.teacher_step(&x, number, lr),
-            Phase::Student => self.trainer.student_step(&x, number, lr),
-        };
+        let report = self.trainer.step(phase, &x, number, lr);
         // A phase counts its own steps; the run's are what the files are named by.
         let report = report.map_err(|e| match e {
             Error::NonFinite { what, .. } => Error::NonFinite { step, what },
@@ -175,7 +172,7 @@ impl Learner for Distillation<'_> {
         let (phase, number) = self.phase(state.step);
         let mut line = Map::new();
         line.insert("step".into(), json!(state.step));
-        line.insert("phase".into(), json!(name(phase)));
+        line.insert("phase".into(), json!(phase.name()));
         line.insert("epoch".into(), json!(number / self.length.steps_per_epoch));
         line.insert("samples".into(), json!(state.samples));
         line
@@ -185,7 +182,7 @@ impl Learner for Distillation<'_> {
         let Pending { sums, names } = std::mem::take(&mut self.pending);
         let [steps, grad_norm, losses @ ..] = &sums[..] else { return Words::default() };
         let lr = self.lr(step);
-        let mut short = name(self.phase(step).0).to_owned();
+        let mut short = self.phase(step).0.name().to_owned();
         for (name, sum) in names.iter().zip(losses) {
             let mean = sum / steps;
             line.insert((*name).into(), json!(mean));
@@ -205,7 +202,7 @@ impl Learner for Distillation<'_> {
         let (phase, made) = self.length.phase(step);
         let every = self.config.train.eval_every * self.length.steps_per_epoch;
         let is_time = every > 0 && made > 0 && made.is_multiple_of(every);
-        phase == Phase::Student && (is_time || step == self.length.total())
+        phase == Side::Student && (is_time || step == self.length.total())
     }
 
     fn validate(&mut self, stop: fn() -> bool) -> Result<Option<Validated<Self::Answers>>> {
@@ -215,8 +212,8 @@ impl Learner for Distillation<'_> {
                 return Ok(None);
             }
             let x = pixels(test, from..(from + VALIDATION_BATCH).min(test.n));
-            let (mu, _) = self.trainer.encode(Which::Student, &x)?;
-            let y = self.trainer.decode(Which::Student, &mu)?;
+            let (mu, _) = self.trainer.encode(Side::Student, &x)?;
+            let y = self.trainer.decode(Side::Student, &mu)?;
             quality.add(&x, &y);
             first.get_or_insert([x, y]);
         }
@@ -235,12 +232,5 @@ impl Learner for Distillation<'_> {
 
     fn picture(&self, [x, y]: &Self::Answers) -> Result<(&'static str, Picture)> {
         Ok((pictures::RECONSTRUCTIONS, pictures::reconstructions(x, y)?))
-    }
-}
-
-fn name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Teacher => "teacher",
-        Phase::Student => "student",
     }
 }

@@ -15,4 +15,4 @@ mod vgg_file;
 pub use learner::Distillation;
 pub use options::Options;
 pub use order::Length;
-pub use trainer::{StepReport, TOTAL, Trainer, Which};
+pub use trainer::{StepReport, TOTAL, Trainer};

@@ -1,15 +1,10 @@
-//! How long the two phases are, and which images a step takes: a pure function of (seed, phase,
+//! How long the two phases are (the teacher's, then the student's), and which images a step takes: a pure function of (seed, phase,
 //! step). An epoch visits a permutation of the images, in whole batches: what is left over waits for
 //! another epoch's permutation. A set smaller than a batch is one batch.
 
 use crate::config::{DistillConfig, Teacher};
 use crate::rng::{Purpose, Rng};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    Teacher,
-    Student,
-}
+use crate::run::checkpoint::Side;
 
 /// Steps are counted over both phases, from 0: `step` many were made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,10 +36,10 @@ impl Length {
     }
 
     /// Phase of the step after `step` many, and how many of it were made.
-    pub fn phase(&self, step: u64) -> (Phase, u64) {
+    pub fn phase(&self, step: u64) -> (Side, u64) {
         match step.checked_sub(self.teacher_steps) {
-            None => (Phase::Teacher, step),
-            Some(of_student) => (Phase::Student, of_student),
+            None => (Side::Teacher, step),
+            Some(of_student) => (Side::Student, of_student),
         }
     }
 }
@@ -52,7 +47,7 @@ impl Length {
 /// The permutation of an epoch, kept while the epoch lasts.
 #[derive(Default)]
 pub struct Order {
-    of: Option<(Phase, u64)>,
+    of: Option<(Side, u64)>,
     images: Vec<u32>,
 }
 
@@ -70,16 +65,14 @@ impl Order {
     }
 }
 
-fn permutation(n: usize, seed: u64, phase: Phase, epoch: u64) -> Vec<u32> {
+fn permutation(n: usize, seed: u64, phase: Side, epoch: u64) -> Vec<u32> {
     let phases = match phase {
-        Phase::Teacher => 0,
-        Phase::Student => 1 << 32,
+        Side::Teacher => 0,
+        Side::Student => 1 << 32,
     };
     let mut rng = Rng::new(seed, Purpose::Order, phases + epoch);
     let mut images: Vec<u32> = (0..n as u32).collect();
-    for i in (1..n).rev() {
-        images.swap(i, rng.below(i as u32 + 1) as usize);
-    }
+    rng.shuffle(&mut images);
     images
 }
 
@@ -96,10 +89,10 @@ mod tests {
     fn phases_follow_from_the_step() {
         let l = length(1000, &["train.batch_size=64", "train.epochs=3", "train.teacher_epochs=2"]);
         assert_eq!((l.steps_per_epoch, l.teacher_steps, l.student_steps), (15, 30, 45));
-        assert_eq!(l.phase(29), (Phase::Teacher, 29));
-        assert_eq!(l.phase(30), (Phase::Student, 0));
+        assert_eq!(l.phase(29), (Side::Teacher, 29));
+        assert_eq!(l.phase(30), (Side::Student, 0));
         let alone = length(1000, &["model.teacher=none", "train.max_steps=7"]);
-        assert_eq!((alone.total(), alone.phase(0)), (7, (Phase::Student, 0)));
+        assert_eq!((alone.total(), alone.phase(0)), (7, (Side::Student, 0)));
         assert_eq!(length(5, &["train.epochs=2"]).batch, 5);
     }
 

@@ -13,18 +13,12 @@ use crate::models::tiny_vae::{
 use crate::nn::init::Init;
 use crate::nn::params::Spec;
 use crate::ops::{draw::Draw, gauss_sample, global_norm};
-use crate::run::checkpoint::Named;
+use crate::run::checkpoint::{Named, Side};
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::{Readback, Tensor};
 use crate::train::optimizer::{Optimizer, Rates};
 use crate::train::recorder::{Next, Recorder};
 use crate::{Error, Result};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Which {
-    Teacher,
-    Student,
-}
 
 /// One step: each term that it has and their weighted sum, and the norm of the gradient before
 /// clipping.
@@ -125,9 +119,9 @@ impl Trainer {
         device.reserve(Device::UNBOUNDED_BYTES)?;
         let trainer = Self::new(&device, options.clone())?;
         if trainer.teacher.is_some() {
-            trainer.run(Which::Teacher, Tape::new)?;
+            trainer.run(Side::Teacher, Tape::new)?;
         }
-        trainer.run(Which::Student, Tape::new)?;
+        trainer.run(Side::Student, Tape::new)?;
         Ok(device.usage().span_bytes)
     }
 
@@ -136,26 +130,14 @@ impl Trainer {
     }
 
     /// The teacher is an error where there is none.
-    pub fn model(&self, which: Which) -> Result<&dyn Autoencoder> {
-        Ok(&*self.trainee(which)?.model)
-    }
-
-    /// Reconstruction and KL. `x` (B, 3, 32, 32); `step` counts the teacher's updates from 1. A loss or
-    /// gradient that is not finite is an error and leaves weights, moments and running statistics as
-    /// they were.
-    pub fn teacher_step(&mut self, x: &[u8], step: u64, lr: f64) -> Result<StepReport> {
-        self.step(Which::Teacher, x, step, lr)
-    }
-
-    /// All terms that the configuration has; as [`teacher_step`](Self::teacher_step).
-    pub fn student_step(&mut self, x: &[u8], step: u64, lr: f64) -> Result<StepReport> {
-        self.step(Which::Student, x, step, lr)
+    pub fn model(&self, side: Side) -> Result<&dyn Autoencoder> {
+        Ok(&*self.trainee(side)?.model)
     }
 
     /// Means and logarithms of variances of the latents of any number of images in [0, 1], as in
     /// evaluation.
-    pub fn encode(&self, which: Which, x: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
-        let model = self.model(which)?;
+    pub fn encode(&self, side: Side, x: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
+        let model = self.model(side)?;
         let shape = [x.len() / IMAGE_ELEMS, CHANNELS, SIDE, SIDE];
         let x = Tensor::from_slice(&self.device, x, shape, Purpose::Activations)?;
         let (mut tape, p) = (Tape::no_grad(&self.device), model.params().constants()?);
@@ -165,8 +147,8 @@ impl Trainer {
     }
 
     /// Images of latents, as in evaluation.
-    pub fn decode(&self, which: Which, z: &[f32]) -> Result<Vec<f32>> {
-        let model = self.model(which)?;
+    pub fn decode(&self, side: Side, z: &[f32]) -> Result<Vec<f32>> {
+        let model = self.model(side)?;
         let shape = [z.len() / model.latent(), model.latent()];
         model.images(&Tensor::from_slice(&self.device, z, shape, Purpose::Activations)?)?.download()
     }
@@ -176,34 +158,38 @@ impl Trainer {
     /// checkpoint.
     pub fn state(&self) -> Result<Vec<Named>> {
         let mut all = vec![];
-        let trainees = [("student", Some(&self.student)), ("teacher", self.teacher.as_ref())];
-        for (who, trainee) in trainees.into_iter().filter_map(|(who, l)| Some((who, l?))) {
+        for side in [Side::Student, Side::Teacher] {
+            let Ok(trainee) = self.trainee(side) else { continue };
             if trainee.updates > 0 {
                 trainee.model.running().set_batches(trainee.updates)?;
             }
             let mut tensors = trainee.model.tensors()?;
             tensors.extend(trainee.optimizer.state(trainee.model.params())?);
-            all.extend(tensors.into_iter().map(|(name, t)| (format!("{who}.{name}"), t)));
+            all.extend(tensors.into_iter().map(|(name, t)| (format!("{}.{name}", side.name()), t)));
         }
-        all.extend(self.projector.iter().map(|t| (format!("student.{PROJECTOR}"), t.clone())));
+        let student = Side::Student.name();
+        all.extend(self.projector.iter().map(|t| (format!("{student}.{PROJECTOR}"), t.clone())));
         Ok(all)
     }
 
-    fn trainee(&self, which: Which) -> Result<&Trainee> {
-        match which {
-            Which::Student => Ok(&self.student),
-            Which::Teacher => self.teacher.as_ref().ok_or_else(no_teacher),
+    fn trainee(&self, side: Side) -> Result<&Trainee> {
+        match side {
+            Side::Student => Ok(&self.student),
+            Side::Teacher => self.teacher.as_ref().ok_or_else(no_teacher),
         }
     }
 
-    fn trainee_mut(&mut self, which: Which) -> Result<&mut Trainee> {
-        match which {
-            Which::Student => Ok(&mut self.student),
-            Which::Teacher => self.teacher.as_mut().ok_or_else(no_teacher),
+    fn trainee_mut(&mut self, side: Side) -> Result<&mut Trainee> {
+        match side {
+            Side::Student => Ok(&mut self.student),
+            Side::Teacher => self.teacher.as_mut().ok_or_else(no_teacher),
         }
     }
 
-    fn step(&mut self, which: Which, x: &[u8], step: u64, lr: f64) -> Result<StepReport> {
+    /// One step: the teacher's has reconstruction and KL, the student's all terms that the configuration
+    /// has. `x` (B, 3, 32, 32); `step` counts the updates of this side from 1. A loss or gradient that is
+    /// not finite is an error and leaves weights, moments and running statistics as they were.
+    pub fn step(&mut self, side: Side, x: &[u8], step: u64, lr: f64) -> Result<StepReport> {
         let b = self.options.batch_size;
         if x.len() != b * IMAGE_ELEMS {
             return Err(Error::invalid(format!(
@@ -211,30 +197,30 @@ impl Trainer {
                 x.len()
             )));
         }
-        let trainee = self.trainee(which)?;
+        let trainee = self.trainee(side)?;
         let (factors, _) = trainee.optimizer.factors(Rates { lr, puzzle_emb_lr: 0.0 }, step);
         let weights = trainee.weights;
         let draw = Draw { seed: self.options.seed, number: step };
         self.input.send(x, draw, factors, weights)?;
-        let mut recorder = std::mem::take(&mut self.trainee_mut(which)?.recorder);
+        let mut recorder = std::mem::take(&mut self.trainee_mut(side)?.recorder);
         match recorder.next(&self.device) {
-            Next::Run => self.run(which, Tape::new)?,
+            Next::Run => self.run(side, Tape::new)?,
             Next::Record => {
-                let graph = self.device.capture(|| self.run(which, Tape::new))?;
+                let graph = self.device.capture(|| self.run(side, Tape::new))?;
                 recorder.replay(graph)?;
             }
             Next::Replayed(result) => result?,
         }
         recorder.ran(&self.device);
-        self.trainee_mut(which)?.recorder = recorder;
+        self.trainee_mut(side)?.recorder = recorder;
         self.readback.start()?;
         let results = self.readback.collect::<f32>()?.expect("a copy was started");
         let (losses, guard) = results.split_at(TERMS.len());
         if guard[2] == 0.0 {
-            return Err(self.non_finite(which, step));
+            return Err(self.non_finite(side, step));
         }
-        self.trainee_mut(which)?.updates = step;
-        let has = self.terms_of(which);
+        self.trainee_mut(side)?.updates = step;
+        let has = self.terms_of(side);
         let mut report = StepReport { losses: vec![], grad_norm: guard[0] as f64 };
         let mut total = 0.0;
         for i in (0..TERMS.len()).filter(|&i| has[i]) {
@@ -246,8 +232,8 @@ impl Trainer {
     }
 
     /// Which of [`TERMS`] a step has.
-    fn terms_of(&self, which: Which) -> [bool; TERMS.len()] {
-        let (of_student, taught) = (which == Which::Student, self.teacher.is_some());
+    fn terms_of(&self, side: Side) -> [bool; TERMS.len()] {
+        let (of_student, taught) = (side == Side::Student, self.teacher.is_some());
         let perceptual = of_student && self.features().is_some();
         [true, true, of_student && taught, of_student && taught, perceptual]
     }
@@ -265,27 +251,27 @@ impl Trainer {
 
     /// A step on the input that is there. Nothing in it depends on values of the host, so that it can
     /// be recorded.
-    fn run(&self, which: Which, tape: impl Fn(&Device) -> Tape) -> Result<()> {
-        self.run_backward(which, tape)?;
-        let trainee = self.trainee(which)?;
+    fn run(&self, side: Side, tape: impl Fn(&Device) -> Tape) -> Result<()> {
+        self.run_backward(side, tape)?;
+        let trainee = self.trainee(side)?;
         let params = trainee.model.params();
         trainee.optimizer.step(params, None, &self.losses, &self.input.factors)?;
         let guard = self.results.view(TERMS.len(), [global_norm::GUARD])?;
         trainee.model.running().follow(&guard)
     }
 
-    fn run_backward(&self, which: Which, tape: impl Fn(&Device) -> Tape) -> Result<()> {
-        let trainee = self.trainee(which)?;
-        let site = if which == Which::Teacher { TEACHER_SITE } else { STUDENT_SITE };
+    fn run_backward(&self, side: Side, tape: impl Fn(&Device) -> Tape) -> Result<()> {
+        let trainee = self.trainee(side)?;
+        let site = if side == Side::Teacher { TEACHER_SITE } else { STUDENT_SITE };
         for (eps, site) in trainee.eps.iter().zip(site..) {
             gauss_sample::draw(eps, site, &self.input.draw)?;
         }
         let mut tape = tape(&self.device);
         let p = trainee.model.params().bind(&mut tape, Mode::Set)?;
         let (model, x) = (&*trainee.model, &self.input.x);
-        let terms: Terms = match which {
-            Which::Teacher => teacher_terms(&mut tape, model, &p, x, &trainee.eps[0])?,
-            Which::Student => {
+        let terms: Terms = match side {
+            Side::Teacher => teacher_terms(&mut tape, model, &p, x, &trainee.eps[0])?,
+            Side::Student => {
                 let projector = self.projector.as_ref();
                 let teacher = self.teacher.as_ref();
                 let teacher = teacher.map(|t| Teacher { model: &*t.model, projector });
@@ -301,8 +287,8 @@ impl Trainer {
     }
 
     /// Replay the failed step with every op's output checked, to name the first bad one.
-    fn non_finite(&self, which: Which, step: u64) -> Error {
-        let what = match self.run_backward(which, |device| Tape::new(device).checking_finite()) {
+    fn non_finite(&self, side: Side, step: u64) -> Error {
+        let what = match self.run_backward(side, |device| Tape::new(device).checking_finite()) {
             Err(e) => e.to_string(),
             Ok(()) => "loss or gradient is not finite".into(),
         };
