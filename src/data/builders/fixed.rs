@@ -54,12 +54,15 @@ pub fn check_held_out(held_out: usize, left: usize) -> Result<()> {
     }
 }
 
+/// A split's name, and its groups as they are made.
+pub type SplitGroups<'a> = (&'a str, Box<dyn Iterator<Item = Result<Vec<Pair>>> + 'a>);
+
 /// The groups are taken one by one and not kept.
-pub fn write<'a>(
+pub fn write(
     output_dir: &Path,
     spec: Spec,
     provenance: serde_json::Value,
-    splits: [(&str, Box<dyn Iterator<Item = Result<Vec<Pair>>> + 'a>); 2],
+    splits: [SplitGroups; 2],
 ) -> Result<Manifest> {
     let mut output = Output::create(output_dir, spec, provenance)?;
     for (split, groups) in splits {

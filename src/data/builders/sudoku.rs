@@ -293,7 +293,7 @@ pub fn from_csv(output_dir: &Path, options: &CsvOptions, progress: Progress) -> 
         bar.advance(1);
         Ok(vec![pair(board, solution, n)])
     });
-    let splits: [(&str, Box<dyn Iterator<Item = Result<Vec<Pair>>>>); 2] =
+    let splits: [fixed::SplitGroups; 2] =
         [("train", Box::new(train_groups)), ("test", Box::new(test_groups))];
     fixed::write(output_dir, Spec::of(Kind::Sudoku, n), provenance, splits)
 }

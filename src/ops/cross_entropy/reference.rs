@@ -16,6 +16,14 @@ fn scores<R: Real>(kind: Kind, x: &[R]) -> Vec<R> {
         .collect()
 }
 
+/// ln s(x[v]): softmax's from the logit, since its s may be too small to have a logarithm.
+fn log_score<R: Real>(kind: Kind, x: &[R], s: &[R], v: usize) -> R {
+    match kind {
+        Kind::Softmax => x[v] - x.iter().fold(x[0], |m, &x| m.max(x)),
+        Kind::Stablemax => s[v].ln(),
+    }
+}
+
 /// ds/dx
 fn slope<R: Real>(kind: Kind, x: R, s: R) -> R {
     match kind {
@@ -36,7 +44,7 @@ pub fn forward<R: Real>(d: Dims, kind: Kind, logits: &[R], labels: &[i32], rows:
         for (t, label) in is_valid(&labels[b * d.s..][..d.s]) {
             let x = &logits[(b * (d.p + d.s) + d.p + t) * d.v..][..d.v];
             let s = scores(kind, x);
-            loss += s.iter().copied().sum::<R>().ln() - s[label].ln();
+            loss += s.iter().copied().sum::<R>().ln() - log_score(kind, x, &s, label);
             let best = (0..d.v).fold(0, |best, v| if x[v] > x[best] { v } else { best });
             valid += 1.0;
             right += (best == label) as u32 as f64;
