@@ -1,7 +1,7 @@
 //! What a run is configured by: one struct per section of the TOML, keys named as in the file.
 //!
-//! `presets/base.toml` holds every key with its meaning and default; [`load`] merges a preset, a
-//! file and `key=value` over it and remembers who set what, [`check`] refuses values that cannot be
+//! `presets/base.toml` holds every key with its meaning and default; `load` merges a preset, a
+//! file and `key=value` over it and remembers who set what, `check` refuses values that cannot be
 //! meant. Whoever needs to know where a value comes from asks [`Merged`]; nothing after it sees text.
 
 mod check;

@@ -1,7 +1,7 @@
 //! Parameters in flat storage: one buffer per role (f32 master, working copy, gradient), named views.
 //!
 //! An optimizer step, a norm, a checkpoint are each one pass over a buffer. Every parameter starts on
-//! a multiple of [`ALIGN_ELEMS`]; the gaps hold zeros and stay zero.
+//! a multiple of `ALIGN_ELEMS`; the gaps hold zeros and stay zero.
 
 use std::collections::HashMap;
 

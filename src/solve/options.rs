@@ -47,7 +47,7 @@ pub enum Progress {
 pub enum Stop {
     /// Answer with what there is.
     Answer,
-    /// Nobody wants the answer: end with [`Error::Interrupted`].
+    /// Nobody wants the answer: end with `Error::Interrupted`.
     Abandon,
 }
 

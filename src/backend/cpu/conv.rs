@@ -218,7 +218,7 @@ fn panels(positions: usize) -> impl Iterator<Item = Range<usize>> {
 /// Elements that stay in the first cache.
 const CACHED_ELEMS: usize = 4096;
 
-/// sums[c] (+)= sum over images and places of values (B, C, places): a bias's gradient.
+/// sums\[c\] (+)= sum over images and places of values (B, C, places): a bias's gradient.
 pub fn channel_sum(values: &[f32], places: usize, mode: Mode, sums: &mut [f32]) {
     let channels = sums.len();
     let chunk = (CACHED_ELEMS / places).max(1);

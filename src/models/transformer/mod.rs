@@ -1,6 +1,6 @@
 //! A plain encoder, the baseline beside the recursive models: embedding + sinusoids, `layers` times
 //! `nn.TransformerEncoderLayer`, a linear head. The loss counts every token, PAD included, like
-//! [`hrm_seed`](super::hrm_seed)'s, whose layers these are.
+//! `hrm_seed`'s, whose layers these are.
 //!
 //! `config.rs` settings · `names.rs` parameter names · `foreign.rs` recognised in files of others · `onnx.rs` as
 //! a graph.

@@ -2,6 +2,7 @@
 //!
 //! Slots carry `steps` (B) i32 and `halted` (B) u8. All functions work in place on the carry.
 //!
+//! ```text
 //!   admit     dst[b] = src[b] where halted[b]         (never a product with a mask: the old content
 //!   reset     z[b,t] = init   where halted[b]          may be anything)
 //!   decide    s = (halted[b] ? 0 : steps[b]) + 1;  last = s >= halt_max;  halted = last
@@ -10,6 +11,7 @@
 //!             min_steps = uniform{2..halt_max} with probability p, else 0
 //!   targets   [answer right, sigmoid(last ? nq_halt : max(nq_halt, nq_continue))]
 //!   metrics   sums over slots that halted in this step and have valid labels
+//! ```
 //!
 //! The exploration draw of row b is Philox(seed, [b, Halting, number]); words 0 and 1.
 //! Reference: `HierarchicalReasoningModel_ACTV1.forward` and `ACTLossHead` of the official HRM.
@@ -49,7 +51,7 @@ pub mod metric {
     pub const LEN: usize = 8;
 }
 
-/// dst[b] = src[b] where halted[b]; any dtype, first dimension B.
+/// dst\[b\] = src\[b\] where halted\[b\]; any dtype, first dimension B.
 pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
     expect_same_shape("act_halt src", dst, src)?;
     check_slots(dst.shape().dims().first().copied().unwrap_or(1), None, halted)?;
@@ -64,7 +66,7 @@ pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
     )
 }
 
-/// z[b,t] = init where halted[b]: z (B, T, C), init (C).
+/// z\[b,t\] = init where halted\[b\]: z (B, T, C), init (C).
 pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
     let [b, t, c] = z.dims("act_halt z (B, T, C)")?;
     check_slots(b, None, halted)?;

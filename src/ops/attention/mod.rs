@@ -1,8 +1,10 @@
 //! RoPE and multi-head self-attention in one: not causal, not masked.
 //!
+//! ```text
 //!   q, k, v = qkv cut per token into NH heads of HD each, in this order
 //!   q, k    = x cos[t] + rotate_half(x) sin[t],  rotate_half(x) = (-x[HD/2..], x[..HD/2])
 //!   y       = softmax(q k^T / sqrt(HD)) v
+//! ```
 //!
 //! qkv (B, T, 3*NH*HD), cos, sin (T, HD) f32 with halves alike, or none (learned positions),
 //! y (B, T, NH*HD).

@@ -1,6 +1,8 @@
 //! Batch normalisation of images, with an optional ReLU after it:
 //!
+//! ```text
 //!   y = (x - mean[c]) / sqrt(var[c] + eps) * gain[c] + bias[c],   eps = 1e-5;   then max(0, y)
+//! ```
 //!
 //! x, y (B, C, GH, GW), the rest (C), all f32. In training mean and var are those of the batch, over
 //! its N = B*GH*GW values of a channel (var divided by N), and forward writes the mean and the

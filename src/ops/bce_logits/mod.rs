@@ -1,7 +1,9 @@
 //! Binary cross-entropy on the two Q logits: q_halt against "the answer is right", q_continue
 //! against its bootstrapped target.
 //!
+//! ```text
 //!   rows[b,i] = max(q,0) - q*t + ln(1 + exp(-|q|)),  q = q[b,i],  t = target[b,i]
+//! ```
 //!
 //! q (B, 2) f32 or bf16 (computed in f32), targets (B, 2) f32, rows (B, 2) f32. A target that is
 //! negative switches its entry off: loss and gradient 0 (`model.q_continue=false`).

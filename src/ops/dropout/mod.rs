@@ -1,4 +1,4 @@
-//! y[i] = kept(i) ? x[i] * scale : 0 with scale = 1 / (1 - p), for 0 <= p < 1, as in training.
+//! y\[i\] = kept(i) ? x\[i\] * scale : 0 with scale = 1 / (1 - p), for 0 <= p < 1, as in training.
 //!
 //! kept(i): unit(word i % 4 of Philox(seed, [i / 4, Dropout + 256 * site, number])) >= p. Seed and
 //! number are a [`Draw`] in device memory, which changes from step to step; `site` tells the dropouts

@@ -1,10 +1,12 @@
 //! Input embeddings: puzzle prefix, tokens, optional learned positions, scale.
 //!
+//! ```text
 //!   e[b,t]  = puzzle[b], zero-padded to P C, cut into P tokens  for t < P
 //!             table[tokens[b,t-P]]                              for t >= P
 //!   y[b,t]  = scale * e[b,t]                                    without positions
 //!             scale * 0.7071 * (e[b,t] + pos[t])                with learned positions
 //!             e[b,t] + pos[t]                                   by [`with_positions`]
+//! ```
 //!
 //! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with D <= P C, pos (P + S, C), y (B, P + S, C) in
 //! the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients of

@@ -1,5 +1,5 @@
-//! Residual add and LayerNorm: s = x + r, y[n,c] = xhat[n,c] * gain[c] + bias[c],
-//! xhat[n,c] = (s[n,c] - mean[n]) * rstd[n], rstd[n] = 1 / sqrt(mean_c((s[n,c] - mean[n])^2) + eps).
+//! Residual add and LayerNorm: s = x + r, y\[n,c\] = xhat\[n,c\] * gain\[c\] + bias\[c\],
+//! xhat\[n,c\] = (s\[n,c\] - mean\[n\]) * rstd\[n\], rstd\[n\] = 1 / sqrt(mean_c((s\[n,c\] - mean\[n\])^2) + eps).
 //!
 //! [`alone`] has no r: s is x itself, and no copy of it is made.
 //! x, r, y (.., C), gain, bias (C), all f32 or all bf16. The sum s is rounded to the dtype, the norm

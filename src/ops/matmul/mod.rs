@@ -1,4 +1,4 @@
-//! Linear layer: y[n,o] = sum_k x[n,k] w[o,k] (+ b[o]), PyTorch's `F.linear`.
+//! Linear layer: y\[n,o\] = sum_k x\[n,k\] w\[o,k\] (+ b\[o\]), PyTorch's `F.linear`.
 //!
 //! x (.., K), w (O, K), b (O), y (.., O), all f32 or all bf16; sums in f32, y rounded once.
 //! Backward: dx = dy w, dw = dy^T x, db = column sums of dy; dw and db are f32. Saved: x, w.

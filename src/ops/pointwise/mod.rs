@@ -1,6 +1,6 @@
 //! Ops of one formula: y from x element by element, and dx from y and dy alone.
 //!
-//! x, y any shape, f32. Saved: y. An op is a file here that gives its formulas to [`pointwise!`], a
+//! x, y any shape, f32. Saved: y. An op is a file here that gives its formulas to `pointwise!`, a
 //! line in `kernels/pointwise.cu` that gives them to CUDA, and a line in `tests/ops/pointwise.rs`
 //! that gives them in f64.
 

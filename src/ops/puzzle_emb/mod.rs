@@ -1,4 +1,4 @@
-//! rows[b] = table[ids[b]]: the puzzle embeddings of a batch, gathered in f32.
+//! rows\[b\] = table[ids\[b\]]: the puzzle embeddings of a batch, gathered in f32.
 //!
 //! table (NP, D) f32, ids (B) i32, rows (B, D) f32. The table is not on the tape: only the gathered
 //! rows are, and `sign_sgd_rows` applies their gradients (sparse embedding of the official HRM).

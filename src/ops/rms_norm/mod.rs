@@ -1,5 +1,5 @@
-//! Residual add and RMSNorm: s = x + r, y[n,c] = s[n,c] * rstd[n],
-//! rstd[n] = 1 / sqrt(mean_c(s[n,c]^2) + eps). No gain (HRM's norm has none).
+//! Residual add and RMSNorm: s = x + r, y\[n,c\] = s\[n,c\] * rstd\[n\],
+//! rstd\[n\] = 1 / sqrt(mean_c(s\[n,c\]^2) + eps). No gain (HRM's norm has none).
 //!
 //! x, r, y (.., C) f32 or bf16. The sum s is rounded to the dtype, the norm is computed in f32 and
 //! y rounded once. Saved: y and rstd (N) f32; s is not needed:

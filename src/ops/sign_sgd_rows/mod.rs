@@ -1,7 +1,9 @@
 //! Sparse sign-SGD with decoupled decay on the rows of a table that a batch touched.
 //!
+//! ```text
 //!   for each distinct id:  G = sum of g[r] over r with ids[r] = id
 //!                          table[id] = table[id] (1 - lr wd) - lr sign(G),   sign(0) = 0
+//! ```
 //!
 //! table (NP, D), g (R, D) f32, ids (R) i32. Rows not named stay as they are; a named row whose
 //! gradients cancel still decays. Nothing happens if the guard is down.

@@ -1,4 +1,4 @@
-//! y[b,c] = x[b,0,c]: the first position of each sequence, which the Q head reads.
+//! y\[b,c\] = x\[b,0,c\]: the first position of each sequence, which the Q head reads.
 //!
 //! x (B, T, C), y (B, C). Backward adds dy to position 0 of dx and nothing elsewhere.
 
