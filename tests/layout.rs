@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("ops", "backend tensor tape"),
     ("nn", "backend tensor tape ops"),
     ("models", "backend tensor tape ops nn formats"),
-    ("formats", "ops nn"),
+    ("formats", "ops nn io"),
     ("config", "models nn ops"),
     ("data", "io formats"),
     ("eval", "backend tensor tape ops nn models data formats io run"),

@@ -233,7 +233,7 @@ fn an_export_knows_its_own_data() {
     let error = expect_error(&import(&lab, "i.safetensors", &[]));
     assert!(error.contains("checkpoint of hrm already"), "{error}");
     let error = expect_error(&import(&lab, "absent.pt", &[]));
-    assert!(error.contains("absent.pt: read the file"), "{error}");
+    assert!(error.contains("absent.pt: read the weights"), "{error}");
 }
 
 /// Whatever bytes change, a checkpoint or a clear error comes out, and the error leaves no file.

@@ -27,7 +27,7 @@ Kernel = namedtuple("Kernel", "name launches seconds bytes flops")
 
 
 def cards():
-    return {card["name"]: card for card in json.loads((ROOT / "src" / "predict" / "cards.json").read_text())}
+    return {card["name"]: card for card in json.loads((ROOT / "src" / "cost" / "cards.json").read_text())}
 
 
 def plan(path):

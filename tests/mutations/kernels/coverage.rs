@@ -292,4 +292,13 @@ pub const LIST: &[Mutation] = &[
         workload: "relu",
         caught: Caught::Values { kernel: "relu_fwd" },
     },
+    Mutation {
+        name: "bias and ReLU: a gradient where nothing came through",
+        file: "bias_relu.cu",
+        from: "d[k] = v[k] > 0.0f ? d[k] * scale : 0.0f;",
+        to: "d[k] = d[k] * scale;",
+        module: "bias_relu",
+        workload: "cross_entropy",
+        caught: Caught::Values { kernel: "bias_relu_bwd_f32" },
+    },
 ];
