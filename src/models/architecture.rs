@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use toml::{Table, Value};
 
 use super::foreign::{Names, Shapes, Shown};
-use super::{Dims, Model, hrm, hrm_seed, transformer, trm};
+use super::{Dims, Model, check, hrm, hrm_seed, transformer, trm};
 use crate::backend::Device;
 use crate::dtype::DType;
 use crate::formats::onnx::Graph;
@@ -239,7 +239,17 @@ impl ModelShape {
     }
 
     /// Memory and initial values.
+    ///
+    /// # Errors
+    /// Sizes and settings that no model can have, by key; memory that is not there.
     pub fn build(&self, device: &Device, compute: Compute) -> Result<Box<dyn Model>> {
+        let Sizes { batch_size, seq_len, vocab_size, num_puzzle_ids } = self.sizes;
+        check::positive(&[
+            ("batch_size", batch_size),
+            ("seq_len", seq_len),
+            ("vocab_size", vocab_size),
+            ("num_puzzle_ids", num_puzzle_ids),
+        ])?;
         self.config.build(device, self.sizes, compute)
     }
 }

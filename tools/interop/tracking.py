@@ -31,6 +31,7 @@ from wandb.proto import wandb_internal_pb2
 
 STEPS, CUT = 60, 40
 # Cells of a board's side, boards in a picture of predictions.
+CELL = 32  # pixels of a cell of so small a board
 SIDE, PICTURES, PICTURE = 4, 8, "val_predictions"
 SETTINGS = [
     "model.hidden_size=32", "model.num_heads=2", "model.h_layers=1", "model.l_layers=1",
@@ -152,7 +153,7 @@ def rings(png):
     image = Image.open(io.BytesIO(png))
     image.load()
     expect(image.format == "PNG" and image.mode == "RGB", f"picture: {image.format} {image.mode}")
-    panel, gap = SIDE * 10 + 1, 12
+    panel, gap = SIDE * CELL + 1, 12
     tile_w, tile_h = 3 * panel + gap + 2 * gap, panel + gap
     columns, lines = image.width // tile_w, (image.height - gap) // tile_h
     expect(image.size == (columns * tile_w, lines * tile_h + gap), f"picture: size {image.size}")
@@ -164,7 +165,7 @@ def rings(png):
         ringed = []
         for k in range(3):
             x0 = left + k * (panel + gap // 2)
-            corners = [image.getpixel((x0 + c * 10 + 1, top + r * 10 + 1))
+            corners = [image.getpixel((x0 + c * CELL + 1, top + r * CELL + 1))
                        for r in range(SIDE) for c in range(SIDE)]
             expect(set(corners) <= {(0, 0, 0), (255, 255, 255)}, f"picture: {corners}")
             ringed.append(corners.count((0, 0, 0)))

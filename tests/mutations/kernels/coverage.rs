@@ -233,7 +233,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "ema: a refused step is made",
         file: "ema.cu",
-        from: "if (guard[2] == 0.0f) return;",
+        from: "if (guard->ok == 0.0f) return;",
         to: "",
         module: "ema",
         workload: "ema",
