@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use hrm::backend::{Device, Purpose};
-//! use hrm::{ops::relu, tape::Tape, tensor::Tensor};
+//! use hrm::{ops::pointwise::relu, tape::Tape, tensor::Tensor};
 //!
 //! # fn main() -> hrm::Result<()> {
 //! let device = Device::cpu();
