@@ -21,7 +21,7 @@ mod weights;
 
 use std::ops::Range;
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 pub use weights::weights;
 
 use super::gemm::{self, Mat, MatMut, PANEL};
@@ -236,10 +236,7 @@ pub fn channel_sum(values: &[f32], places: usize, mode: Mode, sums: &mut [f32]) 
     });
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn add_to(total: &mut [f32], x: &[f32]) {
     total.iter_mut().zip(x).for_each(|(total, x)| *total += x);
 }

@@ -1,8 +1,9 @@
 //! The mask of dropout, drawn where it is used: element i of a tensor takes word i % 4 of the Philox
 //! block i / 4, so that any part of it can be drawn alone.
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
+use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::rng::{philox_lanes, unit_f32};
 
@@ -24,10 +25,7 @@ pub struct Mask {
 }
 
 /// x, whose first element begins Philox block `first_block` of its tensor, becomes x or 0.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 pub fn apply<E: Float>(x: &mut [E], first_block: u32, mask: Mask) {
     let number = [mask.number as u32, (mask.number >> 32) as u32];
     for (i, x) in x.chunks_mut(WORDS * LANES).enumerate() {

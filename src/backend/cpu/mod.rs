@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+/// The attribute, beside the module: one import brings both.
+pub(crate) use simd::simd;
+
 use crate::{Error, Result};
 
 /// The arena's regions as anonymous mappings: zero, and not in memory before they are touched.

@@ -5,7 +5,7 @@
 //! vector width. The loop itself belongs in a function that is compiled for several CPUs:
 //!
 //! ```text
-//! #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+//! #[apply(simd)]
 //! fn silu(x: &[f32], y: &mut [f32]) {
 //!     for (y, &x) in y.iter_mut().zip(x) { *y = x * simd::sigmoid(x); }
 //! }
@@ -14,9 +14,22 @@
 //! Sums run in 16 lanes which are then added in a fixed tree. Errors against f64, in units of the
 //! last place, over all finite inputs: `exp` 1.5, `ln` 2, `sigmoid` 4.
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use crate::dtype::{Float, bf16};
+
+/// `#[apply(simd)]`: the function is compiled for AVX-512, for AVX2 and without either, and the best
+/// that the CPU has runs.
+macro_rules! simd {
+    ($($function:tt)*) => {
+        #[multiversion::multiversion(
+            targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
+            dispatcher = "direct"
+        )]
+        $($function)*
+    };
+}
+pub(crate) use simd;
 
 /// Width of the accumulators, whatever the CPU's vectors are.
 const LANES: usize = 16;
@@ -164,15 +177,8 @@ pub fn max<E: Float>(x: &[E]) -> f32 {
     tree(lanes(x, f32::NEG_INFINITY, |lane, x| *lane = larger(*lane, x)), larger)
 }
 
-/// Whether no element is infinite or NaN.
-#[inline(always)]
-pub fn all_finite<E: Float>(x: &[E]) -> bool {
-    // x * 0 is 0 for every finite x, NaN otherwise.
-    tree(lanes(x, 0.0, |lane, x| *lane += x * 0.0), |a, b| a + b) == 0.0
-}
-
 /// Round to bf16. Slices of equal length.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub fn to_bf16(x: &[f32], y: &mut [bf16]) {
     assert_eq!(x.len(), y.len());
     for (y, &x) in y.iter_mut().zip(x) {
@@ -181,7 +187,7 @@ pub fn to_bf16(x: &[f32], y: &mut [bf16]) {
 }
 
 /// Widen to f32. Slices of equal length.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub fn to_f32(x: &[bf16], y: &mut [f32]) {
     assert_eq!(x.len(), y.len());
     for (y, x) in y.iter_mut().zip(x) {
@@ -252,18 +258,6 @@ mod tests {
             assert_eq!(dot(&x[..n], &b[..n]), total(&|x| x * x));
             assert_eq!(sum_over([&x[..n], &x[..n]], |[x, y]| x * y + y), total(&|x| x * x + x));
             assert_eq!(max(&b[..n]), x[..n].iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            assert!(all_finite(&x[..n]));
-        }
-    }
-
-    #[test]
-    fn all_finite_sees_a_single_bad_element() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for at in [0, 15, 16, 33] {
-                let mut x = vec![f32::MAX; 34];
-                x[at] = bad;
-                assert!(!all_finite(&x));
-            }
         }
     }
 

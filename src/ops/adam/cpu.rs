@@ -1,6 +1,6 @@
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4};
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use super::{EPS, Factors, Rule};
@@ -38,12 +38,12 @@ pub fn step(
         });
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn atan2_chunk(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, f: Factors) {
     update(p, g, m, v, scale, f, |m, rms| f.step * atan2(m, rms));
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn adamw_chunk(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], scale: f32, f: Factors) {
     update(p, g, m, v, scale, f, |m, rms| f.step * m / (rms + EPS));
 }

@@ -1,6 +1,7 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
+use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::ops::ELEMS_PER_TASK;
 
@@ -11,10 +12,7 @@ pub fn accumulate<E: Float>(y: &mut [E], x: &[E]) {
         .for_each(|(y, x)| chunk(y, x));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn chunk<E: Float>(y: &mut [E], x: &[E]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = E::from_f32(y.to_f32() + x.to_f32());

@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use super::{Dims, EPS};
@@ -31,7 +31,7 @@ fn plane<T>(d: Dims, x: &[T], image: usize, channel: usize) -> &[T] {
     &x[(image * d.c + channel) * d.s..][..d.s]
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn moments_of(d: Dims, x: &[f32], channel: usize) -> (f32, f32) {
     let (n, mut sum, mut sum_sq) = ((d.b * d.s) as f64, 0.0, 0.0);
     for image in 0..d.b {
@@ -55,7 +55,7 @@ pub fn forward(d: Dims, x: &[f32], channels: &[Channel], bias: &[f32], relu: boo
     });
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn forward_plane(x: &[f32], c: Channel, bias: f32, relu: bool, y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
         let out = (x - c.mean) * c.rstd * c.gain + bias;
@@ -90,14 +90,14 @@ pub fn backward(
     [sums, dots]
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn mask(dy: &mut [f32], y: &[f32]) {
     for (dy, &y) in dy.iter_mut().zip(y) {
         *dy = if y > 0.0 { *dy } else { 0.0 };
     }
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn sums_of(d: Dims, x: &[f32], g: &[f32], channel: usize, c: Channel) -> (f32, f32) {
     let (mut sum, mut dot) = (0.0_f64, 0.0_f64);
     for image in 0..d.b {
@@ -108,7 +108,7 @@ fn sums_of(d: Dims, x: &[f32], g: &[f32], channel: usize, c: Channel) -> (f32, f
     (sum as f32, dot as f32)
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn backward_plane(dy: &mut [f32], x: &[f32], c: Channel, mean_g: f32, mean_dot: f32) {
     for (dy, x) in dy.iter_mut().zip(x) {
         let xhat = (x - c.mean) * c.rstd;

@@ -1,8 +1,9 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::Mode;
 use crate::backend::cpu::dropout::{self, Mask, WORDS};
+use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::ops::ROWS_PER_TASK;
 
@@ -21,10 +22,7 @@ pub fn forward<E: Float>(x: &[E], bias: &[E], mask: Option<Mask>, y: &mut [E]) {
     });
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn forward_rows<E: Float, Y: Float>(x: &[E], bias: &[E], y: &mut [Y]) {
     for (x, y) in x.chunks_exact(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
         for ((y, x), b) in y.iter_mut().zip(x).zip(bias) {
@@ -34,10 +32,7 @@ fn forward_rows<E: Float, Y: Float>(x: &[E], bias: &[E], y: &mut [Y]) {
     }
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn round<E: Float>(sums: &[f32], y: &mut [E]) {
     y.iter_mut().zip(sums).for_each(|(y, &sum)| *y = E::from_f32(sum));
 }
@@ -61,10 +56,7 @@ pub fn backward<E: Float>(dy: &mut [E], y: &[E], scale: f32, c: usize) -> Vec<f3
     sums
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn backward_rows<E: Float>(dy: &mut [E], y: &[E], scale: f32, sums: &mut [f32]) {
     for (dy, y) in dy.chunks_exact_mut(sums.len()).zip(y.chunks_exact(sums.len())) {
         for ((dy, y), sum) in dy.iter_mut().zip(y).zip(sums.iter_mut()) {

@@ -1,6 +1,7 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
+use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::ops::ELEMS_PER_TASK;
 
@@ -10,10 +11,7 @@ pub fn from_f32<E: Float>(x: &[f32], y: &mut [E]) {
         .for_each(|(y, x)| chunk(x, y));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn chunk<E: Float>(x: &[f32], y: &mut [E]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = E::from_f32(*x);

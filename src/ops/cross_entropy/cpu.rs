@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use super::{Dims, IGNORE, Kind, ROW};
@@ -13,10 +13,7 @@ pub fn forward<E: Float>(d: Dims, kind: Kind, logits: &[E], labels: &[i32], rows
         .for_each(|((row, logits), labels)| forward_sequence(d, kind, logits, labels, row));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn forward_sequence<E: Float>(d: Dims, kind: Kind, logits: &[E], labels: &[i32], row: &mut [f32]) {
     let mut s = vec![0.0_f32; d.v];
     let (mut loss, mut valid, mut right) = (0.0_f64, 0u32, 0u32);
@@ -60,10 +57,7 @@ pub fn backward<E: Float>(
         });
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn backward_sequence<E: Float>(
     d: Dims,
     kind: Kind,

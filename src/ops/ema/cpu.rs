@@ -1,6 +1,7 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
+use crate::backend::cpu::simd;
 use crate::ops::ELEMS_PER_TASK;
 
 pub fn step(ema: &mut [f32], p: &[f32], decay: f32) {
@@ -9,7 +10,7 @@ pub fn step(ema: &mut [f32], p: &[f32], decay: f32) {
         .for_each(|(ema, p)| chunk(ema, p, decay));
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn chunk(ema: &mut [f32], p: &[f32], decay: f32) {
     for (ema, p) in ema.iter_mut().zip(p) {
         *ema = decay * *ema + (1.0 - decay) * p;

@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::Mode;
@@ -10,14 +10,14 @@ use crate::rng::philox;
 /// Numbers of a Philox block. Tasks begin with a block.
 const WORDS: usize = 4;
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub fn forward(mu: &[f32], log_var: &[f32], eps: &[f32], z: &mut [f32]) {
     for (((z, mu), v), eps) in z.iter_mut().zip(mu).zip(log_var).zip(eps) {
         *z = mu + eps * simd::exp(0.5 * v);
     }
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub fn backward(dz: &[f32], log_var: &[f32], eps: &[f32], dlog_var: &mut [f32], mode: Mode) {
     for (((dv, dz), v), eps) in dlog_var.iter_mut().zip(dz).zip(log_var).zip(eps) {
         let d = 0.5 * dz * eps * simd::exp(0.5 * v);

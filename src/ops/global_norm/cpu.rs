@@ -1,6 +1,7 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
+use crate::backend::cpu::simd;
 use crate::ops::ELEMS_PER_TASK;
 
 pub fn guard(g: &[f32], losses: &[f32], max_norm: f32, guard: &mut [f32]) {
@@ -12,7 +13,7 @@ pub fn guard(g: &[f32], losses: &[f32], max_norm: f32, guard: &mut [f32]) {
     guard[2] = finite as u32 as f32;
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn sum_sq(g: &[f32]) -> f64 {
     const LANES: usize = 16;
     let mut lanes = [0.0_f64; LANES];

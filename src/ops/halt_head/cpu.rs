@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use super::{Dims, ROW};
@@ -18,10 +18,7 @@ pub fn pool<E: Float>(d: Dims, h: &[E], l: &[E], pooled: &mut [f32]) {
     });
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn add_rows<E: Float>(x: &[E], sums: &mut [f32]) {
     for x in x.chunks_exact(sums.len()) {
         sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += x.to_f32());
@@ -71,10 +68,7 @@ pub fn backward_state<E: Float>(d: Dims, saved: (&[E], &[f32], &[f32]), dx: &mut
     }
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn spread<E: Float>(each: &[f32], dx: &mut [E], mode: Mode) {
     for dx in dx.chunks_exact_mut(each.len()) {
         match mode {

@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::Mode;
@@ -14,12 +14,12 @@ pub fn forward(mu: &[f32], log_var: &[f32]) -> f32 {
     (-0.5 * parts.iter().map(|&x| x as f64).sum::<f64>() / mu.len() as f64) as f32
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn forward_chunk(mu: &[f32], log_var: &[f32]) -> f32 {
     simd::sum_over([mu, log_var], |[m, v]| 1.0 + v - m * m - simd::exp(v))
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub fn backward_mu(mu: &[f32], factor: f32, dmu: &mut [f32], mode: Mode) {
     for (dmu, mu) in dmu.iter_mut().zip(mu) {
         let d = factor * mu;
@@ -27,7 +27,7 @@ pub fn backward_mu(mu: &[f32], factor: f32, dmu: &mut [f32], mode: Mode) {
     }
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub fn backward_log_var(log_var: &[f32], factor: f32, dlog_var: &mut [f32], mode: Mode) {
     for (dv, &v) in dlog_var.iter_mut().zip(log_var) {
         let d = factor * 0.5 * (simd::exp(v) - 1.0);

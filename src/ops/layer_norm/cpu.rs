@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::Mode;
@@ -14,10 +14,7 @@ pub fn sum<E: Float>(x: &[E], r: &[E], s: &mut [E]) {
         .for_each(|((s, x), r)| sum_chunk(x, r, s));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn sum_chunk<E: Float>(x: &[E], r: &[E], s: &mut [E]) {
     for ((s, x), r) in s.iter_mut().zip(x).zip(r) {
         *s = E::from_f32(x.to_f32() + r.to_f32());
@@ -41,10 +38,7 @@ pub fn forward<E: Float>(
         .for_each(|(((y, s), mean), rstd)| forward_rows(s, gain, bias, eps, y, mean, rstd));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn forward_rows<E: Float>(
     s: &[E],
     gain: &[E],
@@ -97,10 +91,7 @@ pub fn backward<E: Float>(
     sums
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn backward_rows<E: Float>(
     dy: &mut [E],
     s: &[E],

@@ -1,9 +1,10 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use super::Dims;
 use crate::backend::Mode;
 use crate::backend::cpu::gemm::{Mat, MatMut, gemm};
+use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::ops::ROWS_PER_TASK;
 
@@ -41,10 +42,7 @@ pub fn backward_b<E: Float>(dy: &[E], db: &mut [f32], mode: Mode) {
     }
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn add_rows<E: Float>(dy: &[E], sums: &mut [f32]) {
     for dy in dy.chunks_exact(sums.len()) {
         sums.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy.to_f32());

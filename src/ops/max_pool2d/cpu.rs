@@ -1,11 +1,12 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::Dims;
 use crate::backend::Mode;
 use crate::backend::cpu::par::{self, by_row};
+use crate::backend::cpu::simd;
 
 /// y's row from the two rows of x above it.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn largest(top: &[f32], bottom: &[f32], y: &mut [f32]) {
     for (y, (top, bottom)) in y.iter_mut().zip(top.chunks_exact(2).zip(bottom.chunks_exact(2))) {
         *y = larger(larger(larger(top[0], top[1]), bottom[0]), bottom[1]);

@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::Mode;
@@ -14,7 +14,7 @@ pub fn forward(a: &[f32], b: &[f32]) -> f32 {
     (parts.iter().map(|&x| x as f64).sum::<f64>() / a.len() as f64) as f32
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn forward_chunk(a: &[f32], b: &[f32]) -> f32 {
     simd::sum_over([a, b], |[a, b]| (a - b) * (a - b))
 }
@@ -27,7 +27,7 @@ pub fn backward(a: &[f32], b: &[f32], factor: f32, da: &mut [f32], mode: Mode) {
         .for_each(|((da, a), b)| backward_chunk(a, b, factor, da, mode));
 }
 
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 fn backward_chunk(a: &[f32], b: &[f32], factor: f32, da: &mut [f32], mode: Mode) {
     for ((da, a), b) in da.iter_mut().zip(a).zip(b) {
         let d = factor * (a - b);

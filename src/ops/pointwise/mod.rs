@@ -39,14 +39,14 @@ macro_rules! pointwise {
             kernels: $crate::ops::pointwise::kernels!($op),
         };
 
-        #[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+        #[macro_rules_attribute::apply($crate::backend::cpu::simd)]
         fn forward_chunk(x: &[f32], y: &mut [f32]) {
             for (y, &$x) in y.iter_mut().zip(x) {
                 *y = $y_of;
             }
         }
 
-        #[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+        #[macro_rules_attribute::apply($crate::backend::cpu::simd)]
         fn backward_chunk(y: &[f32], dy: &mut [f32]) {
             for (dx, &$y) in dy.iter_mut().zip(y) {
                 let $dy = *dx;

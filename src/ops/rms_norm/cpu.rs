@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::cpu::simd;
@@ -14,10 +14,7 @@ pub fn forward<E: Float>(x: &[E], r: &[E], c: usize, eps: f32, y: &mut [E], rstd
         .for_each(|(((y, x), r), rstd)| forward_rows(x, r, c, eps, y, rstd));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn forward_rows<E: Float>(x: &[E], r: &[E], c: usize, eps: f32, y: &mut [E], rstd: &mut [f32]) {
     let rows = x.chunks_exact(c).zip(r.chunks_exact(c)).zip(y.chunks_exact_mut(c));
     for (((x, r), y), rstd) in rows.zip(rstd) {
@@ -41,10 +38,7 @@ pub fn backward<E: Float>(dy: &mut [E], y: &[E], rstd: &[f32], c: usize) {
         .for_each(|((dy, y), rstd)| backward_rows(dy, y, rstd, c));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn backward_rows<E: Float>(dy: &mut [E], y: &[E], rstd: &[f32], c: usize) {
     for ((dy, y), rstd) in dy.chunks_exact_mut(c).zip(y.chunks_exact(c)).zip(rstd) {
         let mean = simd::dot(dy, y) / c as f32;

@@ -1,4 +1,4 @@
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
 use crate::backend::Mode;
@@ -12,10 +12,7 @@ pub fn forward<E: Float>(gate_up: &[E], f: usize, y: &mut [E]) {
         .for_each(|(y, x)| forward_rows(x, f, y));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn forward_rows<E: Float>(gate_up: &[E], f: usize, y: &mut [E]) {
     for (x, y) in gate_up.chunks_exact(2 * f).zip(y.chunks_exact_mut(f)) {
         let (gate, up) = x.split_at(f);
@@ -33,10 +30,7 @@ pub fn backward<E: Float>(gate_up: &[E], dy: &[E], f: usize, dx: &mut [E], mode:
         .for_each(|((dx, x), dy)| backward_rows(x, dy, f, dx, mode));
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn backward_rows<E: Float>(gate_up: &[E], dy: &[E], f: usize, dx: &mut [E], mode: Mode) {
     let rows = gate_up.chunks_exact(2 * f).zip(dy.chunks_exact(f)).zip(dx.chunks_exact_mut(2 * f));
     for ((x, dy), dx) in rows {

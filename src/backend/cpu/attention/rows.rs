@@ -3,7 +3,7 @@
 //! Rows of scores are padded to whole blocks of lanes. `mul_add` is exact everywhere but needs the
 //! instruction to be fast, so it appears only in functions that are compiled for it.
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::Rope;
 use crate::backend::Mode;
@@ -58,7 +58,7 @@ fn tree(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
 /// One block of keys into the running softmax of some queries: `weights` = e^(score - maximum),
 /// and what was summed before is scaled to the new maximum. With `Set` there was nothing before.
 /// Scores are in base 2.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub(super) fn softmax<E: Float>(
     s: &[f32],
     width: usize,
@@ -103,7 +103,7 @@ pub(super) fn softmax<E: Float>(
 
 /// Weights and their gradient, a row per key, a column per query:
 /// `p = 2^(s - lse)`, `ds = p * (dp - delta) * scale`. Scores and lse are in base 2.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn softmax_backward<E: Float>(
     s: &[f32],
@@ -131,7 +131,7 @@ pub(super) fn softmax_backward<E: Float>(
 }
 
 /// `out` = rope(x), a row per token; rows of x are `stride` apart.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
     // Widths known to the compiler become straight vector code.
     match hd {
@@ -162,7 +162,7 @@ fn rotate_rows<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mu
 }
 
 /// The gradient of `rotate`, in place.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
     let half = hd / 2;
     let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
@@ -180,7 +180,7 @@ pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
 }
 
 /// `delta` = the product of each row of y and dy.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub(super) fn dots<E: Float>(y: &[E], dy: &[E], stride: usize, hd: usize, delta: &mut [f32]) {
     for ((y, dy), delta) in y.chunks(stride).zip(dy.chunks(stride)).zip(delta) {
         *delta = simd::dot(&y[..hd], &dy[..hd]);
@@ -188,7 +188,7 @@ pub(super) fn dots<E: Float>(y: &[E], dy: &[E], stride: usize, hd: usize, delta:
 }
 
 /// Rows of x, each times its factor, into `out(row)`, set or added.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[apply(simd)]
 pub(super) fn store<'a, E: Float>(
     x: &[f32],
     hd: usize,

@@ -5,11 +5,12 @@
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::PANEL;
 use crate::backend::Mode;
 use crate::backend::cpu::scratch;
+use crate::backend::cpu::simd;
 
 /// Where rows start.
 #[derive(Clone, Copy)]
@@ -162,10 +163,7 @@ impl Columns<'_> {
 /// # Safety
 /// `source` holds `end` elements, and `to` the rows, of at most `stride` columns. `LEN` is the length
 /// of every run, or 0.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 unsafe fn gather<const LEN: usize, const N: usize>(
     c: &Columns,
     source: &[f32],
@@ -181,10 +179,7 @@ unsafe fn gather<const LEN: usize, const N: usize>(
 
 /// # Safety
 /// `to` holds `end` elements, and `panel` the rows. `LEN` is the length of every run, or 0.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 unsafe fn add<const LEN: usize, const N: usize>(c: &Columns, panel: &[f32], to: &mut [f32]) {
     let (panel, to) = (panel.as_ptr(), to.as_mut_ptr());
     c.each::<LEN, N>(|r, from, at, len| {
@@ -197,10 +192,7 @@ unsafe fn add<const LEN: usize, const N: usize>(c: &Columns, panel: &[f32], to: 
 
 /// # Safety
 /// As `add`.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 unsafe fn put<const LEN: usize, const N: usize>(
     c: &Columns,
     panel: &[f32],

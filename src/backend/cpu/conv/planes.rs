@@ -4,12 +4,13 @@
 
 use std::ops::Range;
 
-use multiversion::multiversion;
+use macro_rules_attribute::apply;
 
 use super::Geometry;
 use super::columns::{Columns, Rows};
 use crate::backend::Mode;
 use crate::backend::cpu::scratch;
+use crate::backend::cpu::simd;
 
 /// Some channels of some images: (images, channels, stride, stride, rows, cols).
 pub(super) struct Planes<'a> {
@@ -140,10 +141,7 @@ fn halves<R>(len: usize, f: impl FnOnce(&mut [&mut [f32]; 2]) -> R) -> R {
 }
 
 /// Rows of `len` pixels to their planes.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn give(p: &Planes, side: usize, pixels: &[f32], len: usize, planes: &mut [f32]) {
     p.each_row(side, |row, at| {
         let pixels = &pixels[row * len..][..len];
@@ -152,10 +150,7 @@ fn give(p: &Planes, side: usize, pixels: &[f32], len: usize, planes: &mut [f32])
 }
 
 /// Rows of `len` pixels from their planes.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn take(
     p: &Planes,
     side: usize,
@@ -176,10 +171,7 @@ fn take(
 }
 
 /// Even and odd pixels.
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn part(image: &[f32], sides: &mut [&mut [f32]; 2]) {
     let [even, odd] = sides;
     for ((pair, even), odd) in image.as_chunks::<2>().0.iter().zip(&mut **even).zip(&mut **odd) {
@@ -187,10 +179,7 @@ fn part(image: &[f32], sides: &mut [&mut [f32]; 2]) {
     }
 }
 
-#[multiversion(
-    targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2+fma"),
-    dispatcher = "direct"
-)]
+#[apply(simd)]
 fn merge(sides: &[&mut [f32]; 2], mode: Mode, image: &mut [f32]) {
     let [even, odd] = sides;
     for ((pair, even), odd) in image.as_chunks_mut::<2>().0.iter_mut().zip(&**even).zip(&**odd) {
