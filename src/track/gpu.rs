@@ -1,11 +1,24 @@
-//! Load of NVIDIA cards through NVML, the driver's own library. It is opened at run time: where there
-//! is none, or no card, there is simply nothing to tell.
+//! Load of NVIDIA cards. A build without feature `cuda` computes on none, and asks none.
 
-use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
-use nvml_wrapper::{Device, Nvml};
+#[cfg(feature = "cuda")]
+mod nvml;
+#[cfg(feature = "cuda")]
+pub use nvml::Cards;
 
-/// The cards of this machine, in NVML's order (by PCI bus, whatever `CUDA_VISIBLE_DEVICES` says).
-pub struct Cards(Option<Nvml>);
+/// The cards of a build that has no use for them: none.
+#[cfg(not(feature = "cuda"))]
+pub struct Cards;
+
+#[cfg(not(feature = "cuda"))]
+impl Cards {
+    pub fn open() -> Self {
+        Self
+    }
+
+    pub fn sample(&self) -> Vec<Card> {
+        vec![]
+    }
+}
 
 /// One look at a card. `None`: this card or driver does not tell.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,39 +34,6 @@ pub struct Card {
     pub power_limit_w: Option<f64>,
     pub sm_clock_mhz: Option<f64>,
     pub memory_clock_mhz: Option<f64>,
-}
-
-impl Cards {
-    pub fn open() -> Self {
-        Self(Nvml::init().ok())
-    }
-
-    pub fn sample(&self) -> Vec<Card> {
-        let Some(nvml) = &self.0 else { return vec![] };
-        let count = nvml.device_count().unwrap_or(0);
-        let cards = (0..count).map(|i| nvml.device_by_index(i).map(|device| card(&device)));
-        // A card that fell off the bus keeps its place, so that the others keep their numbers.
-        cards.map(Result::unwrap_or_default).collect()
-    }
-}
-
-fn card(device: &Device) -> Card {
-    let busy = device.utilization_rates().ok();
-    let memory = device.memory_info().ok();
-    let clock = |which| device.clock_info(which).ok().map(f64::from);
-    let watts = |milliwatts: u32| f64::from(milliwatts) / 1e3;
-    Card {
-        name: device.name().unwrap_or_default(),
-        busy_percent: busy.as_ref().map(|busy| f64::from(busy.gpu)),
-        memory_busy_percent: busy.as_ref().map(|busy| f64::from(busy.memory)),
-        memory_used_bytes: memory.as_ref().map(|memory| memory.used as f64),
-        memory_total_bytes: memory.as_ref().map(|memory| memory.total as f64),
-        temperature_c: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
-        power_w: device.power_usage().ok().map(watts),
-        power_limit_w: device.enforced_power_limit().ok().map(watts),
-        sm_clock_mhz: clock(Clock::SM),
-        memory_clock_mhz: clock(Clock::Memory),
-    }
 }
 
 impl Card {
