@@ -15,7 +15,7 @@ use hrm::data::builders::arc::{self, ArcOptions};
 use hrm::data::builders::sudoku::{self, SudokuOptions};
 use hrm::data::{Batch, BatchOptions, DataSet, Order, Sampler, npy};
 use hrm::io::progress::Progress;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 /// The Python builder on two cores: 800 tasks, num_aug 100.
 const PYTHON_BUILD_EXAMPLES_PER_S: f64 = 350_000.0 / 51.0;
@@ -94,7 +94,7 @@ fn main() {
 /// Random tasks of the usual sizes.
 fn made_up_tasks(scratch: &Path) -> PathBuf {
     let raw = scratch.join("raw");
-    let mut rng = Rng::new(1, Purpose::Test, 0);
+    let mut rng = Rng::new(1, Stream::Test, 0);
     for (set, count) in [("training", 400), ("evaluation", 400)] {
         fs::create_dir_all(raw.join(set)).expect("folder");
         for k in 0..count {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hrm::backend::Device;
-use hrm::config::Config;
+use hrm::config::Settings;
 use hrm::data::DataSet;
 use hrm::data::builders::sudoku::{self, SudokuOptions};
 use hrm::io::progress::Progress;
@@ -26,7 +26,7 @@ fn main() -> hrm::Result<()> {
     let settings = ["model.hidden_size=32", "model.num_heads=2", "model.puzzle_emb_ndim=32"];
     let length = ["train.max_steps=20", "train.batch_size=8"];
     let settings: Vec<String> = settings.iter().chain(&length).map(|s| s.to_string()).collect();
-    let config = Config::load(Some("sudoku-mini"), None, &settings)?;
+    let config = Settings::load(Some("sudoku-mini"), None, &settings)?;
 
     let plan = Plan { config, data_dir: boards, device: "cpu".into(), threads: 1, init: None };
     let folder = RunFolder::choose(&dir, Some(&dir.join("run")), false, &plan)?;

@@ -19,7 +19,7 @@ enum Metric {
     Q_CONTINUE_LOSS,
     METRICS
 };
-static const u32 HALTING = 2; // Purpose::Halting of src/rng.rs
+static const u32 HALTING = 2; // Stream::Halting of src/rng.rs
 static const float NO_TARGET = -1.0f;
 
 template <int N, typename F>

@@ -35,10 +35,11 @@ pub fn philox_lanes<const N: usize>(key: u64, counters: [[u32; N]; 4]) -> [[u32;
     [a, b, c, d]
 }
 
-/// What a stream is for. The numbers are part of the file format: a resumed run depends on them.
+/// What random numbers are for: each purpose reads streams of its own. The numbers are part of the
+/// file format, since a resumed run depends on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Purpose {
+pub enum Stream {
     Init = 1,
     Halting = 2,
     Dropout = 3,
@@ -49,38 +50,37 @@ pub enum Purpose {
     Noise = 8,
 }
 
-/// A sequential reader of one stream: `(seed, purpose, stream)` fixes it.
+/// A sequential reader of random numbers, fixed by `(seed, stream, index)`.
 ///
 /// It is a generator of the crate `rand`, whose distributions work with it. What a kernel must draw
 /// too, or a file remembers, is drawn by the methods here, which no other crate can change.
 ///
 /// ```
-/// use hrm::rng::{Purpose, Rng};
+/// use hrm::rng::{Rng, Stream};
 /// use rand::RngExt;
 ///
-/// let mut rng = Rng::new(7, Purpose::Test, 0);
+/// let mut rng = Rng::new(7, Stream::Test, 0);
 /// let die: u32 = rng.random_range(1..=6);
 /// assert!((1..=6).contains(&die));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rng {
     key: u64,
-    purpose: u32,
-    stream: u64,
+    stream: u32,
+    index: u64,
     block: u32,
     buffer: [u32; 4],
     used: u8,
 }
 
 impl Rng {
-    pub fn new(seed: u64, purpose: Purpose, stream: u64) -> Self {
-        Self { key: seed, purpose: purpose as u32, stream, block: 0, buffer: [0; 4], used: 4 }
+    pub fn new(seed: u64, stream: Stream, index: u64) -> Self {
+        Self { key: seed, stream: stream as u32, index, block: 0, buffer: [0; 4], used: 4 }
     }
 
     pub fn u32(&mut self) -> u32 {
         if self.used == 4 {
-            let counter =
-                [self.block, self.purpose, self.stream as u32, (self.stream >> 32) as u32];
+            let counter = [self.block, self.stream, self.index as u32, (self.index >> 32) as u32];
             self.buffer = philox(self.key, counter);
             self.block = self.block.wrapping_add(1);
             self.used = 0;
@@ -181,15 +181,15 @@ mod tests {
             let mut r = Rng::new(7, p, s);
             (0..9).map(|_| r.u32()).collect::<Vec<_>>()
         };
-        assert_eq!(draw(Purpose::Init, 3), draw(Purpose::Init, 3));
-        assert_ne!(draw(Purpose::Init, 3), draw(Purpose::Init, 4));
-        assert_ne!(draw(Purpose::Init, 3), draw(Purpose::Order, 3));
+        assert_eq!(draw(Stream::Init, 3), draw(Stream::Init, 3));
+        assert_ne!(draw(Stream::Init, 3), draw(Stream::Init, 4));
+        assert_ne!(draw(Stream::Init, 3), draw(Stream::Order, 3));
     }
 
     #[test]
     fn it_is_a_generator_of_rand_with_the_same_words() {
         use rand_core::Rng as _;
-        let (mut own, mut of_rand) = (Rng::new(7, Purpose::Test, 1), Rng::new(7, Purpose::Test, 1));
+        let (mut own, mut of_rand) = (Rng::new(7, Stream::Test, 1), Rng::new(7, Stream::Test, 1));
         assert_eq!(own.u32(), of_rand.next_u32());
         assert_eq!(own.u64(), of_rand.next_u64());
         let mut bytes = [0; 6];
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn below_is_uniform_and_shuffle_permutes() {
-        let mut r = Rng::new(1, Purpose::Test, 0);
+        let mut r = Rng::new(1, Stream::Test, 0);
         let mut counts = [0u32; 7];
         (0..70_000).for_each(|_| counts[r.below(7) as usize] += 1);
         assert!(counts.iter().all(|c| (9_500..10_500).contains(c)), "{counts:?}");

@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn places_do_not_depend_on_the_size_of_the_region() {
         let places = |region_bytes: usize| {
-            let mut rng = crate::rng::Rng::new(5, crate::rng::Purpose::Test, 1);
+            let mut rng = crate::rng::Rng::new(5, crate::rng::Stream::Test, 1);
             let mut a = Arena::default();
             a.add_region(region_bytes);
             let mut live: Vec<Place> = vec![];
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn random_requests_never_overlap() {
-        let mut rng = crate::rng::Rng::new(3, crate::rng::Purpose::Test, 0);
+        let mut rng = crate::rng::Rng::new(3, crate::rng::Stream::Test, 0);
         let mut a = Arena::default();
         a.add_region(1 << 20);
         let mut live: Vec<Place> = vec![];

@@ -17,8 +17,8 @@ use crate::io::say::say;
 use crate::io::units::count;
 use crate::models::hrm::{Config, Recompute};
 use crate::models::{ModelShape, Sizes};
-use crate::rng::{Purpose, Rng};
-use crate::train::optimizer::{Rates, Rule, Settings};
+use crate::rng::{Rng, Stream};
+use crate::train::optimizer::{OptimizerConfig, Rates, Rule};
 use crate::train::setup;
 use crate::train::trainer::{Options, Trainer};
 use crate::{Error, Result};
@@ -303,7 +303,7 @@ fn time(variant: &str, steps: usize, device: &Device) -> Result<Timing> {
     };
     let mut trainer = Trainer::new(device, &model, options)?;
     let (rows, cells) = (shape.batch_size, shape.batch_size * shape.seq_len);
-    let mut rng = Rng::new(0, Purpose::Test, 0);
+    let mut rng = Rng::new(0, Stream::Test, 0);
     let mut tokens = |n: usize, below: usize| -> Vec<i32> {
         (0..n).map(|_| rng.below(below as u32) as i32).collect()
     };
@@ -351,13 +351,13 @@ fn model(shape: &Shape) -> ModelShape {
 /// The preset's model and optimizer, at a batch of its own and without accumulation.
 fn arc_full(batch_size: usize, seq_len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
     let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
-    let preset = crate::config::Config::load(Some("arc-full"), None, &batch)?;
+    let preset = crate::config::Settings::load(Some("arc-full"), None, &batch)?;
     let model = preset.shape(seq_len, VOCAB, PUZZLE_IDS);
     Ok((model, Options { dtype, ..setup::options(&preset) }))
 }
 
 fn options(dtype: DType) -> Options {
-    let optimizer = Settings {
+    let optimizer = OptimizerConfig {
         rule: Rule::AdamW,
         beta1: 0.9,
         beta2: 0.95,

@@ -33,7 +33,7 @@ impl Compute {
 }
 
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct SettingsArgs {
     /// Preset (default: arc-small), then settings such as train.lr=1e-4
     #[arg(value_name = "PRESET | KEY=VALUE")]
     pub settings: Vec<String>,
@@ -42,7 +42,7 @@ pub struct Settings {
     pub config: Option<PathBuf>,
 }
 
-impl Settings {
+impl SettingsArgs {
     /// Preset, file and `key=value`, merged.
     pub fn merged<C: RunConfig>(&self) -> Result<Merged<C>> {
         let (preset, command_line) = self.split()?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::config::{Config, DistillConfig, Precision};
+use crate::config::{DistillConfig, Precision, Settings};
 use crate::formats::onnx::Encoded;
 use crate::formats::{Format, StateDict};
 use crate::io::file;
@@ -84,7 +84,7 @@ impl Kind {
             Kind::Safetensors => Format::Safetensors.encode(&weights).map(alone),
             Kind::Pt => Format::Pt.encode(&weights).map(alone),
             Kind::Onnx => {
-                let config = trained::plan::<Config>(reader)?.config;
+                let config = trained::plan::<Settings>(reader)?.config;
                 let model = checkpoint::model_shape(reader, &config)?;
                 checkpoint::check_model(reader, &model)?;
                 let about = vec![

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::backend::cpu::path;
-use crate::config::{Config, DistillConfig};
+use crate::config::{DistillConfig, Settings};
 use crate::io::say::say;
 use crate::run::signal::EXIT_INTERRUPTED;
 use crate::{Error, Result};
@@ -106,8 +106,8 @@ fn run(command: Command) -> Result<()> {
 pub fn check_line(words: &[String]) -> Result<()> {
     let cli = Cli::try_parse_from(words).map_err(|e| Error::invalid(e.to_string()))?;
     match cli.command {
-        Command::Train(args) => args.settings.merged::<Config>()?.config().map(drop),
-        Command::Plan(args) => args.settings.merged::<Config>()?.config().map(drop),
+        Command::Train(args) => args.settings.merged::<Settings>()?.config().map(drop),
+        Command::Plan(args) => args.settings.merged::<Settings>()?.config().map(drop),
         Command::Distill(args) => args.settings.merged::<DistillConfig>()?.config().map(drop),
         _ => Ok(()),
     }

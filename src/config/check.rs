@@ -1,11 +1,11 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
-use super::Config;
+use super::Settings;
 use crate::models::ARCHITECTURES;
 use crate::{Error, Result};
 
-pub(super) fn check(config: &Config) -> Result<()> {
-    let Config { train: t, data: d, .. } = config;
+pub(super) fn check(config: &Settings) -> Result<()> {
+    let Settings { train: t, data: d, .. } = config;
     let at_least_1 = [
         ("train.batch_size", t.batch_size as u64),
         ("train.grad_accum", t.grad_accum as u64),

@@ -46,7 +46,7 @@ pub fn hint(key: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Layer, Merged};
+    use crate::config::{Layer, Merged, Settings};
 
     #[test]
     fn keys_of_the_official_programs_are_answered_with_ours() {
@@ -61,7 +61,7 @@ mod tests {
             ("seed=1", "train.seed"),
         ] {
             let layer = Layer::command_line(&[theirs.to_owned()]).unwrap();
-            let merged = Merged::<Config>::of(None, None, &layer);
+            let merged = Merged::<Settings>::of(None, None, &layer);
             let error = merged.unwrap_err().to_string();
             let line = error.lines().next().unwrap();
             assert!(line.contains("official programs") && line.contains(ours), "{line}");
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_named_exists() {
-        let merged = Merged::<Config>::new(None).unwrap();
+        let merged = Merged::<Settings>::new(None).unwrap();
         for (theirs, ours) in super::HINTS {
             let words = ours.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '_'));
             for key in words.filter(|w| w.starts_with("train.") || w.starts_with("model.")) {

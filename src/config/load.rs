@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::hints::hint;
 use super::layer::{Layer, Setting, Source};
 use super::preset::PRESETS;
-use super::{Config, DISTILL_PRESETS, RunConfig};
+use super::{DISTILL_PRESETS, RunConfig, Settings};
 use crate::{Error, Result};
 
 /// What one kind of run can be configured by.
@@ -47,7 +47,7 @@ impl Presets {
 
 /// Settings of several sources, each over those below; every key knows who set it.
 #[derive(Clone, Debug)]
-pub struct Merged<C = Config> {
+pub struct Merged<C = Settings> {
     table: Table,
     /// Keys that are no longer at their value of the base.
     sources: BTreeMap<String, Source>,
@@ -297,7 +297,7 @@ mod tests {
         std::fs::write(&file, "preset = \"sudoku-mini\"\n[train]\nlr = 1\nseed = 3\n").unwrap();
         let asked = ["train.seed=4".to_owned(), "train.epochs=2".to_owned()];
         let layer = Layer::command_line(&asked).unwrap();
-        let merged = Merged::<Config>::of(None, Some(&file), &layer).unwrap();
+        let merged = Merged::<Settings>::of(None, Some(&file), &layer).unwrap();
         std::fs::remove_file(&file).unwrap();
         assert_eq!(merged.source("train.beta1"), Source::Base);
         assert_eq!(merged.source("data.dataset"), Source::Preset);

@@ -33,9 +33,9 @@ use crate::ops::adam::Rule;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct Settings {
     pub preset: String,
-    pub model: models::Config,
+    pub model: models::ModelConfig,
     pub train: TrainConfig,
     pub data: DataConfig,
 }
@@ -58,7 +58,7 @@ pub trait RunConfig: Serialize + DeserializeOwned {
     }
 }
 
-impl RunConfig for Config {
+impl RunConfig for Settings {
     const PRESETS: Presets = Presets {
         base_name: "base.toml",
         base: preset::BASE,
@@ -89,7 +89,7 @@ impl RunConfig for Config {
     }
 }
 
-impl Config {
+impl Settings {
     /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
     pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         Merged::of(preset, file, &Layer::command_line(overrides)?)?.config()

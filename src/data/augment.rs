@@ -200,7 +200,7 @@ impl fmt::Display for PuzzleName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Purpose;
+    use crate::rng::Stream;
 
     #[test]
     fn every_transform_is_undone_by_its_inverse() {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn names_and_bits_round_trip() {
-        let mut rng = Rng::new(0, Purpose::Test, 0);
+        let mut rng = Rng::new(0, Stream::Test, 0);
         for _ in 0..100 {
             let variant = Variant::random(&mut rng);
             assert_eq!(variant.colours[0], 0);

@@ -135,15 +135,15 @@ pub fn words(count: usize) -> String {
 mod tests {
     use super::*;
     use crate::data::augment::Variant;
-    use crate::rng::{Purpose, Rng};
+    use crate::rng::{Rng, Stream};
 
     #[test]
     fn content_is_the_same_for_all_variants_and_no_others() {
-        let mut rng = Rng::new(5, Purpose::Test, 0);
+        let mut rng = Rng::new(5, Stream::Test, 0);
         let mut grid = |h, w| Grid::from_fn(h, w, |_, _| rng.below(10) as u8);
         let pair = Pair { input: grid(3, 2), output: grid(2, 4) };
         let other = Pair { input: pair.input.clone(), output: grid(2, 4) };
-        let mut rng = Rng::new(6, Purpose::Test, 0);
+        let mut rng = Rng::new(6, Stream::Test, 0);
         for _ in 0..50 {
             let variant = Variant::random(&mut rng);
             assert_eq!(content(&variant.apply_pair(&pair)), content(&pair));

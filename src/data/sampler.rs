@@ -2,7 +2,7 @@
 //! checkpoint stores a [`Position`] and nothing else, and any step is reached without replaying.
 
 use super::shard::Shard;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
 
 /// The next batch to take.
@@ -58,7 +58,7 @@ impl Sampler {
 
     /// Stream 0 of an epoch lays it out, stream k + 1 belongs to its batch k.
     fn rng(&self, epoch: u32, stream: u32) -> Rng {
-        Rng::new(self.seed, Purpose::Order, (epoch as u64) << 32 | stream as u64)
+        Rng::new(self.seed, Stream::Order, (epoch as u64) << 32 | stream as u64)
     }
 
     pub fn epoch(&self, shard: &Shard, number: u32) -> Result<Epoch> {

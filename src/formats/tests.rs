@@ -1,7 +1,7 @@
 //! Round trips, and damage: a reader gives the equal content or an error, whatever it is fed.
 
 use super::*;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 
 fn weights() -> StateDict {
     let values: Vec<f32> = (0..6).map(|i| i as f32 * 0.37 - 1.0).collect();
@@ -42,7 +42,7 @@ fn every_bit_comes_back() {
 /// a changed value there is a value.
 #[test]
 fn flips_cuts_and_splices_never_panic() {
-    let mut rng = Rng::new(5, Purpose::Test, 0);
+    let mut rng = Rng::new(5, Stream::Test, 0);
     for (file, want) in files() {
         let check = |changed: &[u8]| {
             if let Ok(read) = StateDict::decode(changed) {

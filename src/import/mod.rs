@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Config, DistillConfig, RunConfig};
+use crate::config::{DistillConfig, RunConfig, Settings};
 use crate::data::Position;
 use crate::data::vocab::MAX_CANVAS;
 use crate::dtype::DType;
@@ -164,7 +164,7 @@ fn of_ours(meta: &str, arch: Arch, given: Given) -> Result<(Plan, State, Vec<Str
 /// `tensors` in the order and under the names of our model; what is missing, odd or of another shape
 /// is listed.
 fn fit(
-    config: &Config,
+    config: &Settings,
     arch: Arch,
     vocab_size: usize,
     num_puzzle_ids: usize,

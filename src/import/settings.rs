@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use toml::Value;
 
-use crate::config::{Config, Layer, Merged, PRESETS, Source};
+use crate::config::{Layer, Merged, PRESETS, Settings, Source};
 use crate::data::DataSet;
 use crate::models::Arch;
 use crate::models::foreign::Shown;
@@ -20,7 +20,7 @@ pub struct Given<'a> {
 }
 
 /// A valid configuration, and lines that say what each side contributed.
-pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Config, Vec<String>)> {
+pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec<String>)> {
     contradictions(shown, given)?;
     let preset = preset(arch, shown, given)?;
     let mut facts = facts(shown);
@@ -78,7 +78,7 @@ fn merge(preset: Option<&str>, facts: &Layer, given: Given) -> Result<Merged> {
 /// Settings that the command line gives and the tensors or the data set deny.
 fn contradictions(shown: &Shown, given: Given) -> Result<()> {
     let facts = facts(shown);
-    let mut told = Merged::<Config>::new(None)?;
+    let mut told = Merged::<Settings>::new(None)?;
     told.put(&facts)?;
     let asked = merge(None, &facts, given)?;
     for key in facts.keys().filter(|key| asked.is_asked(key)) {
@@ -102,13 +102,13 @@ fn contradictions(shown: &Shown, given: Given) -> Result<()> {
 fn preset<'a>(arch: Arch, shown: &Shown, given: Given<'a>) -> Result<&'a str> {
     let mut fitting = vec![];
     for (name, _) in PRESETS {
-        if Config::load(Some(name), None, &[])?.model.arch() == arch {
+        if Settings::load(Some(name), None, &[])?.model.arch() == arch {
             fitting.push(*name);
         }
     }
     let kind = arch.word();
     if let Some(name) = given.preset {
-        let config = Config::load(Some(name), None, &[])?;
+        let config = Settings::load(Some(name), None, &[])?;
         return match config.model.arch() == arch {
             true => Ok(name),
             false => Err(Error::invalid(format!(
@@ -133,7 +133,7 @@ fn preset<'a>(arch: Arch, shown: &Shown, given: Given<'a>) -> Result<&'a str> {
 }
 
 /// Whether the data set has the canvas and the tokens of the model.
-pub fn check_data(config: &Config, vocab_size: usize, data: &DataSet) -> Result<()> {
+pub fn check_data(config: &Settings, vocab_size: usize, data: &DataSet) -> Result<()> {
     let same = [
         ("canvas", data.canvas(), config.data.canvas),
         ("vocabulary", data.vocab_size(), vocab_size),

@@ -129,9 +129,9 @@ macro_rules! architectures {
         /// `[model]` of a configuration: `arch` picks what other keys there are.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(tag = "arch", rename_all = "snake_case")]
-        pub enum Config { $($kind($folder::Config)),+ }
+        pub enum ModelConfig { $($kind($folder::Config)),+ }
 
-        impl Config {
+        impl ModelConfig {
             pub fn arch(&self) -> Arch {
                 match self { $(Self::$kind(_) => Arch::$kind),+ }
             }
@@ -151,7 +151,7 @@ macro_rules! architectures {
             }
         }
 
-        impl Deref for Config {
+        impl Deref for ModelConfig {
             type Target = dyn Configuration;
 
             fn deref(&self) -> &Self::Target {
@@ -159,7 +159,7 @@ macro_rules! architectures {
             }
         }
 
-        $(impl From<$folder::Config> for Config {
+        $(impl From<$folder::Config> for ModelConfig {
             fn from(config: $folder::Config) -> Self {
                 Self::$kind(config)
             }
@@ -213,7 +213,7 @@ impl Arch {
     }
 }
 
-impl<'de> Deserialize<'de> for Config {
+impl<'de> Deserialize<'de> for ModelConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         let mut table = Table::deserialize(from)?;
         let arch = Arch::of(&table).map_err(de::Error::custom)?;
@@ -225,12 +225,12 @@ impl<'de> Deserialize<'de> for Config {
 /// A configuration for given sizes: the shape of every tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelShape {
-    pub config: Config,
+    pub config: ModelConfig,
     pub sizes: Sizes,
 }
 
 impl ModelShape {
-    pub fn new(config: impl Into<Config>, sizes: Sizes) -> Self {
+    pub fn new(config: impl Into<ModelConfig>, sizes: Sizes) -> Self {
         Self { config: config.into(), sizes }
     }
 

@@ -22,7 +22,8 @@ pub mod transformer;
 pub mod trm;
 
 pub use architecture::{
-    ARCHITECTURES, Absent, Arch, Architecture, Compute, Config, Configuration, ModelShape, Sizes,
+    ARCHITECTURES, Absent, Arch, Architecture, Compute, Configuration, ModelConfig, ModelShape,
+    Sizes,
 };
 pub use carry::{Carry, DeviceBatch};
 pub use segment::{Segment, Workspace};

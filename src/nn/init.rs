@@ -1,6 +1,6 @@
 //! Initial values: a pure function of (seed, position of the tensor in the model).
 
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
@@ -39,16 +39,16 @@ impl Init {
         match self {
             Init::Constant(x) => vec![x; elems],
             Init::TruncatedNormal { std } => {
-                let mut rng = Rng::new(seed, Purpose::Init, stream);
+                let mut rng = Rng::new(seed, Stream::Init, stream);
                 let scale = std / TRUNCATED_STD;
                 (0..elems).map(|_| (truncated(&mut rng) * scale) as f32).collect()
             }
             Init::Uniform { bound } => {
-                let mut rng = Rng::new(seed, Purpose::Init, stream);
+                let mut rng = Rng::new(seed, Stream::Init, stream);
                 (0..elems).map(|_| ((2.0 * rng.uniform_f64() - 1.0) * bound) as f32).collect()
             }
             Init::Normal { std } => {
-                let mut rng = Rng::new(seed, Purpose::Init, stream);
+                let mut rng = Rng::new(seed, Stream::Init, stream);
                 (0..elems).map(|_| (rng.normal() * std) as f32).collect()
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use crate::config::{Config, Diff, RunConfig, diff, flatten};
+use crate::config::{Diff, RunConfig, Settings, diff, flatten};
 use crate::{Error, Result};
 
 /// Keys that do not change what is computed: a run goes on under the same plan without them.
@@ -21,7 +21,7 @@ const COSMETIC: &[&str] = &[
 ];
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan<C = Config> {
+pub struct Plan<C = Settings> {
     pub config: C,
     /// The data set's folder or file, absolute.
     pub data_dir: PathBuf,
@@ -108,7 +108,7 @@ mod tests {
 
     fn plan(overrides: &[&str]) -> Plan {
         let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
-        let config = Config::load(None, None, &overrides).unwrap();
+        let config = Settings::load(None, None, &overrides).unwrap();
         Plan { config, data_dir: "/data/x".into(), device: "cpu".into(), threads: 2, init: None }
     }
 
@@ -179,7 +179,7 @@ mod tests {
                 ),
             ),
         ] {
-            let config = Config::load(Some(preset), None, &[]).unwrap();
+            let config = Settings::load(Some(preset), None, &[]).unwrap();
             let [c, heads] = widths;
             let old = format!("hidden_size = {c}\nnum_heads = {heads}\nexpansion = 4.0\n{others}");
             let old: Table = old.parse().unwrap();

@@ -7,14 +7,14 @@ use super::checkpoint::{self, Folder, Reader};
 use super::folder::CHECKPOINTS;
 use super::plan::Plan;
 use crate::backend::Device;
-use crate::config::{Config, DistillConfig, RunConfig};
+use crate::config::{DistillConfig, RunConfig, Settings};
 use crate::data::DataSet;
 use crate::io::say::say;
 use crate::models::{Model, ModelShape};
 use crate::{Error, Result};
 
-/// `C` tells the kind of run: [`Config`] of `hrm train`, [`DistillConfig`] of `hrm distill`.
-pub struct Trained<C = Config> {
+/// `C` tells the kind of run: [`Settings`] of `hrm train`, [`DistillConfig`] of `hrm distill`.
+pub struct Trained<C = Settings> {
     pub reader: Reader,
     pub plan: Plan<C>,
     /// The run's folder; that of the file, if it lies in no run.

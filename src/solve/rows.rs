@@ -10,7 +10,7 @@ use crate::data::task::Task;
 use crate::data::vocab::PAD;
 use crate::data::{Batch, BatchOptions};
 use crate::eval::Row;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
 
 /// The task itself, then up to `num_aug` variants of other content, under the ids 1, 2, ...
@@ -83,7 +83,7 @@ impl<'a> Rows<'a> {
                 all.push(Row { inputs, labels, puzzle_id });
             }
         }
-        let mut rng = Rng::new(self.seed, Purpose::Order, self.pass as u64);
+        let mut rng = Rng::new(self.seed, Stream::Order, self.pass as u64);
         rng.shuffle(&mut all);
         self.pass += 1;
         match all.is_empty() {

@@ -12,7 +12,7 @@ use crate::tensor::Tensor;
 
 /// What stays the same over a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct OptimizerConfig {
     pub rule: Rule,
     pub beta1: f64,
     pub beta2: f64,
@@ -25,7 +25,7 @@ pub struct Settings {
 }
 
 pub struct Optimizer {
-    settings: Settings,
+    settings: OptimizerConfig,
     pub moments: Moments,
     /// Averaged weights, laid out like the master.
     pub ema: Option<Tensor>,
@@ -58,7 +58,7 @@ impl Optimizer {
     pub fn new(
         device: &Device,
         params: &Params,
-        settings: Settings,
+        settings: OptimizerConfig,
         guard: Tensor,
     ) -> Result<Self> {
         let n = params.master.elems();

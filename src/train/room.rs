@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_answered_with_what_would() {
-        let config = crate::config::Config::load(Some("arc-full"), None, &[]).unwrap();
+        let config = crate::config::Settings::load(Some("arc-full"), None, &[]).unwrap();
         let (shape, options) = (config.shape(900, 12, 1), setup::options(&config));
         let (kind, room) = (DeviceKind::Cuda, 4 << 30);
         let needed = Needed::of(kind, &shape, options).unwrap().total_bytes();
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_largest_batch_fits_and_the_next_does_not() {
-        let config = crate::config::Config::load(Some("arc-small"), None, &[]).unwrap();
+        let config = crate::config::Settings::load(Some("arc-small"), None, &[]).unwrap();
         let (shape, options) = (config.shape(49, 12, 1_000), setup::options(&config));
         let room = 100 << 20;
         for kind in [DeviceKind::Cpu, DeviceKind::Cuda] {

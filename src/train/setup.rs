@@ -1,10 +1,10 @@
 //! From a plan and an opened data set to what the trainer, the loader and the schedule take.
 
-use super::optimizer::Settings;
+use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::trainer::Options;
 use crate::Result;
-use crate::config::{self, Config};
+use crate::config::{self, Settings};
 use crate::data::{DataSet, Order, Sampler};
 use crate::models::Compute;
 
@@ -13,13 +13,13 @@ pub const SPLIT: &str = "train";
 /// incomplete batch of an epoch is dropped.
 const BATCHES_PER_EPOCH: f64 = 16.0;
 
-pub fn options(config: &Config) -> Options {
+pub fn options(config: &Settings) -> Options {
     let (t, Compute { dtype, recompute, seed }) = (&config.train, config.compute());
     Options {
         dtype,
         recompute,
         grad_accum: t.grad_accum,
-        optimizer: Settings {
+        optimizer: OptimizerConfig {
             rule: t.optimizer,
             beta1: t.beta1,
             beta2: t.beta2,
@@ -33,7 +33,7 @@ pub fn options(config: &Config) -> Options {
 }
 
 /// The order of training data, and how many rows one pass over it yields.
-pub fn sampler(config: &Config, data: &DataSet) -> Result<(Sampler, f64)> {
+pub fn sampler(config: &Settings, data: &DataSet) -> Result<(Sampler, f64)> {
     let shard = data.split(SPLIT)?;
     let (order, rows_per_pass) = match config.data.sampler {
         config::Sampler::Groups => {
@@ -47,7 +47,7 @@ pub fn sampler(config: &Config, data: &DataSet) -> Result<(Sampler, f64)> {
     Ok((Sampler { passes, ..Sampler::new(order, config.train.seed, batch_rows) }, rows_per_pass))
 }
 
-pub fn schedule(config: &Config, rows_per_pass: f64) -> Schedule {
+pub fn schedule(config: &Settings, rows_per_pass: f64) -> Schedule {
     let t = &config.train;
     let rows_per_step = (t.batch_size * t.grad_accum) as f64;
     let steps_of = |epochs: u64| ((epochs as f64 * rows_per_pass / rows_per_step) as u64).max(1);

@@ -15,7 +15,7 @@ use super::trainer::Trainer;
 use super::validate::{SPLIT, Validator};
 use super::{init, setup};
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Config, Precision};
+use crate::config::{Precision, Settings};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::eval::Evaluation;
 use crate::ops::act_halt::metric;
@@ -86,7 +86,7 @@ impl<'a> TokenLearner<'a> {
 }
 
 impl Learner for TokenLearner<'_> {
-    type Config = Config;
+    type Config = Settings;
     type Answers = Evaluation;
 
     const VALIDATION_KEY: &'static str = "val_lm_loss";
@@ -97,7 +97,7 @@ impl Learner for TokenLearner<'_> {
         key.starts_with("model.") && !free.contains(&key)
     }
 
-    fn policy(config: &Config) -> Policy {
+    fn policy(config: &Settings) -> Policy {
         let t = &config.train;
         Policy {
             log_every: t.log_every,
@@ -108,7 +108,7 @@ impl Learner for TokenLearner<'_> {
         }
     }
 
-    fn calmer(config: &Config) -> Vec<String> {
+    fn calmer(config: &Settings) -> Vec<String> {
         let t = &config.train;
         let mut settings = vec![tenth("train.lr", t.lr)];
         settings.extend((t.clip == 0.0).then(|| "train.clip=1".to_owned()));

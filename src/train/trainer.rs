@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::optimizer::{Optimizer, PuzzleGradient, Rates, Settings};
+use super::optimizer::{Optimizer, OptimizerConfig, PuzzleGradient, Rates};
 use super::recorder::{Next, Recorder};
 use super::step_input::{self, StepInput};
 use crate::backend::{Device, Purpose};
@@ -29,7 +29,7 @@ pub struct Options {
     pub recompute: Recompute,
     /// Micro-batches per optimizer step, each with its own carry.
     pub grad_accum: usize,
-    pub optimizer: Settings,
+    pub optimizer: OptimizerConfig,
     pub seed: u64,
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use serde_json::Value;
 
 use crate::lab::{Lab, expect_error, expect_success, stderr, stdout};
@@ -27,7 +27,7 @@ fn record(rng: &mut Rng) -> Vec<u8> {
 
 /// `cifar-10-binary.tar.gz` with 5 batches of `n` images and a test batch of `n`.
 fn archive(path: &Path, seed: u64, n: usize) {
-    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let mut rng = Rng::new(seed, Stream::Test, 0);
     let mut tar = tar::Builder::new(vec![]);
     let names = (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".into()]);
     for name in names {
@@ -171,7 +171,7 @@ fn kill_9_and_resume_end_like_the_uninterrupted_run() {
     let start = std::time::Instant::now();
     expect_success(&distill(&lab, &[&plan[..], &["--run-dir", "whole"]].concat()));
     let whole_ms = start.elapsed().as_millis() as u64;
-    let mut rng = Rng::new(3, Purpose::Test, 1);
+    let mut rng = Rng::new(3, Stream::Test, 1);
     let mut kills = 0;
     for round in 0..60 {
         let arguments = [TINY, &plan, &["--run-dir", "killed"]].concat();

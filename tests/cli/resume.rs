@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use hrm::formats::{HostTensor, StateDict};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 use crate::lab::{Lab, expect_error, expect_success, stderr};
 
@@ -28,7 +28,7 @@ fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
     let start = Instant::now();
     expect_success(&lab.train(&[&with(settings)[..], &["--run-dir", "whole"]].concat()));
     let whole_ms = start.elapsed().as_millis() as u64;
-    let mut rng = Rng::new(11, Purpose::Test, settings.len() as u64);
+    let mut rng = Rng::new(11, Stream::Test, settings.len() as u64);
     let (mut kills, mut torn) = (0, 0);
     for run in ["killed-0", "killed-1", "killed-2", "killed-3", "killed-4", "killed-5"] {
         kill_until_one_gets_through(&lab, run, settings, whole_ms, &mut rng, &mut kills, &mut torn);

@@ -13,7 +13,7 @@ use hrm::data::pattern::PatternKind;
 use hrm::data::shard::Shard;
 use hrm::data::{DataSet, Grid, Pair, Task};
 use hrm::io::progress::Progress;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 use crate::fixture;
 
@@ -32,7 +32,7 @@ fn task_json(train: &[Pair], test: &[Pair]) -> String {
 
 /// `training/` and `evaluation/` with random tasks whose sides are at most `side`.
 fn raw(dir: &Path, training: usize, evaluation: usize, side: u32) -> Vec<Task> {
-    let mut rng = Rng::new(11, Purpose::Test, side as u64);
+    let mut rng = Rng::new(11, Stream::Test, side as u64);
     let mut tasks = vec![];
     for (set, count) in [("training", training), ("evaluation", evaluation)] {
         fs::create_dir_all(dir.join(set)).unwrap();
@@ -288,7 +288,7 @@ fn what_is_held_out_is_not_trained_on_under_another_name() {
     let raw_dir = dir.path().join("raw");
     let tasks = raw(&raw_dir, 3, 0, 5);
     fs::create_dir_all(raw_dir.join("evaluation")).unwrap();
-    let mut rng = Rng::new(3, Purpose::Test, 0);
+    let mut rng = Rng::new(3, Stream::Test, 0);
     for (k, task) in tasks.iter().enumerate() {
         let variant = Variant::random(&mut rng);
         let moved =

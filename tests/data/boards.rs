@@ -10,7 +10,7 @@ use hrm::data::builders::sudoku_board::Shape;
 use hrm::data::shard::Shard;
 use hrm::data::{DataSet, Grid, augment};
 use hrm::io::progress::Progress;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 fn digits(grid: &Grid) -> Vec<u8> {
     grid.cells().iter().map(|&t| t - 1).collect()
@@ -303,7 +303,7 @@ fn a_sample_is_what_shuffling_all_rows_gives_and_0_is_refused() {
     };
     let mut expected = boards(data.split("train").unwrap());
     assert_eq!(build(Some(usize::MAX)).unwrap(), expected);
-    Rng::new(0, Purpose::Generate, u64::MAX).shuffle(&mut expected);
+    Rng::new(0, Stream::Generate, u64::MAX).shuffle(&mut expected);
     assert_eq!(build(Some(5)).unwrap(), expected[..5]);
     assert!(build(Some(0)).unwrap_err().to_string().contains("--subsample 0"));
 }

@@ -7,7 +7,7 @@ use hrm::data::canvas::Placement;
 use hrm::data::output::Output;
 use hrm::data::shard::{GroupBuf, Spec};
 use hrm::data::{DataSet, Grid, Pair};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 pub fn random_grid(rng: &mut Rng, h: usize, w: usize) -> Grid {
     Grid::from_fn(h, w, |_, _| rng.below(10) as u8)
@@ -26,7 +26,7 @@ pub type Puzzle = (u32, Variant, Vec<Pair>);
 
 /// A train and a test split of `groups` groups with 1 to 4 puzzles of 1 to 5 pairs.
 pub fn small(dir: &Path, seed: u64, groups: usize) -> (DataSet, Vec<Vec<Puzzle>>) {
-    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let mut rng = Rng::new(seed, Stream::Test, 0);
     let spec = Spec::arc(10);
     let mut output = Output::create(dir, spec, serde_json::json!({ "builder": "test" })).unwrap();
     let (mut names, mut written) = (vec![], vec![]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use hrm::data::shard::Shard;
 use hrm::data::shard::format::{Header, PAGE_BYTES, Section};
 use hrm::data::{DataSet, canvas};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use proptest::prelude::*;
 
 use crate::fixture;
@@ -110,7 +110,7 @@ fn mutated_shards_are_an_error_or_readable_but_never_a_panic() {
     fixture::small(&dir.path().join("d"), 3, 3);
     let good = fs::read(dir.path().join("d/train.shard")).unwrap();
     let path = dir.path().join("fuzzed.shard");
-    let mut rng = Rng::new(5, Purpose::Test, 0);
+    let mut rng = Rng::new(5, Stream::Test, 0);
     let mut refused = 0;
     for round in 0..3000 {
         let mut bad = good.clone();

@@ -6,7 +6,7 @@ use hrm::data::vocab::IGNORE;
 use hrm::eval::{Answer, Evaluator, Halt, Row};
 use hrm::models::Model;
 use hrm::models::hrm::{Config, Hrm};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 use super::fixture::{arc, random_tasks};
 use super::run::{config, model};
@@ -29,7 +29,7 @@ fn with_q_bias(data: &DataSet, batch_size: usize, segments: usize, bias: f32) ->
     let (config, sizes) = config(data, batch_size);
     let model = model((Config { halt_max_steps: segments, ..config }, sizes));
     let part = |name| model.params().part(&model.params().master, name).unwrap();
-    let mut rng = Rng::new(11, Purpose::Test, 1);
+    let mut rng = Rng::new(11, Stream::Test, 1);
     let head = part("q_head.weight");
     let weights: Vec<f32> =
         (0..head.elems()).map(|_| rng.below(2001) as f32 / 1000.0 - 1.0).collect();

@@ -7,7 +7,7 @@ use hrm::data::canvas::Placement;
 use hrm::data::output::Output;
 use hrm::data::shard::{GroupBuf, Spec};
 use hrm::data::{DataSet, Grid, Pair};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 pub const CANVAS: usize = 5;
 
@@ -51,7 +51,7 @@ pub fn arc(dir: &Path, tasks: &[Vec<Pair>]) -> DataSet {
 
 /// Pairs of random shapes up to 4 x 4 with few colours, so that answers are often partly right.
 pub fn random_tasks(seed: u64, count: usize) -> Vec<Vec<Pair>> {
-    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let mut rng = Rng::new(seed, Stream::Test, 0);
     let mut grid = || {
         let (h, w) = (1 + rng.below(4) as usize, 1 + rng.below(4) as usize);
         Grid::from_fn(h, w, |_, _| rng.below(3) as u8)

@@ -4,7 +4,7 @@ use hrm::data::images::{IMAGE_ELEMS, ImageSet, Images, SIDE, SetKind};
 use hrm::eval::images::report::Coder;
 use hrm::eval::images::{Codes, Pca, Quality, bytes, pixels, report};
 use hrm::io::progress::Progress::Quiet;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 fn uniform(rng: &mut Rng) -> f64 {
     f64::from(rng.below(1 << 24)) / f64::from(1 << 24)
@@ -12,7 +12,7 @@ fn uniform(rng: &mut Rng) -> f64 {
 
 /// Smooth images: each a mix of `waves` of the same few waves, and a little noise.
 fn waves(seed: u64, n: usize, waves: usize) -> Images {
-    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let mut rng = Rng::new(seed, Stream::Test, 0);
     let mut pixels = vec![];
     for _ in 0..n {
         let amounts: Vec<f64> = (0..waves).map(|_| uniform(&mut rng) - 0.5).collect();
@@ -29,7 +29,7 @@ fn waves(seed: u64, n: usize, waves: usize) -> Images {
 }
 
 fn noisy(x: &[f32], seed: u64, amount: f64) -> Vec<f32> {
-    let mut rng = Rng::new(seed, Purpose::Test, 1);
+    let mut rng = Rng::new(seed, Stream::Test, 1);
     x.iter().map(|v| v + (amount * (uniform(&mut rng) - 0.5)) as f32).collect()
 }
 

@@ -3,7 +3,7 @@
 use hrm::data::shard::Spec;
 use hrm::data::{DataSet, Grid, Kind, Pair};
 use hrm::eval::{self, Answers, Scored, Share};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 use super::fixture::{CANVAS, arc, boards, grid, pair, random_tasks};
 
@@ -122,7 +122,7 @@ fn random_answers_agree_with_a_slow_implementation() {
     let dir = tempfile::tempdir().unwrap();
     let data = arc(dir.path(), &random_tasks(2, 30));
     let examples = eval::select(&data, "test", 0).unwrap();
-    let mut rng = Rng::new(3, Purpose::Test, 0);
+    let mut rng = Rng::new(3, Stream::Test, 0);
     let answers: Vec<Grid> = examples
         .iter()
         .map(|&i| {

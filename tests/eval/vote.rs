@@ -2,7 +2,7 @@
 
 use hrm::data::Grid;
 use hrm::eval::{Ballots, Candidate};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 fn grid(colour: u64) -> Grid {
     Grid::new(1, 2, vec![colour as u8, 0]).unwrap()
@@ -45,7 +45,7 @@ fn grids_of_the_same_cells_and_another_shape_are_other_answers() {
 
 #[test]
 fn random_ballots_agree_with_the_definition() {
-    let mut rng = Rng::new(3, Purpose::Test, 0);
+    let mut rng = Rng::new(3, Stream::Test, 0);
     let (mut votes_tied, mut all_tied) = (0, 0);
     for _ in 0..500 {
         let casts: Vec<(u64, f64)> = (0..1 + rng.below(8))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hrm::backend::{DeviceKind, cuda};
-use hrm::config::Config;
+use hrm::config::Settings;
 use hrm::cost::{Card, Prediction};
 use hrm::train::needed::Needed;
 use hrm::train::setup;
@@ -45,7 +45,7 @@ const STEPS: &[(&str, &[&str])] = &[
 fn predict(preset: &str, settings: &[&str]) -> Prediction {
     let card = Card::named("4090").unwrap();
     let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-    let config = Config::load(Some(preset), None, &settings).unwrap();
+    let config = Settings::load(Some(preset), None, &settings).unwrap();
     let cells = config.data.canvas * config.data.canvas;
     let shape = config.shape(cells, 12, 1000);
     let needed = Needed::of(DeviceKind::Cuda, &shape, setup::options(&config)).unwrap();

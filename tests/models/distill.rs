@@ -7,7 +7,7 @@ use hrm::models::tiny_vae::{IMAGE_ELEMS, Kind};
 use hrm::run::checkpoint::Side;
 use hrm::tensor::Tensor;
 use hrm::train::distill::{Options, StepReport, Trainer};
-use hrm::train::optimizer::{Rule, Settings};
+use hrm::train::optimizer::{OptimizerConfig, Rule};
 
 use crate::common::devices::devices;
 
@@ -23,7 +23,7 @@ fn options() -> Options {
         vgg: None,
         student_weights: [0.3, 0.1, 0.3, 0.2, 0.1],
         teacher_weights: [1.0, 0.1, 0.0, 0.0, 0.0],
-        optimizer: Settings {
+        optimizer: OptimizerConfig {
             rule: Rule::AdamW,
             beta1: 0.9,
             beta2: 0.999,

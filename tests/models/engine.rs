@@ -5,11 +5,11 @@ use hrm::backend::{Device, DeviceKind};
 use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
-use hrm::models::{Config as Model, ModelShape, Sizes, hrm_seed, transformer, trm};
+use hrm::models::{ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
 use hrm::ops::act_halt::metric;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use hrm::train::needed::Needed;
-use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::trainer::{Options, Report, Trainer};
 
 use crate::common::devices::devices;
@@ -41,7 +41,7 @@ fn options(dtype: DType) -> Options {
         dtype,
         recompute: Recompute::None,
         grad_accum: 1,
-        optimizer: Settings {
+        optimizer: OptimizerConfig {
             rule: Rule::AdamAtan2,
             beta1: 0.9,
             beta2: 0.95,
@@ -80,7 +80,7 @@ fn trm_mlp_t() -> trm::Config {
 
 fn batch(config: &ModelShape, seed: u64) -> Batch {
     let config = config.sizes;
-    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let mut rng = Rng::new(seed, Stream::Test, 0);
     let cells = config.batch_size * config.seq_len;
     let mut below = |n: usize, end: usize| -> Vec<i32> {
         (0..n).map(|_| rng.below(end as u32) as i32).collect()
@@ -121,7 +121,7 @@ fn others() -> Vec<(&'static str, Device)> {
     others
 }
 
-fn follows(config: impl Into<Model>, options: Options, rtol: f64) {
+fn follows(config: impl Into<ModelConfig>, options: Options, rtol: f64) {
     follows_in(ModelShape::new(config, SIZES), options, rtol);
 }
 
@@ -165,7 +165,7 @@ fn micro_batches_recomputation_and_learned_positions_follow_the_cpu() {
         ..config()
     };
     let options = Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::F32) };
-    let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
+    let rule = OptimizerConfig { rule: Rule::AdamW, ..options.optimizer };
     follows(config, Options { optimizer: rule, ..options }, 1e-4);
 }
 
@@ -197,7 +197,7 @@ fn one_pass_models_follow_the_cpu() {
         dropout: seed.dropout,
     };
     let options = options(DType::F32);
-    let rule = Settings { rule: Rule::AdamW, ..options.optimizer };
+    let rule = OptimizerConfig { rule: Rule::AdamW, ..options.optimizer };
     let options = Options { optimizer: rule, grad_accum: 2, ..options };
     follows(plain, options, 1e-4);
     follows(seed, Options { recompute: Recompute::Cycle, ..options }, 1e-4);
@@ -228,7 +228,7 @@ fn two_runs_have_the_same_bits_and_a_graph_computes_what_single_launches_do() {
     graphs_repeat(trm_mlp_t());
 }
 
-fn graphs_repeat(config: impl Into<Model>) {
+fn graphs_repeat(config: impl Into<ModelConfig>) {
     let (config, options) = (ModelShape::new(config, SIZES), options(DType::Bf16));
     for (name, device) in others() {
         let (first, reports) = run(&device, &config, options);

@@ -1,13 +1,13 @@
 //! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
 
-use hrm::config::{Config as Preset, PRESETS};
+use hrm::config::{PRESETS, Settings};
 use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::eval::Evaluator;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::models::{ModelShape, Sizes, trm};
 use hrm::train::needed::Needed;
-use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::setup;
 use hrm::train::trainer::{Options, Trainer};
 
@@ -57,7 +57,7 @@ fn options() -> Options {
         dtype: DType::F32,
         recompute: Recompute::None,
         grad_accum: 1,
-        optimizer: Settings {
+        optimizer: OptimizerConfig {
             rule: Rule::AdamAtan2,
             beta1: 0.9,
             beta2: 0.95,
@@ -70,12 +70,12 @@ fn options() -> Options {
     }
 }
 
-fn shape(config: impl Into<hrm::models::Config>) -> ModelShape {
+fn shape(config: impl Into<hrm::models::ModelConfig>) -> ModelShape {
     ModelShape::new(config, SIZES)
 }
 
 fn cases() -> Vec<(&'static str, ModelShape, Options)> {
-    let with_ema = Settings { ema: 0.99, rule: Rule::AdamW, ..options().optimizer };
+    let with_ema = OptimizerConfig { ema: 0.99, rule: Rule::AdamW, ..options().optimizer };
     vec![
         ("plain", shape(config()), options()),
         ("bf16", shape(config()), Options { dtype: DType::Bf16, ..options() }),
@@ -145,7 +145,7 @@ fn every_preset_takes_what_its_plan_says() {
         if *preset == "arc-full" {
             small.push("model.max_cycles=2".into()); // one like the other, and each takes a while
         }
-        let of = Preset::load(Some(preset), None, &small).unwrap();
+        let of = Settings::load(Some(preset), None, &small).unwrap();
         let (shape, options) = (of.shape(16, 12, 8), setup::options(&of));
         for (device_name, device) in devices() {
             let needed = Needed::of(device.kind(), &shape, options).unwrap();

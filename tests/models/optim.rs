@@ -8,7 +8,7 @@ use hrm::dtype::DType;
 use hrm::models::ModelShape;
 use hrm::models::hrm::Recompute;
 use hrm::tensor::Tensor;
-use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
@@ -58,10 +58,10 @@ pub struct Run<'a> {
 }
 
 /// The optimizer of a golden's json.
-pub fn settings(optimizer: &Value, rule: Rule) -> Settings {
+pub fn settings(optimizer: &Value, rule: Rule) -> OptimizerConfig {
     let number = |key: &str| optimizer[key].as_f64();
     let known = |key: &str| number(key).unwrap_or_else(|| panic!("optimizer.{key}"));
-    Settings {
+    OptimizerConfig {
         rule,
         beta1: known("beta1"),
         beta2: known("beta2"),
@@ -76,7 +76,7 @@ pub fn follow(
     device: &Device,
     run: &Run,
     shape: &ModelShape,
-    optimizer: Settings,
+    optimizer: OptimizerConfig,
     rates: impl Fn(&str) -> Rates,
 ) {
     let Run { golden, base, name: run } = *run;

@@ -14,7 +14,7 @@ use hrm::ops::act_halt::metric;
 use hrm::ops::draw::Draw;
 use hrm::tape::{Mode, Tape};
 use hrm::tensor::Tensor;
-use hrm::train::optimizer::{Rates, Rule, Settings};
+use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::schedule::Schedule;
 use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
@@ -151,7 +151,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
         dtype: DType::F32,
         recompute: Recompute::None,
         grad_accum: accum,
-        optimizer: Settings {
+        optimizer: OptimizerConfig {
             rule: Rule::AdamW,
             beta1: beta(0),
             beta2: beta(1),

@@ -1,7 +1,7 @@
 //! TRM against its goldens: segments, then optimizer steps with averaged weights.
 
 use hrm::backend::{Device, DeviceKind};
-use hrm::config::Config as Preset;
+use hrm::config::Settings;
 use hrm::models::trm::{Config, Loss, PosEncodings, Recompute, Trm};
 use hrm::models::{self, Compute, Model, ModelShape, Sizes};
 use hrm::train::optimizer::{Rates, Rule};
@@ -100,7 +100,7 @@ fn published_presets_have_the_published_parameters() {
     const C: usize = 512;
     const MLP: usize = 3 * 1536 * C;
     let of = |preset: &str, side: usize, vocab: usize| {
-        let of = Preset::load(Some(preset), None, &[]).unwrap();
+        let of = Settings::load(Some(preset), None, &[]).unwrap();
         assert_eq!((of.train.ema, of.train.batch_size), (0.999, 768), "{preset}");
         let device = Device::shape_only(DeviceKind::Cpu);
         let shape = of.shape(side * side, vocab, 1);
@@ -121,8 +121,8 @@ fn published_presets_have_the_published_parameters() {
 
 #[test]
 fn shapes_that_cannot_be_meant_are_refused() {
-    let of = Preset::load(Some("trm-sudoku"), None, &[]).unwrap();
-    let models::Config::Trm(good) = of.model else { panic!("a TRM") };
+    let of = Settings::load(Some("trm-sudoku"), None, &[]).unwrap();
+    let models::ModelConfig::Trm(good) = of.model else { panic!("a TRM") };
     let sizes = Sizes { batch_size: 2, seq_len: 16, vocab_size: 6, num_puzzle_ids: 1 };
     let compute = Compute::default();
     let refused = |config: Config, word: &str| {

@@ -10,7 +10,7 @@ use hrm::models::tiny_vae::{
 use hrm::ops::global_norm;
 use hrm::tape::{Mode, Tape, Var};
 use hrm::tensor::Tensor;
-use hrm::train::optimizer::{Optimizer, Rates, Rule, Settings, StepFactors};
+use hrm::train::optimizer::{Optimizer, OptimizerConfig, Rates, Rule, StepFactors};
 use serde_json::Value;
 
 use super::noise::Noise;
@@ -302,7 +302,7 @@ fn distillation(bench: &Bench, vgg: &Vgg, run: &str, weights: [f64; 5], max_step
     let of_recipe = |key: &str| golden.json["weights"][key].as_f64().expect("a number");
     let (student, teacher) = (bench.student(), bench.teacher());
     let projector = bench.tensor(&format!("{run}/latent_projector.weight"));
-    let settings = Settings {
+    let settings = OptimizerConfig {
         rule: Rule::AdamW,
         beta1: 0.9,
         beta2: 0.999,

@@ -101,7 +101,7 @@ impl<'a> Inputs<'a> {
 
     fn scaled(&self, shape: &[usize], scale: f64) -> Result<Tensor> {
         self.made.set(self.made.get() + 1);
-        let mut rng = Rng::new(1, rng::Purpose::Test, self.made.get());
+        let mut rng = Rng::new(1, rng::Stream::Test, self.made.get());
         let values: Vec<f32> =
             (0..shape.iter().product()).map(|_| (rng.normal() * scale) as f32).collect();
         let t = Tensor::uninit(self.device, self.dtype, shape, Purpose::Activations)?;

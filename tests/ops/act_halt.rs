@@ -3,7 +3,7 @@ use hrm::dtype::DType;
 use hrm::ops::act_halt::{self, Halting, metric, reference};
 use hrm::ops::bce_logits::NO_TARGET;
 use hrm::ops::draw::Draw;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use hrm::tensor::Tensor;
 
 use crate::check::{compare, ints, normal, numbers, reals, refuses, tensor};
@@ -24,7 +24,7 @@ fn slots(b: usize, max_steps: i32) -> (Vec<f64>, Vec<i32>, Vec<u8>) {
     if b > 4 {
         (q[0], q[3], q[4], q[5]) = (f64::NAN, f64::NAN, f64::INFINITY, f64::NEG_INFINITY);
     }
-    let mut rng = Rng::new(2, Purpose::Test, 0);
+    let mut rng = Rng::new(2, Stream::Test, 0);
     let steps = (0..b).map(|_| rng.below(max_steps as u32) as i32).collect();
     let halted = (0..b).map(|_| rng.below(2) as u8).collect();
     (q, steps, halted)
@@ -163,7 +163,7 @@ fn reset_and_admit_do_not_let_old_content_leak() {
 
 /// rows of `cross_entropy`: loss, valid, right, all right; some slots without labels.
 fn rows(b: usize) -> Vec<f64> {
-    let mut rng = Rng::new(4, Purpose::Test, 0);
+    let mut rng = Rng::new(4, Stream::Test, 0);
     (0..b)
         .flat_map(|b| {
             let valid = if b % 4 == 3 { 0 } else { 1 + rng.below(9) };

@@ -85,7 +85,7 @@ pub(crate) use op_tests;
 
 /// Standard normal times `scale`, as f32 holds them.
 pub fn normal(elems: usize, scale: f64, seed: u64) -> Vec<f64> {
-    let mut rng = Rng::new(seed, hrm::rng::Purpose::Test, elems as u64);
+    let mut rng = Rng::new(seed, hrm::rng::Stream::Test, elems as u64);
     (0..elems).map(|_| (rng.normal() * scale) as f32 as f64).collect()
 }
 

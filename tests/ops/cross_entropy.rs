@@ -3,7 +3,7 @@ use hrm::backend::DeviceKind;
 use hrm::dtype::DType;
 use hrm::ops::cross_entropy::{self, Dims, IGNORE, Kind, ROW, reference};
 use hrm::ops::real::Real;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use hrm::tape::{Tape, Var};
 
 use crate::check::{Input, Op, input, ints, numbers, op_tests, refuses, tensor};
@@ -48,7 +48,7 @@ impl Case {
     }
 
     fn labels(&self) -> Vec<i32> {
-        let mut rng = Rng::new(3, Purpose::Test, 0);
+        let mut rng = Rng::new(3, Stream::Test, 0);
         let logits = &self.inputs()[0].values;
         let best = |cell: usize| {
             let (b, t) = (cell / self.s, cell % self.s);

@@ -3,7 +3,7 @@ use hrm::backend::DeviceKind;
 use hrm::dtype::DType;
 use hrm::ops::embedding::{self, Dims, Prefix, reference};
 use hrm::ops::real::Real;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use hrm::tape::{Tape, Var};
 
 use crate::check::{Input, Op, input, ints, numbers, op_tests, refuses, tensor};
@@ -47,7 +47,7 @@ impl Case {
 
     /// Not every word of the vocabulary occurs.
     fn tokens(&self) -> Vec<i32> {
-        let mut rng = Rng::new(5, Purpose::Test, 0);
+        let mut rng = Rng::new(5, Stream::Test, 0);
         (0..self.b * self.s).map(|_| 1 + rng.below(self.v as u32 - 1) as i32).collect()
     }
 

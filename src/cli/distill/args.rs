@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::common::{Compute, Settings};
+use crate::cli::common::{Compute, SettingsArgs};
 
 /// Train a teacher autoencoder, then a tiny student from it; `test` scores the result
 ///
@@ -30,7 +30,7 @@ pub struct Distill {
     #[command(subcommand)]
     pub command: Option<DistillCommand>,
     #[command(flatten)]
-    pub settings: Settings,
+    pub settings: SettingsArgs,
     /// fashion-mnist (default), cifar10 (after `hrm data fetch cifar10 --from ARCHIVE`), or the path
     /// of an archive or a folder
     #[arg(long, value_name = "NAME | PATH")]

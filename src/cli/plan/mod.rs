@@ -14,9 +14,9 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 
-use super::common::{Settings, start_threads, threads};
+use super::common::{SettingsArgs, start_threads, threads};
 use crate::backend::{Device, DeviceKind, Purpose};
-use crate::config::Config;
+use crate::config::Settings;
 use crate::cost::Card;
 use crate::io::machine;
 use crate::io::units::{MIB, bytes, grouped};
@@ -46,7 +46,7 @@ const DEFAULT_CARD: &str = "4090";
 ))]
 pub struct PlanArgs {
     #[command(flatten)]
-    pub settings: Settings,
+    pub settings: SettingsArgs,
     /// Folder of a built data set; default: what the preset has built under data/, else published sizes
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub struct PlanArgs {
 pub fn run(args: PlanArgs) -> Result<()> {
     start_threads(args.threads)?;
     let merged = args.settings.merged()?;
-    let mut config: Config = merged.config()?;
+    let mut config: Settings = merged.config()?;
     let card = card(args.device.as_deref(), args.card.as_deref())?;
     let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;

@@ -68,17 +68,17 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::Settings;
 
     #[test]
     fn published_sizes_are_those_of_the_papers() {
-        let of = |preset| published(&Config::load(Some(preset), None, &[]).unwrap().data, None);
+        let of = |preset| published(&Settings::load(Some(preset), None, &[]).unwrap().data, None);
         let arc = of("arc1");
         assert_eq!((arc.cells, arc.vocabulary, arc.puzzle_ids), (900, 12, 800_801));
         let sudoku = of("sudoku-extreme");
         assert_eq!((sudoku.cells, sudoku.vocabulary, sudoku.puzzle_ids), (81, 11, 1));
         assert_eq!((of("maze-hard").cells, of("maze-hard").vocabulary), (900, 6));
-        let config = Config::load(Some("arc2"), None, &[]).unwrap().data;
+        let config = Settings::load(Some("arc2"), None, &[]).unwrap().data;
         assert_eq!(published(&config, Some(5)).puzzle_ids, 5);
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::planned::{Planned, plan};
-use super::common::{Compute, Settings};
+use super::common::{Compute, SettingsArgs};
 use super::eval;
 use crate::eval::job::Job;
 use crate::io::machine;
@@ -50,7 +50,7 @@ const RUNS: &str = "runs";
 ))]
 pub struct Train {
     #[command(flatten)]
-    pub settings: Settings,
+    pub settings: SettingsArgs,
     /// Folder of a built data set; default: what the preset needs, built when missing
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

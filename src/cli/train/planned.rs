@@ -7,7 +7,7 @@ use super::{Train, quick};
 use crate::backend::Device;
 use crate::cli::common::{absolute, device, start_threads};
 use crate::cli::preset_data;
-use crate::config::Config;
+use crate::config::Settings;
 use crate::data::DataSet;
 use crate::run::plan::Plan;
 use crate::run::trained;
@@ -21,7 +21,7 @@ pub struct Planned {
 
 pub fn plan(args: &Train) -> Result<Planned> {
     let merged = args.settings.merged()?;
-    let mut config: Config = merged.config()?;
+    let mut config: Settings = merged.config()?;
     if args.quick {
         quick::cut(&mut config, &merged);
     }

@@ -1,6 +1,6 @@
 //! `hrm train --quick`: a look at whether everything works, from data to scores, not a result.
 
-use crate::config::{Config, Merged};
+use crate::config::{Merged, Settings};
 
 /// Optimizer steps at most.
 const STEPS: u64 = 40;
@@ -10,7 +10,7 @@ const ROWS: usize = 8;
 pub const EXAMPLES: u64 = 16;
 
 /// Cut `config` to a small size. What the command line sets stays.
-pub fn cut(config: &mut Config, merged: &Merged) {
+pub fn cut(config: &mut Settings, merged: &Merged) {
     let asked = |key: &str| merged.is_asked(key);
     let (train, data) = (&mut config.train, &mut config.data);
     if !asked("train.max_steps") && !asked("train.epochs") {

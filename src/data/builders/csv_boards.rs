@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
 
 /// A board and its solution, still as text.
@@ -43,7 +43,7 @@ pub fn sample(
         return read(path, min_rating);
     }
     let mut order: Vec<usize> = (0..total).collect();
-    Rng::new(seed, Purpose::Generate, u64::MAX).shuffle(&mut order);
+    Rng::new(seed, Stream::Generate, u64::MAX).shuffle(&mut order);
     order.truncate(count);
     let mut place: Vec<(usize, usize)> = order.into_iter().zip(0..).collect();
     place.sort_unstable();

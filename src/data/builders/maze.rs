@@ -15,7 +15,7 @@ use crate::data::manifest::Manifest;
 use crate::data::shard::Spec;
 use crate::data::vocab::{Kind, MAX_CANVAS, MAZE_CHARSET};
 use crate::io::progress::Progress;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
 
 const WALL: u8 = 1;
@@ -65,7 +65,7 @@ pub fn generate(output_dir: &Path, options: &MazeOptions, progress: Progress) ->
     let (mut mazes, mut seen) = (vec![], HashSet::new());
     let (mut next, mut last_new) = (0, 0);
     while mazes.len() < count && next - last_new < STALLED {
-        let draw = |k| draw(size, &mut Rng::new(seed, Purpose::Generate, k));
+        let draw = |k| draw(size, &mut Rng::new(seed, Stream::Generate, k));
         let drawn: Vec<_> = (next..next + ROUND).into_par_iter().map(draw).collect();
         next += ROUND;
         for pair in drawn.into_iter().flatten() {

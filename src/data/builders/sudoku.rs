@@ -19,7 +19,7 @@ use crate::data::manifest::Manifest;
 use crate::data::shard::Spec;
 use crate::data::vocab::Kind;
 use crate::io::progress::Progress;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
 
 /// How test boards differ from those trained on.
@@ -125,7 +125,7 @@ impl<'a> Maker<'a> {
 
     /// A fifth of the orbits (at least one), chosen by the seed.
     fn divide_orbits(&self) -> HashSet<Board> {
-        let mut rng = Rng::new(self.options.seed, Purpose::Generate, 1 << 62);
+        let mut rng = Rng::new(self.options.seed, Stream::Generate, 1 << 62);
         let draw = |_| self.shape.canonical(&self.shape.random_solution(&mut rng));
         let found: HashSet<Board> = (0..2000).map(draw).collect();
         let mut orbits: Vec<Board> = found.into_iter().collect();
@@ -189,7 +189,7 @@ impl<'a> Maker<'a> {
 
     /// A board and its augmentations, or nothing if its solution is on the other side.
     fn attempt(&self, test: bool, k: u64, num_aug: usize) -> Option<Vec<(Board, Board)>> {
-        let mut rng = Rng::new(self.options.seed, Purpose::Generate, k << 1 | test as u64);
+        let mut rng = Rng::new(self.options.seed, Stream::Generate, k << 1 | test as u64);
         let solution = self.shape.random_solution(&mut rng);
         if self.is_test(&solution) != test {
             return None;
@@ -261,7 +261,7 @@ pub fn from_csv(output_dir: &Path, options: &CsvOptions, progress: Progress) -> 
     let bar = progress.bar("writing Sudoku", (train.len() + test.len()) as u64);
     let variants = |(i, (board, solution)): (usize, &(Board, Board))| -> Option<Vec<Pair>> {
         bar.advance(1);
-        let mut rng = Rng::new(*seed, Purpose::Generate, i as u64);
+        let mut rng = Rng::new(*seed, Stream::Generate, i as u64);
         let (board, solution) = (board.clone(), solution.clone());
         let mut group = augment(shape, board, solution, *num_aug, &mut rng, |_| true);
         if tested.contains(&group[0].0) {

@@ -291,11 +291,11 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::rng::Purpose;
+    use crate::rng::Stream;
 
     #[test]
     fn generated_boards_have_one_solution() {
-        let mut rng = Rng::new(1, Purpose::Test, 0);
+        let mut rng = Rng::new(1, Stream::Test, 0);
         for (n, clues) in [(4, 5), (6, 12), (9, 28)] {
             let shape = Shape::new(n).unwrap();
             let solution = shape.random_solution(&mut rng);
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn canonical_form_is_the_same_for_a_whole_orbit() {
-        let mut rng = Rng::new(2, Purpose::Test, 0);
+        let mut rng = Rng::new(2, Stream::Test, 0);
         for n in [4, 6, 9] {
             let shape = Shape::new(n).unwrap();
             let solution = shape.random_solution(&mut rng);
@@ -330,7 +330,7 @@ mod tests {
     /// Known numbers of essentially different grids: 2 of 4x4 (Sudoku symmetries), 49 of 6x6.
     #[test]
     fn canonical_forms_tell_orbits_apart() {
-        let mut rng = Rng::new(3, Purpose::Test, 0);
+        let mut rng = Rng::new(3, Stream::Test, 0);
         for (n, draws, orbits) in [(4, 200, 2..=2), (6, 1500, 20..=49)] {
             let shape = Shape::new(n).unwrap();
             let mut canonical = || shape.canonical(&shape.random_solution(&mut rng));

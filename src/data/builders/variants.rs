@@ -8,7 +8,7 @@ use crate::data::canvas::Placement;
 use crate::data::grid::Pair;
 use crate::data::pattern::{Pattern, PatternKind};
 use crate::data::task::Task;
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 
 /// Tries per wanted variant before a task is left with fewer.
 const TRIES_FACTOR: usize = 5;
@@ -33,7 +33,7 @@ fn task_rng(seed: u64, task: &str, number: u64) -> Rng {
     let hash = hash.update(&number.to_le_bytes()).update(task.as_bytes()).finalize();
     let mut stream = [0; 8];
     stream.copy_from_slice(&hash.as_bytes()[..8]);
-    Rng::new(seed, Purpose::Augment, u64::from_le_bytes(stream))
+    Rng::new(seed, Stream::Augment, u64::from_le_bytes(stream))
 }
 
 /// The task itself, then up to `num_aug` variants, all of different content.

@@ -3,7 +3,7 @@
 
 use crate::backend::Mode;
 use crate::backend::cpu::gemm::{Mat, MatMut, gemm};
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 
 /// Vectors that are iterated beyond those asked for: they make the wanted ones settle faster.
 const SPARE: usize = 32;
@@ -15,7 +15,7 @@ const SETTLED: f64 = 1e-9;
 /// (n, n) matrix. Directions in which the matrix is zero come as zero vectors.
 pub fn leading(matrix: &[f32], n: usize, k: usize) -> (Vec<f64>, Vec<f64>) {
     let m = (k + SPARE).min(n);
-    let mut rng = Rng::new(0, Purpose::Init, 0);
+    let mut rng = Rng::new(0, Stream::Init, 0);
     let mut vectors: Vec<f64> =
         (0..m * n).map(|_| f64::from(rng.below(1 << 24)) / f64::from(1 << 23) - 1.0).collect();
     orthonormalise(&mut vectors, n);

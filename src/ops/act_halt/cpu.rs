@@ -5,7 +5,7 @@ use crate::dtype::Float;
 use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
 use crate::ops::draw::Draw;
-use crate::rng::{Purpose, philox, unit_f32};
+use crate::rng::{Stream, philox, unit_f32};
 
 pub fn admit(halted: &[u8], src: &[u8], dst: &mut [u8]) {
     let row_bytes = dst.len() / halted.len();
@@ -43,7 +43,7 @@ pub fn decide<E: Float>(
 
 fn min_steps(how: Halting, draw: Draw, row: usize) -> i32 {
     let counter =
-        [row as u32, Purpose::Halting as u32, draw.number as u32, (draw.number >> 32) as u32];
+        [row as u32, Stream::Halting as u32, draw.number as u32, (draw.number >> 32) as u32];
     let words = philox(draw.seed, counter);
     if unit_f32(words[0]) < how.exploration_prob {
         2 + (words[1] % (how.max_steps as u32 - 1)) as i32

@@ -5,7 +5,7 @@ use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
 use crate::ops::draw::Draw;
 use crate::ops::real::Real;
-use crate::rng::{Purpose, philox, unit_f32};
+use crate::rng::{Stream, philox, unit_f32};
 
 /// `row`: elements of dst per slot.
 pub fn admit<T: Copy>(halted: &[u8], row: usize, src: &[T], dst: &mut [T]) {
@@ -38,7 +38,7 @@ pub fn decide<R: Real>(q: &[R], how: Halting, draw: Draw, steps: &mut [i32], hal
 
 fn min_steps(how: Halting, draw: Draw, b: usize) -> i32 {
     let number = [draw.number as u32, (draw.number >> 32) as u32];
-    let words = philox(draw.seed, [b as u32, Purpose::Halting as u32, number[0], number[1]]);
+    let words = philox(draw.seed, [b as u32, Stream::Halting as u32, number[0], number[1]]);
     let explores = unit_f32(words[0]) < how.exploration_prob;
     if explores { 2 + (words[1] % (how.max_steps - 1) as u32) as i32 } else { 0 }
 }

@@ -15,7 +15,7 @@ use super::draw::Draw;
 use super::{add, by_float, dispatch, refuse, traffic};
 use crate::Result;
 use crate::backend::cpu::dropout::Mask;
-use crate::rng::Purpose;
+use crate::rng::Stream;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
@@ -35,7 +35,7 @@ impl Site {
 
     /// The second word of the counter.
     pub(super) fn stream(self) -> u32 {
-        Purpose::Dropout as u32 + (self.number << 8)
+        Stream::Dropout as u32 + (self.number << 8)
     }
 
     pub(super) fn mask(self, draw: &Tensor) -> Result<Mask> {

@@ -16,7 +16,7 @@ use super::draw::Draw;
 use super::{add, dispatch, expect_same_shape, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
-use crate::rng::Purpose;
+use crate::rng::Stream;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
@@ -48,7 +48,7 @@ pub fn draw(eps: &Tensor, site: u32, draw: &Tensor) -> Result<()> {
     }
     eps.expect_dtype("gauss_sample eps", DType::F32)?;
     Draw::check("gauss_sample", draw)?;
-    let stream = Purpose::Noise as u32 + (site << 8);
+    let stream = Stream::Noise as u32 + (site << 8);
     dispatch(
         eps.device(),
         traffic(eps.bytes()),

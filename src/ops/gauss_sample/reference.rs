@@ -2,7 +2,7 @@
 
 use crate::ops::draw::Draw;
 use crate::ops::real::Real;
-use crate::rng::{Purpose, philox};
+use crate::rng::{Stream, philox};
 
 pub fn forward<R: Real>(mu: &[R], log_var: &[R], eps: &[R], z: &mut [R]) {
     for i in 0..z.len() {
@@ -21,7 +21,7 @@ pub fn backward<R: Real>(log_var: &[R], eps: &[R], dz: &[R], dmu: &mut [R], dlog
 /// What [`draw`](super::draw) rounds, in f64.
 pub fn draw(n: usize, site: u32, draw: Draw) -> Vec<f64> {
     let number = [draw.number as u32, (draw.number >> 32) as u32];
-    let stream = Purpose::Noise as u32 + 256 * site;
+    let stream = Stream::Noise as u32 + 256 * site;
     let one = |i: usize| {
         let words = philox(draw.seed, [(i / 4) as u32, stream, number[0], number[1]]);
         let (radius, angle) = (words[i % 4 / 2 * 2], words[i % 4 / 2 * 2 + 1]);

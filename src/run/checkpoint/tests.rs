@@ -31,7 +31,7 @@ fn tensors(device: &Device, fill: bool) -> Vec<Named> {
     let make = |name: &str, dtype, dims: &[usize], salt: u64| {
         let t = Tensor::zeros(device, dtype, dims, Purpose::Weights).unwrap();
         if fill {
-            let mut rng = Rng::new(1, rng::Purpose::Test, salt);
+            let mut rng = Rng::new(1, rng::Stream::Test, salt);
             t.write_bytes().unwrap().iter_mut().for_each(|b| *b = rng.u32() as u8);
         }
         (name.to_owned(), t)
@@ -117,7 +117,7 @@ fn bit_flip_anywhere_is_refused_with_its_section() {
     let saved = Saved::new();
     let reader = Reader::open(&saved.put(&saved.bytes)).unwrap();
     let start = saved.data_start();
-    let mut rng = Rng::new(2, rng::Purpose::Test, 0);
+    let mut rng = Rng::new(2, rng::Stream::Test, 0);
     for at in 0..saved.bytes.len() {
         let mut bytes = saved.bytes.clone();
         bytes[at] ^= 1 << rng.below(8);
@@ -157,7 +157,7 @@ fn truncation_at_every_length_and_a_longer_file_are_refused() {
 #[test]
 fn random_damage_never_panics_and_never_loads() {
     let saved = Saved::new();
-    let mut rng = Rng::new(3, rng::Purpose::Test, 0);
+    let mut rng = Rng::new(3, rng::Stream::Test, 0);
     for _ in 0..600 {
         let mut bytes = saved.bytes.clone();
         for _ in 0..1 + rng.below(4) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Named, Reader, role};
 use crate::backend::{Device, DeviceKind};
-use crate::config::Config;
+use crate::config::Settings;
 use crate::formats::{Counters, Format, HostTensor, StateDict};
 use crate::io::file;
 use crate::models::{Compute, Model, ModelShape, act};
@@ -23,7 +23,7 @@ fn averaged(reader: &Reader, prefix: &str, name: &str) -> Option<String> {
 }
 
 /// The model's shape as it was trained, for batches of its own size.
-pub fn model_shape(reader: &Reader, config: &Config) -> Result<ModelShape> {
+pub fn model_shape(reader: &Reader, config: &Settings) -> Result<ModelShape> {
     let arch = config.model.arch();
     let prefix = arch.name_prefix();
     let rows = |name: &str| {
@@ -52,7 +52,7 @@ pub fn check_model(reader: &Reader, shape: &ModelShape) -> Result<()> {
 /// averaged ones where the run kept them.
 pub fn load_model(
     reader: &Reader,
-    config: &Config,
+    config: &Settings,
     shape: &ModelShape,
     device: &Device,
 ) -> Result<Box<dyn Model>> {

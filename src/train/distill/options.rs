@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::{self, DistillConfig, Projector, Student};
 use crate::models::tiny_vae::{Kind, Weights};
-use crate::train::optimizer::{Rule, Settings};
+use crate::train::optimizer::{OptimizerConfig, Rule};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -17,7 +17,7 @@ pub struct Options {
     pub vgg: Option<PathBuf>,
     pub student_weights: Weights,
     pub teacher_weights: Weights,
-    pub optimizer: Settings,
+    pub optimizer: OptimizerConfig,
     pub seed: u64,
 }
 
@@ -42,7 +42,7 @@ impl Options {
             vgg: (m.features != OF_TEACHER && l.perceptual > 0.0).then(|| (&m.features).into()),
             student_weights: [l.recon, l.kl, l.latent, l.output, l.perceptual],
             teacher_weights: [1.0, l.teacher_kl, 0.0, 0.0, 0.0],
-            optimizer: Settings {
+            optimizer: OptimizerConfig {
                 rule: Rule::AdamW,
                 beta1: t.beta1,
                 beta2: t.beta2,

@@ -3,7 +3,7 @@
 //! another epoch's permutation. A set smaller than a batch is one batch.
 
 use crate::config::{DistillConfig, Teacher};
-use crate::rng::{Purpose, Rng};
+use crate::rng::{Rng, Stream};
 use crate::run::checkpoint::Side;
 
 /// Steps are counted over both phases, from 0: `step` many were made.
@@ -70,7 +70,7 @@ fn permutation(n: usize, seed: u64, phase: Side, epoch: u64) -> Vec<u32> {
         Side::Teacher => 0,
         Side::Student => 1 << 32,
     };
-    let mut rng = Rng::new(seed, Purpose::Order, phases + epoch);
+    let mut rng = Rng::new(seed, Stream::Order, phases + epoch);
     let mut images: Vec<u32> = (0..n as u32).collect();
     rng.shuffle(&mut images);
     images

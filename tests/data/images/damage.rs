@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hrm::data::images::open;
 use hrm::io::progress::Progress::Quiet;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 use super::make::{self, Form, Members};
 
@@ -169,7 +169,7 @@ fn idx_files_are_refused_by_name() {
 fn random_damage_never_panics() {
     let dir = tempfile::tempdir().unwrap();
     let small = |form| make::batches(form, &make::images(1, 5), &make::images(2, 1));
-    let mut rng = Rng::new(5, Purpose::Test, 0);
+    let mut rng = Rng::new(5, Stream::Test, 0);
     let noise: Vec<u8> = (0..40 * 30 * 4).map(|_| rng.below(256) as u8).collect();
     let blocks: Vec<[u8; 3]> = noise.chunks_exact(3).take(30).map(|c| [c[0], c[1], c[2]]).collect();
     let python = make::python_batch(&make::images(1, 2));

@@ -7,10 +7,10 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hrm::data::images::{IMAGE_ELEMS, Images};
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 
 pub fn images(seed: u64, n: usize) -> Images {
-    let mut rng = Rng::new(seed, Purpose::Test, 0);
+    let mut rng = Rng::new(seed, Stream::Test, 0);
     let pixels = (0..n * IMAGE_ELEMS).map(|_| rng.below(256) as u8).collect();
     Images::new(pixels, (0..n).map(|_| rng.below(10) as u8).collect())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hrm::data::images::{IMAGE_ELEMS, SIDE, SetKind, open, sheet};
 use hrm::io::progress::Progress::Quiet;
-use hrm::rng::{Purpose, Rng};
+use hrm::rng::{Rng, Stream};
 use png::ColorType::{Grayscale, GrayscaleAlpha, Rgb, Rgba};
 
 use super::make;
@@ -71,7 +71,7 @@ fn by_area(pixels: &[u8], h: usize, w: usize, y: usize, x: usize, c: usize) -> f
 
 #[test]
 fn scaling_is_the_mean_of_the_covered_area() {
-    let mut rng = Rng::new(1, Purpose::Test, 0);
+    let mut rng = Rng::new(1, Stream::Test, 0);
     for (h, w) in [(32, 32), (64, 96), (7, 45), (33, 31), (100, 3)] {
         let pixels: Vec<u8> = (0..3 * h * w).map(|_| rng.below(256) as u8).collect();
         let image = one(&make::png(w, h, Rgb, &pixels));
