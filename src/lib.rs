@@ -53,7 +53,7 @@
 //! models data config track formats io <- run     (what a run is on disk)
 //! models data formats io run <- eval             (never imports train)
 //! run eval              <- train import
-//! track run             <- watch
+//! io track run          <- watch
 //! config models data eval run train <- solve     (train in fit.rs only: fine-tuning)
 //! models data eval solve <- serve                (never imports run or train)
 //! all                   <- cli <- main

@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("train", "backend tensor tape ops nn models data eval config track io run"),
     ("import", "backend tensor nn models data config formats io run train"),
     ("serve", "backend tensor tape ops nn models data eval solve io"),
-    ("watch", "track run"),
+    ("watch", "io track run"),
     ("solve", "backend models data eval config io run train"),
     (
         "cli",

@@ -38,7 +38,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// 1,234,567
+/// Seconds as `7s`, `3m05s` or `2h10m`.
+pub fn compact_time(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+    }
+}
+
+/// An integer as `1,234,567`.
 pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let comma = |i: usize| i > 0 && (digits.len() - i).is_multiple_of(3);
@@ -69,6 +79,12 @@ mod tests {
             (count(1, "thread"), count(2, "thread")),
             ("1 thread".into(), "2 threads".into())
         );
+    }
+
+    #[test]
+    fn times_are_short() {
+        let text = [7.4, 59.6, 185.0, 7_800.0].map(compact_time);
+        assert_eq!(text, ["7s", "1m00s", "3m05s", "2h10m"]);
     }
 
     #[test]

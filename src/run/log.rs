@@ -2,42 +2,29 @@
 //! in `train.log`, with the seconds since the process started.
 
 use std::fs::{File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
+use crate::io::progress::Bar;
 use crate::track::Sink;
 use crate::{Error, Result};
 
-/// Plain lines are at least this far apart.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-/// After this long without one, a step is worth a line: it must not look hung.
-const SILENCE: Duration = Duration::from_secs(15);
-
+/// The lines of a run, and how far it is.
 pub struct Log {
     path: PathBuf,
     file: File,
     started: Instant,
-    last_line: Option<Instant>,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     also: Option<Sink>,
 }
 
 impl Log {
+    /// Append to the file at `path`.
     pub fn open(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path);
         let file = file.map_err(Error::io(path, "open for appending"))?;
-        let bar = std::io::stdout().is_terminal().then(ProgressBar::hidden);
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            started: Instant::now(),
-            last_line: None,
-            bar,
-            also: None,
-        })
+        Ok(Self { path: path.to_owned(), file, started: Instant::now(), bar: None, also: None })
     }
 
     /// From here on every line also goes to `sink`.
@@ -45,26 +32,16 @@ impl Log {
         self.also = sink;
     }
 
-    /// Show the bar: `done` of `total` steps.
+    /// Steps begin: `done` of `total` are made already.
     pub fn start(&mut self, done: u64, total: u64) {
-        if let Some(bar) = &self.bar {
-            let style = "{bar:24} {pos}/{len}  {msg}  ETA {eta}";
-            bar.set_style(
-                ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()),
-            );
-            bar.set_length(total);
-            bar.set_draw_target(ProgressDrawTarget::stdout_with_hz(8));
-            bar.set_position(done);
-            bar.reset_eta();
-        }
+        self.bar = Some(Bar::of_run(done, total));
     }
 
     /// A line that matters: always shown, always in the log.
     pub fn say(&mut self, text: &str) -> Result<()> {
-        match &self.bar {
-            Some(bar) if !bar.is_hidden() => bar.println(text),
+        if !self.bar.as_ref().is_some_and(|bar| bar.print_above(text)) {
             // A closed pipe does not end a run: the log file has every line.
-            _ => drop(writeln!(std::io::stdout(), "{text}")),
+            let _ = writeln!(std::io::stdout(), "{text}");
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let line = format!("{seconds:10.1}s  {text}\n");
@@ -74,52 +51,23 @@ impl Log {
     }
 
     /// A step is done and there is nothing to report about it.
-    pub fn tick(&mut self, step: u64, total: u64) -> Result<()> {
-        if let Some(bar) = &self.bar {
-            bar.set_position(step);
-            return Ok(());
-        }
-        if self.last_line.unwrap_or(self.started).elapsed() >= SILENCE {
-            self.last_line = Some(Instant::now());
-            return self.say(&format!("step {step:>6}/{total}"));
-        }
-        Ok(())
+    pub fn tick(&mut self, step: u64) -> Result<()> {
+        let line = self.bar.as_ref().and_then(|bar| bar.shown_at(step));
+        line.map_or(Ok(()), |line| self.say(&line))
     }
 
-    /// The bar on a terminal, otherwise a line if the last one is some seconds ago.
-    pub fn progress(
-        &mut self,
-        step: u64,
-        message: &str,
-        line: impl FnOnce() -> String,
-    ) -> Result<()> {
-        if let Some(bar) = &self.bar {
-            bar.set_position(step);
-            bar.set_message(message.to_owned());
+    /// A step is done, with `news` for the bar; `line` where plain lines tell, if one is due.
+    pub fn progress(&mut self, step: u64, news: &str, line: impl FnOnce() -> String) -> Result<()> {
+        let Some(bar) = &self.bar else { return self.say(&line()) };
+        if !bar.news_at(step, news) {
             return Ok(());
         }
-        if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
-            self.last_line = Some(Instant::now());
-            return self.say(&line());
-        }
-        Ok(())
+        let line = format!("{}  ETA {}", line(), bar.time_left(step));
+        self.say(&line)
     }
 
-    /// Before a last line that should stay.
+    /// No more steps: the bar goes, lines that follow stay.
     pub fn finish(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-    }
-}
-
-/// `7s`, `3m05s`, `2h10m`
-pub fn duration(seconds: f64) -> String {
-    let s = seconds.round() as u64;
-    match s {
-        0..60 => format!("{s}s"),
-        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
-        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+        self.bar = None;
     }
 }

@@ -16,7 +16,7 @@ use crate::data::Position;
 use crate::run::checkpoint::{Named, State};
 use crate::run::folder::RunFolder;
 use crate::run::ledger::{Kind, Ledger};
-use crate::run::log::{Log, duration};
+use crate::run::log::Log;
 use crate::run::plan::Plan;
 use crate::run::signal;
 
@@ -102,7 +102,7 @@ impl<L: Learner> Run<'_, L> {
                 return self.interrupted();
             }
             self.step()?;
-            self.log.tick(self.ledger.state.step, total)?;
+            self.log.tick(self.ledger.state.step)?;
         }
     }
 
@@ -161,14 +161,9 @@ impl<L: Learner> Run<'_, L> {
         }
         self.ledger.tracker.write(line)?;
         let total = self.learner.total_steps();
-        let eta_s = total.saturating_sub(step) as f64 * step_ms / 1e3;
         let speed = L::speed(rows_per_s);
         self.log.progress(step, &format!("{}  {speed}", words.short), || {
-            format!(
-                "step {step:>6}/{total}  {}  step_ms {step_ms:.1}  {speed}  ETA {}",
-                words.long,
-                duration(eta_s)
-            )
+            format!("step {step:>6}/{total}  {}  step_ms {step_ms:.1}  {speed}", words.long)
         })
     }
 

@@ -18,11 +18,12 @@ use crate::backend::{Device, DeviceKind};
 use crate::config::{Precision, Settings};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::eval::Evaluation;
+use crate::io::units::compact_time;
 use crate::ops::act_halt::metric;
 use crate::run::checkpoint::{Named, State};
 use crate::run::folder::RunFolder;
 use crate::run::ledger::Policy;
-use crate::run::log::{Log, duration};
+use crate::run::log::Log;
 use crate::run::plan::Plan;
 use crate::track::Picture;
 use crate::{Error, Result};
@@ -232,7 +233,7 @@ impl Learner for TokenLearner<'_> {
             sums.of_halted(metric::ACCURACY),
             sums.of_halted(metric::EXACT_ACCURACY),
             sums.rows,
-            duration(seconds)
+            compact_time(seconds)
         );
         let loss_words = format!("validation loss {loss:.4}");
         Ok(Some(Validated { loss, loss_words, words, metrics, answers }))

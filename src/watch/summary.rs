@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::run::RunView;
 use super::series::Series;
-use crate::run::log::duration;
+use crate::io::units::compact_time;
 
 const WIDTH: usize = 40;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -82,8 +82,8 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut text = format!("{}  preset {}\n", self.run, self.preset);
         let of = self.total_steps.map(|total| format!("/{total}")).unwrap_or_default();
-        let ago = self.silent_s.map(|s| format!(", last metrics {} ago", duration(s)));
-        let left = self.eta_s.map(|s| format!(", about {} left", duration(s)));
+        let ago = self.silent_s.map(|s| format!(", last metrics {} ago", compact_time(s)));
+        let left = self.eta_s.map(|s| format!(", about {} left", compact_time(s)));
         let _ = match self.state {
             State::Waiting => writeln!(text, "waiting for the first step"),
             State::Finished => writeln!(text, "finished: step {}{of}", self.step),

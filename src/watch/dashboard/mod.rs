@@ -17,7 +17,7 @@ use ratatui::widgets::{Block, Gauge, Paragraph};
 
 use super::run::RunView;
 use super::summary::{State, Summary};
-use crate::run::log::duration;
+use crate::io::units::compact_time;
 use crate::track::system::Load;
 
 /// From this width on the numbers stand beside the curves.
@@ -65,7 +65,7 @@ fn heading<'a>(view: &View<'a>) -> Line<'a> {
         State::Waiting => ("waiting for the first step".to_owned(), Color::Yellow),
         State::Finished => ("finished".to_owned(), Color::Green),
         State::Unfinished if summary.overdue => {
-            let silent = duration(summary.silent_s.unwrap_or(0.0));
+            let silent = compact_time(summary.silent_s.unwrap_or(0.0));
             (format!("stopped? no line for {silent}"), Color::Red)
         }
         State::Unfinished => match view.run.pid {
@@ -93,7 +93,7 @@ fn draw_progress(frame: &mut Frame, summary: &Summary, area: Rect) {
         return;
     };
     let left = match summary.eta_s {
-        Some(s) if !summary.overdue => format!("   about {} left", duration(s)),
+        Some(s) if !summary.overdue => format!("   about {} left", compact_time(s)),
         _ => String::new(),
     };
     let ratio = (summary.step as f64 / total as f64).clamp(0.0, 1.0);
