@@ -1,5 +1,5 @@
-//! Trains a small model on generated 4 x 4 Sudoku, in seconds: `cargo run --example 01-train -- DIR`.
-//! The run lies in `DIR/run`, as one of `hrm train` would.
+//! Trains a small model on generated 4 x 4 Sudoku, in seconds:
+//! `cargo run --example 01-train -- DIR`. The run lies in `DIR/run`, as one of `hrm train` would.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! An op of your own on the tape, y = x^2, and its gradient: `cargo run --example 04-an-op-of-your-own`.
+//! An op of your own on the tape, y = x^2, and its gradient:
+//! `cargo run --example 04-an-op-of-your-own`.
 
 use hrm::backend::{Device, Mode, Purpose};
 use hrm::dtype::DType;

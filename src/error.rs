@@ -6,7 +6,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The user asked for something that cannot be: bad option, bad configuration, bad file content.
+    /// The user asked for something that cannot be: bad option, bad configuration, bad file
+    /// content.
     #[error("{0}")]
     Invalid(String),
     /// A file or folder could not be read or written.

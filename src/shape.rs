@@ -45,7 +45,7 @@ impl Shape {
         }
     }
 
-    /// The same shape with another last dimension.
+    /// This shape with another last dimension.
     pub fn with_last(mut self, last: usize) -> Self {
         self.rank = self.rank.max(1);
         self.dims[self.rank as usize - 1] = last;

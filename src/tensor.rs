@@ -101,7 +101,7 @@ impl Tensor {
         })
     }
 
-    /// The same elements under another shape.
+    /// A view of all elements under another shape.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
         if shape.elems() != self.elems() {
@@ -130,7 +130,7 @@ impl Tensor {
         Ok(Self { start_bytes, shape, ..self.clone() })
     }
 
-    /// The same bytes as elements of another dtype of the same size.
+    /// A view of all bytes as elements of another dtype of the same size.
     pub fn as_dtype(&self, dtype: DType) -> Result<Self> {
         match dtype.size_bytes() == self.dtype.size_bytes() {
             true => Ok(Self { dtype, ..self.clone() }),
@@ -143,8 +143,8 @@ impl Tensor {
         Arc::strong_count(&self.buffer) == 1
     }
 
-    /// Elements on the host: the memory itself on a CPU, a copy that waits for the device on CUDA. An
-    /// error if the dtype differs, the tensor has no memory, or its buffer is being written.
+    /// Elements on the host: the memory itself on a CPU, a copy that waits for the device on CUDA.
+    /// An error if the dtype differs, the tensor has no memory, or its buffer is being written.
     pub fn read<E: Element>(&self) -> Result<Read<'_, E>> {
         self.expect_dtype("read x", E::DTYPE)?;
         self.read_as()

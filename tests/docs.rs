@@ -1,6 +1,9 @@
 //! The documents: every `hrm` line of README and `docs/` is a command that the program takes, and
 //! those that follow `<!-- run -->` are run; links lead somewhere.
 
+#[path = "docs/keys.rs"]
+mod keys;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,6 +4,8 @@
 
 #[path = "layout/circles.rs"]
 mod circles;
+#[path = "layout/comments.rs"]
+mod comments;
 
 use std::fs;
 use std::path::PathBuf;
@@ -393,4 +395,43 @@ fn a_model_is_one_folder() {
         wrong.extend(elsewhere.filter(named).map(|path| format!("{path} names {kind}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A rule for the lines of a text: those that break it, with their numbers.
+type Lines = for<'a> fn(&'a str) -> Vec<(usize, &'a str)>;
+
+fn breaking(rule: Lines, dirs: &[&str]) -> Vec<String> {
+    let mut found = vec![];
+    for path in dirs.iter().flat_map(|dir| rust_files(dir)) {
+        let text = fs::read_to_string(root().join(&path)).expect("a readable file");
+        found.extend(rule(&text).iter().map(|(number, line)| format!("{path}:{number}: {line}")));
+    }
+    found
+}
+
+#[test]
+fn documentation_stands_alone() {
+    let found = breaking(comments::fragments, &["src"]);
+    assert!(found.is_empty(), "begin with a noun of the field:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_fragment_of_documentation_is_found() {
+    let text = "/// Of AdamW.\nconst EPS: f32 = 1e-8;\n/// Epsilon\n/// Of AdamW.\nfn f() {}\n";
+    assert_eq!(comments::fragments(text), [(1, "/// Of AdamW.")]);
+    assert_eq!(comments::fragments("    //! As above.\n// As above.\n").len(), 1);
+}
+
+#[test]
+fn comments_fit_their_columns() {
+    let found = breaking(comments::long, &["src", "tests", "benches", "examples", "build"]);
+    assert!(found.is_empty(), "over {} columns:\n{}", comments::COLUMNS, found.join("\n"));
+}
+
+#[test]
+fn a_comment_over_its_columns_is_found() {
+    let (fits, long) = ("é".repeat(comments::COLUMNS - 3), "x".repeat(comments::COLUMNS - 2));
+    let text = format!("// {fits}\n    //{long}\n//{long}\n\"{long}{long}\"\n");
+    let numbers: Vec<usize> = comments::long(&text).iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [2]);
 }

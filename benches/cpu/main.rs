@@ -1,6 +1,7 @@
 //! Speed of the CPU building blocks on the shapes that training uses.
 //!
-//! `cargo bench --bench cpu -- [gemm|conv|attention|simd] [THREADS]`: best of several rounds after a warm-up.
+//! `cargo bench --bench cpu -- [gemm|conv|attention|simd] [THREADS]`: best of several rounds after
+//! a warm-up.
 
 mod attention;
 mod conv;

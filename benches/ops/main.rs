@@ -1,8 +1,8 @@
 //! Every op at the named workloads: milliseconds, GB/s, GFLOP/s.
 //!
-//! `cargo bench --bench ops -- [--device cuda] [--csv FILE] [WORKLOAD ...] [OP ...] [THREADS]`; without a
-//! workload those that suit the device. Bytes and operations are what the shape-only device counts
-//! for the same call. A simulated card is refused: its times mean nothing.
+//! `cargo bench --bench ops -- [--device cuda] [--csv FILE] [WORKLOAD ...] [OP ...] [THREADS]`;
+//! without a workload those that suit the device. Bytes and operations are what the shape-only
+//! device counts for the same call. A simulated card is refused: its times mean nothing.
 
 mod measure;
 mod table;

@@ -45,8 +45,8 @@ pub fn device(name: Option<&str>) -> Result<Device> {
 
 pub struct Recorder {
     csv: Option<File>,
-    /// Overwritten before each run on a card, so that no run finds its inputs in the cache. The host
-    /// queues the run meanwhile, so launches are not waited for either.
+    /// Overwritten before each run on a card, so that no run finds its inputs in the cache. The
+    /// host queues the run meanwhile, so launches are not waited for either.
     flush: Option<Tensor>,
 }
 

@@ -1,7 +1,7 @@
 //! A best-fit allocator over regions of abstract bytes. It touches no memory itself, so the same
 //! sequence of requests gives the same places on every device, the shape-only one included. With
-//! guard bytes (HRM_GUARD_BYTES) buffers do not touch each other, for tools that look for writes out
-//! of bounds.
+//! guard bytes (HRM_GUARD_BYTES) buffers do not touch each other, for tools that look for writes
+//! out of bounds.
 
 use std::collections::BTreeSet;
 
@@ -159,8 +159,8 @@ impl Arena {
 }
 
 impl Region {
-    /// The smallest hole that fits. The last one, up to the region's end, comes after all others, so
-    /// that places do not depend on how large a region is.
+    /// The smallest hole that fits. The last one, up to the region's end, comes after all others,
+    /// so that places do not depend on how large a region is.
     fn take(&mut self, bytes: usize) -> Option<usize> {
         let mut fitting = self.by_bytes.range((bytes, 0)..);
         let is_last = |&&(hole_bytes, offset): &&(usize, usize)| offset + hole_bytes == self.bytes;

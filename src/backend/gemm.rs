@@ -21,7 +21,7 @@ pub struct Gemm<'a> {
     pub m: usize,
     pub n: usize,
     pub k: usize,
-    /// Of a, b and bias; sums are f32.
+    /// Element type of a, b and bias; sums are f32.
     pub dtype: DType,
     pub out_dtype: DType,
     pub out: Arg<'a>,

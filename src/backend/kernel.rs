@@ -1,8 +1,9 @@
 //! What an op says to launch a CUDA kernel: plain data, in every build.
 //!
 //! `ops/<op>/cuda.rs` declares its kernels and builds a [`Launch`]; the CUDA backend runs it, the
-//! shape-only device counts it. A kernel's parameters are declared once and compared with the PTX when
-//! the kernel is first used, so that a wrong count or kind is an error, not undefined behaviour.
+//! shape-only device counts it. A kernel's parameters are declared once and compared with the PTX
+//! when the kernel is first used, so that a wrong count or kind is an error, not undefined
+//! behaviour.
 
 use super::{Buffer, Cost};
 use crate::dtype::DType;
@@ -30,9 +31,9 @@ pub enum Param {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resources {
     pub arch: u32,
-    /// Of the largest block that the kernel may be launched with; 0: it does not say.
+    /// Threads of the largest block that the kernel may be launched with; 0: it does not say.
     pub threads: usize,
-    /// Of a thread.
+    /// Registers of a thread.
     pub registers: usize,
     pub spilled_bytes: usize,
     pub stack_bytes: usize,

@@ -62,7 +62,8 @@ pub enum Mode {
 /// Work counted by the shape-only device: from it `hrm plan` predicts.
 #[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub struct Cost {
-    /// Floating-point operations of matrix products (a multiply-add is two): what the formula needs.
+    /// Floating-point operations of matrix products (a multiply-add is two): what the formula
+    /// needs.
     pub matmul_flops: f64,
     /// What tensor cores execute for them, recomputed products included. 0: other units do them.
     pub tensor_flops: f64,

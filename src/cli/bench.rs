@@ -1,5 +1,6 @@
-//! `hrm bench`: the whole training step (forward, Q target, backward, optimizer) at fixed shapes, ours
-//! beside PyTorch's. Every variant runs in a process of its own, so that its memory is its own.
+//! `hrm bench`: the whole training step (forward, Q target, backward, optimizer) at fixed shapes,
+//! ours beside PyTorch's. Every variant runs in a process of its own, so that its memory is its
+//! own.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -31,7 +32,7 @@ const PYTHON: &str = "target/venv/bin/python";
 const PYTHON_CUDA: &str = "target/venv-cuda/bin/python";
 const BASELINE: &str = "tools/baseline/hrm.py";
 
-/// The same names and sizes as in the PyTorch baseline.
+/// Names and sizes as in the PyTorch baseline.
 struct Shape {
     name: &'static str,
     batch_size: usize,
@@ -51,7 +52,8 @@ const SHAPES: [Shape; 6] = [
     // `arc-full`'s model, of which only the name and the batch are here.
     shape(ARC_FULL, [2, 900, 256, 8, 4, 1]),
 ];
-/// Of them, the first are for a CPU, the next for a GPU, the last for who asks: PyTorch needs minutes.
+/// The first shapes are for a CPU, the next for a GPU, the rest for who asks: PyTorch needs
+/// minutes.
 const CPU_SHAPES: usize = 3;
 const GPU_SHAPES: usize = 2;
 const ARC_FULL: &str = "arc-full-b2";
@@ -74,9 +76,10 @@ struct Timing {
 
 /// Time the whole training step in f32 and bf16, beside PyTorch where it is installed
 ///
-/// Shapes of the official model. Each variant runs in a process of its own; the median step and the peak
-/// of memory are reported (resident on the CPU, allocated on a GPU), and how many times faster than the
-/// best PyTorch variant it is. Leave the machine alone meanwhile. A simulated GPU is refused.
+/// Shapes of the official model. Each variant runs in a process of its own; the median step and the
+/// peak of memory are reported (resident on the CPU, allocated on a GPU), and how many times faster
+/// than the best PyTorch variant it is. Leave the machine alone meanwhile. A simulated GPU is
+/// refused.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",

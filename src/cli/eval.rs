@@ -30,12 +30,12 @@ const CURVES: [(&str, &[&str]); 4] = [
 
 /// Score a checkpoint beside the identity baseline (the answer that copies the input)
 ///
-/// Runs every example through all ACT steps and prints token, cell and exact accuracy, ACT steps and
-/// time. ARC: the answers to all variants of a task are undone and voted on (most votes, then mean
-/// q_halt): pass@1, pass@2, solved tasks. Each score stands beside what copying the input would get.
-/// Writes report.html (scores, what fails, curves, pictures; one file, no network), eval.json,
-/// predictions.jsonl, submission.json for ARC Prize and two sheets of pictures. Ctrl-C keeps what was
-/// answered; the same command goes on from there.
+/// Runs every example through all ACT steps and prints token, cell and exact accuracy, ACT steps
+/// and time. ARC: the answers to all variants of a task are undone and voted on (most votes, then
+/// mean q_halt): pass@1, pass@2, solved tasks. Each score stands beside what copying the input
+/// would get. Writes report.html (scores, what fails, curves, pictures; one file, no network),
+/// eval.json, predictions.jsonl, submission.json for ARC Prize and two sheets of pictures. Ctrl-C
+/// keeps what was answered; the same command goes on from there.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -49,7 +49,8 @@ const CURVES: [(&str, &[&str]); 4] = [
     "  hrm eval --predictions submission.json --data data/my-arc    two attempts per test input (Kaggle)",
 ))]
 pub struct Eval {
-    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint
+    /// file
     #[arg(value_name = "RUN | CKPT", required_unless_present = "predictions")]
     pub path: Option<PathBuf>,
     /// Folder of a data set; default: the one that the run was trained on
@@ -67,16 +68,16 @@ pub struct Eval {
     /// Numbers of attempts to score beside 1 and 2, separated by commas
     #[arg(long, value_name = "K", value_delimiter = ',')]
     pub k: Vec<usize>,
-    /// Count an answer that shows no grid as a vote for the empty one, as the official evaluation does;
-    /// otherwise it is no vote
+    /// Count an answer that shows no grid as a vote for the empty one, as the official evaluation
+    /// does; otherwise it is no vote
     #[arg(long)]
     pub count_empty: bool,
     /// Answer everything a second time, each example halting as training would, and compare
     #[arg(long)]
     pub early_halt: bool,
     /// Also write what the answers were taken from, as safetensors: examples (numbers in the
-    /// split, in the order answered: tasks as published first), inputs, labels, puzzle_identifiers, logits
-    /// (example, cell, token), q_halt_logits and q_continue_logits after the last ACT step
+    /// split, in the order answered: tasks as published first), inputs, labels, puzzle_identifiers,
+    /// logits (example, cell, token), q_halt_logits and q_continue_logits after the last ACT step
     #[arg(long, value_name = "FILE")]
     pub save_logits: Option<PathBuf>,
     /// Score the answers in this file instead of a model's: a JSON object per line, or a

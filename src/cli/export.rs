@@ -19,10 +19,10 @@ use crate::{Error, Result};
 ///
 /// Takes models of hrm train, and student or teacher of hrm distill (not as ONNX). Names and shapes
 /// are those of the official PyTorch modules. A .pt file holds {epoch, best_val_loss,
-/// global_step, model_state_dict} and loads with torch.load(weights_only=True). An ONNX file (opset 21)
-/// also holds the computation, in f32 for batches of any size: of hrm and trm one supervision segment,
-/// which the caller repeats, of hrm_seed and transformer the whole answer. All carry the plan and the
-/// counters of the run, as one text under the name "hrm".
+/// global_step, model_state_dict} and loads with torch.load(weights_only=True). An ONNX file (opset
+/// 21) also holds the computation, in f32 for batches of any size: of hrm and trm one supervision
+/// segment, which the caller repeats, of hrm_seed and transformer the whole answer. All carry the
+/// plan and the counters of the run, as one text under the name "hrm".
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -33,13 +33,14 @@ use crate::{Error, Result};
     "  hrm export runs/tiny-vae-1 --to pt --model teacher",
 ))]
 pub struct Export {
-    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint
+    /// file
     #[arg(value_name = "RUN | CKPT")]
     pub path: PathBuf,
     /// Kind of file
     #[arg(long, value_enum, default_value = "safetensors")]
     pub to: Kind,
-    /// Of a run of hrm distill: which model; default: the student
+    /// Which model of a run of hrm distill; default: the student
     #[arg(long, value_enum)]
     pub model: Option<Side>,
     /// Where to write; default: the run folder, as export/STEM.EXT

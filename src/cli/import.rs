@@ -13,11 +13,12 @@ use crate::{Error, Result};
 
 /// Make a checkpoint of weights from PyTorch (torch.save) or safetensors
 ///
-/// Takes checkpoints of the official HRM and TRM programs (step_N files, compiled or not), hrm_arc_*.pt
-/// of the run that arc-full replaces, and what `hrm export` wrote. The kind of model, its width, layers,
-/// vocabulary and puzzle ids are read off the tensors; heads, cycles, steps and canvas leave no trace
-/// there and come from a preset or key=value (not for our own exports, which know them). The result works
-/// with hrm eval, predict, serve and export, and as hrm train --init. No code in the file is run.
+/// Takes checkpoints of the official HRM and TRM programs (step_N files, compiled or not),
+/// hrm_arc_*.pt of the run that arc-full replaces, and what `hrm export` wrote. The kind of model,
+/// its width, layers, vocabulary and puzzle ids are read off the tensors; heads, cycles, steps and
+/// canvas leave no trace there and come from a preset or key=value (not for our own exports, which
+/// know them). The result works with hrm eval, predict, serve and export, and as hrm train --init.
+/// No code in the file is run.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",

@@ -1,6 +1,6 @@
-//! Standard output of the commands. A reader that goes away (`hrm plan arc1 | head`) has seen what it
-//! wanted: the rest of the text is dropped, the work goes on. Any other failure (a full disk) ends
-//! in an error, after the work is done.
+//! Standard output of the commands. A reader that goes away (`hrm plan arc1 | head`) has seen what
+//! it wanted: the rest of the text is dropped, the work goes on. Any other failure (a full disk)
+//! ends in an error, after the work is done.
 
 use std::fmt::Arguments;
 use std::io::{self, Write};

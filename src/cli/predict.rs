@@ -17,13 +17,13 @@ use crate::{Error, Result};
 
 /// Solve one ARC task with a checkpoint: pictures, votes, and how sure it is
 ///
-/// The task is asked as itself and as its variants (turned, mirrored, recoloured); the answers are turned
-/// back and vote: most votes first, then the mean of q_halt. A task of the data set is recognised by its
-/// pairs and asked under its trained puzzle embeddings; whether its test pairs were trained on is said.
-/// For a task that was never seen, fresh puzzle embeddings are fine-tuned on its own pairs; then pairs are
-/// left out one at a time to see how far that can be trusted. Same seed and steps: same answer, if the
-/// budget does not end it.
-/// Writes prediction.json (two attempts per test input, votes, confidence) and prediction.png.
+/// The task is asked as itself and as its variants (turned, mirrored, recoloured); the answers are
+/// turned back and vote: most votes first, then the mean of q_halt. A task of the data set is
+/// recognised by its pairs and asked under its trained puzzle embeddings; whether its test pairs
+/// were trained on is said. For a task that was never seen, fresh puzzle embeddings are fine-tuned
+/// on its own pairs; then pairs are left out one at a time to see how far that can be trusted. Same
+/// seed and steps: same answer, if the budget does not end it. Writes prediction.json (two attempts
+/// per test input, votes, confidence) and prediction.png.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -34,7 +34,8 @@ use crate::{Error, Result};
     "Ctrl-C answers with what there is; a second one ends at once. NO_COLOR=1 draws digits.",
 ))]
 pub struct Predict {
-    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint
+    /// file
     #[arg(value_name = "RUN | CKPT")]
     pub path: PathBuf,
     /// Task file in the layout of the ARC repositories, or the id of a task
@@ -43,17 +44,17 @@ pub struct Predict {
     /// Data set that the model was trained on; default: the one of the run
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// What learns from a task that was never seen; default: embedding, or all for a model that has no
-    /// puzzle embeddings
+    /// What learns from a task that was never seen; default: embedding, or all for a model that has
+    /// no puzzle embeddings
     #[arg(long, value_enum)]
     pub fine_tune: Option<FineTune>,
     /// Fine-tuning steps at most
     #[arg(long, value_name = "N", default_value_t = Options::default().steps)]
     pub steps: u64,
-    /// Of a task that was never seen: itself and its variants, together at most so many
+    /// Variants at most that an unseen task is asked as, itself included
     #[arg(long, value_name = "N", default_value_t = Options::default().variants)]
     pub variants: usize,
-    /// Of the variants, and of the order of fine-tuning
+    /// Seed of the variants, and of the order of fine-tuning
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Time for everything, such as 30s or 5m
@@ -143,7 +144,8 @@ fn is_model(path: &Path) -> bool {
     path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors")
 }
 
-/// A file, else a task id: of the task files beside the data set (`data/raw`), else of the data set.
+/// A file, else a task id: of the task files beside the data set (`data/raw`), else of the data
+/// set.
 fn find_task(asked: &str, data_dir: &Path, data: Option<&DataSet>) -> Result<Task> {
     let path = Path::new(asked);
     if path.exists() || asked.ends_with(".json") {

@@ -20,15 +20,17 @@ use crate::{Error, Result};
 
 /// Serve an ARC checkpoint over HTTP: a page to draw tasks on, tasks solved, iterative refinement
 ///
-/// The address that is printed, opened in a browser, is a page to draw a task on, to solve it and to
-/// watch the answer evolve. For programs: POST /v1/solve takes a task file and answers where to ask for
-/// its progress and its answers, as hrm predict gives them; one is solved at a time, and between two
-/// batches of answers or steps of fine-tuning the refinements that wait go first. POST /v1/refine begins a refinement (init), POST
-/// /v1/refine/ID/step runs a segment, GET /v1/refine/ID/energy is 1 - sigmoid(q_halt), DELETE
-/// /v1/refine/ID ends it (halt). /docs and /openapi.json describe everything; /healthz, /readyz and
-/// /metrics are for operators. There is no authentication, so it listens on this machine
-/// only unless --host says otherwise. SIGINT or SIGTERM: requests under way finish within --grace (a
-/// task that is being waited for with the votes that there are) and the exit code is 0; it is 1 if some were cut off, 130 after a second signal.
+/// The address that is printed, opened in a browser, is a page to draw a task on, to solve it and
+/// to watch the answer evolve. For programs: POST /v1/solve takes a task file and answers where to
+/// ask for its progress and its answers, as hrm predict gives them; one is solved at a time, and
+/// between two batches of answers or steps of fine-tuning the refinements that wait go first. POST
+/// /v1/refine begins a refinement (init), POST /v1/refine/ID/step runs a segment, GET
+/// /v1/refine/ID/energy is 1 - sigmoid(q_halt), DELETE /v1/refine/ID ends it (halt). /docs and
+/// /openapi.json describe everything; /healthz, /readyz and /metrics are for operators. There is no
+/// authentication, so it listens on this machine only unless --host says otherwise. SIGINT or
+/// SIGTERM: requests under way finish within --grace (a task that is being waited for with the
+/// votes that there are) and the exit code is 0; it is 1 if some were cut off, 130 after a second
+/// signal.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -42,7 +44,8 @@ use crate::{Error, Result};
     "       -H 'Content-Type: application/json'   200 with the answers, or 202 with where to ask on",
 ))]
 pub struct Serve {
-    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint
+    /// file
     #[arg(value_name = "RUN | CKPT")]
     pub path: PathBuf,
     /// Data set that knows the puzzles' names; default: the one of the run, if it is there
@@ -57,8 +60,8 @@ pub struct Serve {
     /// Largest body of a request in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     pub max_body: usize,
-    /// Seconds for a request's headers, for its body, for its answer, and for the client to take some of
-    /// that
+    /// Seconds for a request's headers, for its body, for its answer, and for the client to take
+    /// some of that
     #[arg(long, value_name = "S", default_value = "30", value_parser = duration)]
     pub timeout: Duration,
     /// Connections at once; more wait to be accepted
@@ -73,8 +76,8 @@ pub struct Serve {
     /// Seconds after which a refinement or a solved task that nobody asks for is released
     #[arg(long, value_name = "S", default_value = "300", value_parser = duration)]
     pub session_idle: Duration,
-    /// Tasks that wait or are being solved; more are refused with 429. 0: none are solved, which takes
-    /// less memory
+    /// Tasks that wait or are being solved; more are refused with 429. 0: none are solved, which
+    /// takes less memory
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub max_solves: usize,
     /// Seconds that solving one task may take; a request may ask for less

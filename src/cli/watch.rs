@@ -27,7 +27,7 @@ pub struct Watch {
     /// Print how the run stands now, and end
     #[arg(long)]
     pub once: bool,
-    /// The same as one JSON object
+    /// Print how the run stands now as one JSON object, and end
     #[arg(long)]
     pub json: bool,
 }

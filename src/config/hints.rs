@@ -1,5 +1,5 @@
-//! What keys of the official HRM and TRM programs are called here, for whoever brings a command line
-//! along.
+//! What keys of the official HRM and TRM programs are called here, for whoever brings a command
+//! line along.
 
 /// Their key, and what to write instead.
 const HINTS: [(&str, &str); 31] = [
@@ -36,7 +36,8 @@ const HINTS: [(&str, &str); 31] = [
     ("halt_exploration_prob", "model.halt_exploration_prob"),
 ];
 
-/// What to write instead of a key of theirs, whichever section (`arch.`, `arch.loss.`) it stands in.
+/// What to write instead of a key of theirs, whichever section (`arch.`, `arch.loss.`) it stands
+/// in.
 pub fn hint(key: &str) -> Option<&'static str> {
     let name = key.trim_start_matches('+');
     let name = name.strip_prefix("arch.").unwrap_or(name);

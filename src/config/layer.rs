@@ -14,18 +14,22 @@ use crate::{Error, Result};
 pub enum Source {
     /// `base.toml`, which has every key.
     Base,
+    /// The preset that is named, or the default one.
     Preset,
     /// The shapes of a foreign model's tensors.
     Weights,
     /// The file of `--config`.
     File,
+    /// `key=value`, and flags that stand for it.
     CommandLine,
 }
 
 /// A value as its source has it: text gets its type from the key when it is merged.
 #[derive(Clone, Debug)]
 pub enum Setting {
+    /// A word of a command line.
     Text(String),
+    /// A value of a TOML file.
     Value(Value),
 }
 
@@ -44,6 +48,7 @@ impl From<Value> for Setting {
 /// Keys of one source with their values, in order.
 #[derive(Clone, Debug)]
 pub struct Layer {
+    /// Who sets them.
     pub source: Source,
     /// Stands before errors of this layer's keys.
     pub(super) name: Option<String>,
@@ -53,6 +58,7 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// No keys yet.
     pub fn new(source: Source) -> Self {
         Self { source, name: None, preset: None, settings: vec![] }
     }
@@ -67,6 +73,7 @@ impl Layer {
         Ok(layer)
     }
 
+    /// The settings of a TOML file, and the preset that it names.
     pub fn file(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).map_err(Error::io(path, "read the configuration"))?;
@@ -87,19 +94,22 @@ impl Layer {
         Self { settings: settings.collect(), ..Self::new(source) }
     }
 
-    /// A later value of the same key counts.
+    /// Say what `key` is; a later value of it counts.
     pub fn set(&mut self, key: &str, value: impl Into<Setting>) {
         self.settings.push((key.to_owned(), value.into()));
     }
 
+    /// Whether `key` is set.
     pub fn has(&self, key: &str) -> bool {
         self.settings.iter().any(|(k, _)| k == key)
     }
 
+    /// Whether no key is set.
     pub fn is_empty(&self) -> bool {
         self.settings.is_empty()
     }
 
+    /// The keys that are set, in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.settings.iter().map(|(key, _)| key.as_str())
     }

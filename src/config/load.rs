@@ -17,10 +17,13 @@ use crate::{Error, Result};
 
 /// What one kind of run can be configured by.
 pub struct Presets {
+    /// What errors call the base.
     pub base_name: &'static str,
-    /// Every key.
+    /// TOML text with every key.
     pub base: &'static str,
+    /// The preset where none is named.
     pub default: &'static str,
+    /// Name and TOML text of each preset.
     pub named: &'static [(&'static str, &'static str)],
     /// The command that takes them.
     pub command: &'static str,
@@ -114,15 +117,18 @@ impl<C: RunConfig> Merged<C> {
         Ok(config)
     }
 
+    /// Name of the preset over which the rest lies.
     pub fn preset(&self) -> &str {
         &self.preset
     }
 
+    /// The value of `section.key`, if there is such a key.
     pub fn value(&self, key: &str) -> Option<&Value> {
         let (section, name) = key.split_once('.')?;
         self.table.get(section)?.get(name)
     }
 
+    /// Who set `key`.
     pub fn source(&self, key: &str) -> Source {
         self.sources.get(key).copied().unwrap_or(Source::Base)
     }
@@ -140,8 +146,8 @@ impl<C: RunConfig> Merged<C> {
         }))
     }
 
-    /// The table without keys that the chosen model does not have. What was said below the source that
-    /// chose the model was not meant for it.
+    /// The table without keys that the chosen model does not have. What was said below the source
+    /// that chose the model was not meant for it.
     fn settled(&self) -> Result<Table> {
         let mut table = self.table.clone();
         let chosen = self.source("model.arch").max(Source::Preset);
@@ -191,8 +197,11 @@ pub fn flatten(table: &Table) -> Vec<(String, Value)> {
 /// One key that two tables disagree on; `None`: not there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diff {
+    /// `section.key`.
     pub key: String,
+    /// Value in the first table.
     pub old: Option<Value>,
+    /// Value in the second table.
     pub new: Option<Value>,
 }
 
@@ -203,6 +212,7 @@ impl std::fmt::Display for Diff {
     }
 }
 
+/// Keys that two tables disagree on, in the order of `new`, then those that only `old` has.
 pub fn diff(old: &Table, new: &Table) -> Vec<Diff> {
     let (old, new) = (flatten(old), flatten(new));
     let find = |flat: &[(String, Value)], key: &str| {

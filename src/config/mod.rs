@@ -2,7 +2,10 @@
 //!
 //! `presets/base.toml` holds every key with its meaning and default; `load` merges a preset, a
 //! file and `key=value` over it and remembers who set what, `check` refuses values that cannot be
-//! meant. Whoever needs to know where a value comes from asks [`Merged`]; nothing after it sees text.
+//! meant. Whoever needs to know where a value comes from asks [`Merged`]; nothing after it sees
+//! text.
+
+#![warn(missing_docs)]
 
 mod check;
 mod distill;
@@ -27,16 +30,21 @@ pub use preset::{DEFAULT_PRESET, PRESETS};
 
 use crate::Result;
 use crate::dtype::DType;
-use crate::models::{self, Arch, Compute, ModelShape, Sizes};
+use crate::models::{Arch, Compute, ModelConfig, ModelShape, Sizes};
 use crate::nn::level::Recompute;
 use crate::ops::adam::Rule;
 
+/// What `hrm train` is configured by; `presets/base.toml` has the default of every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// Name of the preset that the rest was merged over.
     pub preset: String,
-    pub model: models::ModelConfig,
+    /// Which model, and its shape.
+    pub model: ModelConfig,
+    /// How it learns.
     pub train: TrainConfig,
+    /// What it learns from.
     pub data: DataConfig,
 }
 
@@ -45,7 +53,10 @@ pub trait RunConfig: Serialize + DeserializeOwned {
     /// What it is merged from.
     const PRESETS: Presets;
 
+    /// Name of the preset that it was merged over.
     fn preset(&self) -> &str;
+
+    /// Seed of whatever is random in the run.
     fn seed(&self) -> u64;
 
     /// Refuse values that cannot be meant; whatever was merged has been checked.
@@ -109,73 +120,139 @@ impl Settings {
     }
 }
 
+/// How a model learns: section `[train]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
+    /// Rows of a batch (B).
     pub batch_size: usize,
+    /// Batches whose gradients make one optimizer step.
     pub grad_accum: usize,
+    /// Optimizer steps; 0: epochs decide.
     pub max_steps: u64,
+    /// Passes over the training data; 0: max_steps decides. Both set: whichever ends first. An
+    /// epoch has as many rows as groups x mean examples of a puzzle, and no row is dropped: the
+    /// official programs drop what does not fill a batch, so they make fewer steps of a small data
+    /// set.
     pub epochs: u64,
+    /// Learning rate after warm-up, of all weights but puzzle embeddings.
     pub lr: f64,
+    /// Learning rate of puzzle embeddings after warm-up; each step has the size of it (sign-SGD).
     pub puzzle_emb_lr: f64,
+    /// Decoupled weight decay; a step shrinks weights by the learning rate times this.
     pub weight_decay: f64,
+    /// Weight decay of the puzzle embeddings that a step touches, by their learning rate.
     pub puzzle_emb_weight_decay: f64,
+    /// Optimizer steps over which learning rates rise linearly from 0.
     pub warmup_steps: u64,
+    /// Share of the learning rates that a cosine after warm-up ends at; 1: constant.
     pub lr_min_ratio: f64,
+    /// Decay of the optimizer's first moment.
     pub beta1: f64,
+    /// Decay of the optimizer's second moment.
     pub beta2: f64,
+    /// Largest norm of a gradient, longer ones are cut to it; 0: off.
     pub clip: f64,
+    /// Decay of averaged weights, used in evaluation; 0: off.
     pub ema: f64,
+    /// Rule of the update: adam_atan2 | adamw.
     pub optimizer: Rule,
+    /// Element type that forward and backward compute in: bf16 | f32.
     pub precision: Precision,
+    /// What backward runs again to save memory: none | layer | cycle (hrm_seed); changes no bit.
     pub recompute: Recompute,
+    /// Seed of initial values, order of data, halting and dropout.
     pub seed: u64,
+    /// Steps per line of metrics.jsonl.
     pub log_every: u64,
+    /// Steps between validations; 0: only at the end.
     pub eval_every: u64,
+    /// Examples of the test split per validation; 0: all of it.
     pub eval_examples: u64,
+    /// Steps between checkpoints; 0: only at the end.
     pub checkpoint_every: u64,
+    /// Step checkpoints to keep.
     pub keep: usize,
+    /// Validations without improvement before stopping; 0: never.
     pub patience: u64,
+    /// Whether hrm_arc_best.pt is written beside the best checkpoint, for torch.load.
     pub write_pt: bool,
 }
 
+/// What a model learns from: section `[data]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
+    /// Data set: arc1 | arc2 | sudoku | maze are made when missing, sudoku-extreme | maze-hard are
+    /// read from CSV files.
     pub dataset: Dataset,
+    /// Side of the square that grids are placed on, in cells.
     pub canvas: usize,
+    /// Augmented variants per puzzle.
     pub num_aug: usize,
+    /// Generated puzzles to train on: sudoku, maze.
     pub train_puzzles: usize,
+    /// Generated puzzles to test on: sudoku, maze.
     pub test_puzzles: usize,
+    /// Pairs of ARC to test on: official (test pairs of evaluation tasks) | test-pairs (of every
+    /// task).
     pub holdout: Holdout,
+    /// Seed of augmentation and generation.
     pub seed: u64,
+    /// What an epoch visits once: groups (every task) | shuffle (every example).
     pub sampler: Sampler,
 }
 
-/// A choice between words: the variants in the given case.
-macro_rules! words {
-    ($($case:literal $name:ident { $($word:ident),+ })+) => {$(
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = $case)]
-        pub enum $name { $($word),+ }
-    )+};
+/// Which pairs of ARC are tested on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holdout {
+    /// Test pairs of evaluation tasks.
+    Official,
+    /// Test pairs of every task.
+    TestPairs,
 }
 
-words! {
-    "kebab-case" Holdout { Official, TestPairs }
-    "snake_case" Sampler { Groups, Shuffle }
-    "kebab-case" Dataset { Arc1, Arc2, Sudoku, SudokuExtreme, Maze, MazeHard }
+/// What an epoch visits once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Every task, by one of its puzzles.
+    Groups,
+    /// Every example.
+    Shuffle,
+}
+
+/// A published data set, or one that is generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dataset {
+    /// ARC-AGI-1.
+    Arc1,
+    /// ARC-AGI-2.
+    Arc2,
+    /// Generated Sudoku.
+    Sudoku,
+    /// Sudoku-Extreme, from its CSV files.
+    SudokuExtreme,
+    /// Generated mazes.
+    Maze,
+    /// Maze-Hard, from its CSV files.
+    MazeHard,
 }
 
 /// Element type of what is computed or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
+    /// bfloat16: half the bytes, three digits
     Bf16,
+    /// Single precision: seven digits
     F32,
 }
 
 impl Precision {
+    /// The element type of tensors.
     pub fn dtype(self) -> DType {
         match self {
             Self::Bf16 => DType::Bf16,

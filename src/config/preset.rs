@@ -1,5 +1,6 @@
 //! The presets, embedded in the binary.
 
+/// The preset where none is named.
 pub const DEFAULT_PRESET: &str = "arc-small";
 
 pub(super) const BASE: &str = include_str!("../../presets/base.toml");

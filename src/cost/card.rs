@@ -60,14 +60,15 @@ impl Card {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     pub threads: usize,
-    /// Of a thread.
+    /// Registers of a thread.
     pub registers: usize,
     /// Static and dynamic.
     pub shared_bytes: usize,
 }
 
-/// Registers are given to whole warps in units of 256, warps to schedulers in fours; shared memory in
-/// units of 128 bytes, of which a block takes 1 KiB for the system (CUDA occupancy calculator, 8.0+).
+/// Registers are given to whole warps in units of 256, warps to schedulers in fours; shared memory
+/// in units of 128 bytes, of which a block takes 1 KiB for the system (CUDA occupancy calculator,
+/// 8.0+).
 const REGISTER_UNIT: usize = 256;
 const WARP_UNIT: usize = 4;
 const SHARED_UNIT: usize = 128;

@@ -1,6 +1,6 @@
-//! Time of a list of launches on a card, kernel after kernel: no overlap is assumed, and each unit is
-//! taken to reach its full rate. So it is a bound that a good kernel comes near to, not an estimate
-//! of a poor one.
+//! Time of a list of launches on a card, kernel after kernel: no overlap is assumed, and each unit
+//! is taken to reach its full rate. So it is a bound that a good kernel comes near to, not an
+//! estimate of a poor one.
 
 use super::card::{Block, Card};
 use crate::backend::{Launched, Resources};
@@ -43,7 +43,7 @@ pub struct Class {
     pub bytes: f64,
     /// Without [`GRAPH_LAUNCH_S`].
     pub busy_s: f64,
-    /// Of the launches that take longest together.
+    /// What the launches wait for that take longest together.
     pub limit: Limit,
     /// The time without the idle part of last waves, over `busy_s`.
     pub wave_frac: f64,
@@ -153,8 +153,8 @@ fn bound(card: &Card, launch: &Launched) -> (Limit, f64) {
     .unwrap_or((Limit::Launch, 0.0))
 }
 
-/// Whole waves over waves: the last one takes as long as a full one. A wave is what the card holds at
-/// once, or less where there are too few blocks to fill it.
+/// Whole waves over waves: the last one takes as long as a full one. A wave is what the card holds
+/// at once, or less where there are too few blocks to fill it.
 fn quantisation(card: &Card, launch: &Launched, compiled: Option<Resources>) -> f64 {
     let blocks = launch.blocks();
     if blocks == 0 {

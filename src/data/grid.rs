@@ -94,7 +94,7 @@ impl fmt::Debug for Grid {
     }
 }
 
-/// As in task files: a list of rows.
+/// Written as in task files: a list of rows.
 impl serde::Serialize for Grid {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.rows())

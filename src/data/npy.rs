@@ -1,6 +1,6 @@
-//! The folder layout of the official Python projects, in and out:
-//! `<split>/{dataset.json, <set>__{inputs,labels,puzzle_identifiers,puzzle_indices,group_indices}.npy}`
-//! and `identifiers.json`. A data set that goes out and comes back is the same, row by row.
+//! The folder layout of the official Python projects, in and out: `<split>/dataset.json`,
+//! `<split>/<set>__{inputs,labels,puzzle_identifiers,puzzle_indices,group_indices}.npy` and
+//! `identifiers.json`. A data set that goes out and comes back is the same, row by row.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -440,7 +440,7 @@ fn read_ints(path: &Path) -> Result<Vec<i64>> {
 mod tests {
     use super::*;
 
-    /// As `numpy.save` writes them.
+    /// Headers as `numpy.save` writes them.
     #[test]
     fn headers_are_those_of_numpy() {
         let literal = |descr: &str, shape: &[usize]| {

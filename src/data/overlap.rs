@@ -14,7 +14,7 @@ use crate::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Content([u8; 16]);
 
-/// The same for all pairs that a turn, a reflection or new names of colours 1 to 9 make of each
+/// A key that pairs share which a turn, a reflection or new names of colours 1 to 9 make of each
 /// other.
 pub fn content(pair: &Pair) -> Content {
     let form = |t: u8| {
@@ -67,8 +67,8 @@ pub fn contents(pair: &Pair, kinds: &[PatternKind], canvas: usize) -> Vec<Conten
 }
 
 /// Training puzzles of a built data set with an example whose content is tested. Of an ARC task one
-/// puzzle is looked at, for its variants have the same content; within a task, pairs must be equal as
-/// they stand.
+/// puzzle is looked at, for its variants have the same content; within a task, pairs must be equal
+/// as they stand.
 pub fn count(train: &Shard, test: &Shard) -> Result<usize> {
     let mut tested: HashMap<Content, Vec<(u32, Content)>> = HashMap::new();
     for Seen { puzzle_id, content, exact, .. } in seen(test)? {

@@ -1,6 +1,6 @@
 //! Pictures: grids in the usual ARC colours, boards with digits, as a contact sheet in one PNG.
-//! Cells that are marked (wrong in an answer) wear a double ring, black outside and white inside, which
-//! shows on every colour.
+//! Cells that are marked (wrong in an answer) wear a double ring, black outside and white inside,
+//! which shows on every colour.
 
 use std::path::Path;
 
@@ -47,8 +47,8 @@ const LARGE_CELL: usize = 32; // and at most
 const SIDE: usize = 300; // pixels that a panel should have
 pub const GAP: usize = 12; // pixels between tiles; half of it between the panels of a tile
 
-/// Pixels of a cell, its line included, where the longest side has so many cells: small grids are drawn
-/// large.
+/// Pixels of a cell, its line included, where the longest side has so many cells: small grids are
+/// drawn large.
 pub fn cell_side(longest: usize) -> usize {
     (SIDE / longest.max(1)).clamp(CELL, LARGE_CELL)
 }

@@ -27,7 +27,7 @@ pub struct SplitStats {
     pub mean_puzzle_examples: f64,
     pub bytes: usize,
     pub bytes_per_example: f64,
-    /// Of label positions that are not PAD, over the sampled examples.
+    /// Mean number of label positions that are not PAD, over the sampled examples.
     pub mean_label_tokens: f64,
     pub sampled_examples: usize,
     /// Tokens of the sampled labels, by token.

@@ -1,6 +1,6 @@
-//! Grids in a terminal, side by side: 24-bit colour where there is some, digits elsewhere. A cell is
-//! two columns wide; where that is too wide for the line, two cells share one character, one above
-//! the other. Marked cells (wrong in an answer) show a cross, in digits a star.
+//! Grids in a terminal, side by side: 24-bit colour where there is some, digits elsewhere. A cell
+//! is two columns wide; where that is too wide for the line, two cells share one character, one
+//! above the other. Marked cells (wrong in an answer) show a cross, in digits a star.
 
 use std::io::IsTerminal;
 

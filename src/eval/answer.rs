@@ -1,7 +1,7 @@
 //! A model's answers to rows of tokens. The batch is a set of slots: a row enters a free one and
 //! leaves it when it is answered. As the reference evaluates, every row runs all `halt_max_steps`
-//! segments; with early halting a row leaves as soon as training's rule would halt, and the next row
-//! enters its slot, which is what saves time. Nothing is random.
+//! segments; with early halting a row leaves as soon as training's rule would halt, and the next
+//! row enters its slot, which is what saves time. Nothing is random.
 //!
 //! A model that answers at once (`hrm_seed`, `transformer`) has one segment: both are the same.
 
@@ -66,9 +66,9 @@ impl Evaluator {
         })
     }
 
-    /// Calls `each` with the number of the row (from 0) and its answer: in the order of the rows with
-    /// [`Halt::Last`], in the order in which they halt with [`Halt::Early`]. `model` has the shape that
-    /// this was made for. The first error of `rows` or `each` ends it.
+    /// Calls `each` with the number of the row (from 0) and its answer: in the order of the rows
+    /// with [`Halt::Last`], in the order in which they halt with [`Halt::Early`]. `model` has the
+    /// shape that this was made for. The first error of `rows` or `each` ends it.
     pub fn answer(
         &self,
         model: &dyn Model,
@@ -80,7 +80,8 @@ impl Evaluator {
         self.answer_named(model, rows, halt, |i| format!("row {i}"), all)
     }
 
-    /// The same with names for the rows in errors, and with all rows that a segment finished at once.
+    /// Answer with names for the rows in errors; rows that a segment finishes are handed on
+    /// together.
     pub(super) fn answer_named(
         &self,
         model: &dyn Model,
@@ -98,8 +99,8 @@ impl Evaluator {
         })
     }
 
-    /// Calls `each` with the number of the row (from 0), its logits (S, V) after all segments, and the
-    /// two Q logits: halt, continue. In the order of the rows.
+    /// Calls `each` with the number of the row (from 0), its logits (S, V) after all segments, and
+    /// the two Q logits: halt, continue. In the order of the rows.
     pub fn logits(
         &self,
         model: &dyn Model,
@@ -117,8 +118,8 @@ impl Evaluator {
         })
     }
 
-    /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), and slot and
-    /// row of those that are done with it.
+    /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), and slot
+    /// and row of those that are done with it.
     fn segments(
         &self,
         model: &dyn Model,

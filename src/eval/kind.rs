@@ -1,6 +1,6 @@
 //! What a pair asks for, in words: how large its output is beside its input, and the simplest
-//! description of a list that fits the pair. A description of pairs, not of tasks: a pair that happens
-//! to look like a crop counts as one.
+//! description of a list that fits the pair. A description of pairs, not of tasks: a pair that
+//! happens to look like a crop counts as one.
 
 use crate::data::augment::transform;
 use crate::data::{Grid, Pair};

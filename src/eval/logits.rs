@@ -1,5 +1,5 @@
-//! `hrm eval --save-logits`: what a model's answers are taken from, for other programs to compare. The
-//! names are those under which the official evaluation saves its outputs.
+//! `hrm eval --save-logits`: what a model's answers are taken from, for other programs to compare.
+//! The names are those under which the official evaluation saves its outputs.
 
 use std::path::Path;
 
@@ -13,8 +13,9 @@ use crate::io::say::say;
 use crate::models::Model;
 use crate::shape::Shape;
 
-/// Writes examples (N, numbers in the split), inputs and labels (N, S), puzzle_identifiers (N), logits (N, S, V), q_halt_logits and
-/// q_continue_logits (N) of the examples, which are run through all ACT steps.
+/// Writes examples (N, numbers in the split), inputs and labels (N, S), puzzle_identifiers (N),
+/// logits (N, S, V), q_halt_logits and q_continue_logits (N) of the examples, which are run through
+/// all ACT steps.
 pub fn save(
     model: &dyn Model,
     evaluator: &Evaluator,

@@ -1,15 +1,15 @@
-//! ARC's own score: the answers to all variants of a question are undone and voted on, and a question
-//! is passed at k if one of the k best candidates is the true grid.
+//! ARC's own score: the answers to all variants of a question are undone and voted on, and a
+//! question is passed at k if one of the k best candidates is the true grid.
 //!
 //! ```text
 //! pass@k       questions passed at k, of all
-//! task score   mean over tasks of the share of their questions passed at k; at k = 2 what ARC Prize
-//!              counts, as long as all test pairs of a task were asked
+//! task score   mean over tasks of the share of their questions passed at k; at k = 2 what ARC
+//!              Prize counts, as long as all test pairs of a task were asked
 //! solved       tasks of which every question is passed at k
 //! ```
 //!
-//! An answer that shows no grid, or one of a size that the variant's pattern never has, is no vote. The
-//! official evaluation counts it as a vote for the empty grid, which may so become an attempt:
+//! An answer that shows no grid, or one of a size that the variant's pattern never has, is no vote.
+//! The official evaluation counts it as a vote for the empty grid, which may so become an attempt:
 //! `count_empty`.
 
 use std::collections::BTreeMap;
@@ -36,8 +36,8 @@ pub struct Pass {
     pub solved: Share,
 }
 
-/// Votes on the questions behind `examples`. `q_halt` (N) are the logits that came with the answers;
-/// none for the identity baseline, whose answers all agree.
+/// Votes on the questions behind `examples`. `q_halt` (N) are the logits that came with the
+/// answers; none for the identity baseline, whose answers all agree.
 pub fn vote(
     data: &DataSet,
     split: &str,

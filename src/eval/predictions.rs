@@ -56,7 +56,7 @@ pub fn write(
     file.flush().map_err(io())
 }
 
-/// Of a file of predictions; a line has about a kilobyte.
+/// Largest file of predictions; a line has about a kilobyte.
 const MAX_BYTES: u64 = 2 << 30;
 
 #[derive(Deserialize)]
@@ -68,12 +68,13 @@ struct Line {
     q_halt: f32,
 }
 
-/// An evaluation of the examples that the file names, in its order, as if a model had answered them.
+/// An evaluation of the examples that the file names, in its order, as if a model had answered
+/// them.
 ///
 /// # Errors
 ///
-/// Names the line: no JSON, an example that is not in the split, twice there or of another puzzle, an
-/// answer that is no grid or does not fit the canvas, a logit that is not finite.
+/// Names the line: no JSON, an example that is not in the split, twice there or of another puzzle,
+/// an answer that is no grid or does not fit the canvas, a logit that is not finite.
 pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
     let bytes = file::read_text(path, "a file of predictions", b"{", MAX_BYTES)?;
     if let Ok(tasks) = serde_json::from_slice::<Submission>(&bytes) {

@@ -1,6 +1,6 @@
-//! What ARC asks: one question per test pair of a task as published. An example of a split is such a
-//! pair or a variant of one; undoing what its puzzle's name says tells which, so that the answers to
-//! all variants of a question can be brought together.
+//! What ARC asks: one question per test pair of a task as published. An example of a split is such
+//! a pair or a variant of one; undoing what its puzzle's name says tells which, so that the answers
+//! to all variants of a question can be brought together.
 
 use std::collections::HashMap;
 
@@ -21,8 +21,8 @@ pub struct Question {
     pub asked: Vec<usize>,
 }
 
-/// The questions behind `examples` (indices into the split), by task in the order of the split, then
-/// by number.
+/// The questions behind `examples` (indices into the split), by task in the order of the split,
+/// then by number.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! A model's answers to examples of a split. As the reference evaluates, every row runs all
-//! `halt_max_steps` segments and the last one counts; early halting is recorded (the segment at which
-//! training's rule would have stopped) and acted on only when asked for. Deterministic.
+//! `halt_max_steps` segments and the last one counts; early halting is recorded (the segment at
+//! which training's rule would have stopped) and acted on only when asked for. Deterministic.
 
 use std::path::Path;
 use std::time::Instant;
@@ -38,9 +38,10 @@ pub struct Evaluation {
     pub halt_steps: Vec<u32>, // (N)
     /// Segments that were run for each example.
     pub steps: Vec<u32>, // (N)
-    /// Sums over the rows that ran all segments, see [`metric`], as the official evaluation forms them.
+    /// Sums over the rows that ran all segments, see [`metric`], as the official evaluation forms
+    /// them.
     pub sums: [f64; metric::LEN],
-    /// Of all sittings, if it was interrupted.
+    /// Time of all sittings, if it was interrupted.
     pub wall_s: f64,
 }
 
@@ -88,9 +89,9 @@ pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Resu
 }
 
 impl Evaluator {
-    /// `model` has the shape that this was made for; its weights may have changed. What is in `saved`
-    /// is not asked again, and what is answered goes there. `stop` is asked before each example; it
-    /// ends the evaluation without a result, after the batch at work.
+    /// `model` has the shape that this was made for; its weights may have changed. What is in
+    /// `saved` is not asked again, and what is answered goes there. `stop` is asked before each
+    /// example; it ends the evaluation without a result, after the batch at work.
     pub fn run(
         &self,
         model: &dyn Model,

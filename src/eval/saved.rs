@@ -5,8 +5,8 @@
 //! line n   crc32 (8 hexadecimal digits), space, what one segment finished, as JSON
 //! ```
 //!
-//! A line counts if it is whole and its checksum holds; what follows the first that is not is cut off
-//! and answered again. Another digest starts anew. Floats are kept as their bits.
+//! A line counts if it is whole and its checksum holds; what follows the first that is not is cut
+//! off and answered again. Another digest starts anew. Floats are kept as their bits.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -43,7 +43,8 @@ struct SavedRow {
 }
 
 impl Saved {
-    /// What is there for `key`, in the order in which it was finished, with the seconds spent so far.
+    /// What is there for `key`, in the order in which it was finished, with the seconds spent so
+    /// far.
     pub(super) fn open(path: &Path, key: &str) -> Result<(Self, Vec<Finished>, f64)> {
         let io = |doing| Error::io(path, doing);
         if let Some(dir) = path.parent() {

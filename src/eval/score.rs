@@ -4,14 +4,14 @@
 //! ```text
 //! token accuracy            all positions of the canvas, PAD included
 //! token accuracy, not PAD   positions whose true token is not PAD (ARC: colours and EOS)
-//! cell accuracy   ARC       cells of the true output grid. An answer of another height or width has
-//!                           none right; cells it has beyond the true grid never count for it
+//! cell accuracy   ARC       cells of the true output grid. An answer of another height or width
+//!                           has none right; cells it has beyond the true grid never count for it
 //!                 Sudoku    cells that are empty in the input
 //!                 maze      cells that are free in the input: on the path or not
 //!                 other     positions whose true token is not PAD
 //! exact           ARC       the grid read from the answer is the true grid, shape included
 //!                 boards    every position whose true token is not PAD is right
-//! as published    ARC       exact among the pairs of tasks as published (no augmentation, no votes)
+//! as published    ARC       exact among the pairs of tasks as published: no augmentation, no vote
 //! ```
 //!
 //! An ARC answer's grid is the largest rectangle of colours from where the input grid begins (the

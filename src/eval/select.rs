@@ -11,7 +11,7 @@ pub fn select(data: &DataSet, split: &str, limit: usize) -> Result<Vec<u32>> {
     select_variants(data, split, limit, usize::MAX)
 }
 
-/// The same with at most `variants` variants of a task.
+/// Select as [`select`] does, with at most `variants` variants of a task.
 pub fn select_variants(
     data: &DataSet,
     split: &str,

@@ -1,9 +1,10 @@
-//! Models in the files of other programs: weights as safetensors and PyTorch's `.pt`, graphs as ONNX.
+//! Models in the files of other programs: weights as safetensors and PyTorch's `.pt`, graphs as
+//! ONNX.
 //!
-//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a device
-//! or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of the weights
-//! (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a model computes,
-//! too, and is read by others only.
+//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a
+//! device or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of
+//! the weights (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a
+//! model computes, too, and is read by others only.
 
 pub mod convert;
 pub mod onnx;
@@ -21,7 +22,7 @@ use crate::io::file;
 use crate::shape::Shape;
 use crate::{Error, Result};
 
-/// Of a file of weights: far above any model here with the puzzle embeddings of ARC.
+/// Largest file of weights: far above any model here with the puzzle embeddings of ARC.
 const MAX_WEIGHTS_BYTES: u64 = 4 << 30;
 /// Tells what kind of file it is.
 const HEAD_BYTES: u64 = 16;

@@ -1,5 +1,6 @@
-//! A checksum of the weights and of the metadata that goes with them, kept in the latter: safetensors
-//! has none of its own, and a file of which one was exchanged must not pass for what the other says.
+//! A checksum of the weights and of the metadata that goes with them, kept in the latter:
+//! safetensors has none of its own, and a file of which one was exchanged must not pass for what
+//! the other says.
 
 use serde_json::{Map, Value};
 
@@ -38,8 +39,8 @@ fn object(meta: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// Of the metadata without the checksum, and of names, types, shapes and bytes in the order of the
-/// names: formats keep different orders.
+/// Digest of the metadata without the checksum, and of names, types, shapes and bytes in the order
+/// of the names: formats keep different orders.
 fn digest(about: &Map<String, Value>, tensors: &[(String, HostTensor)]) -> String {
     let mut sorted: Vec<&(String, HostTensor)> = tensors.iter().collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));

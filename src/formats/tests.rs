@@ -38,8 +38,8 @@ fn every_bit_comes_back() {
     }
 }
 
-/// What says that it is of ours has a checksum of the weights. Without the metadata safetensors has none:
-/// a changed value there is a value.
+/// What says that it is of ours has a checksum of the weights. Without the metadata safetensors has
+/// none: a changed value there is a value.
 #[test]
 fn flips_cuts_and_splices_never_panic() {
     let mut rng = Rng::new(5, Stream::Test, 0);

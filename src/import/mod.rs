@@ -1,7 +1,7 @@
 //! Weights of other programs as a checkpoint of ours.
 //!
-//! `names.rs` recognises the model by its tensors' names, whose shapes its folder reads · `settings.rs`
-//! adds what shapes do not tell · `puzzles.rs` fits the puzzle embeddings to a data
+//! `names.rs` recognises the model by its tensors' names, whose shapes its folder reads ·
+//! `settings.rs` adds what shapes do not tell · `puzzles.rs` fits the puzzle embeddings to a data
 //! set. What comes out is what `hrm train` would have saved, without what only training needs. An
 //! export of ours brings its plan and its counters along and needs none of this guessing.
 
@@ -34,9 +34,10 @@ pub use settings::Given;
 
 /// Far above any model; a file with more is something else.
 const MAX_TENSORS: usize = 4096;
-/// Of stored positions from the formula, absolute: the rounding of an angle of some hundred.
+/// Most that stored positions may differ from the formula: the rounding of an angle of some
+/// hundred.
 const POSITIONS_TOLERANCE: f32 = 1e-3;
-/// Of a number below 1 that was saved as bf16.
+/// Rounding of a number below 1 that was saved as bf16.
 const BF16_ROUNDING: f32 = 1.0 / 512.0;
 /// Lines about tensors that do not fit; the rest is counted.
 const MAX_LINES: usize = 12;
@@ -161,8 +162,8 @@ fn of_ours(meta: &str, arch: Arch, given: Given) -> Result<(Plan, State, Vec<Str
     Ok((plan, state, vec![line]))
 }
 
-/// `tensors` in the order and under the names of our model; what is missing, odd or of another shape
-/// is listed.
+/// `tensors` in the order and under the names of our model; what is missing, odd or of another
+/// shape is listed.
 fn fit(
     config: &Settings,
     arch: Arch,

@@ -1,8 +1,9 @@
 //! From the names in a foreign file to ours, and to the kind of model that they belong to.
 //!
-//! The official programs save the state_dict of their loss head around a compiled model: names begin
-//! with `_orig_mod.model.inner.`, or with less where somebody saved an inner module. Data-parallel
-//! wrappers add `module.`. What stands before the first known name is taken off, then ours is put on.
+//! The official programs save the state_dict of their loss head around a compiled model: names
+//! begin with `_orig_mod.model.inner.`, or with less where somebody saved an inner module.
+//! Data-parallel wrappers add `module.`. What stands before the first known name is taken off, then
+//! ours is put on.
 
 use crate::formats::HostTensor;
 use crate::models::foreign::Names;
@@ -13,7 +14,8 @@ const WRAPPERS: &[&str] = &["_orig_mod", "module"];
 
 pub type Tensors = Vec<(String, HostTensor)>;
 
-/// The kind of model, and its tensors under names without any prefix. Errors follow the file's name.
+/// The kind of model, and its tensors under names without any prefix. Errors follow the file's
+/// name.
 pub fn recognise(tensors: Tensors) -> Result<(Arch, Tensors), String> {
     let mut tensors: Tensors =
         tensors.into_iter().map(|(name, t)| (without_wrappers(&name), t)).collect();

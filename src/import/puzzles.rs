@@ -1,6 +1,6 @@
-//! The table of puzzle embeddings of an imported model, and the puzzle ids of the data set that it is
-//! to work on. A row belongs to one puzzle of the data that it was trained with, so other rows are
-//! made only where that was asked for.
+//! The table of puzzle embeddings of an imported model, and the puzzle ids of the data set that it
+//! is to work on. A row belongs to one puzzle of the data that it was trained with, so other rows
+//! are made only where that was asked for.
 
 use clap::ValueEnum;
 

@@ -1,5 +1,5 @@
-//! The configuration of an imported model: what its tensors say, then what the preset or the command
-//! line says of the rest. Whatever contradicts a tensor is refused by name.
+//! The configuration of an imported model: what its tensors say, then what the preset or the
+//! command line says of the rest. Whatever contradicts a tensor is refused by name.
 
 use std::fmt::Display;
 

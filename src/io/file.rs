@@ -54,8 +54,8 @@ pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-/// The content of a file of at most `most_bytes` whose first byte that is not white is `first`: what is
-/// something else, or too long, is not read.
+/// The content of a file of at most `most_bytes` whose first byte that is not white is `first`:
+/// what is something else, or too long, is not read.
 ///
 /// # Errors
 /// Names the file and what it is instead; `what` stands for what it should be.
@@ -97,8 +97,8 @@ pub fn too_long(what: &str, most_bytes: u64) -> String {
     format!("is longer than the {} MiB that {what} may have", most_bytes >> 20)
 }
 
-/// A file beside `path` that is deleted on drop unless [`persist`] names it; readable by whoever the
-/// umask lets.
+/// A file beside `path` that is deleted on drop unless [`persist`] names it; readable by whoever
+/// the umask lets.
 pub fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED_PREFIX);

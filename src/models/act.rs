@@ -1,5 +1,6 @@
 //! Adaptive computation time over a [`Reasoner`]: admit rows, recur on the two states, decide who
-//! halts, losses, backward, metrics. The reasoner is the inner network; this makes a [`Model`] of it.
+//! halts, losses, backward, metrics. The reasoner is the inner network; this makes a [`Model`] of
+//! it.
 //!
 //! Reference: `HierarchicalReasoningModel_ACTV1` and `ACTLossHead` of the official HRM.
 
@@ -81,7 +82,7 @@ pub struct Store {
     /// Initial states (C) f32; fixed, not trained.
     pub h_init: Tensor,
     pub l_init: Tensor,
-    /// The same in the forward dtype.
+    /// First states in the forward dtype.
     h_start: Tensor,
     l_start: Tensor,
 }

@@ -1,6 +1,6 @@
-//! A kind of model as the rest of the house sees it. A folder of `src/models` says all that there is to
-//! say of its kind: [`Architecture`] by the unit struct `Kind`, [`Configuration`] by its `Config`. The
-//! list below is the one place that names the kinds.
+//! A kind of model as the rest of the house sees it. A folder of `src/models` says all that there
+//! is to say of its kind: [`Architecture`] by the unit struct `Kind`, [`Configuration`] by its
+//! `Config`. The list below is the one place that names the kinds.
 
 use std::ops::Deref;
 
@@ -196,7 +196,8 @@ impl Arch {
     }
 
     /// Take the keys that this kind does not have out of section `model`. A value that means
-    /// something is refused with the reason, where `is_meant` says that somebody meant it for this kind.
+    /// something is refused with the reason, where `is_meant` says that somebody meant it for this
+    /// kind.
     pub fn settle(self, model: &mut Table, is_meant: impl Fn(&str) -> bool) -> Result<()> {
         for absent in self.absent() {
             let Some(value) = model.remove(absent.key) else { continue };

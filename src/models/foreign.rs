@@ -41,15 +41,16 @@ impl Names<'_> {
 pub struct Shapes<'a>(pub Vec<(&'a str, Shape)>);
 
 impl Shapes<'_> {
-    /// Width and expansion of a model of `torch.nn.TransformerEncoderLayer`s, of which `layer` is one.
+    /// Width and expansion of a model of `torch.nn.TransformerEncoderLayer`s, of which `layer` is
+    /// one.
     pub fn encoder(&self, c: usize, layer: &str) -> Result<Vec<Fact>, String> {
         let (f, _) = self.matrix(&format!("{layer}.linear1.weight"))?;
         let expansion = f as f64 / c as f64;
         Ok(vec![("model.hidden_size", c.to_string()), ("model.expansion", format!("{expansion}"))])
     }
 
-    /// Hidden size, and the expansion that gives every MLP of `inputs` (name, input width) the inner
-    /// width that it has.
+    /// Hidden size, and the expansion that gives every MLP of `inputs` (name, input width) the
+    /// inner width that it has.
     pub fn width(&self, c: usize, inputs: &[(String, usize)]) -> Result<Vec<Fact>, String> {
         let mut inner = vec![];
         for (name, width) in inputs {

@@ -1,5 +1,5 @@
-//! What reasoners have in common around their levels, under its official names: the embedding of the
-//! input, the answer's head and the Q head.
+//! What reasoners have in common around their levels, under its official names: the embedding of
+//! the input, the answer's head and the Q head.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,11 @@
 //! The models. Each knows its parameters and its computation; none knows a data set or a loop.
 //!
-//! A folder is one kind of model, and `architecture.rs` what a folder has to say of it, with the list of
-//! them all. [`Model`] is what a trainer and an evaluator need of one. A model answers rows of tokens with rows
-//! of tokens, a segment at a time; what runs on between segments is in a [`Carry`]. `act.rs` makes a
-//! model of anything that recurs on two states (`hrm`, `trm`), with adaptive computation time;
-//! `one_pass.rs` has the segments of those that answer at once (`hrm_seed`, `transformer`).
+//! A folder is one kind of model, and `architecture.rs` what a folder has to say of it, with the
+//! list of them all. [`Model`] is what a trainer and an evaluator need of one. A model answers rows
+//! of tokens with rows of tokens, a segment at a time; what runs on between segments is in a
+//! [`Carry`]. `act.rs` makes a model of anything that recurs on two states (`hrm`, `trm`), with
+//! adaptive computation time; `one_pass.rs` has the segments of those that answer at once
+//! (`hrm_seed`, `transformer`).
 
 pub mod act;
 mod architecture;
@@ -102,9 +103,9 @@ pub trait Model {
     /// Whether training's rule would halt on these Q logits (halt, continue).
     fn would_halt(&self, q: [f32; 2]) -> bool;
 
-    /// A training segment: forward, losses, backward. Gradients go to `params().grad` (overwritten or
-    /// added to, by `mode`) and to the workspace's puzzle rows; the carry moves on. `draw` (4) i32 are
-    /// the words of a [`Draw`](crate::ops::draw::Draw).
+    /// A training segment: forward, losses, backward. Gradients go to `params().grad` (overwritten
+    /// or added to, by `mode`) and to the workspace's puzzle rows; the carry moves on. `draw` (4)
+    /// i32 are the words of a [`Draw`](crate::ops::draw::Draw).
     fn train_segment(
         &self,
         tape: Tape,

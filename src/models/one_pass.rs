@@ -1,9 +1,10 @@
-//! Segments of models that answer in one pass and carry no state: `hrm_seed`, `transformer`. Every batch
-//! enters all slots, every row counts.
+//! Segments of models that answer in one pass and carry no state: `hrm_seed`, `transformer`. Every
+//! batch enters all slots, every row counts.
 //!
-//! The loss of a row is its cross-entropy plus, where there is a halting head, [`HALT_LOSS_WEIGHT`] times
-//! its mean halting probability. In the metrics ACT steps are the cycles that were run, `q_halt_loss` is
-//! the mean halting probability, and the halting logit stands where the Q logit of others does.
+//! The loss of a row is its cross-entropy plus, where there is a halting head, [`HALT_LOSS_WEIGHT`]
+//! times its mean halting probability. In the metrics ACT steps are the cycles that were run,
+//! `q_halt_loss` is the mean halting probability, and the halting logit stands where the Q logit of
+//! others does.
 //!
 //! [`HALT_LOSS_WEIGHT`]: super::segment::HALT_LOSS_WEIGHT
 
@@ -54,7 +55,7 @@ pub fn train(
     Ok(Segment { logits, q })
 }
 
-/// The same without gradient.
+/// Run the model without a gradient.
 pub fn evaluate(
     model: &dyn Model,
     (carry, batch, space): (&Carry, &DeviceBatch, &Workspace),

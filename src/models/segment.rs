@@ -24,7 +24,7 @@ pub struct Workspace {
     /// Gradient of the total with respect to cross_entropy's rows.
     pub d_rows: Tensor, // (B, 4)
     pub d_q_rows: Tensor, // (B, 2)
-    /// The same with respect to halt_head's rows, after n cycles in block n - 1.
+    /// Gradient with respect to halt_head's rows, after n cycles in block n - 1.
     pub d_halt: Option<Tensor>, // (cycles, B, 2)
 }
 

@@ -1,6 +1,6 @@
 //! The post-norm block of HRM and TRM: something that lets positions see each other, then a SwiGLU
-//! over each; RMSNorm without gain. Positions see each other by attention or, in TRM's `mlp_t`, by a
-//! SwiGLU over the sequence.
+//! over each; RMSNorm without gain. Positions see each other by attention or, in TRM's `mlp_t`, by
+//! a SwiGLU over the sequence.
 
 use super::init::Init;
 use super::params::{Bound, Spec};
@@ -107,8 +107,8 @@ impl Block {
         Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")? })
     }
 
-    /// y = norm(h + mlp(h)).  x, y (B, T, C).  With attention h = norm(x + attention(x)); with mlp_t
-    /// h^T = norm(x^T + mlp_t(x^T)), where the norm, too, goes over T.
+    /// y = norm(h + mlp(h)).  x, y (B, T, C).  With attention h = norm(x + attention(x)); with
+    /// mlp_t h^T = norm(x^T + mlp_t(x^T)), where the norm, too, goes over T.
     pub fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         let h = match &self.mixer {
             Mixer::Attention { qkv, o, heads, rope } => {

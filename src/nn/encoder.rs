@@ -1,5 +1,6 @@
-//! The post-norm layer of `torch.nn.TransformerEncoderLayer` (biases, ReLU, LayerNorm with gain and bias)
-//! and its parts, under PyTorch's parameter names; and where the dropouts of a network draw from.
+//! The post-norm layer of `torch.nn.TransformerEncoderLayer` (biases, ReLU, LayerNorm with gain and
+//! bias) and its parts, under PyTorch's parameter names; and where the dropouts of a network draw
+//! from.
 
 use super::init::Init;
 use super::params::{Bound, Spec};
@@ -14,8 +15,8 @@ use crate::tensor::Tensor;
 /// Dropouts of one layer, each a site of its own.
 pub const SITES_PER_LAYER: u32 = 3;
 
-/// Dropout in training: the words of the step's draw, and how likely an element is dropped. A network
-/// without is `None`.
+/// Dropout in training: the words of the step's draw, and how likely an element is dropped. A
+/// network without is `None`.
 #[derive(Clone)]
 pub struct Noise {
     draw: Tensor, // (4)

@@ -1,7 +1,8 @@
-//! Parameters in flat storage: one buffer per role (f32 master, working copy, gradient), named views.
+//! Parameters in flat storage: one buffer per role (f32 master, working copy, gradient), named
+//! views.
 //!
-//! An optimizer step, a norm, a checkpoint are each one pass over a buffer. Every parameter starts on
-//! a multiple of `ALIGN_ELEMS`; the gaps hold zeros and stay zero.
+//! An optimizer step, a norm, a checkpoint are each one pass over a buffer. Every parameter starts
+//! on a multiple of `ALIGN_ELEMS`; the gaps hold zeros and stay zero.
 
 use std::collections::HashMap;
 

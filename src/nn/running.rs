@@ -1,6 +1,6 @@
 //! Running statistics of a model's batch norms in flat storage, as parameters are: one buffer for
-//! what evaluation uses, one of the same layout for what the last batch showed. One step of the `ema`
-//! op under the optimizer's guard brings all layers up to date.
+//! what evaluation uses, one of the same layout for what the last batch showed. One step of the
+//! `ema` op under the optimizer's guard brings all layers up to date.
 
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;

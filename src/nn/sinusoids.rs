@@ -1,5 +1,5 @@
-//! Sinusoidal positions: pe[t, 2i] = sin(t w_i), pe[t, 2i+1] = cos(t w_i), w_i = 10000^(-2i/C), in f32
-//! like the usual PyTorch module.
+//! Sinusoidal positions: pe[t, 2i] = sin(t w_i), pe[t, 2i+1] = cos(t w_i), w_i = 10000^(-2i/C), in
+//! f32 like the usual PyTorch module.
 
 const BASE: f32 = 10_000.0;
 

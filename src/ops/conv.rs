@@ -1,5 +1,5 @@
-//! What `conv2d` and `conv_transpose2d` share: the same products between the images and the maps of a
-//! [`Geometry`], in other roles.
+//! What `conv2d` and `conv_transpose2d` share: the same products between the images and the maps of
+//! a [`Geometry`], in other roles.
 
 use super::conv_launch::{self, Kernels};
 use super::{dispatch, refuse, traffic, written};

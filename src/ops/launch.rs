@@ -84,7 +84,7 @@ pub(super) fn mean_parts(n: usize) -> usize {
     n.div_ceil(MEAN_ELEMS_PER_PART)
 }
 
-/// Of the kernels for narrow and for wide rows, those for rows of `c` elements.
+/// Kernels for rows of `c` elements: those for narrow rows or those for wide ones.
 pub(super) fn by_width(c: usize, narrow: &'static Pair, wide: &'static Pair) -> &'static Pair {
     if c <= NARROW { narrow } else { wide }
 }

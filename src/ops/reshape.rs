@@ -1,5 +1,5 @@
-//! The same elements under another shape; the gradient goes back under the old one. No memory moves,
-//! so there is no kernel.
+//! Elements under another shape; the gradient goes back under the old one. No memory
+//! moves, so there is no kernel.
 
 use super::add;
 use crate::Result;

@@ -1,6 +1,6 @@
-//! A run's counters and the files that keep them: lines of metrics, checkpoints, the best model. What
-//! is counted and how a model is judged is the loop's business; when it is saved, and how a run goes
-//! on from there, is this one's.
+//! A run's counters and the files that keep them: lines of metrics, checkpoints, the best model.
+//! What is counted and how a model is judged is the loop's business; when it is saved, and how a
+//! run goes on from there, is this one's.
 
 use std::path::PathBuf;
 
@@ -56,8 +56,8 @@ pub struct Ledger<'a> {
 }
 
 impl<'a> Ledger<'a> {
-    /// `state` is that of a new run, and `tensors` all that a run goes on from: both are overwritten if
-    /// there is a checkpoint.
+    /// `state` is that of a new run, and `tensors` all that a run goes on from: both are
+    /// overwritten if there is a checkpoint.
     pub fn open<C: RunConfig>(
         plan: &Plan<C>,
         folder: &'a RunFolder,
@@ -131,7 +131,8 @@ impl<'a> Ledger<'a> {
         self.saves_after(step) && step != self.step_saved
     }
 
-    /// Book a validation. True: it is the best so far, and [`save_best`](Self::save_best) comes next.
+    /// Book a validation. True: it is the best so far, and [`save_best`](Self::save_best) comes
+    /// next.
     pub fn validated(&mut self, loss: f64) -> bool {
         let state = &mut self.state;
         state.validated = state.step;

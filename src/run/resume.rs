@@ -5,9 +5,9 @@ use super::plan::Plan;
 use crate::config::RunConfig;
 use crate::{Error, Result};
 
-/// Load `reader` into a trainer's `tensors`. Another model or other data is refused with the list of
-/// what differs, and so is another value of a key that `is_binding`; other differences between the
-/// plans come back as lines to show.
+/// Load `reader` into a trainer's `tensors`. Another model or other data is refused with the list
+/// of what differs, and so is another value of a key that `is_binding`; other differences between
+/// the plans come back as lines to show.
 pub fn resume<C: RunConfig>(
     reader: &Reader,
     plan: &Plan<C>,

@@ -11,8 +11,8 @@ use crate::track::Tracker;
 use crate::track::wandb::{self, Identity, Wandb};
 use crate::{Error, Result};
 
-/// Go on after `step`; of `metrics.jsonl` only lines that `keep` holds for are meant. From here on the
-/// log's lines are tracked too. Without a place for W&B's files a run goes on without them.
+/// Go on after `step`; of `metrics.jsonl` only lines that `keep` holds for are meant. From here on
+/// the log's lines are tracked too. Without a place for W&B's files a run goes on without them.
 pub fn open<C: RunConfig>(
     plan: &Plan<C>,
     folder: &RunFolder,

@@ -1,5 +1,6 @@
-//! A trained model as one value: a checkpoint, the plan of its run, and on demand its data set and its
-//! weights on a device. Evaluation, solving, serving and export open models by this and nothing else.
+//! A trained model as one value: a checkpoint, the plan of its run, and on demand its data set and
+//! its weights on a device. Evaluation, solving, serving and export open models by this and nothing
+//! else.
 
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,8 @@ pub struct Trained<C = Settings> {
 }
 
 impl<C: RunConfig> Trained<C> {
-    /// A checkpoint file, or a run folder's best one (else the final, else the newest). A run of another
-    /// kind is refused with the command that takes it.
+    /// A checkpoint file, or a run folder's best one (else the final, else the newest). A run of
+    /// another kind is refused with the command that takes it.
     pub fn open(path: &Path) -> Result<Self> {
         let (reader, run_dir) = find(path)?;
         Ok(Self { plan: plan(&reader)?, reader, run_dir })
@@ -51,13 +52,13 @@ impl Trained {
         checkpoint::model_shape(&self.reader, &self.plan.config)
     }
 
-    /// The model as it was trained, with the weights that evaluation uses: the averaged ones where the
-    /// run kept them.
+    /// The model as it was trained, with the weights that evaluation uses: the averaged ones where
+    /// the run kept them.
     pub fn load(&self, device: &Device) -> Result<Box<dyn Model>> {
         self.load_as(&self.shape()?, device)
     }
 
-    /// The same model for other batches: `shape` is [`shape`](Self::shape) with another batch size.
+    /// The model for other batches: `shape` is [`shape`](Self::shape) with another batch size.
     pub fn load_as(&self, shape: &ModelShape, device: &Device) -> Result<Box<dyn Model>> {
         checkpoint::load_model(&self.reader, &self.plan.config, shape, device)
     }

@@ -24,7 +24,7 @@ pub struct Route {
     pub summary: &'static str,
     /// Schema of the body, if there is one.
     pub takes: Option<&'static str>,
-    /// Of answers that are no problems.
+    /// Status codes of answers that are no problems.
     pub statuses: &'static [u16],
     pub gives: Gives,
     /// What goes wrong besides what the guard refuses.

@@ -1,5 +1,5 @@
-//! The OpenAPI document as a page to read. It shows what the document says and knows nothing else, so
-//! that both stay true together.
+//! The OpenAPI document as a page to read. It shows what the document says and knows nothing else,
+//! so that both stay true together.
 
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Map, Value};

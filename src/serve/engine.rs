@@ -1,5 +1,5 @@
-//! The one thread that owns the models. Requests come through a bounded queue, one segment at a time, so
-//! that many clients take turns; one task is solved at a time, when nothing else waits.
+//! The one thread that owns the models. Requests come through a bounded queue, one segment at a
+//! time, so that many clients take turns; one task is solved at a time, when nothing else waits.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! What every request goes through: the host that it names, the size and the time of its body, the time
-//! of its answer, security headers, counts.
+//! What every request goes through: the host that it names, the size and the time of its body, the
+//! time of its answer, security headers, counts.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! Connections, their limits, and the end: the first SIGINT or SIGTERM stops accepting and lets requests
-//! finish within `--grace`, the second ends at once.
+//! Connections, their limits, and the end: the first SIGINT or SIGTERM stops accepting and lets
+//! requests finish within `--grace`, the second ends at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

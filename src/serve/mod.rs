@@ -3,10 +3,10 @@
 //! `served.rs` what is served · `engine.rs` the one thread that owns the models · `ask.rs`,
 //! `refinements.rs`, `session.rs` refinements that are under way · `solves.rs`, `job.rs`,
 //! `solve_view.rs` tasks that wait, are being solved and were · `app.rs` what handlers share ·
-//! `api.rs` the routes · `handlers.rs`, `solving.rs` what they answer · `guard.rs` what every request goes through ·
-//! `openapi.rs`, `schemas.rs` the routes described · `docs.rs` the same for people · `page/` the page to
-//! draw on · `tasks.rs` tasks to try · `problem.rs` errors (RFC 9457) · `metrics.rs` counts for
-//! Prometheus · `listen.rs` connections and the end.
+//! `api.rs` the routes · `handlers.rs`, `solving.rs` what they answer · `guard.rs` what every
+//! request goes through · `openapi.rs`, `schemas.rs` the routes described · `docs.rs` the same for
+//! people · `page/` the page to draw on · `tasks.rs` tasks to try · `problem.rs` errors (RFC 9457)
+//! · `metrics.rs` counts for Prometheus · `listen.rs` connections and the end.
 
 mod api;
 mod app;
@@ -44,8 +44,8 @@ pub struct Options {
     pub port: u16,
     /// Largest body of a request in bytes.
     pub max_body: usize,
-    /// Most time for a request's headers, for its body, for its answer, and without the client taking
-    /// anything of that.
+    /// Most time for a request's headers, for its body, for its answer, and without the client
+    /// taking anything of that.
     pub timeout: Duration,
     /// Connections at once; more wait to be accepted.
     pub max_connections: usize,

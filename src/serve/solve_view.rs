@@ -19,7 +19,7 @@ pub struct SolveView {
     elapsed_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<Part>,
-    /// Of the part that runs; never more than the budget leaves.
+    /// Time left for the part that runs; never more than the budget leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     eta_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
-//! Tasks that are to be solved, are being solved and were solved. Handlers put them in, look and take
-//! them out; the engine takes the next one and tells how it goes. Whatever is taken out is wanted no
-//! more: the engine hears so the next time it tells.
+//! Tasks that are to be solved, are being solved and were solved. Handlers put them in, look and
+//! take them out; the engine takes the next one and tells how it goes. Whatever is taken out is
+//! wanted no more: the engine hears so the next time it tells.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -56,7 +56,7 @@ impl Solves {
         Self { jobs: Arc::default(), changed: watch::Sender::new(()), most, idle }
     }
 
-    /// Its identifier.
+    /// Queue a task; what it is known by from here on.
     pub fn add(&self, task: Task, budget: Duration) -> Result<String, Problem> {
         let mut jobs = self.lock();
         self.drop_idle(&mut jobs);
@@ -106,8 +106,8 @@ impl Solves {
         Some(state)
     }
 
-    /// Waits until it has ended, at most for `limit`, and not for its beginning once the server stops.
-    /// A caller that goes away meanwhile takes it out.
+    /// Waits until it has ended, at most for `limit`, and not for its beginning once the server
+    /// stops. A caller that goes away meanwhile takes it out.
     pub async fn wait(&self, id: &str, limit: Duration) -> Option<SolveView> {
         let waiting = Waiting { solves: self, id };
         self.lock().find(id)?.waited += 1;

@@ -1,5 +1,5 @@
-//! The tasks of the served model's data set as they were published, for people who want something to
-//! try. What a split holds is said with it: a test pair that was trained on proves nothing.
+//! The tasks of the served model's data set as they were published, for people who want something
+//! to try. What a split holds is said with it: a test pair that was trained on proves nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

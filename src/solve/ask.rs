@@ -1,5 +1,5 @@
-//! Asks a model for the outputs of some inputs as each puzzle of a task, and counts the answers. Test
-//! inputs stand in the canvas corner, as the test rows of a data set do.
+//! Asks a model for the outputs of some inputs as each puzzle of a task, and counts the answers.
+//! Test inputs stand in the canvas corner, as the test rows of a data set do.
 
 use super::known::Puzzle;
 use crate::Result;

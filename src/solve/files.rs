@@ -1,5 +1,5 @@
-//! What solving a task leaves in a folder: `prediction.json` and `prediction.png`, each whole or not
-//! there.
+//! What solving a task leaves in a folder: `prediction.json` and `prediction.png`, each whole or
+//! not there.
 
 use std::path::Path;
 

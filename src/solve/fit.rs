@@ -1,5 +1,5 @@
-//! Fine-tuning for one task: a model with one puzzle embedding per variant of it, everything else from
-//! the checkpoint. With `FineTune::Embedding` nothing but those embeddings changes, by a bit.
+//! Fine-tuning for one task: a model with one puzzle embedding per variant of it, everything else
+//! from the checkpoint. With `FineTune::Embedding` nothing but those embeddings changes, by a bit.
 
 use super::ask::Asked;
 use super::known::Puzzle;
@@ -25,7 +25,7 @@ const WEIGHTS_LR: f64 = 0.1;
 #[derive(Clone, Copy)]
 pub struct Start<'a> {
     pub trained: &'a Trained,
-    /// Its model for batches of the size that solving works with.
+    /// The model for batches of the size that solving works with.
     pub shape: &'a ModelShape,
     pub model: &'a dyn Model,
     pub canvas: usize,
@@ -44,8 +44,8 @@ pub struct Tuner<'a> {
 }
 
 impl<'a> Tuner<'a> {
-    /// Memory for `puzzles` variants of a task of `pairs`; a batch holds each as each once, or as many
-    /// as there is room for.
+    /// Memory for `puzzles` variants of a task of `pairs`; a batch holds each as each once, or as
+    /// many as there is room for.
     pub fn new(
         start: Start<'a>,
         puzzles: usize,
@@ -74,7 +74,7 @@ impl<'a> Tuner<'a> {
         Ok(tuner)
     }
 
-    /// As if nothing had been learnt.
+    /// Forget all that was learnt.
     pub fn reset(&mut self) -> Result<()> {
         let model = &*self.trainer.model;
         fill_dense(self.reader, model)?;
@@ -152,8 +152,9 @@ impl<'a> Tuner<'a> {
     }
 }
 
-/// Mean of the trained rows, the blank one left out; empty for a model without. Every trained weight
-/// has seen embeddings around it; zeros, tried beside it on small ARC tasks, ended no better.
+/// Mean of the trained rows, the blank one left out; empty for a model without. Every trained
+/// weight has seen embeddings around it; zeros, tried beside it on small ARC tasks, ended no
+/// better.
 fn mean_embedding(model: &dyn Model) -> Result<Vec<f32>> {
     let Some((_, table)) = model.puzzle_table() else { return Ok(vec![]) };
     let (dims, rows) = (model.dims(), table.to_f32s()?);

@@ -20,7 +20,7 @@ pub struct Puzzle {
 /// A task of the data set.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Known {
-    /// As the data set names it.
+    /// The task's name in the data set.
     pub task: String,
     /// The task as published, then its variants.
     pub puzzles: Vec<Puzzle>,

@@ -8,14 +8,14 @@ use serde::Serialize;
 pub struct Options {
     /// For everything that solving does, from its start.
     pub budget: Duration,
-    /// Of a task that was never seen: what learns from it; `None`: the puzzle embeddings, or all
+    /// What learns from a task that was never seen; `None`: the puzzle embeddings, or all
     /// weights of a model without.
     pub fine_tune: Option<FineTune>,
     /// Fine-tuning steps at most.
     pub steps: u64,
     /// The task as published and its variants together, where they are not those of the data set.
     pub variants: usize,
-    /// Of variants, placements and the order of training rows.
+    /// Seed of variants, placements and the order of training rows.
     pub seed: u64,
 }
 
@@ -26,7 +26,8 @@ impl Default for Options {
     }
 }
 
-/// Variants at most: what is drawn and kept for each must not take the time that is meant for answers.
+/// Variants at most: what is drawn and kept for each must not take the time that is meant for
+/// answers.
 pub const MAX_VARIANTS: usize = 4096;
 
 /// How far it is, now and then.
@@ -71,7 +72,7 @@ pub enum Ended {
     Reproduced,
     Steps,
     Time,
-    /// As it was told.
+    /// It was told to stop.
     Stopped,
 }
 

@@ -21,7 +21,7 @@ pub struct Outcome {
     /// The task's own train pairs that the same vote answers rightly, having been trained on them;
     /// `None`: there was no time to ask.
     pub own_pairs: Option<Share>,
-    /// The same without having been trained on the pair that is asked.
+    /// Own pairs answered without having been trained on the pair that is asked.
     pub held_out: Option<HeldOut>,
     pub wall_s: f64,
 }
@@ -50,7 +50,7 @@ pub struct HeldOut {
     pub answered: Share,
     /// Pairs of the task.
     pub pairs: usize,
-    /// Of the answered: fine-tuned for fewer steps than wanted, for want of time.
+    /// Answered ones that were fine-tuned for fewer steps than wanted, for want of time.
     pub cut_short: u64,
 }
 
@@ -79,7 +79,7 @@ pub struct Test {
 pub struct Attempt {
     pub grid: Grid,
     pub votes: u32,
-    /// Of the votes cast, unreadable ones included.
+    /// Share of the votes cast, unreadable ones included.
     pub share: f64,
     /// Mean sigmoid(q_halt): the model's own belief that it is right.
     pub q_halt: f64,

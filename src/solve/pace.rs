@@ -55,7 +55,7 @@ impl<'a> Pace<'a> {
         })
     }
 
-    /// The same for what may take all of the time.
+    /// Whether to go on with what may take all of the time.
     pub fn answer_on(&mut self, at: Progress) -> Result<bool> {
         Ok(self.go_on(at, self.deadline)? == GoOn::Yes)
     }

@@ -1,5 +1,6 @@
-//! Training rows of one task: its pairs as each of its puzzles, placed on the canvas as the data set
-//! builder places them, in a new order and at new places in every pass. A pure function of the seed.
+//! Training rows of one task: its pairs as each of its puzzles, placed on the canvas as the data
+//! set builder places them, in a new order and at new places in every pass. A pure function of the
+//! seed.
 
 use super::known::Puzzle;
 use crate::data::augment::{PuzzleName, Variant};

@@ -18,7 +18,8 @@ use crate::models::{Model, ModelShape};
 use crate::run::trained::Trained;
 use crate::{Error, Result};
 
-/// Positions that are worked on at once, so that a batch is over soon; training's own may be larger.
+/// Positions that are worked on at once, so that a batch is over soon; training's own may be
+/// larger.
 const BATCH_POSITIONS: usize = 2048;
 const BATCH_POSITIONS_CUDA: usize = 32 * 2048;
 

@@ -96,9 +96,9 @@ fn resolve(asked: Option<FineTune>, has_embeddings: bool) -> Result<FineTune> {
     }
 }
 
-/// Each pair in turn is left out, the others are fine-tuned on from the start for as many `steps` as
-/// for the answer, and it is asked. After the first, only what there is time for: `took` is what the
-/// answer's fine-tuning took, `batch` what a batch of answers takes.
+/// Each pair in turn is left out, the others are fine-tuned on from the start for as many `steps`
+/// as for the answer, and it is asked. After the first, only what there is time for: `took` is what
+/// the answer's fine-tuning took, `batch` what a batch of answers takes.
 fn hold_out(
     tuner: &mut Tuner,
     task: &Task,

@@ -15,7 +15,7 @@ pub fn checkpoint(
     Ok(out)
 }
 
-/// The same for a block with several outputs.
+/// [`checkpoint`] for a block with several outputs.
 pub fn checkpoint_all<const N: usize>(
     tape: &mut Tape,
     inputs: &[&Var],
@@ -40,7 +40,7 @@ pub fn checkpoint_all<const N: usize>(
 type Block = Box<dyn Fn(&mut Tape) -> Result<Vec<Var>>>;
 
 struct Recompute {
-    /// Of the outputs; none for an input that is handed on.
+    /// Variables of the outputs; none for an input that is handed on.
     ids: Vec<Option<VarId>>,
     f: Block,
 }

@@ -11,8 +11,8 @@ use crate::dtype::{DType, Element};
 
 const SLOTS: usize = 2;
 
-/// Fills one tensor again and again. Each [`send`](Self::send) is seen by the work queued after it, and
-/// not by the work queued before it, which may still be running.
+/// Fills one tensor again and again. Each [`send`](Self::send) is seen by the work queued after it,
+/// and not by the work queued before it, which may still be running.
 pub struct Upload {
     to: Tensor, // (n) i32
     /// Where copies land while an earlier step still reads `to`.
@@ -53,8 +53,8 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // Nor may others get the staging memory before the copy stream has ended; if waiting fails the
-        // device is lost, and so is what it holds.
+        // Nor may others get the staging memory before the copy stream has ended; if waiting fails
+        // the device is lost, and so is what it holds.
         let _ = self.to.device().synchronize();
     }
 }

@@ -1,5 +1,6 @@
-//! What a run reports about itself, in formats that other programs read: `metrics.jsonl` for scripts,
-//! TensorBoard events, a Weights & Biases offline run. [`Tracker`] writes every line to all of them.
+//! What a run reports about itself, in formats that other programs read: `metrics.jsonl` for
+//! scripts, TensorBoard events, a Weights & Biases offline run. [`Tracker`] writes every line to
+//! all of them.
 
 pub mod gpu;
 pub mod jsonl;

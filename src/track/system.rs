@@ -14,7 +14,7 @@ pub struct System {
 /// One look at the machine.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
-    /// Of all cores, since the look before; the first has none to compare with.
+    /// Use of all cores since the look before; the first has none to compare with.
     pub cpu_percent: Option<f64>,
     pub memory_used_bytes: f64,
     pub memory_total_bytes: f64,

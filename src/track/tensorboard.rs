@@ -1,8 +1,9 @@
-//! TensorBoard event files: scalars and pictures by step, in the format that TensorBoard's own reader takes.
+//! TensorBoard event files: scalars and pictures by step, in the format that TensorBoard's own
+//! reader takes.
 //!
-//! A file is a sequence of TFRecords (length, masked CRC-32C of it, protobuf `Event`, masked CRC-32C
-//! of it). A resumed run writes a file of its own, whose first event says from which step on earlier
-//! files no longer hold. Reference: `tensorboard/compat/proto/{event,summary}.proto`.
+//! A file is a sequence of TFRecords (length, masked CRC-32C of it, protobuf `Event`, masked
+//! CRC-32C of it). A resumed run writes a file of its own, whose first event says from which step
+//! on earlier files no longer hold. Reference: `tensorboard/compat/proto/{event,summary}.proto`.
 
 use std::fs::File;
 use std::io::Write;

@@ -1,6 +1,6 @@
 //! A Weights & Biases offline run, as `wandb sync` takes it: `wandb/offline-run-DATE_TIME-ID/` with
-//! `run-ID.wandb`, `files/` and `logs/debug.log`, and the link `wandb/latest-run`. No account and no
-//! network is involved. A resumed run writes a folder of its own under the same ID.
+//! `run-ID.wandb`, `files/` and `logs/debug.log`, and the link `wandb/latest-run`. No account and
+//! no network is involved. A resumed run writes a folder of its own under the same ID.
 //!
 //! `media.rs` pictures · `records.rs` the messages · `blocks.rs` how they lie in the file.
 
@@ -171,8 +171,8 @@ fn debug_log(dir: &Path) -> PathBuf {
     dir.join("logs").join("debug.log")
 }
 
-/// `offline-run-YYYYMMDD_HHMMSS-ID`, in UTC, and its Unix time: now, but after all earlier parts of the
-/// run, for a clock may have been set back since.
+/// `offline-run-YYYYMMDD_HHMMSS-ID`, in UTC, and its Unix time: now, but after all earlier parts of
+/// the run, for a clock may have been set back since.
 fn new_dir(root: &Path, id: &str) -> Result<(PathBuf, u64)> {
     std::fs::create_dir_all(root).map_err(Error::io(root, "create the folder of W&B runs"))?;
     let io = |e| Error::io(root, "list the W&B runs")(e);

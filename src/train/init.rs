@@ -1,5 +1,6 @@
-//! A run that starts from the weights of a checkpoint instead of random ones: fine-tuning. Only weights are
-//! taken (those that evaluation uses); moments, counters and the order of the data are a new run's.
+//! A run that starts from the weights of a checkpoint instead of random ones: fine-tuning. Only
+//! weights are taken (those that evaluation uses); moments, counters and the order of the data are
+//! a new run's.
 
 use std::path::Path;
 

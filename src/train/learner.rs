@@ -1,4 +1,5 @@
-//! What the loop needs of whatever learns: its steps, its state, how it is validated, what is said of it.
+//! What the loop needs of whatever learns: its steps, its state, how it is validated, what is said
+//! of it.
 
 use serde_json::{Map, Value};
 
@@ -24,7 +25,8 @@ pub trait Learner {
 
     fn policy(config: &Self::Config) -> Policy;
 
-    /// Settings, as they are typed, under which a run may go on that came to numbers beyond all bounds.
+    /// Settings, as they are typed, under which a run may go on that came to numbers beyond all
+    /// bounds.
     fn calmer(config: &Self::Config) -> Vec<String>;
 
     fn data_digest(&self) -> String;

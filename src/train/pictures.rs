@@ -16,7 +16,7 @@ const GRIDS: usize = 8;
 /// Columns of a picture of images.
 const IMAGES: usize = 16;
 
-/// Of the first examples: input, expected, answered with its wrong cells ringed.
+/// A picture of the first examples: input, expected, answered with its wrong cells ringed.
 pub fn predictions(data: &DataSet, answers: &Evaluation) -> Result<Picture> {
     let first = 0..answers.examples.len().min(GRIDS);
     let tiles: Result<Vec<_>> = first.map(|i| answers.tile(data, i)).collect();

@@ -2,8 +2,8 @@
 //!
 //! A recorded step works in the memory it was recorded with, activations included. Those bytes are
 //! free between steps, so others may take them for good: the set of live buffers is compared before
-//! each replay, and a step on another set is run op by op. The next one on the same set is recorded:
-//! it has just been seen to fit.
+//! each replay, and a step on another set is run op by op. The next one on the same set is
+//! recorded: it has just been seen to fit.
 
 use crate::Result;
 use crate::backend::{Device, Graph};

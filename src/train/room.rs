@@ -33,20 +33,20 @@ pub struct Way {
     pub bytes: usize,
 }
 
-/// The same run with each other way to save memory by computing again.
+/// Options of a run with each other way to save memory by computing again.
 pub fn recomputing(shape: &ModelShape, options: Options) -> impl Iterator<Item = Options> {
     let all = shape.config.arch().recomputations().iter();
     let others = all.filter(move |r| **r != Recompute::None && **r != options.recompute);
     others.map(move |&recompute| Options { recompute, ..options })
 }
 
-/// The same model for batches of another size.
+/// A model's shape for batches of another size.
 pub fn for_batches_of(shape: &ModelShape, batch_size: usize) -> ModelShape {
     ModelShape { sizes: Sizes { batch_size, ..shape.sizes }, ..shape.clone() }
 }
 
-/// What to change so that a run fits `room` bytes, the least loss of speed first: smaller batches with
-/// more of them to a step, as many rows at least; the same batch recomputed; both.
+/// What to change so that a run fits `room` bytes, the least loss of speed first: smaller batches
+/// with more of them to a step, as many rows at least; the same batch recomputed; both.
 pub fn ways_to_fit(
     kind: DeviceKind,
     shape: &ModelShape,

@@ -106,8 +106,8 @@ impl<L: Learner> Run<'_, L> {
         }
     }
 
-    /// Queue a step and book those that are done. One may still be running when this returns, unless
-    /// validation, a checkpoint or the end comes after it.
+    /// Queue a step and book those that are done. One may still be running when this returns,
+    /// unless validation, a checkpoint or the end comes after it.
     fn step(&mut self) -> Result<()> {
         if self.learner.in_flight() == 0 {
             self.lap = Instant::now();

@@ -1,5 +1,5 @@
-//! All that changes from step to step: batches, random draws, optimizer factors. It is one buffer on
-//! the device and one copy per step, so that the rest of a step can be recorded and replayed.
+//! All that changes from step to step: batches, random draws, optimizer factors. It is one buffer
+//! on the device and one copy per step, so that the rest of a step can be recorded and replayed.
 
 use super::optimizer::StepFactors;
 use crate::backend::{Device, Purpose};

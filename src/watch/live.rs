@@ -39,7 +39,8 @@ pub fn follow(run: RunView) -> Result<()> {
         thread::spawn(move || while typed.send(Happened::Typed(event::read())).is_ok() {});
         let shown = show(&mut screen, run, &happened);
         if screen.show_cursor().is_err() {
-            // The terminal is gone. To drop it would be to try again, and to panic where stderr is it.
+            // The terminal is gone. To drop it would be to try again, and to panic where stderr is
+            // it.
             std::mem::forget(screen);
         }
         shown

@@ -1,5 +1,5 @@
-//! A run folder as it stands and as it grows: `plan.toml`, `metrics.jsonl`, `train.log`. What is kept
-//! of a run does not grow with its length.
+//! A run folder as it stands and as it grows: `plan.toml`, `metrics.jsonl`, `train.log`. What is
+//! kept of a run does not grow with its length.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -186,8 +186,8 @@ pub fn newest(root: &Path) -> Result<PathBuf> {
     newest.map(|(_, dir)| dir).ok_or_else(none)
 }
 
-/// Steps of the whole run and between validations, where the plan alone tells: a distilled run counts
-/// epochs of its teacher and its student.
+/// Steps of the whole run and between validations, where the plan alone tells: a distilled run
+/// counts epochs of its teacher and its student.
 fn planned(plan: &Table) -> (Option<u64>, Option<u64>) {
     let number = |key: &str| {
         let value = plan.get("train")?.get(key)?.as_integer()?;

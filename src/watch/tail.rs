@@ -1,6 +1,6 @@
-//! The lines of a file that another process appends to, each handed over once. The file may be missing
-//! yet, may end in half a line, and may be cut or replaced: a run that goes on from a checkpoint cuts
-//! its metrics. What was read is then void, and reading begins anew.
+//! The lines of a file that another process appends to, each handed over once. The file may be
+//! missing yet, may end in half a line, and may be cut or replaced: a run that goes on from a
+//! checkpoint cuts its metrics. What was read is then void, and reading begins anew.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};

@@ -119,8 +119,8 @@ fn counted_work_is_what_the_simulator_sees() {
     let card = ["--card", "4090", "--vram", "1GiB", "--json"];
     let plan = json(&lab.hrm(&[&["plan"], &shape[..], &card].concat()));
 
-    // What these move depends on the data: who halted, how often an id occurs. And `cast` also makes
-    // the initial states, which are smaller.
+    // What these move depends on the data: who halted, how often an id occurs. And `cast` also
+    // makes the initial states, which are smaller.
     let by_data = ["act_halt_", "puzzle_emb_", "sign_sgd_rows_", "cast_"];
     let (mut compared, mut wrong) = (0, vec![]);
     for planned in plan["predicted"]["kernels"].as_array().unwrap() {

@@ -1,5 +1,5 @@
-//! `hrm distill` from an empty folder: archives in CIFAR-10's format, a whole tiny distillation, what
-//! it leaves behind, interruptions, and what it refuses.
+//! `hrm distill` from an empty folder: archives in CIFAR-10's format, a whole tiny distillation,
+//! what it leaves behind, interruptions, and what it refuses.
 
 use std::io::Write;
 use std::path::Path;

@@ -8,8 +8,8 @@ use crate::lab::{Lab, expect_error, expect_success, stdout};
 
 type Tensors = Vec<(String, HostTensor)>;
 
-/// Presets, and what makes a model of milliseconds of each. Two steps make the averaged weights differ
-/// from the trained ones.
+/// Presets, and what makes a model of milliseconds of each. Two steps make the averaged weights
+/// differ from the trained ones.
 const MODELS: &[(&str, &[&str])] = &[
     ("sudoku-mini", &["model.h_layers=1", "model.l_layers=2", "model.puzzle_emb_ndim=24"]),
     ("sudoku-mini", &["model.h_layers=1", "model.l_layers=1", "model.pos_encodings=learned"]),

@@ -140,7 +140,8 @@ fn divergence_stops_before_anything_bad_is_saved() {
         "{error}"
     );
     assert!(!lab.checkpoints("r").contains(&"final".to_owned()));
-    // Going on with the same settings comes to the same end; another rate and a new beginning do not.
+    // Going on with the same settings comes to the same end; another rate and a new beginning do
+    // not.
     let again = expect_error(&lab.train(&wild));
     assert_eq!(again, error);
     let mut calm = [&wild[..], &["--fresh"]].concat();

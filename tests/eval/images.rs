@@ -33,8 +33,8 @@ fn noisy(x: &[f32], seed: u64, amount: f64) -> Vec<f32> {
     x.iter().map(|v| v + (amount * (uniform(&mut rng) - 0.5)) as f32).collect()
 }
 
-/// One window at a time, straight from Wang et al., "Image quality assessment: from error visibility
-/// to structural similarity" (2004).
+/// One window at a time, straight from Wang et al., "Image quality assessment: from error
+/// visibility to structural similarity" (2004).
 fn ssim_by_definition(x: &[f32], y: &[f32]) -> f64 {
     let weight = |i: usize, j: usize| {
         let (i, j) = (i as f64 - 5.0, j as f64 - 5.0);

@@ -7,7 +7,8 @@ use hrm::eval::{self, Answers, Share, Voted};
 
 use super::fixture::{CANVAS, arc, grid, pair};
 
-/// Two tasks; the first asks the same input twice. Each pair also in one turned, recoloured variant.
+/// Two tasks; the first asks the same input twice. Each pair also in one turned, recoloured
+/// variant.
 fn data(dir: &std::path::Path) -> DataSet {
     let (a, b) = (pair(&["12"], &["21"]), pair(&["12"], &["33"]));
     arc(dir, &[vec![a, pair(&["4"], &["5"]), b], vec![pair(&["67"], &["7"])]])

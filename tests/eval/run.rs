@@ -123,7 +123,8 @@ fn data_of_another_model_is_refused() {
     assert!(ids.contains("5 puzzle ids, but the model has embeddings for 9"), "{ids}");
     let other = refusal(mine, "0123");
     assert!(other.contains("trained on data with digest 0123"), "{other}");
-    // Without puzzle embeddings a model knows no puzzle: any data of its vocabulary and canvas will do.
+    // Without puzzle embeddings a model knows no puzzle: any data of its vocabulary and canvas will
+    // do.
     let without_table = Config { puzzle_emb_ndim: 0, ..config.clone() }.dims(mine);
     check_data(&without_table, Some("0123"), &data).unwrap();
     // The runner itself does not trust its caller.

@@ -1,5 +1,5 @@
-//! Gates on what the compiler makes of the kernels: no spills, no stack, and registers, shared memory,
-//! occupancy and tensor-core instructions as recorded in `kernels/README.md`.
+//! Gates on what the compiler makes of the kernels: no spills, no stack, and registers, shared
+//! memory, occupancy and tensor-core instructions as recorded in `kernels/README.md`.
 //!
 //! `limits.rs` predicts what each kernel waits for · `table.rs` the recorded table. Needs the CUDA
 //! compiler, no GPU. HRM_RECORD_KERNELS=1 writes the table.

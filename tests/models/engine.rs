@@ -1,5 +1,5 @@
-//! The whole engine on a CUDA device beside the CPU: the same steps from the same start. On CUDA the
-//! second step is recorded as a graph, and from then on replayed.
+//! The whole engine on a CUDA device beside the CPU: the same steps from the same start. On CUDA
+//! the second step is recorded as a graph, and from then on replayed.
 
 use hrm::backend::{Device, DeviceKind};
 use hrm::data::Batch;

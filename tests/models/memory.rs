@@ -135,8 +135,8 @@ fn plan_is_exactly_what_a_step_needs() {
     }
 }
 
-/// Every preset as it is, but for a batch and a canvas that a CPU and a simulator can run. Those of the
-/// same plan, which differ in data and rates, run once.
+/// Every preset as it is, but for a batch and a canvas that a CPU and a simulator can run. Those of
+/// the same plan, which differ in data and rates, run once.
 #[test]
 fn every_preset_takes_what_its_plan_says() {
     let mut run_before = vec![];

@@ -1,6 +1,6 @@
-//! What rounding may do to a parameter that an optimizer moves. Adam and sign steps divide a gradient by
-//! its own size: an element whose gradient is near zero beside its tensor's largest is moved by
-//! rounding, by up to a whole step, and so differently on every CPU and device.
+//! What rounding may do to a parameter that an optimizer moves. Adam and sign steps divide a
+//! gradient by its own size: an element whose gradient is near zero beside its tensor's largest is
+//! moved by rounding, by up to a whole step, and so differently on every CPU and device.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,8 @@ use crate::common::golden::Golden;
 
 /// Error of a gradient's element by rounding, as a share of its tensor's largest.
 const ROUNDING: f64 = 1e-5;
-/// Its error once a step was made: what rounding moved by a whole step changes all gradients after it.
+/// Its error once a step was made: what rounding moved by a whole step changes all gradients after
+/// it.
 const FOLLOWING: f64 = 1e-3;
 
 /// How far each element of each parameter may be from where it should be.
@@ -21,7 +22,8 @@ pub struct Noise {
 struct Element {
     /// Some step's gradient had no direction but rounding.
     lost: bool,
-    /// The largest relative error of its gradient in a step so far, at most 1. A moment remembers it.
+    /// The largest relative error of its gradient in a step so far, at most 1. A moment remembers
+    /// it.
     doubt: f64,
     allowed: f64,
 }
@@ -54,8 +56,9 @@ impl Noise {
         self.by_name.contains_key(name)
     }
 
-    /// The golden's `full` against parameter `name`: within `tolerance` of its largest element, and what
-    /// rounding allows. At most `share` of the elements may have had no direction but rounding.
+    /// The golden's `full` against parameter `name`: within `tolerance` of its largest element, and
+    /// what rounding allows. At most `share` of the elements may have had no direction but
+    /// rounding.
     pub fn check(
         &self,
         golden: &Golden,

@@ -1,4 +1,5 @@
-//! `arc-simple`'s encoder against PyTorch's: logits, loss and gradients of a training pass, evaluation.
+//! `arc-simple`'s encoder against PyTorch's: logits, loss and gradients of a training pass,
+//! evaluation.
 
 use hrm::backend::Purpose;
 use hrm::models::hrm_seed::Recompute;

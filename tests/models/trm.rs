@@ -93,8 +93,8 @@ fn q_continue_is_not_trained(golden: &Golden, model: &Trm) {
     assert!(w[..row].iter().any(|g| *g != 0.0) && b[0] != 0.0, "{}: row 0", golden.name);
 }
 
-/// The papers' sizes, 5 to 7 million, without puzzle embeddings: embedding and head of V words, the Q
-/// head, and two blocks.
+/// The papers' sizes, 5 to 7 million, without puzzle embeddings: embedding and head of V words, the
+/// Q head, and two blocks.
 #[test]
 fn published_presets_have_the_published_parameters() {
     const C: usize = 512;

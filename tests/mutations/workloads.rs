@@ -398,8 +398,8 @@ fn act_halt(device: &Device) -> Result<Vec<Output>> {
     Ok(vec![Output::new("act_halt_reset_f32", &z)?, Output::new("act_halt_metrics_f32", &metrics)?])
 }
 
-/// Few maps; two blocks of positions, three slices of terms, and a sum over the batch that ends inside
-/// a slice. Windows that reach over every edge.
+/// Few maps; two blocks of positions, three slices of terms, and a sum over the batch that ends
+/// inside a slice. Windows that reach over every edge.
 fn conv2d(device: &Device) -> Result<Vec<Output>> {
     let x = Inputs::new(device, DType::F32);
     let how = ops::conv2d::Conv2d { stride: 2, padding: 1 };

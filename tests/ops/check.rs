@@ -315,9 +315,9 @@ fn largest(x: &[f64]) -> f64 {
     x.iter().map(magnitude).fold(0.0, f64::max)
 }
 
-/// At most twice the error of `near`, the reference with the same rounding points, or, where that is
-/// more, `rtol` of the largest element in f32, one bf16 ulp of it in bf16. A reference that is not
-/// finite fails: it would bound nothing.
+/// At most twice the error of `near`, the reference with the same rounding points, or, where that
+/// is more, `rtol` of the largest element in f32, one bf16 ulp of it in bf16. A reference that is
+/// not finite fails: it would bound nothing.
 pub fn compare(what: &str, got: &[f64], want: &[f64], near: &[f64], dtype: DType, rtol: f64) {
     assert_eq!((got.len(), near.len()), (want.len(), want.len()), "{what}: length");
     let largest = largest(want);

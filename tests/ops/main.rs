@@ -1,4 +1,5 @@
-//! Each op on every device against its `reference.rs`, and each reference against finite differences.
+//! Each op on every device against its `reference.rs`, and each reference against finite
+//! differences.
 
 #[path = "../common/mod.rs"]
 mod common;

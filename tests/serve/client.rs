@@ -49,7 +49,8 @@ pub fn hrm(dir: &Path) -> Command {
     command
 }
 
-/// A folder with `data` (tasks task0, task1, task2) and `run`, trained with `settings` besides [`TRAIN`].
+/// A folder with `data` (tasks task0, task1, task2) and `run`, trained with `settings` besides
+/// [`TRAIN`].
 fn trained(settings: &[&str]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     arc(&dir.path().join("data"), &random_tasks(1, 3));

@@ -1,5 +1,5 @@
-//! Too many clients, slow ones, and ones that go away: right answers or clear refusals, and nothing is
-//! left behind.
+//! Too many clients, slow ones, and ones that go away: right answers or clear refusals, and nothing
+//! is left behind.
 
 use std::io::Write;
 use std::sync::Mutex;

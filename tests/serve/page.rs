@@ -1,5 +1,5 @@
-//! The page as the server sends it, and the tasks that it offers. `tools/interop/page.py` uses it in a
-//! browser.
+//! The page as the server sends it, and the tasks that it offers. `tools/interop/page.py` uses it
+//! in a browser.
 
 use serde_json::{Value, json};
 

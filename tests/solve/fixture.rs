@@ -60,8 +60,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Tasks `t0` and `t1` (training) and `e2` (evaluation), built with 3 variants each on a canvas of
-    /// 4, and a model of `preset` that saw them for a few steps.
+    /// Tasks `t0` and `t1` (training) and `e2` (evaluation), built with 3 variants each on a canvas
+    /// of 4, and a model of `preset` that saw them for a few steps.
     pub fn new(preset: &str, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path();

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{refusal, stdout};
 
-/// One kernel's counters: 128 blocks of 128 threads, so that every multiprocessor of a 4090 has one.
+/// One kernel's counters: 128 blocks of 128 threads, so that every multiprocessor of a 4090 has
+/// one.
 fn counters(set: &[(&str, f64)]) -> Value {
     let mut c = json!({
         "launches": 1, "blocks": 128, "warps": 512, "warp_instructions": 0, "by_class": {},

@@ -254,7 +254,7 @@ fn padded<R>(x: &[f32], rows: usize, cols: usize, f: impl FnOnce(Mat<f32>) -> R)
     })
 }
 
-/// The same for the transpose of `x` (rows, cols).
+/// `f` of the padded transpose of `x` (rows, cols).
 fn padded_transpose<R>(x: &[f32], rows: usize, cols: usize, f: impl FnOnce(Mat<f32>) -> R) -> R {
     let stride = rows + ROW_PAD;
     scratch::with(cols * stride, |to: &mut [f32]| {

@@ -1,5 +1,5 @@
-//! The mask of dropout, drawn where it is used: element i of a tensor takes word i % 4 of the Philox
-//! block i / 4, so that any part of it can be drawn alone.
+//! The mask of dropout, drawn where it is used: element i of a tensor takes word i % 4 of the
+//! Philox block i / 4, so that any part of it can be drawn alone.
 
 use macro_rules_attribute::apply;
 
@@ -18,7 +18,7 @@ pub struct Mask {
     pub seed: u64,
     pub stream: u32,
     pub number: u64,
-    /// Of being dropped.
+    /// Probability of being dropped.
     pub prob: f32,
     /// What is kept is multiplied by this.
     pub scale: f32,

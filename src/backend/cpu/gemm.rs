@@ -18,13 +18,14 @@
 //! of threads, and no sum is divided between threads. Nothing is allocated but thread-local
 //! scratch, once. Runs in the current rayon pool; a caller inside the pool saves the hand-over.
 //!
-//! [`with_packed`] and [`product`] are the same in two steps on one thread, for callers that are parallel
-//! themselves and use a B many times; [`panel`] is for those that make B themselves.
+//! [`with_packed`] and [`product`] are the same in two steps on one thread, for callers that are
+//! parallel themselves and use a B many times; [`panel`] is for those that make B themselves.
 //!
-//! Where an operand lies in memory changes no bit either: each element of C is one sum in the order of k.
+//! Where an operand lies in memory changes no bit either: each element of C is one sum in the order
+//! of k.
 //!
-//! `path.rs` says which kernel runs: with AVX-512 BF16 that of `gemm/avx512.rs` for both types, otherwise
-//! `gemm/blocked.rs` in f32, with the tile of `avx2.rs` or `portable.rs`.
+//! `path.rs` says which kernel runs: with AVX-512 BF16 that of `gemm/avx512.rs` for both types,
+//! otherwise `gemm/blocked.rs` in f32, with the tile of `avx2.rs` or `portable.rs`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -47,14 +48,14 @@ use crate::dtype::Float;
 /// Longest sum done in one go. Longer ones are cut here, which bounds the packed operands.
 const MAX_K: usize = 4096;
 
-/// The same for a transposed A, a weight gradient: all of A is packed, and should stay cached.
+/// Largest K with a transposed A, a weight gradient: all of A is packed, and should stay cached.
 const MAX_K_TRANSPOSED: usize = 1024;
 
 /// A matrix to read: row-major as stored, with a flag for its transpose.
 #[derive(Clone, Copy)]
 pub struct Mat<'a, E> {
     elems: &'a [E],
-    /// As stored.
+    /// Rows in memory, before a transposition.
     rows: usize,
     cols: usize,
     stride: usize,

@@ -64,7 +64,7 @@ impl Range {
         unsafe { std::slice::from_raw_parts(self.region.as_mut_ptr().add(self.offset + at), len) }
     }
 
-    /// As [`Range::slice`], exclusively.
+    /// The elements, exclusively: see [`Range::slice`].
     ///
     /// # Safety
     /// No other reference to these bytes may exist while the result lives.

@@ -2,7 +2,8 @@
 //! threads: every result has the same bits however many threads there are.
 //!
 //! ```text
-//! par::rows(n, par::rows_per_chunk(c), (par::by_row(y, c), par::by_row(rstd, 1)), |rows, (y, rstd)| {
+//! let out = (par::by_row(y, c), par::by_row(rstd, 1));
+//! par::rows(n, par::rows_per_chunk(c), out, |rows, (y, rstd)| {
 //!     for (i, n) in rows.enumerate() {    // y and rstd hold these rows only
 //!         rstd[i] = ...;
 //!     }

@@ -1,8 +1,8 @@
-//! Which of the CPU's instruction sets products run on. Chosen once, from what the CPU has; `HRM_CPU`
-//! forces another that it has too, so that one machine can show what all of them compute.
+//! Which of the CPU's instruction sets products run on. Chosen once, from what the CPU has;
+//! `HRM_CPU` forces another that it has too, so that one machine can show what all of them compute.
 //!
-//! Only products (`gemm`) differ in bits between paths. Everything else is compiled for several vector
-//! widths and uses no fused multiply-add, which gives the same bits at each of them.
+//! Only products (`gemm`) differ in bits between paths. Everything else is compiled for several
+//! vector widths and uses no fused multiply-add, which gives the same bits at each of them.
 
 use std::sync::OnceLock;
 

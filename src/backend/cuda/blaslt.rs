@@ -1,8 +1,9 @@
 //! Matrix products by cuBLASLt, loaded at run time where it is installed.
 //!
-//! The heuristic is asked once for each shape and its first answer kept: no timing, so a run repeats
-//! bit for bit on one card and library. Partial sums are kept in f32 (no reduction in the output's
-//! dtype). Everything goes to the compute stream and may be captured: the heuristic is host work.
+//! The heuristic is asked once for each shape and its first answer kept: no timing, so a run
+//! repeats bit for bit on one card and library. Partial sums are kept in f32 (no reduction in the
+//! output's dtype). Everything goes to the compute stream and may be captured: the heuristic is
+//! host work.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -40,7 +41,7 @@ struct Key {
     dtype: DType,
     out_dtype: DType,
     has_bias: bool,
-    /// Of a, b and out.
+    /// Alignment of a, b and out.
     aligned_bytes: [u32; 3],
     workspace_bytes: usize,
 }
@@ -124,8 +125,9 @@ impl Cuda {
         let Some(plan) = plan else { return Ok(false) };
         let alpha = 1.0_f32;
         let beta = if gemm.mode == Mode::Add { 1.0_f32 } else { 0.0 };
-        // SAFETY: descriptors and handle live in `self`; the tensors behind the addresses are as large
-        // as the op checked, and stay allocated in stream order. Scalars are read before it returns.
+        // SAFETY: descriptors and handle live in `self`; the tensors behind the addresses are as
+        // large as the op checked, and stay allocated in stream order. Scalars are read before it
+        // returns.
         unsafe {
             if bias != 0 {
                 set(plan.desc, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)

@@ -16,8 +16,8 @@ impl Drop for Event {
 }
 
 impl Cuda {
-    /// Seconds from the start of the first to the end of the last of what `work` queues. A simulator
-    /// answers NaN.
+    /// Seconds from the start of the first to the end of the last of what `work` queues. A
+    /// simulator answers NaN.
     pub(crate) fn time_s(&self, work: impl FnOnce() -> Result<()>) -> Result<f64> {
         self.bind()?;
         let (start, end) = (self.event()?, self.event()?);

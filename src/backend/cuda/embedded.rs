@@ -1,4 +1,5 @@
-//! The kernels inside this binary: PTX, cubins and what the assembler said of each. Made by `build/`.
+//! The kernels inside this binary: PTX, cubins and what the assembler said of each. Made by
+//! `build/`.
 
 use crate::backend::{Kernel, Resources};
 use crate::{Error, Result};

@@ -1,5 +1,5 @@
-//! What a simulator in libcuda's place wants to know: which bytes of a region are a buffer now. Looked
-//! up in the loaded library; a real driver has no such symbols, and nothing is called.
+//! What a simulator in libcuda's place wants to know: which bytes of a region are a buffer now.
+//! Looked up in the loaded library; a real driver has no such symbols, and nothing is called.
 
 use std::ffi::{CString, c_char};
 

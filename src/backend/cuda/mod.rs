@@ -1,9 +1,9 @@
 //! The CUDA backend: one context, one compute stream, one copy stream, the arena's regions.
 //!
 //! `module.rs` finds kernels, `launch.rs` is the one unsafe launch, `blaslt.rs` the products of
-//! cuBLASLt, `graph.rs` captures a step, `clock.rs` times work, `transfer.rs` the pinned buffers, `hooks.rs` tells a
-//! simulator about buffers inside a region. All work is ordered by the compute stream, so memory may
-//! be freed and reused in host order.
+//! cuBLASLt, `graph.rs` captures a step, `clock.rs` times work, `transfer.rs` the pinned buffers,
+//! `hooks.rs` tells a simulator about buffers inside a region. All work is ordered by the compute
+//! stream, so memory may be freed and reused in host order.
 #![allow(unsafe_code)]
 
 mod blaslt;

@@ -1,5 +1,5 @@
-//! Named stretches of host time, for a profiler's timeline (NVTX). Without the tools library, which only
-//! a profiler's user has, nothing is made.
+//! Named stretches of host time, for a profiler's timeline (NVTX). Without the tools library, which
+//! only a profiler's user has, nothing is made.
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,8 @@
 //! Pinned host memory and copies beside the compute stream.
 //!
-//! A [`Slot`] is one half of a double buffer: page-locked bytes and an event that says when they may
-//! be touched again. Uploads run on the copy stream and the compute stream waits for them by event;
-//! the host waits only if it comes back to a slot whose copy has not ended.
+//! A [`Slot`] is one half of a double buffer: page-locked bytes and an event that says when they
+//! may be touched again. Uploads run on the copy stream and the compute stream waits for them by
+//! event; the host waits only if it comes back to a slot whose copy has not ended.
 
 use cudarc::driver::{result, sys};
 

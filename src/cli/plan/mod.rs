@@ -31,11 +31,11 @@ const DEFAULT_CARD: &str = "4090";
 
 /// Say what a run will need before it runs: memory by purpose, parameters, the largest batch, time
 ///
-/// Memory is exact for everything that the engine allocates (the program itself, scratch of its threads
-/// and a GPU driver's context come on top). For a CPU the step time is a lower bound, printed with the
-/// measurement behind it. For a card it is a prediction from counted work, kernel by kernel, printed
-/// with its formula and the card's published figures; no GPU is needed. A data set that is not built
-/// yet is taken at its published size.
+/// Memory is exact for everything that the engine allocates (the program itself, scratch of its
+/// threads and a GPU driver's context come on top). For a CPU the step time is a lower bound,
+/// printed with the measurement behind it. For a card it is a prediction from counted work, kernel
+/// by kernel, printed with its formula and the card's published figures; no GPU is needed. A data
+/// set that is not built yet is taken at its published size.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -47,7 +47,8 @@ const DEFAULT_CARD: &str = "4090";
 pub struct PlanArgs {
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// Folder of a built data set; default: what the preset has built under data/, else published sizes
+    /// Folder of a built data set; default: what the preset has built under data/, else published
+    /// sizes
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// cpu (default), or cuda: the CUDA engine on the card of --card

@@ -1,5 +1,5 @@
-//! What the data set adds to a model's shape: from the built data set, or the preset's published sizes
-//! where it is not built yet.
+//! What the data set adds to a model's shape: from the built data set, or the preset's published
+//! sizes where it is not built yet.
 
 use std::path::Path;
 

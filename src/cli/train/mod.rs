@@ -57,12 +57,12 @@ pub struct Train {
     /// Run folder; default: the newest unfinished run of the same plan, else runs/PRESET-N
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
-    /// A look at whether everything works, not a result: at most 40 steps of 8 rows on few variants, 16
-    /// examples per evaluation. What the command line sets stays
+    /// A look at whether everything works, not a result: at most 40 steps of 8 rows on few
+    /// variants, 16 examples per evaluation. What the command line sets stays
     #[arg(long)]
     pub quick: bool,
-    /// Start from the weights of this checkpoint, or of a run's best one, instead of random ones: to
-    /// fine-tune what was trained here or came from hrm import
+    /// Start from the weights of this checkpoint, or of a run's best one, instead of random ones:
+    /// to fine-tune what was trained here or came from hrm import
     #[arg(long, value_name = "RUN | CKPT")]
     pub init: Option<PathBuf>,
     /// Start anew; an old run in --run-dir is moved aside

@@ -106,7 +106,7 @@ fn groups(mazes: Vec<Pair>, augment: bool) -> Groups {
     mazes.into_iter().map(variants).collect()
 }
 
-/// The same for all 8 turned and mirrored versions.
+/// A key that all 8 turned and mirrored versions share.
 fn orbit(maze: &Grid) -> Vec<u8> {
     (0..8).map(|t| augment::transform(maze, t).cells().to_vec()).min().unwrap_or_default()
 }

@@ -87,7 +87,7 @@ impl Shape {
         Symmetry { digits, transpose, rows: lines(self.box_h), columns: lines(self.box_w) }
     }
 
-    /// The same for all solutions that symmetries turn into each other, and different otherwise:
+    /// A key that solutions share which symmetries turn into each other, and no others:
     /// the smallest board that any symmetry makes of it.
     ///
     /// Relabelling makes the first row 1, 2, ..., n; so it is enough to try every row as the

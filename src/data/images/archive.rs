@@ -24,7 +24,7 @@ const MAX_MEMBERS: usize = 10_000;
 pub struct Archive {
     /// Wanted members by base name.
     pub members: BTreeMap<String, Vec<u8>>,
-    /// Of the file itself, lower-case hex.
+    /// MD5 of the file itself, lower-case hex.
     pub md5: String,
 }
 

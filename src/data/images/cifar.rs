@@ -1,5 +1,6 @@
 //! CIFAR-10 in both published forms. Binary: records of a label and 3072 pixels, channel planes
-//! first. Python: a pickled dictionary with `data`, bytes (n, 3072) in the same order, and `labels`.
+//! first. Python: a pickled dictionary with `data`, bytes (n, 3072) in the same order, and
+//! `labels`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -19,7 +19,7 @@ const HELD_OUT: u64 = 10;
 
 struct Decoded {
     image: Vec<u8>,
-    /// Of the file's content.
+    /// Hash of the file's content.
     hash: u64,
 }
 

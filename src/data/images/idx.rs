@@ -1,5 +1,5 @@
-//! MNIST and Fashion-MNIST: IDX files, gzipped or plain. Grey images of at most 32 x 32 pixels get a
-//! border of zeros, the same on both sides, and three equal channels.
+//! MNIST and Fashion-MNIST: IDX files, gzipped or plain. Grey images of at most 32 x 32 pixels get
+//! a border of zeros, the same on both sides, and three equal channels.
 //!
 //! Layout, big-endian: 0x00000803, n, height, width, n * height * width bytes; for labels
 //! 0x00000801, n, n bytes.

@@ -1,9 +1,9 @@
 //! Sets of small colour images for the autoencoders: readers of the published formats and of
 //! folders, all into 32 x 32 pixels with three channels.
 //!
-//! `archive.rs` bounded tar.gz · `cifar.rs` CIFAR-10, binary and python (`crate::formats::pickle`) · `idx.rs`
-//! MNIST and Fashion-MNIST · `folder.rs` a folder of PNG and JPEG files (`decode.rs`) · `open.rs`
-//! which of them a path is · `fetch.rs` gets sets to `data/raw` · `sheet.rs` pictures.
+//! `archive.rs` bounded tar.gz · `cifar.rs` CIFAR-10, binary and python (`crate::formats::pickle`)
+//! · `idx.rs` MNIST and Fashion-MNIST · `folder.rs` a folder of PNG and JPEG files (`decode.rs`) ·
+//! `open.rs` which of them a path is · `fetch.rs` gets sets to `data/raw` · `sheet.rs` pictures.
 //!
 //! No file content is trusted: sizes are bounded before memory is taken, nothing is unpacked to
 //! disk, no code in a pickle runs, and a set is either whole or refused.

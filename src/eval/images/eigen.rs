@@ -11,8 +11,8 @@ const MAX_ROUNDS: usize = 300;
 /// Settled: the wanted eigenvalues' sum grows by less than this share in a round.
 const SETTLED: f64 = 1e-9;
 
-/// Eigenvalues in descending order and their vectors, (k, n) row by row, of a positive semi-definite
-/// (n, n) matrix. Directions in which the matrix is zero come as zero vectors.
+/// Eigenvalues in descending order and their vectors, (k, n) row by row, of a positive
+/// semi-definite (n, n) matrix. Directions in which the matrix is zero come as zero vectors.
 pub fn leading(matrix: &[f32], n: usize, k: usize) -> (Vec<f64>, Vec<f64>) {
     let m = (k + SPARE).min(n);
     let mut rng = Rng::new(0, Stream::Init, 0);

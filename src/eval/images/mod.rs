@@ -1,9 +1,9 @@
 //! How near reconstructed images are to their originals, and what a linear method reaches with as
 //! many numbers per image.
 //!
-//! `quality.rs` MSE, PSNR, SSIM · `pca.rs` principal components (`eigen.rs`) · `codes.rs` which of a
-//! code's numbers say anything · `report.rs` table, JSON, pictures. Pixels here are
-//! f32 in 0..=1, (n, 3, 32, 32).
+//! `quality.rs` MSE, PSNR, SSIM · `pca.rs` principal components (`eigen.rs`) · `codes.rs` which of
+//! a code's numbers say anything · `report.rs` table, JSON, pictures. Pixels here are f32 in 0..=1,
+//! (n, 3, 32, 32).
 
 pub mod codes;
 mod eigen;

@@ -19,7 +19,7 @@ pub struct Pca {
     pub k: usize,
     mean: Vec<f32>,       // (D)
     components: Vec<f32>, // (k, D), orthonormal
-    /// Of the training images along each component, descending.
+    /// Variances of the training images along each component, descending.
     pub variances: Vec<f64>, // (k)
 }
 

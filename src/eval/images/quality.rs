@@ -2,9 +2,10 @@
 //!
 //! MSE: mean over all pixels and channels, values in 0..=1. PSNR: -10 log10(MSE) of that mean, in
 //! dB (not the mean of each image's). SSIM: 11 x 11 Gaussian window of sigma 1.5 and population
-//! moments, K1 0.01, K2 0.03, range 1, only windows that lie inside the image (22 x 22 of them), mean over
-//! windows, channels, images: what `pytorch_msssim.ssim` and `skimage.metrics.structural_similarity`
-//! (gaussian_weights, use_sample_covariance=False, its border cropped) compute.
+//! moments, K1 0.01, K2 0.03, range 1, only windows that lie inside the image (22 x 22 of them),
+//! mean over windows, channels, images: what `pytorch_msssim.ssim` and
+//! `skimage.metrics.structural_similarity` (gaussian_weights, use_sample_covariance=False, its
+//! border cropped) compute.
 
 use rayon::prelude::*;
 

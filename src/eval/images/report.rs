@@ -29,7 +29,7 @@ pub trait Coder {
     fn units(&self) -> usize;
     /// Trainable.
     fn parameters(&self) -> usize;
-    /// Of everything that a reconstruction needs, nothing of an optimizer.
+    /// Bytes of everything that a reconstruction needs, nothing of an optimizer.
     fn weight_bytes(&self) -> usize;
     /// (n, 3, 32, 32) to mean and logarithm of the variance, (n, units) each.
     fn encode(&mut self, x: &[f32]) -> Result<(Vec<f32>, Vec<f32>)>;
@@ -68,7 +68,7 @@ pub struct Report {
     /// The coders, in the order given; the first one is what the report is about.
     pub coders: Vec<Row>,
     pub pca: Row,
-    /// Its reconstructions clipped to the range of pixels: no longer linear, and never worse.
+    /// PCA's reconstructions clipped to the range of pixels: no longer linear, and never worse.
     pub pca_clipped: Row,
 }
 

@@ -1,5 +1,5 @@
-//! `report.html`: one file with everything in it, which asks no network for anything: the scores, what
-//! fails, the run's curves, and every question as pictures (up to `MOST_QUESTIONS`).
+//! `report.html`: one file with everything in it, which asks no network for anything: the scores,
+//! what fails, the run's curves, and every question as pictures (up to `MOST_QUESTIONS`).
 //!
 //! `curves.rs` the run's metrics as SVG · `questions.rs` the pictures · `style.css`, `filter.js`.
 

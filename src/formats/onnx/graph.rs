@@ -1,7 +1,7 @@
 //! A whole model of ONNX: inputs, outputs, functions, weights by name.
 //!
-//! A function of ours is a model-local one: a reader that has no such operator takes its body, so that
-//! passes over the same layers are one body and a call each.
+//! A function of ours is a model-local one: a reader that has no such operator takes its body, so
+//! that passes over the same layers are one body and a call each.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ const IR_VERSION: i64 = 10;
 const MAX_FILE_BYTES: usize = i32::MAX as usize;
 /// Smaller tensors stay in the graph, where a runtime folds constants.
 const MIN_EXTERNAL_BYTES: usize = 1024;
-/// Of a tensor in the file of weights, so that it can be mapped into memory.
+/// Alignment of a tensor in the file of weights, so that it can be mapped into memory.
 const ALIGN_BYTES: usize = 4096;
 
 /// A file, and what must lie beside it.

@@ -1,7 +1,7 @@
 //! The messages of ONNX that our graphs use, by the field numbers of the published `onnx.proto3`.
 //!
-//! Fields that nobody here sets are left out: a reader takes them as absent. `optional` where a reader
-//! asks whether a field is there although it holds the type's zero.
+//! Fields that nobody here sets are left out: a reader takes them as absent. `optional` where a
+//! reader asks whether a field is there although it holds the type's zero.
 
 use prost::{Message, Oneof};
 

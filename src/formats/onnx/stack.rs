@@ -10,8 +10,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// A function that calls the function `layer` once for each of `layers`: with x, the layer's own
-    /// weights, here with the names of the new function's inputs, and what is `shared`.
+    /// A function that calls the function `layer` once for each of `layers`: with x, the layer's
+    /// own weights, here with the names of the new function's inputs, and what is `shared`.
     pub fn define(
         graph: &mut Graph,
         function: &str,

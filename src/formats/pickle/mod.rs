@@ -1,6 +1,6 @@
 //! A pickle read as plain data: numbers, strings, lists, dictionaries, numpy arrays of bytes and
-//! PyTorch tensors, in protocols 2 to 5, and nothing else. No code runs: a global is only ever compared
-//! with the few names that Python, numpy and PyTorch write for such data.
+//! PyTorch tensors, in protocols 2 to 5, and nothing else. No code runs: a global is only ever
+//! compared with the few names that Python, numpy and PyTorch write for such data.
 //!
 //! Values live in an arena and refer to each other by index, so that neither nesting nor sharing
 //! costs more than the file is long.
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// A published data batch has about 60 000, a checkpoint with its optimizer fewer.
 const MAX_OPCODES: usize = 2_000_000;
-/// Of numpy; a shape is copied for each array that has it.
+/// Most dimensions of an array, as in numpy; a shape is copied for each array that has it.
 const MAX_DIMS: usize = 32;
 const MAX_DTYPE_CHARS: usize = 16;
 
@@ -64,9 +64,9 @@ pub enum Value<'a> {
 /// Elements of one type in a file of their own, named by `key`.
 #[derive(Clone, Copy, Debug)]
 pub struct Storage {
-    /// As in [`Global::Storage`].
+    /// Element type, a word of [`Global::Storage`].
     pub dtype: &'static str,
-    /// Of a [`Value::Text`].
+    /// The name of the storage, a [`Value::Text`].
     pub key: Id,
     pub elems: usize,
 }
@@ -86,7 +86,7 @@ pub struct Array {
     pub dtype: String,
     /// The first index runs fastest.
     pub fortran: bool,
-    /// Of a [`Value::Bytes`]; `None`: not filled yet.
+    /// The elements, a [`Value::Bytes`]; `None`: not filled yet.
     pub content: Option<Id>,
 }
 
@@ -187,7 +187,7 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    /// Of text turned into bytes: never more than the file has, or it is a bomb.
+    /// Bytes of text turned into bytes: never more than the file has, or it is a bomb.
     encoded_bytes: usize,
 }
 

@@ -1,5 +1,5 @@
-//! A zip archive as `torch.save` writes it: one folder, entries stored and not compressed, none over
-//! another. Anything else is refused, so that no entry is larger than the file.
+//! A zip archive as `torch.save` writes it: one folder, entries stored and not compressed, none
+//! over another. Anything else is refused, so that no entry is larger than the file.
 
 use std::collections::HashSet;
 use std::io::{Cursor, Read};

@@ -1,7 +1,8 @@
 //! PyTorch's `.pt`: a zip archive of a pickle (`data.pkl`) and one stored file per storage.
 //!
-//! `archive.rs` the zip, within bounds · `write.rs` the pickle that `torch.load(weights_only=True)` takes.
-//! Reading runs no code (see [`crate::formats::pickle`]) and never makes more than a few times the file's bytes.
+//! `archive.rs` the zip, within bounds · `write.rs` the pickle that `torch.load(weights_only=True)`
+//! takes. Reading runs no code (see [`crate::formats::pickle`]) and never makes more than a few
+//! times the file's bytes.
 
 mod archive;
 mod write;

@@ -1,5 +1,5 @@
-//! A pickle of protocol 2 in the words that `torch.load(weights_only=True)` knows, and its archive. The
-//! bytes are a function of the content: no time, no path.
+//! A pickle of protocol 2 in the words that `torch.load(weights_only=True)` knows, and its archive.
+//! The bytes are a function of the content: no time, no path.
 
 use std::io::{Cursor, Write};
 
@@ -9,7 +9,7 @@ use zip::{CompressionMethod, ZipWriter};
 use super::{BEST_VAL_LOSS, EPOCH, GLOBAL_STEP, HostTensor, META_KEY, MODEL, StateDict};
 use crate::dtype::DType;
 
-/// Of every entry's data, as PyTorch aligns them.
+/// Alignment of every entry's data, as in PyTorch.
 const ALIGN_BYTES: u16 = 64;
 /// Above this size an entry needs the larger header of zip64.
 const ZIP32_BYTES: usize = u32::MAX as usize;

@@ -1,6 +1,6 @@
 //! The Hierarchical Reasoning Model with adaptive computation time, as the official implementation
-//! computes it (sapientinc/HRM, `hrm_act_v1.py`): two recurrent levels, one-step gradient, Q-learned
-//! halting with a bootstrapped target from a second forward.
+//! computes it (sapientinc/HRM, `hrm_act_v1.py`): two recurrent levels, one-step gradient,
+//! Q-learned halting with a bootstrapped target from a second forward.
 //!
 //! `config.rs` settings · `names.rs` official parameter names · `inner.rs` one segment's forward ·
 //! `foreign.rs` recognised in files of others ·

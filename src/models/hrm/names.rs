@@ -1,5 +1,5 @@
-//! The official names of the levels' parameters, in the order of the flat buffers; the others are in
-//! [`io`](crate::models::io) and [`act`](crate::models::act).
+//! The official names of the levels' parameters, in the order of the flat buffers; the others are
+//! in [`io`](crate::models::io) and [`act`](crate::models::act).
 
 use super::Config;
 use crate::nn::params::Spec;

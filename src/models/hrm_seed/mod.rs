@@ -1,7 +1,8 @@
 //! A simplified HRM with full back-propagation through its cycles; preset `arc-full`.
 //! Differences from [`hrm`](super::hrm):
 //!
-//! - layers are `nn.TransformerEncoderLayer`: biases, ReLU, LayerNorm with gain; sinusoidal positions
+//! - layers are `nn.TransformerEncoderLayer`: biases, ReLU, LayerNorm with gain; sinusoidal
+//!   positions
 //! - a cycle runs the H layers, then the L layers; linear maps carry H to L and L back to H
 //! - the answer is the L state's; no puzzle embeddings; nothing is carried from batch to batch
 //! - the whole batch halts at once, from the second cycle on, when its mean halting probability is
@@ -9,8 +10,8 @@
 //! - the loss counts every token, PAD included, plus 0.01 x the mean halting probability
 //! - the gradient flows through all cycles
 //!
-//! `config.rs` settings · `names.rs` parameter names · `inner.rs` forward · `foreign.rs` recognised in
-//! files of others · `onnx.rs` as a graph.
+//! `config.rs` settings · `names.rs` parameter names · `inner.rs` forward · `foreign.rs` recognised
+//! in files of others · `onnx.rs` as a graph.
 
 mod config;
 mod foreign;

@@ -1,4 +1,5 @@
-//! All cycles of an `hrm_seed` as a loop that ends when the batch halts: `models/hrm_seed/inner.rs`.
+//! All cycles of an `hrm_seed` as a loop that ends when the batch halts:
+//! `models/hrm_seed/inner.rs`.
 
 use super::{Config, HALT_ABOVE, names};
 use crate::formats::onnx::body::{Body, Value, graph_attribute, int};
@@ -15,7 +16,7 @@ struct Weights {
     l_norm: [Value; 2],
     h_to_l: [Value; 2],
     l_to_h: [Value; 2],
-    /// As they are: (1, 2C) and (1).
+    /// Weight (1, 2C) and bias (1) as they are.
     halt: [Value; 2],
 }
 
@@ -46,8 +47,8 @@ pub fn build(graph: &mut Graph, c: &Config, dims: &Dims) -> Result<(), String> {
     Ok(())
 }
 
-/// The loop's body. In: number of the cycle, whether to run it, h, l. Out: whether to run another, h,
-/// l, and the halting logits (B), which the loop stacks.
+/// The loop's body. In: number of the cycle, whether to run it, h, l. Out: whether to run another,
+/// h, l, and the halting logits (B), which the loop stacks.
 fn cycle(dims: &Dims, w: &Weights) -> GraphProto {
     let mut body = Body::new("cycle_");
     let names = ["cycle", "goes_on", "h", "l"];

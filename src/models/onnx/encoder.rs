@@ -1,5 +1,5 @@
-//! The layers of `nn/encoder.rs` (`torch.nn.TransformerEncoderLayer`, post-norm), and the embedding in
-//! front of them.
+//! The layers of `nn/encoder.rs` (`torch.nn.TransformerEncoderLayer`, post-norm), and the embedding
+//! in front of them.
 
 use crate::formats::HostTensor;
 use crate::formats::onnx::blocks::{ATTENTION, define_attention};

@@ -1,9 +1,9 @@
-//! A model as a graph of ONNX: one supervision segment of those that have such, the whole answer of the
-//! others. All in f32, for batches of any size.
+//! A model as a graph of ONNX: one supervision segment of those that have such, the whole answer of
+//! the others. All in f32, for batches of any size.
 //!
-//! Each model's folder has its body; `reasoner.rs` has input and heads of `hrm` and `trm`, `encoder.rs`
-//! the layers of `hrm_seed` and `transformer`. Weights keep their official names and shapes; the graph
-//! transposes them, which a runtime does once when it loads the file.
+//! Each model's folder has its body; `reasoner.rs` has input and heads of `hrm` and `trm`,
+//! `encoder.rs` the layers of `hrm_seed` and `transformer`. Weights keep their official names and
+//! shapes; the graph transposes them, which a runtime does once when it loads the file.
 
 pub(super) mod encoder;
 pub(super) mod reasoner;
@@ -17,8 +17,8 @@ use crate::{Error, PROGRAM, Result};
 
 pub const EXTENSION: &str = "onnx";
 
-/// The whole file; `about` is metadata beside the model's shape. With `data_name`, weights of some size
-/// go to a file of that name in the same folder.
+/// The whole file; `about` is metadata beside the model's shape. With `data_name`, weights of some
+/// size go to a file of that name in the same folder.
 pub fn encode(
     shape: &ModelShape,
     weights: StateDict,

@@ -4,8 +4,8 @@
 //!   kl          kl_gauss(mu, log_var)               output      (x_hat - x_teacher)^2
 //!                                                   perceptual  (f(x_hat) - f(x))^2
 //!
-//! The teacher is in evaluation, without noise. The student draws twice: z of the latent term is not
-//! what it decodes. A temperature that divides both sides of the latent term and multiplies the
+//! The teacher is in evaluation, without noise. The student draws twice: z of the latent term is
+//! not what it decodes. A temperature that divides both sides of the latent term and multiplies the
 //! square of the result cancels, so there is none. P maps the teacher's code to the student's.
 
 use super::{Autoencoder, Norms, Vgg};

@@ -2,8 +2,8 @@
 //! distilled from it. f32 only.
 //!
 //! `stages.rs` a chain of convolutions as data · `shapes.rs` the published models as such chains,
-//! under their official names · `vae.rs` what computes them · `pro.rs` a student of ours, which is no
-//! chain · `losses.rs` the terms of training · `vgg.rs` features for the perceptual term.
+//! under their official names · `vae.rs` what computes them · `pro.rs` a student of ours, which is
+//! no chain · `losses.rs` the terms of training · `vgg.rs` features for the perceptual term.
 
 mod losses;
 mod pro;
@@ -76,7 +76,8 @@ pub enum Norms {
     Evaluation,
 }
 
-/// Images x (B, 3, 32, 32) in [0, 1]; latents (B, Z). `p` are the parameters as this step sees them.
+/// Images x (B, 3, 32, 32) in [0, 1]; latents (B, Z). `p` are the parameters as this step sees
+/// them.
 pub trait Autoencoder {
     fn params(&self) -> &Params;
 

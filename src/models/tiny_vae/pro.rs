@@ -48,7 +48,7 @@ struct Windows {
 pub struct Pro {
     params: Params,
     own_elems: usize,
-    /// Of no batch norm.
+    /// Running statistics of no batch norm.
     running: Running,
 }
 

@@ -1,6 +1,6 @@
-//! The first part of VGG16 as a perceptual measure: what its layer `relu3_3` sees of an image. Weights
-//! come from outside, under torchvision's names; they are never trained. Images are taken as they
-//! are, in [0, 1].
+//! The first part of VGG16 as a perceptual measure: what its layer `relu3_3` sees of an image.
+//! Weights come from outside, under torchvision's names; they are never trained. Images are taken
+//! as they are, in [0, 1].
 
 use crate::Result;
 use crate::backend::Device;

@@ -2,8 +2,8 @@
 //! `nn.TransformerEncoderLayer`, a linear head. The loss counts every token, PAD included, like
 //! `hrm_seed`'s, whose layers these are.
 //!
-//! `config.rs` settings · `names.rs` parameter names · `foreign.rs` recognised in files of others · `onnx.rs` as
-//! a graph.
+//! `config.rs` settings · `names.rs` parameter names · `foreign.rs` recognised in files of others ·
+//! `onnx.rs` as a graph.
 
 mod config;
 mod foreign;

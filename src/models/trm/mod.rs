@@ -1,8 +1,8 @@
 //! The Tiny Recursive Model, as the official implementation computes it
 //! (SamsungSAILMontreal/TinyRecursiveModels, `trm.py`). Beside [`hrm`](super::hrm): one network for
 //! both states; gradients through all passes of the last H cycle; halting on q_halt > 0 without a
-//! second forward; a puzzle prefix of a fixed length; and, in the variant `mlp_t`, a SwiGLU over the
-//! sequence in place of attention.
+//! second forward; a puzzle prefix of a fixed length; and, in the variant `mlp_t`, a SwiGLU over
+//! the sequence in place of attention.
 //!
 //! `config.rs` settings · `names.rs` official parameter names · `inner.rs` one segment's forward ·
 //! `foreign.rs` recognised in files of others ·

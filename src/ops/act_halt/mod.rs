@@ -1,10 +1,11 @@
-//! Adaptive computation time: admit new rows into halted slots, decide who halts, Q targets, metrics.
+//! Adaptive computation time: admit new rows into halted slots, decide who halts, Q targets,
+//! metrics.
 //!
 //! Slots carry `steps` (B) i32 and `halted` (B) u8. All functions work in place on the carry.
 //!
 //! ```text
-//!   admit     dst[b] = src[b] where halted[b]         (never a product with a mask: the old content
-//!   reset     z[b,t] = init   where halted[b]          may be anything)
+//!   admit     dst[b] = src[b] where halted[b]     (never a product with a mask: the old content
+//!   reset     z[b,t] = init   where halted[b]      may be anything)
 //!   decide    s = (halted[b] ? 0 : steps[b]) + 1;  last = s >= halt_max;  halted = last
 //!             training and halt_max > 1:  halted |= q_halt > q_continue    (q_halt > 0 without it)
 //!                                         halted &= s >= min_steps[b]
@@ -116,8 +117,8 @@ pub fn decide(
     )
 }
 
-/// targets (B, 2) for `bce_logits`. `rows` are `cross_entropy`'s; without `next_q` (B, 2) the second
-/// target is switched off.
+/// targets (B, 2) for `bce_logits`. `rows` are `cross_entropy`'s; without `next_q` (B, 2) the
+/// second target is switched off.
 pub fn targets(
     rows: &Tensor,
     next_q: Option<&Tensor>,

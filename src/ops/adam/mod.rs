@@ -1,13 +1,13 @@
 //! Adam over flat storage, with decoupled decay and two ways to make a step of the moments.
 //!
-//!   g = guard.scale * g;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  rms = sqrt(v) / sqrt(1 - b2^t)
-//!   p = p (1 - lr wd) - lr / (1 - b1^t) * direction,    direction:  AdamAtan2  atan2(m, rms)
+//!   g = guard.scale * g;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  rms = sqrt(v) / sqrt(1 -
+//!   b2^t) p = p (1 - lr wd) - lr / (1 - b1^t) * direction,    direction:  AdamAtan2  atan2(m, rms)
 //!                                                                   AdamW      m / (rms + eps)
 //!
 //! The first correction multiplies the step; it is not inside atan2, and atan2(0, 0) = 0. AdamAtan2
 //! has no epsilon. p, g, m, v the same number of f32 elements, and so has `copy`, which becomes p
-//! rounded to bf16: the weights that forward reads. t counts from 1. Nothing happens if the guard is
-//! down. References: PyPI `adam-atan2` 0.0.3; `torch.optim.AdamW` (eps 1e-8).
+//! rounded to bf16: the weights that forward reads. t counts from 1. Nothing happens if the guard
+//! is down. References: PyPI `adam-atan2` 0.0.3; `torch.optim.AdamW` (eps 1e-8).
 
 mod cpu;
 mod cuda;
@@ -21,7 +21,7 @@ use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 
-/// Of AdamW.
+/// Epsilon of AdamW.
 pub const EPS: f32 = 1e-8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -42,9 +42,9 @@ pub struct Hyper {
     pub t: u64,
 }
 
-/// What a kernel needs of [`Hyper`], computed in f64 and rounded once. It changes with every step, so a
-/// step reads it from device memory, as f32 in this order: a captured step is replayed with other
-/// factors, not with other arguments.
+/// What a kernel needs of [`Hyper`], computed in f64 and rounded once. It changes with every step,
+/// so a step reads it from device memory, as f32 in this order: a captured step is replayed with
+/// other factors, not with other arguments.
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Factors {

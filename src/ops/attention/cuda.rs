@@ -1,8 +1,8 @@
 //! Launches: tensor cores for bf16 at some head sizes (`tensor.rs`), plain kernels for the rest.
 //!
-//! Backward is one launch where a block holds a whole head, else two: dq with delta, then dk with dv.
-//! Scores are computed anew for queries and for keys, 7 products where 5 would do: in return no block
-//! waits for another, and sums keep a fixed order.
+//! Backward is one launch where a block holds a whole head, else two: dq with delta, then dk with
+//! dv. Scores are computed anew for queries and for keys, 7 products where 5 would do: in return no
+//! block waits for another, and sums keep a fixed order.
 
 mod plain;
 mod tensor;

@@ -8,9 +8,10 @@
 //!
 //! qkv (B, T, 3*NH*HD), cos, sin (T, HD) f32 with halves alike, or none (learned positions),
 //! y (B, T, NH*HD).
-//! f32, or bf16 with rotated q, k and the probabilities rounded to bf16 and f32 sums. No T x T matrix
-//! is stored: saved are qkv, y and lse (B, NH, T) f32, and backward recomputes the probabilities.
-//! HD is any multiple of 4. Reference: `Attention` and `RotaryEmbedding` of the official HRM.
+//! f32, or bf16 with rotated q, k and the probabilities rounded to bf16 and f32 sums. No T x T
+//! matrix is stored: saved are qkv, y and lse (B, NH, T) f32, and backward recomputes the
+//! probabilities. HD is any multiple of 4. Reference: `Attention` and `RotaryEmbedding` of the
+//! official HRM.
 
 mod cpu;
 mod cuda;

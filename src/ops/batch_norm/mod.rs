@@ -4,18 +4,18 @@
 //!   y = (x - mean[c]) / sqrt(var[c] + eps) * gain[c] + bias[c],   eps = 1e-5;   then max(0, y)
 //! ```
 //!
-//! x, y (B, C, GH, GW), the rest (C), all f32. In training mean and var are those of the batch, over
-//! its N = B*GH*GW values of a channel (var divided by N), and forward writes the mean and the
+//! x, y (B, C, GH, GW), the rest (C), all f32. In training mean and var are those of the batch,
+//! over its N = B*GH*GW values of a channel (var divided by N), and forward writes the mean and the
 //! unbiased variance (divided by N - 1) to `seen`. In evaluation they are the running ones.
 //!
-//! Running statistics are not touched here: after the update, `running = 0.9 running + 0.1 seen` is a
-//! step of the `ema` op with [`MOMENTUM`] over all layers at once, under the optimizer's guard, so
-//! that a step which is refused for a non-finite loss or gradient leaves them as they were too.
+//! Running statistics are not touched here: after the update, `running = 0.9 running + 0.1 seen` is
+//! a step of the `ema` op with [`MOMENTUM`] over all layers at once, under the optimizer's guard,
+//! so that a step which is refused for a non-finite loss or gradient leaves them as they were too.
 //!
 //! Backward, with g = dy where y > 0 (or all of dy without ReLU) and xhat the normalised x:
-//! dbias = sum g, dgain = sum g xhat, dx = gain / sqrt(var + eps) * (g - [mean g + xhat mean(g xhat)]),
-//! the bracket in training only. Saved: x, y (with ReLU), mean, var.
-//! Reference: `torch.nn.BatchNorm2d`.
+//! dbias = sum g, dgain = sum g xhat, dx = gain / sqrt(var + eps) * (g - [mean g + xhat mean(g
+//! xhat)]), the bracket in training only. Saved: x, y (with ReLU), mean, var. Reference:
+//! `torch.nn.BatchNorm2d`.
 
 mod cpu;
 mod cuda;

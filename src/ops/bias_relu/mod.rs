@@ -1,9 +1,10 @@
-//! y\[n,c\] = max(0, x\[n,c\] + bias\[c\]): the activation of a plain MLP, on a product without bias; with
-//! dropout y\[n,c\] = kept(n,c) ? scale * max(0, x\[n,c\] + bias\[c\]) : 0, by the mask of that op.
+//! y\[n,c\] = max(0, x\[n,c\] + bias\[c\]): the activation of a plain MLP, on a product without
+//! bias; with dropout y\[n,c\] = kept(n,c) ? scale * max(0, x\[n,c\] + bias\[c\]) : 0, by the mask
+//! of that op.
 //!
-//! x, y (.., C), bias (C), all f32 or all bf16; sum and product are f32, y rounded once. NaN stays NaN
-//! where it is kept. Saved: y. dx = y > 0 ? scale * dy : 0, since what is dropped is 0 like what relu
-//! cuts, so that backward needs no mask; dbias = sum_n dx, an f32 sum in a fixed order.
+//! x, y (.., C), bias (C), all f32 or all bf16; sum and product are f32, y rounded once. NaN stays
+//! NaN where it is kept. Saved: y. dx = y > 0 ? scale * dy : 0, since what is dropped is 0 like
+//! what relu cuts, so that backward needs no mask; dbias = sum_n dx, an f32 sum in a fixed order.
 //! Reference: `linear1`, `relu` and `dropout` of `torch.nn.TransformerEncoderLayer`.
 
 mod cpu;

@@ -1,5 +1,5 @@
-//! y\[b,m,i,j\] = sum_{c,u,v} w\[m,c,u,v\] x[b,c, i*stride + u - padding, j*stride + v - padding] (+ bias\[m\]),
-//! PyTorch's `F.conv2d` without dilation and groups; x is 0 outside.
+//! y\[b,m,i,j\] = sum_{c,u,v} w\[m,c,u,v\] x[b,c, i*stride + u - padding, j*stride + v - padding]
+//! (+ bias\[m\]), PyTorch's `F.conv2d` without dilation and groups; x is 0 outside.
 //!
 //! x (B, C, H, W), w (M, C, KH, KW), bias (M), y (B, M, OH, OW) with
 //! OH = (H + 2 padding - KH) / stride + 1; all f32. Saved: x, w. dx is the adjoint, a transposed

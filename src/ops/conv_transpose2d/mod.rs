@@ -1,5 +1,6 @@
-//! y[b,o, i*stride + u - padding, j*stride + v - padding] += w\[c,o,u,v\] x\[b,c,i,j\] over all c, i, j, u, v
-//! (+ bias\[o\]): PyTorch's `F.conv_transpose2d` without dilation and groups; what falls outside is lost.
+//! y[b,o, i*stride + u - padding, j*stride + v - padding] += w\[c,o,u,v\] x\[b,c,i,j\] over all c,
+//! i, j, u, v (+ bias\[o\]): PyTorch's `F.conv_transpose2d` without dilation and groups; what falls
+//! outside is lost.
 //!
 //! x (B, C, H, W), w (C, O, KH, KW), bias (O), y (B, O, OH, OW) with
 //! OH = (H - 1) stride - 2 padding + KH + output_padding; all f32. It is the adjoint of the
@@ -39,7 +40,7 @@ pub fn forward(
     CONV.forward(tape, g, x, w, bias)
 }
 
-/// Of the convolution that leads from y to x.
+/// Geometry of the convolution that leads from y to x.
 fn geometry(
     x: &Tensor,
     w: &Tensor,

@@ -1,20 +1,22 @@
 //! Token cross-entropy with its metrics in one pass, softmax or stablemax.
 //!
 //! ```text
-//!   p[b,t] = s(x) / sum_v s(x)     softmax: s = exp;  stablemax: s(x) = x + 1, x >= 0; 1/(1-x), x < 0
+//!   p[b,t] = s(x) / sum_v s(x)     softmax:    s(x) = exp(x)
+//!                                  stablemax:  s(x) = x + 1, x >= 0; 1 / (1 - x), x < 0
 //!   rows[b,0] = sum over valid t of -log p[b,t][label] / max(1, valid tokens of b)     (the loss)
 //!   rows[b,1] = valid tokens of b
 //!   rows[b,2] = valid tokens of b whose argmax is the label
 //!   rows[b,3] = 1 if rows[b,2] == rows[b,1]: the whole answer is right (also when none is valid)
 //! ```
 //!
-//! logits (B, P + S, V) f32 or bf16, whose first P positions are the puzzle prefix and take no part;
-//! labels (B, S) i32, [`IGNORE`] where not valid; rows (B, 4) f32. The reference computes stablemax
-//! in f64; here s is f32, and a token's log is f64 of the ratio on a CPU, log1p of what the other
-//! classes weigh on CUDA: both stay within the goldens' tolerance. Any other label is an error; on
-//! CUDA, where nobody waits to hear of it, it makes the loss NaN and the guard refuses the step.
-//! Backward reads d rows\[b,0\]; the metrics carry no gradient. Saved: logits, rows.
-//! Reference: `stablemax_cross_entropy`, `softmax_cross_entropy`, `ACTLossHead` of the official HRM.
+//! logits (B, P + S, V) f32 or bf16, whose first P positions are the puzzle prefix and take no
+//! part; labels (B, S) i32, [`IGNORE`] where not valid; rows (B, 4) f32. The reference computes
+//! stablemax in f64; here s is f32, and a token's log is f64 of the ratio on a CPU, log1p of what
+//! the other classes weigh on CUDA: both stay within the goldens' tolerance. Any other label is an
+//! error; on CUDA, where nobody waits to hear of it, it makes the loss NaN and the guard refuses
+//! the step. Backward reads d rows\[b,0\]; the metrics carry no gradient. Saved: logits, rows.
+//! Reference: `stablemax_cross_entropy`, `softmax_cross_entropy`, `ACTLossHead` of the official
+//! HRM.
 
 mod cpu;
 mod cuda;

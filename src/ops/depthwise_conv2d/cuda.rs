@@ -54,7 +54,7 @@ pub fn backward_x(
     on.pieces(dx.elems(), 1, &args)
 }
 
-/// Of w and bias, where wanted.
+/// Gradients of w and bias, where wanted.
 pub fn backward_w(
     cost: Cost,
     d: Dims,

@@ -1,5 +1,5 @@
-//! y\[b,c,i,j\] = sum_{u,v} w\[c,0,u,v\] x[b,c, i*stride + u - padding, j*stride + v - padding] + bias\[c\]:
-//! PyTorch's `F.conv2d` with a group for each channel; x is 0 outside.
+//! y\[b,c,i,j\] = sum_{u,v} w\[c,0,u,v\] x[b,c, i*stride + u - padding, j*stride + v - padding] +
+//! bias\[c\]: PyTorch's `F.conv2d` with a group for each channel; x is 0 outside.
 //!
 //! x (B, C, H, W), w (C, 1, K, K), bias (C), y (B, C, OH, OW) with
 //! OH = (H + 2 padding - K) / stride + 1; all f32. Saved: x, w. dx, dw and dbias are the adjoints,

@@ -1,10 +1,10 @@
 //! y\[i\] = kept(i) ? x\[i\] * scale : 0 with scale = 1 / (1 - p), for 0 <= p < 1, as in training.
 //!
 //! kept(i): unit(word i % 4 of Philox(seed, [i / 4, Dropout + 256 * site, number])) >= p. Seed and
-//! number are a [`Draw`] in device memory, which changes from step to step; `site` tells the dropouts
-//! of one network apart. The mask is the same on every device, bit for bit.
-//! x, y any shape, f32 or bf16; the product is f32, rounded once. dx = kept(i) ? dy * scale : 0:
-//! backward draws the mask again, nothing is saved but the draw, which must not change in between.
+//! number are a [`Draw`] in device memory, which changes from step to step; `site` tells the
+//! dropouts of one network apart. The mask is the same on every device, bit for bit. x, y any
+//! shape, f32 or bf16; the product is f32, rounded once. dx = kept(i) ? dy * scale : 0: backward
+//! draws the mask again, nothing is saved but the draw, which must not change in between.
 //! Reference: `torch.nn.Dropout` (another generator).
 
 mod cpu;

@@ -8,10 +8,10 @@
 //!             e[b,t] + pos[t]                                   by [`with_positions`]
 //! ```
 //!
-//! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with D <= P C, pos (P + S, C), y (B, P + S, C) in
-//! the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients of
-//! table, puzzle and pos are f32 sums in a fixed order. A token outside the table is an error; on
-//! CUDA, where nobody waits to hear of it, it makes its row NaN and the guard refuses the step.
+//! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with D <= P C, pos (P + S, C), y (B, P + S,
+//! C) in the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients
+//! of table, puzzle and pos are f32 sums in a fixed order. A token outside the table is an error;
+//! on CUDA, where nobody waits to hear of it, it makes its row NaN and the guard refuses the step.
 //! Reference: `_input_embeddings` of the official HRM.
 
 mod cpu;

@@ -1,12 +1,12 @@
 //! z = mu + eps * exp(log_var / 2): a latent drawn so that gradients reach mu and log_var.
 //!
-//! mu, log_var, eps, z the same shape, f32. dmu = dz, dlog_var = dz * eps * exp(log_var / 2) / 2; no
-//! gradient flows to eps. Saved: log_var, eps.
+//! mu, log_var, eps, z the same shape, f32. dmu = dz, dlog_var = dz * eps * exp(log_var / 2) / 2;
+//! no gradient flows to eps. Saved: log_var, eps.
 //!
 //! [`draw`] fills eps with standard normal numbers, the same bits on every device. Elements 4k and
-//! 4k + 1 come from words 0 and 1 of Philox(seed, [k, Noise + 256 * site, number]), 4k + 2 and 4k + 3
-//! from words 2 and 3: radius sqrt(-2 ln u) with u = ((word >> 8) + 1) / 2^24, an angle of 24 bits.
-//! Seed and number are a [`Draw`] in device memory; `site` tells the draws of one step apart.
+//! 4k + 1 come from words 0 and 1 of Philox(seed, [k, Noise + 256 * site, number]), 4k + 2 and 4k +
+//! 3 from words 2 and 3: radius sqrt(-2 ln u) with u = ((word >> 8) + 1) / 2^24, an angle of 24
+//! bits. Seed and number are a [`Draw`] in device memory; `site` tells the draws of one step apart.
 
 mod cpu;
 mod cuda;

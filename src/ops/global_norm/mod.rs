@@ -1,8 +1,9 @@
 //! Gradient norm, clip factor and the guard that optimizer steps obey.
 //!
 //! ```text
-//!   guard[0] = sqrt(sum g^2)          guard[1] = max_norm > 0 ? min(1, max_norm / (norm + 1e-6)) : 1
-//!   guard[2] = 1 if norm and every entry of `losses` are finite, else 0: optimizers then do nothing
+//!   guard[0] = sqrt(sum g^2)
+//!   guard[1] = max_norm > 0 ? min(1, max_norm / (norm + 1e-6)) : 1
+//!   guard[2] = 1 if norm and every entry of `losses` are finite, else 0: optimizers do nothing
 //! ```
 //!
 //! g any shape f32; losses f32; guard (3) f32. Sums in f64 over a fixed partition.

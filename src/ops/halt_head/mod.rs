@@ -1,4 +1,5 @@
-//! The halting head of `hrm_seed`: a probability from the two levels' states, averaged over positions.
+//! The halting head of `hrm_seed`: a probability from the two levels' states, averaged over
+//! positions.
 //!
 //! ```text
 //!   pooled[b] = [mean_t h[b,t], mean_t l[b,t]]          (2C)
@@ -6,10 +7,10 @@
 //!   rows[b,1] = 1 / (1 + exp(-z))                       the probability
 //! ```
 //!
-//! h, l (B, T, C), w (1, 2C), bias (1), all f32 or all bf16; rows (B, 2) f32, all sums f32 in a fixed
-//! order. Saved: pooled (B, 2C) f32, rows, w. With dz = drows\[b,0\] + drows\[b,1\] p (1 - p):
-//! dh\[b,t\] = dz w[..C] / T for every t, dl likewise with w[C..]; dw = sum_b dz pooled\[b\], dbias =
-//! sum_b dz, both f32.
+//! h, l (B, T, C), w (1, 2C), bias (1), all f32 or all bf16; rows (B, 2) f32, all sums f32 in a
+//! fixed order. Saved: pooled (B, 2C) f32, rows, w. With dz = drows\[b,0\] + drows\[b,1\] p (1 -
+//! p): dh\[b,t\] = dz w[..C] / T for every t, dl likewise with w[C..]; dw = sum_b dz pooled\[b\],
+//! dbias = sum_b dz, both f32.
 
 mod cpu;
 mod cuda;

@@ -19,7 +19,7 @@ pub fn forward(cost: Cost, mu: &Tensor, log_var: &Tensor, y: &Tensor) -> Result<
     on.one_block(&[y.into(), (&parts).into(), count.into(), n.into()])
 }
 
-/// Of mu and of log_var, where wanted.
+/// Gradients of mu and of log_var, where wanted.
 pub fn backward(
     cost: Cost,
     mu: &Tensor,

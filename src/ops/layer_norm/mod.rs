@@ -1,12 +1,13 @@
 //! Residual add and LayerNorm: s = x + r, y\[n,c\] = xhat\[n,c\] * gain\[c\] + bias\[c\],
-//! xhat\[n,c\] = (s\[n,c\] - mean\[n\]) * rstd\[n\], rstd\[n\] = 1 / sqrt(mean_c((s\[n,c\] - mean\[n\])^2) + eps).
+//! xhat\[n,c\] = (s\[n,c\] - mean\[n\]) * rstd\[n\], rstd\[n\] = 1 / sqrt(mean_c((s\[n,c\] -
+//! mean\[n\])^2) + eps).
 //!
 //! [`alone`] has no r: s is x itself, and no copy of it is made.
-//! x, r, y (.., C), gain, bias (C), all f32 or all bf16. The sum s is rounded to the dtype, the norm
-//! is computed in f32 and y rounded once. Saved: s, mean and rstd (N) f32, gain. With g = dy * gain,
-//! ds = rstd * (g - mean_c(g) - xhat * mean_c(g * xhat)) is the gradient of both x and r;
-//! dgain = sum_n dy * xhat and dbias = sum_n dy are f32 sums in a fixed order.
-//! Reference: `norm1`, `norm2` of `torch.nn.TransformerEncoderLayer` (post-norm, eps 1e-5).
+//! x, r, y (.., C), gain, bias (C), all f32 or all bf16. The sum s is rounded to the dtype, the
+//! norm is computed in f32 and y rounded once. Saved: s, mean and rstd (N) f32, gain. With g = dy *
+//! gain, ds = rstd * (g - mean_c(g) - xhat * mean_c(g * xhat)) is the gradient of both x and r;
+//! dgain = sum_n dy * xhat and dbias = sum_n dy are f32 sums in a fixed order. Reference: `norm1`,
+//! `norm2` of `torch.nn.TransformerEncoderLayer` (post-norm, eps 1e-5).
 
 mod cpu;
 mod cuda;

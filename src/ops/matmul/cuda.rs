@@ -109,8 +109,8 @@ pub fn backward_w(
     product(&BWD_DW, cost, d, [dy, x], None, dw, mode)
 }
 
-/// Whether the gated products have kernels, and their large tile is the better one. d: m rows, n = 2F
-/// gate and up columns, k = K; x (m, K), w (2F, K), v (O, F).
+/// Whether the gated products have kernels, and their large tile is the better one. d: m rows, n =
+/// 2F gate and up columns, k = K; x (m, K), w (2F, K), v (O, F).
 pub fn gated_suits(d: Dims, operands: [&Tensor; 3]) -> bool {
     let speed = |tile| Cut::new(d, Layout::Nt, tile).speed();
     operands.iter().all(|t| {

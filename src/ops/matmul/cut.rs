@@ -1,5 +1,5 @@
-//! How a product is cut into blocks: a function of the shape alone, not of the card, so that neither
-//! bits nor memory depend on it.
+//! How a product is cut into blocks: a function of the shape alone, not of the card, so that
+//! neither bits nor memory depend on it.
 
 use super::Dims;
 use crate::backend::gemm::Layout;
@@ -82,7 +82,7 @@ impl Cut {
         self.tile.rate * (self.d.m * self.d.n * self.parts) as f64 / room as f64
     }
 
-    /// Of whole tiles and whole slices.
+    /// Operations of whole tiles and whole slices.
     pub fn executed_flops(&self) -> f64 {
         let outputs = self.tiles() * self.tile.rows * self.tile.cols;
         2.0 * outputs as f64 * self.d.k.next_multiple_of(SLICE_K) as f64

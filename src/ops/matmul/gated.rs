@@ -10,8 +10,8 @@ use crate::ops::written;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
-/// y = swiglu(x w^T) v^T: x (.., K), w (2F, K), v (O, F), y (.., O). None where there is no kernel for
-/// it, or where the shape is better served by three ops.
+/// y = swiglu(x w^T) v^T: x (.., K), w (2F, K), v (O, F), y (.., O). None where there is no kernel
+/// for it, or where the shape is better served by three ops.
 pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Option<Var>> {
     let (xt, wt, vt) = (&x.tensor, &w.tensor, &v.tensor);
     let [o, f] = vt.dims("matmul v (O, F)")?;
@@ -52,7 +52,7 @@ pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Option<Va
     .map(Some)
 }
 
-/// Of the second product and the gate.
+/// Rule of the second product and the gate.
 struct Backward {
     y: VarId,
     d: Dims,                          // m = N, n = O, k = F

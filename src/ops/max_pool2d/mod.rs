@@ -1,8 +1,9 @@
-//! y\[b,c,i,j\] = max of x\[b,c\] at rows 2i, 2i + 1 and columns 2j, 2j + 1: PyTorch's `F.max_pool2d(x, 2)`.
+//! y\[b,c,i,j\] = max of x\[b,c\] at rows 2i, 2i + 1 and columns 2j, 2j + 1: PyTorch's
+//! `F.max_pool2d(x, 2)`.
 //!
-//! x (B, C, H, W), y (B, C, H / 2, W / 2), both f32; an odd last row or column is not looked at. NaN
-//! wins. Saved: x. dx is dy where the window's largest lies, the first of equal ones in reading order
-//! or the last NaN, else 0.
+//! x (B, C, H, W), y (B, C, H / 2, W / 2), both f32; an odd last row or column is not looked at.
+//! NaN wins. Saved: x. dx is dy where the window's largest lies, the first of equal ones in reading
+//! order or the last NaN, else 0.
 
 mod cpu;
 mod cuda;

@@ -1,5 +1,5 @@
-//! SwiGLU: y\[n,f\] = silu(g\[n,f\]) * u\[n,f\], where gate_up (.., 2F) holds g in columns 0..F and u in
-//! F..2F; silu(g) = g * sigmoid(g). f32 or bf16, computed in f32, rounded once.
+//! SwiGLU: y\[n,f\] = silu(g\[n,f\]) * u\[n,f\], where gate_up (.., 2F) holds g in columns 0..F and
+//! u in F..2F; silu(g) = g * sigmoid(g). f32 or bf16, computed in f32, rounded once.
 //!
 //! Saved: gate_up. dg = dy * u * sig * (1 + g * (1 - sig)), du = dy * silu(g).
 

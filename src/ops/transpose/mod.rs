@@ -1,8 +1,8 @@
-//! y\[b,c,t\] = x\[b,t,c\]: positions and channels change places, so that a linear layer over the last
-//! dimension mixes positions.
+//! y\[b,c,t\] = x\[b,t,c\]: positions and channels change places, so that a linear layer over the
+//! last dimension mixes positions.
 //!
-//! x (B, T, C), y (B, C, T), f32 or bf16; a copy, nothing is rounded. Backward is the same the other
-//! way round: dx\[b,t,c\] = dy\[b,c,t\]. Nothing is saved.
+//! x (B, T, C), y (B, C, T), f32 or bf16; a copy, nothing is rounded. Backward is the same the
+//! other way round: dx\[b,t,c\] = dy\[b,c,t\]. Nothing is saved.
 
 mod cpu;
 mod cuda;

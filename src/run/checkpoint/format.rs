@@ -1,4 +1,5 @@
-//! The bytes of a checkpoint: a safetensors file whose `__metadata__` holds our state and checksums.
+//! The bytes of a checkpoint: a safetensors file whose `__metadata__` holds our state and
+//! checksums.
 //!
 //! ```text
 //! u64 LE header length | JSON header, padded with spaces to 8 bytes | tensors, no gaps

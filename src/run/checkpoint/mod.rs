@@ -1,8 +1,9 @@
 //! Checkpoints: everything that a bit-exact continuation needs, in one self-checked file.
 //!
-//! `format.rs` the bytes · `reader.rs` checks and loads · `folder.rs` names, newest, retention. A checkpoint appears under its name only when
-//! it is complete and on disk: kill or power loss at any moment leaves the previous ones untouched.
-//! Which tensors there are is the trainer's business; they come and go as (name, tensor).
+//! `format.rs` the bytes · `reader.rs` checks and loads · `folder.rs` names, newest, retention. A
+//! checkpoint appears under its name only when it is complete and on disk: kill or power loss at
+//! any moment leaves the previous ones untouched. Which tensors there are is the trainer's
+//! business; they come and go as (name, tensor).
 
 mod autoencoder;
 mod folder;
@@ -81,7 +82,7 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[Named]) -> Result<u64> {
     save_parts(path, meta, parts.collect())
 }
 
-/// The same of tensors that are on no device.
+/// Save tensors that are on no device.
 pub fn save_host(path: &Path, meta: &Meta, tensors: &[(String, HostTensor)]) -> Result<u64> {
     let parts = tensors.iter().map(|(name, tensor)| Part {
         name,

@@ -66,7 +66,7 @@ pub fn fill(reader: &Reader, model: &dyn Model) -> Result<()> {
     fill_some(reader, model, |_| true)
 }
 
-/// The same but for its puzzle embeddings, whose number may be another.
+/// Fill a model but for its puzzle embeddings, whose number may be another.
 pub fn fill_dense(reader: &Reader, model: &dyn Model) -> Result<()> {
     let table = format!("{}{}", model.name_prefix(), act::PUZZLE_TABLE);
     fill_some(reader, model, |name| name != table)
@@ -87,9 +87,9 @@ fn fill_some(reader: &Reader, model: &dyn Model, wanted: impl Fn(&str) -> bool) 
 /// Which of a run's weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Weights {
-    /// As the last step left them
+    /// Weights as the last step left them
     Trained,
-    /// Their exponential moving average
+    /// Exponential moving average of the weights
     Averaged,
 }
 

@@ -1,5 +1,5 @@
-//! The page for people: draw a task, watch it being answered. Plain files in the binary, no framework
-//! and nothing from the network; what they may load and ask is said in their headers.
+//! The page for people: draw a task, watch it being answered. Plain files in the binary, no
+//! framework and nothing from the network; what they may load and ask is said in their headers.
 
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;

@@ -1,5 +1,6 @@
-//! Pictures of a W&B run: a file below `files/media/images`, a record that has it uploaded, and an entry
-//! of history that points at it. Names and fields as the W&B client gives them to a `wandb.Image`.
+//! Pictures of a W&B run: a file below `files/media/images`, a record that has it uploaded, and an
+//! entry of history that points at it. Names and fields as the W&B client gives them to a
+//! `wandb.Image`.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! The records of a W&B run that we write, tag by tag. Reference: `wandb_internal.proto` of the wandb
-//! client.
+//! The records of a W&B run that we write, tag by tag. Reference: `wandb_internal.proto` of the
+//! wandb client.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! All that changes from step to step: images, the random draw, optimizer factors, weights of the
-//! losses. One buffer on the device and one copy per step, so that the rest of a step can be recorded
-//! and replayed.
+//! losses. One buffer on the device and one copy per step, so that the rest of a step can be
+//! recorded and replayed.
 
 use crate::Result;
 use crate::backend::{Device, Purpose};

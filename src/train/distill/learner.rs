@@ -1,5 +1,5 @@
-//! Teacher and student as one learner: the steps of the phase at hand, the student's validation. Steps
-//! count over both phases.
+//! Teacher and student as one learner: the steps of the phase at hand, the student's validation.
+//! Steps count over both phases.
 
 use serde_json::{Map, Value, json};
 

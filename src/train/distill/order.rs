@@ -1,6 +1,7 @@
-//! How long the two phases are (the teacher's, then the student's), and which images a step takes: a pure function of (seed, phase,
-//! step). An epoch visits a permutation of the images, in whole batches: what is left over waits for
-//! another epoch's permutation. A set smaller than a batch is one batch.
+//! How long the two phases are (the teacher's, then the student's), and which images a step takes:
+//! a pure function of (seed, phase, step). An epoch visits a permutation of the images, in whole
+//! batches: what is left over waits for another epoch's permutation. A set smaller than a batch is
+//! one batch.
 
 use crate::config::{DistillConfig, Teacher};
 use crate::rng::{Rng, Stream};

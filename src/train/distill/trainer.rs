@@ -1,5 +1,6 @@
-//! Teacher and student with all that their steps change. A step is one pass over a batch, its losses,
-//! and the update; on CUDA it is recorded once for each of the two and replayed. Reads no data set.
+//! Teacher and student with all that their steps change. A step is one pass over a batch, its
+//! losses, and the update; on CUDA it is recorded once for each of the two and replayed. Reads no
+//! data set.
 
 use super::input::Input;
 use super::options::Options;
@@ -153,9 +154,9 @@ impl Trainer {
         model.images(&Tensor::from_slice(&self.device, z, shape, Purpose::Activations)?)?.download()
     }
 
-    /// Everything that a bit-exact continuation needs besides the number of steps, by name: `student.`
-    /// and `teacher.` before the official names, then the moments. Write to these tensors to load a
-    /// checkpoint.
+    /// Everything that a bit-exact continuation needs besides the number of steps, by name:
+    /// `student.` and `teacher.` before the official names, then the moments. Write to these
+    /// tensors to load a checkpoint.
     pub fn state(&self) -> Result<Vec<Named>> {
         let mut all = vec![];
         for side in [Side::Student, Side::Teacher] {
@@ -186,9 +187,10 @@ impl Trainer {
         }
     }
 
-    /// One step: the teacher's has reconstruction and KL, the student's all terms that the configuration
-    /// has. `x` (B, 3, 32, 32); `step` counts the updates of this side from 1. A loss or gradient that is
-    /// not finite is an error and leaves weights, moments and running statistics as they were.
+    /// One step: the teacher's has reconstruction and KL, the student's all terms that the
+    /// configuration has. `x` (B, 3, 32, 32); `step` counts the updates of this side from 1. A loss
+    /// or gradient that is not finite is an error and leaves weights, moments and running
+    /// statistics as they were.
     pub fn step(&mut self, side: Side, x: &[u8], step: u64, lr: f64) -> Result<StepReport> {
         let b = self.options.batch_size;
         if x.len() != b * IMAGE_ELEMS {
@@ -249,8 +251,8 @@ impl Trainer {
         }
     }
 
-    /// A step on the input that is there. Nothing in it depends on values of the host, so that it can
-    /// be recorded.
+    /// A step on the input that is there. Nothing in it depends on values of the host, so that it
+    /// can be recorded.
     fn run(&self, side: Side, tape: impl Fn(&Device) -> Tape) -> Result<()> {
         self.run_backward(side, tape)?;
         let trainee = self.trainee(side)?;

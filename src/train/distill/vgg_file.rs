@@ -1,5 +1,5 @@
-//! The weights of VGG16 from a safetensors file, under torchvision's names; what the perceptual term
-//! does not need (later layers, the classifier) may be there or not.
+//! The weights of VGG16 from a safetensors file, under torchvision's names; what the perceptual
+//! term does not need (later layers, the classifier) may be there or not.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! A run on one screen of a terminal: state and progress, numbers, curves, the last lines of its log.
-//! Draws into any size, down to nothing; reads no file and no clock.
+//! A run on one screen of a terminal: state and progress, numbers, curves, the last lines of its
+//! log. Draws into any size, down to nothing; reads no file and no clock.
 //!
 //! `facts.rs` the numbers · `charts.rs` the curves.
 

@@ -133,7 +133,8 @@ pub fn png(w: usize, h: usize, colour: png::ColorType, pixels: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A baseline JPEG of three components, 8 x 8 blocks of one colour (Y, Cb, Cr) each, `columns` to a row.
+/// A baseline JPEG of three components, 8 x 8 blocks of one colour (Y, Cb, Cr) each, `columns` to a
+/// row.
 pub fn jpeg(columns: usize, blocks: &[[u8; 3]]) -> Vec<u8> {
     let side = |blocks: usize| (8 * blocks as u16).to_be_bytes();
     let (h, w) = (side(blocks.len() / columns), side(columns));

@@ -1,5 +1,5 @@
-//! Convolutions: tiles of shared memory that are filled while others are read, places that lie outside
-//! an image, and sums that end inside a slice.
+//! Convolutions: tiles of shared memory that are filled while others are read, places that lie
+//! outside an image, and sums that end inside a slice.
 
 use crate::mutation::{Caught, Mutation};
 

@@ -1,5 +1,5 @@
-//! Bugs in kernels that no other list reaches: large tiles, fused MLPs, and what the autoencoders and the
-//! encoder models need.
+//! Bugs in kernels that no other list reaches: large tiles, fused MLPs, and what the autoencoders
+//! and the encoder models need.
 
 use crate::mutation::{Caught, Mutation};
 

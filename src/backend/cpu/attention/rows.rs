@@ -32,7 +32,7 @@ fn exp2(x: f32) -> f32 {
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
-/// As `E::from_f32`, but spends nothing on a NaN with all bits set.
+/// Rounds like `E::from_f32`, but spends nothing on a NaN with all bits set.
 #[inline(always)]
 fn round<E: Float>(x: f32) -> E {
     if size_of::<E>() == 2 {

@@ -48,7 +48,7 @@ struct Run {
 pub(super) struct Columns<'a> {
     rows: Rows<'a>,
     runs: &'a [Run],
-    /// Of every run, or 0.
+    /// Elements of every run; 0: they differ.
     run_len: usize,
     width: usize,
     /// One past the last element.
@@ -191,7 +191,7 @@ unsafe fn add<const LEN: usize, const N: usize>(c: &Columns, panel: &[f32], to: 
 }
 
 /// # Safety
-/// As `add`.
+/// The contract of `add`.
 #[apply(simd)]
 unsafe fn put<const LEN: usize, const N: usize>(
     c: &Columns,

@@ -1,6 +1,6 @@
 //! Padded images, cut into `stride * stride` planes: pixel (h, w) of a padded image lies at
-//! (h / stride, w / stride) of plane (h % stride, w % stride). There neighbouring positions of a map
-//! see neighbouring elements through each tap of the kernel.
+//! (h / stride, w / stride) of plane (h % stride, w % stride). There neighbouring positions of a
+//! map see neighbouring elements through each tap of the kernel.
 
 use std::ops::Range;
 

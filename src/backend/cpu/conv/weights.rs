@@ -1,4 +1,5 @@
-//! The gradient of a convolution's weights: columns of the images times maps, summed over the batch.
+//! The gradient of a convolution's weights: columns of the images times maps, summed over the
+//! batch.
 //!
 //! A task takes some channels and a part of the batch and sums dw^T (channels * taps, M) over it,
 //! block of positions by block; then the parts are added in order and turned round.

@@ -1,5 +1,5 @@
-//! The tile for AVX2 and FMA: 6 rows times 16 columns are 12 accumulators of 8 lanes, two vectors of B
-//! and one broadcast: 15 of the 16 registers, and 12 multiply-adds for 8 loads.
+//! The tile for AVX2 and FMA: 6 rows times 16 columns are 12 accumulators of 8 lanes, two vectors
+//! of B and one broadcast: 15 of the 16 registers, and 12 multiply-adds for 8 loads.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -55,7 +55,7 @@ impl Tile for Avx2 {
 }
 
 /// # Safety
-/// As [`Tile::task`].
+/// The contract of [`Tile::task`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn run_task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels) {
     // SAFETY: by this function's contract.
@@ -63,7 +63,7 @@ unsafe fn run_task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usi
 }
 
 /// # Safety
-/// As [`Tile::pack_panels`].
+/// The contract of [`Tile::pack_panels`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn pack<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
     // SAFETY: by this function's contract.
@@ -71,7 +71,7 @@ unsafe fn pack<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
 }
 
 /// # Safety
-/// As [`Tile::product`], with `strip.rows` = `R`.
+/// The contract of [`Tile::product`], with `strip.rows` = `R`.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn product<E: Float, C: Float, const R: usize>(
     p: &Problem<E, C>,

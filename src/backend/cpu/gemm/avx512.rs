@@ -1,10 +1,10 @@
 //! The product on AVX-512 BF16 machines: one kernel for f32 and bf16.
 //!
 //! Memory is walked in *units* of four bytes along k: one f32, or two bf16, which is what one lane
-//! of `vdpbf16ps` multiplies. B is packed into panels of up to 32 columns, `[unit][column]`. A strip
-//! of up to 14 rows times a panel is 28 accumulators of 16 lanes, one broadcast and two vectors of
-//! B: 31 of the 32 registers. A is read where it lies, unless it is transposed: then it is packed
-//! into strips, `[unit][row]`.
+//! of `vdpbf16ps` multiplies. B is packed into panels of up to 32 columns, `[unit][column]`. A
+//! strip of up to 14 rows times a panel is 28 accumulators of 16 lanes, one broadcast and two
+//! vectors of B: 31 of the 32 registers. A is read where it lies, unless it is transposed: then it
+//! is packed into strips, `[unit][row]`.
 
 use std::arch::x86_64::*;
 
@@ -51,7 +51,7 @@ pub(super) unsafe fn run_packed<E: Float, C: Float>(p: &Problem<E, C>, b: &[u32]
 }
 
 /// # Safety
-/// As `run_packed`.
+/// The contract of `run_packed`.
 unsafe fn run_plan<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, b: &[u32]) {
     let units = p.k.div_ceil(per_unit::<E>());
     let a_words = if p.a.transposed { plan.strips * STRIP * units } else { 0 };
@@ -167,7 +167,7 @@ impl<E: Float, C: Float> Tile<'_, E, C> {
     }
 
     /// # Safety
-    /// As `dispatch`, with `rows` = `R` and `cols` <= 16 `V`.
+    /// The contract of `dispatch`, with `rows` = `R` and `cols` <= 16 `V`.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
     unsafe fn product<const R: usize, const V: usize>(&self) {
         let mut sums = [[_mm512_setzero_ps(); V]; R];

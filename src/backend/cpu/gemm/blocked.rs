@@ -1,12 +1,14 @@
-//! The product in f32 for instruction sets whose kernel is a [`Tile`]: packing, blocking and the store.
+//! The product in f32 for instruction sets whose kernel is a [`Tile`]: packing, blocking and the
+//! store.
 //!
-//! B is packed into panels of 16 columns, `[k][column]`, widened to f32 on the way, the last one padded
-//! with zeros. A strip of a few rows times 8 or 16 columns is summed in registers, over all of k: each
-//! sum in the order of k, whatever the operands' layout, place in memory or neighbours. A is read where it
-//! lies if it is f32 and not transposed; otherwise each task packs its strips, `[k][row]`.
+//! B is packed into panels of 16 columns, `[k][column]`, widened to f32 on the way, the last one
+//! padded with zeros. A strip of a few rows times 8 or 16 columns is summed in registers, over all
+//! of k: each sum in the order of k, whatever the operands' layout, place in memory or neighbours.
+//! A is read where it lies if it is f32 and not transposed; otherwise each task packs its strips,
+//! `[k][row]`.
 //!
-//! Everything is `#[inline(always)]`: an instruction set compiles it by calling it from a function that
-//! enables its features.
+//! Everything is `#[inline(always)]`: an instruction set compiles it by calling it from a function
+//! that enables its features.
 
 use std::ops::Range;
 
@@ -53,12 +55,12 @@ pub(super) trait Tile {
     /// The CPU has the features of the instruction set.
     unsafe fn transpose(block: [[f32; BLOCK]; BLOCK]) -> [[f32; BLOCK]; BLOCK];
 
-    /// The rows of a strip times [`COLUMNS`](Self::COLUMNS) columns, each sum in the order of k, put into C
-    /// at `row` and `columns` (fewer at C's edge) as [`write`] puts them.
+    /// The rows of a strip times [`COLUMNS`](Self::COLUMNS) columns, each sum in the order of k,
+    /// put into C at `row` and `columns` (fewer at C's edge) as [`write`] puts them.
     ///
     /// # Safety
-    /// The CPU has the features; strip and columns of B are readable for k, rows and columns inside C and
-    /// nobody else's; a strip has 1 to [`ROWS`](Self::ROWS) rows.
+    /// The CPU has the features; strip and columns of B are readable for k, rows and columns inside
+    /// C and nobody else's; a strip has 1 to [`ROWS`](Self::ROWS) rows.
     unsafe fn product<E: Float, C: Float>(
         p: &Problem<E, C>,
         strip: Strip,
@@ -92,7 +94,7 @@ pub(super) struct Panels<'a> {
 }
 
 impl<'a> Panels<'a> {
-    /// Of `columns` columns, as [`pack_b`] packs them, or in a single panel.
+    /// Panels of `width` columns, as [`pack_b`] packs them, or a single panel.
     pub fn new(words: &'a [u32], width: usize) -> Self {
         Self { words: bytemuck::cast_slice(words), width }
     }
@@ -144,7 +146,7 @@ pub(super) unsafe fn run_packed<T: Tile, E: Float, C: Float>(p: &Problem<E, C>, 
 }
 
 /// # Safety
-/// As [`run_packed`].
+/// The contract of [`run_packed`].
 unsafe fn run_plan<T: Tile, E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, b: Panels) {
     par::tasks(plan.tasks(), |task| {
         // SAFETY: by this function's contract.
@@ -267,8 +269,8 @@ unsafe fn pack_strip<T: Tile, E: Float>(
 /// One task of a plan.
 ///
 /// # Safety
-/// The CPU has the features of `T`; `b` holds all panels of B; no other task runs that is given the same
-/// number.
+/// The CPU has the features of `T`; `b` holds all panels of B; no other task runs that is given the
+/// same number.
 #[inline(always)]
 pub(super) unsafe fn task<T: Tile, E: Float, C: Float>(
     p: &Problem<E, C>,
@@ -308,8 +310,9 @@ pub(super) unsafe fn task<T: Tile, E: Float, C: Float>(
             let b = b.columns(from, k);
             for strip in strips.clone() {
                 let row = plan.row(strip);
-                // SAFETY: the strip has k elements in each row (checked when the matrix was made, or
-                // packed), the panel k rows; rows and columns of this task are inside C and no other's.
+                // SAFETY: the strip has k elements in each row (checked when the matrix was made,
+                // or packed), the panel k rows; rows and columns of this task are inside C and no
+                // other's.
                 unsafe { T::product(p, strip_of(strip), b, row, columns.clone()) };
             }
         }

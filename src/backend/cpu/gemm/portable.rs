@@ -54,7 +54,7 @@ impl Tile for Portable {
 }
 
 /// # Safety
-/// As [`Tile::product`], with `strip.rows` = `R`.
+/// The contract of [`Tile::product`], with `strip.rows` = `R`.
 #[inline(never)]
 unsafe fn product<E: Float, C: Float, const R: usize>(
     p: &Problem<E, C>,

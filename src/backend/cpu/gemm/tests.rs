@@ -14,7 +14,7 @@ fn values<E: Float>(len: usize, seed: u32) -> Vec<E> {
     (0..len).map(|_| E::from_f32(next())).collect()
 }
 
-/// As `values` for rows of `cols` in rows of `stride`; what lies between is NaN and must not count.
+/// Rows of `cols` values in rows of `stride`; what lies between is NaN and must not count.
 fn stored<E: Float>(rows: usize, cols: usize, stride: usize, seed: u32) -> Vec<E> {
     let mut all = vec![E::from_f32(f32::NAN); rows * stride];
     for (r, row) in all.chunks_mut(stride.max(1)).enumerate() {
