@@ -107,7 +107,7 @@ pub fn check_line(words: &[String]) -> Result<()> {
     let cli = Cli::try_parse_from(words).map_err(|e| Error::invalid(e.to_string()))?;
     match cli.command {
         Command::Train(args) => args.settings.merged::<Settings>()?.config().map(drop),
-        Command::Plan(args) => args.settings.merged::<Settings>()?.config().map(drop),
+        Command::Plan(args) => args.check(),
         Command::Distill(args) => args.settings.merged::<DistillConfig>()?.config().map(drop),
         _ => Ok(()),
     }

@@ -52,7 +52,6 @@ pub struct Layer {
     pub source: Source,
     /// Stands before errors of this layer's keys.
     pub(super) name: Option<String>,
-    /// The preset that a file is meant to lie over.
     pub(super) preset: Option<String>,
     pub(super) settings: Vec<(String, Setting)>,
 }
@@ -87,6 +86,11 @@ impl Layer {
         };
         let name = Some("--config".into());
         Ok(Self { name, preset, ..Self::table(Source::File, &table) })
+    }
+
+    /// The preset that a file is meant to lie over.
+    pub fn preset(&self) -> Option<&str> {
+        self.preset.as_deref()
     }
 
     pub(super) fn table(source: Source, table: &Table) -> Self {

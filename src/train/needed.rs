@@ -2,16 +2,42 @@
 
 use super::trainer::{Options, Trainer};
 use crate::Result;
-use crate::backend::{Device, DeviceKind, Purpose, Work};
+use crate::backend::{Device, DeviceKind, Purpose, Usage, Work};
 use crate::eval::Evaluator;
 use crate::models::ModelShape;
 
-/// Memory at the peak, and the work of one step.
-pub struct Needed {
-    /// By purpose, in the order of [`Purpose::ALL`].
+/// Memory at the peak of a run.
+pub struct Memory {
+    /// Bytes by purpose, in the order of [`Purpose::ALL`].
     pub bytes: [usize; Purpose::ALL.len()],
     /// Holes between tensors that cannot be used at the peak.
     pub gaps_bytes: usize,
+}
+
+impl Memory {
+    /// What a device has seen so far.
+    pub fn of(usage: &Usage) -> Self {
+        let gaps_bytes = usage.span_bytes - usage.peak_total_bytes();
+        Self { bytes: usage.peak_bytes, gaps_bytes }
+    }
+
+    /// Bytes to reserve.
+    pub fn total_bytes(&self) -> usize {
+        self.bytes.iter().sum::<usize>() + self.gaps_bytes
+    }
+
+    /// Names and bytes of all parts.
+    pub fn parts(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let names = Purpose::ALL.iter().map(|purpose| purpose.name());
+        names.zip(self.bytes).chain([("gaps", self.gaps_bytes)])
+    }
+}
+
+/// Memory of a training run, and the work of one step.
+pub struct Needed {
+    /// Memory at the peak.
+    pub memory: Memory,
+    /// What one step computes and launches.
     pub work: Work,
 }
 
@@ -25,16 +51,11 @@ impl Needed {
         let _evaluator = Evaluator::new(&*trainer.model)?;
         device.take_work();
         trainer.dry_run()?;
-        let usage = device.usage();
-        Ok(Self {
-            bytes: usage.peak_bytes,
-            gaps_bytes: usage.span_bytes - usage.peak_total_bytes(),
-            work: device.take_work(),
-        })
+        Ok(Self { memory: Memory::of(&device.usage()), work: device.take_work() })
     }
 
-    /// What to reserve.
+    /// Bytes to reserve.
     pub fn total_bytes(&self) -> usize {
-        self.bytes.iter().sum::<usize>() + self.gaps_bytes
+        self.memory.total_bytes()
     }
 }

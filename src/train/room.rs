@@ -112,9 +112,14 @@ fn largest_batch(
     options: Options,
     room: usize,
 ) -> Result<Option<usize>> {
-    let fits = |batch_size: usize| -> Result<bool> {
-        Ok(Needed::of(kind, &for_batches_of(shape, batch_size), options)?.total_bytes() <= room)
-    };
+    largest_of(room, |batch_size| {
+        Ok(Needed::of(kind, &for_batches_of(shape, batch_size), options)?.total_bytes())
+    })
+}
+
+/// The largest batch that takes at most `room` bytes, where `bytes_of` says what a batch takes.
+pub fn largest_of(room: usize, bytes_of: impl Fn(usize) -> Result<usize>) -> Result<Option<usize>> {
+    let fits = |batch_size: usize| -> Result<bool> { Ok(bytes_of(batch_size)? <= room) };
     if !fits(1)? {
         return Ok(None);
     }

@@ -282,3 +282,51 @@ fn a_fetched_set_is_found_by_name() {
     expect_success(&output);
     assert!(lab.path("runs/tiny-vae-1/eval/distill.json").exists());
 }
+
+#[test]
+fn a_distillation_is_planned_without_its_images() {
+    let lab = Lab::empty();
+    let plan = |more: &[&str]| -> Value {
+        let output = lab.hrm(&[&["plan", "tiny-vae", "--vram", "2GiB", "--json"], more].concat());
+        expect_success(&output);
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    let on_cpu = plan(&[]);
+    let phases = &on_cpu["phases"];
+    assert_eq!(phases["teacher"]["parameters"], 8_664_195);
+    assert_eq!(phases["student"]["parameters"], 294_403);
+    assert_eq!(phases["student"]["projector_parameters"], 64 * 512);
+    // 60,000 images make 468 batches of 128.
+    assert_eq!(
+        (&phases["teacher"]["steps"], &phases["student"]["steps"]),
+        (&(20 * 468).into(), &(100 * 468).into())
+    );
+    let parts = on_cpu["memory_bytes"].as_object().unwrap();
+    let sum: u64 = parts.values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!(on_cpu["total_bytes"], sum);
+    // Weights, gradients and two moments of both, in f32.
+    let trained = 4 * (8_664_195 + 294_403 + 64 * 512);
+    assert!(parts["weights"].as_u64().unwrap() >= trained);
+    assert!(parts["optimizer"].as_u64().unwrap() >= 2 * trained);
+    assert!(phases["teacher"]["step_s_at_least"].as_f64().unwrap() > 0.0);
+    assert!(on_cpu["step_s_basis"].as_str().unwrap().contains("measured now"));
+    let largest = on_cpu["largest_batch"].as_u64().unwrap();
+    let at = |batch: u64| plan(&[&format!("train.batch_size={batch}")])["total_bytes"].as_u64();
+    assert!(at(largest).unwrap() <= 2 << 30 && at(largest + 1).unwrap() > 2 << 30, "{largest}");
+
+    let on_card = plan(&["--card", "4090"]);
+    let step = &on_card["phases"]["student"]["predicted"];
+    assert_eq!((&on_card["device"], &step["card"]), (&"cuda".into(), &"4090".into()));
+    assert_eq!(step["basis"][0], "predicted, not measured");
+    let table = stdout(&lab.hrm(&["plan", "tiny-vae", "--card", "4090", "--vram", "2GiB"]));
+    for text in
+        ["8,664,195 in the teacher", "32,768 in its projector", "for all steps, not measured"]
+    {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+    let alone = plan(&["model.teacher=none", "train.epochs=1", "data.train_images=300"]);
+    assert!(alone["phases"]["teacher"].is_null());
+    assert_eq!(alone["phases"]["student"]["steps"], 2);
+    let refused = expect_error(&lab.hrm(&["plan", "tiny-vae", "--data", "data"]));
+    assert!(refused.contains("data.dataset"), "{refused}");
+}

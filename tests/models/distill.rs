@@ -6,7 +6,7 @@ use hrm::backend::Device;
 use hrm::models::tiny_vae::{IMAGE_ELEMS, Kind};
 use hrm::run::checkpoint::Side;
 use hrm::tensor::Tensor;
-use hrm::train::distill::{Options, StepReport, Trainer};
+use hrm::train::distill::{Needed, Options, StepReport, Trainer};
 use hrm::train::optimizer::{OptimizerConfig, Rule};
 
 use crate::common::devices::devices;
@@ -85,7 +85,7 @@ fn devices_follow_the_cpu_in_the_memory_that_is_planned() {
         let want = steps(&mut cpu, 0, 5);
         for (device_name, device) in devices() {
             let at = format!("{name} on {device_name}");
-            let needed = Trainer::needed_bytes(device.kind(), &options).unwrap();
+            let needed = Needed::of(device.kind(), &options).unwrap().memory.total_bytes();
             device.reserve(needed).unwrap();
             let mut trainer = Trainer::new(&device, options.clone()).unwrap();
             let got = steps(&mut trainer, 0, 5);

@@ -128,7 +128,7 @@ fn plan_is_exactly_what_a_step_needs() {
             let _evaluator = Evaluator::new(&*trainer.model).unwrap();
             (1..=3).for_each(|i| step(&mut trainer, i));
             let run = device.usage();
-            assert_eq!(needed.bytes, run.peak_bytes, "{at}: peak by purpose");
+            assert_eq!(needed.memory.bytes, run.peak_bytes, "{at}: peak by purpose");
             assert_eq!(needed.total_bytes(), run.span_bytes, "{at}: what was reserved");
             assert!(run.peak_total_bytes() > run.now_total_bytes(), "{at}");
         }
@@ -149,7 +149,7 @@ fn every_preset_takes_what_its_plan_says() {
         let (shape, options) = (of.shape(16, 12, 8), setup::options(&of));
         for (device_name, device) in devices() {
             let needed = Needed::of(device.kind(), &shape, options).unwrap();
-            let plan = (device_name, needed.bytes, needed.work.total.bytes);
+            let plan = (device_name, needed.memory.bytes, needed.work.total.bytes);
             if run_before.contains(&plan) {
                 continue;
             }
@@ -159,7 +159,7 @@ fn every_preset_takes_what_its_plan_says() {
             let _evaluator = Evaluator::new(&*trainer.model).unwrap();
             step(&mut trainer, 1);
             let run = device.usage();
-            assert_eq!(needed.bytes, run.peak_bytes, "{preset} on {device_name}");
+            assert_eq!(needed.memory.bytes, run.peak_bytes, "{preset} on {device_name}");
             assert_eq!(needed.total_bytes(), run.span_bytes, "{preset} on {device_name}");
         }
     }

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 
 const DATA: &str = "data";
 
-fn by_name(dataset: &str) -> Option<ImageSource> {
+/// The published set of a name.
+pub fn by_name(dataset: &str) -> Option<ImageSource> {
     ImageSource::ALL.into_iter().find(|source| source.name() == dataset)
 }
 

@@ -1,7 +1,7 @@
 //! `hrm distill`: plan, run folder, loop, closing scores; `hrm distill test`.
 
 mod args;
-mod dataset;
+pub mod dataset;
 mod score;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::run::log::Log;
 use crate::run::plan::Plan;
 use crate::run::signal;
 use crate::run::trained::Trained;
-use crate::train::distill::{Distillation, Length, Options, Trainer};
+use crate::train::distill::{Distillation, Length, Needed, Options, Trainer};
 use crate::train::run;
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ fn train(args: &Distill) -> Result<()> {
     log.say(&plan.summary()?)?;
     log.say(&sizes(&plan, &set))?;
     let options = Options::of(&plan.config, Length::of(&plan.config, set.train.n).batch);
-    let bytes = Trainer::needed_bytes(device.kind(), &options)?;
+    let bytes = Needed::of(device.kind(), &options)?.memory.total_bytes();
     log.say(&format!("memory of a training step: {:.0} MiB", bytes as f64 / (1 << 20) as f64))?;
     device.reserve(bytes)?;
     let trainer = Trainer::new(&device, options)?;

@@ -1,31 +1,30 @@
 //! `hrm plan`: what a run will need, before it runs. Memory is exact, by the same code on a device
 //! without memory; time is a bound from a measurement, or a prediction for a card, and says which.
 //!
-//! `sizes.rs` what the data adds · `time.rs` step time · `probe.rs` the speed of this CPU.
+//! `training.rs` a run of `hrm train` · `distillation.rs` one of `hrm distill` · `sizes.rs` what the
+//! data adds · `rooms.rs` memory and what fits it · `time.rs` step time · `probe.rs` the speed of
+//! this CPU.
 
+mod distillation;
 mod probe;
+mod rooms;
 mod sizes;
 mod time;
+mod training;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::common::{SettingsArgs, start_threads, threads};
-use crate::backend::{Device, DeviceKind, Purpose};
-use crate::config::Settings;
+use crate::backend::DeviceKind;
+use crate::config::{DISTILL_PRESETS, DistillConfig, Layer, Merged, RunConfig, Settings};
 use crate::cost::Card;
-use crate::io::machine;
-use crate::io::units::{MIB, bytes, grouped};
-use crate::train::needed::Needed;
-use crate::train::room::{Room, does_not_fit, for_batches_of, recomputing};
-use crate::train::setup;
+use crate::io::units::bytes;
 use crate::{Error, Result};
 
-const GIB: usize = 1 << 30;
 /// The card that a prediction is for when none is named.
 const DEFAULT_CARD: &str = "4090";
 
@@ -42,7 +41,8 @@ const DEFAULT_CARD: &str = "4090";
     "  hrm plan arc-small\n",
     "  hrm plan arc1 --card 4090                     memory, largest batch and step time on that card\n",
     "  hrm plan sudoku-extreme --card h100 --json    every kernel, for scripts\n",
-    "  hrm plan arc1 train.precision=f32 --data data/my-arc --vram 16GiB",
+    "  hrm plan arc1 train.precision=f32 --data data/my-arc --vram 16GiB\n",
+    "  hrm plan tiny-vae                             teacher and student of a distillation",
 ))]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -74,141 +74,46 @@ pub struct PlanArgs {
 
 pub fn run(args: PlanArgs) -> Result<()> {
     start_threads(args.threads)?;
-    let merged = args.settings.merged()?;
-    let mut config: Settings = merged.config()?;
-    let card = card(args.device.as_deref(), args.card.as_deref())?;
-    let kind = if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
-    let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
-    config.data.canvas = sizes.canvas;
-    let shape = config.shape(sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
-    let options = setup::options(&config);
-    let needed = Needed::of(kind, &shape, options)?;
-    let model = shape.build(&Device::shape_only(kind), options.compute())?;
-    let dims = model.dims();
-    let dense = model.params().elems();
-    let puzzle = model.trainable_elems() - dense;
-    let rooms = rooms(args.vram, card.as_ref())
-        .into_iter()
-        .map(|room| Room::new(kind, &shape, options, room))
-        .collect::<Result<Vec<_>>>()?;
-    let recomputed: Vec<(&str, usize)> = recomputing(&shape, options)
-        .map(|o| Ok((o.recompute.word(), Needed::of(kind, &shape, o)?.total_bytes())))
-        .collect::<Result<_>>()?;
-    let names = Purpose::ALL.iter().map(|p| p.name());
-    let memory: Vec<(&str, usize)> =
-        names.zip(needed.bytes).chain([("gaps", needed.gaps_bytes)]).collect();
-    let total = needed.total_bytes();
-    let rows_of = |batch_size| batch_size * options.grad_accum;
-
-    // A batch that does not fit is predicted at the size that does.
-    let predicted = match (&card, rooms[0].largest_batch) {
-        (Some(card), Some(largest)) => {
-            let batch_size = dims.batch_size.min(largest);
-            let needed = Needed::of(kind, &for_batches_of(&shape, batch_size), options)?;
-            Some((card, batch_size, time::on_card(&needed, card)))
-        }
-        _ => None,
-    };
-    let bound = match card {
-        None => {
-            let rows = dims.batch_size * dims.positions();
-            Some(time::on_this_cpu(&needed, options.dtype, rows, dims.hidden_size))
-        }
-        Some(_) => None,
-    };
-
-    if args.json {
-        let memory: serde_json::Map<_, _> =
-            memory.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect();
-        let rooms_json = rooms.iter().map(
-            |r| json!({"room": r.is, "room_bytes": r.bytes, "largest_batch": r.largest_batch}),
-        );
-        let settings: serde_json::Map<_, _> = merged
-            .entries()?
-            .map(|(key, value, source)| (key, json!({"value": value, "from": source})))
-            .collect();
-        let mut plan = json!({
-            "settings": settings,
-            "data": sizes.basis,
-            "device": if card.is_some() { "cuda" } else { "cpu" },
-            "parameters": dense,
-            "puzzle_embedding_parameters": puzzle,
-            "memory_bytes": memory,
-            "total_bytes": total,
-            "total_bytes_with_recompute": recomputed.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-            "matmul_flops_per_step": needed.work.total.matmul_flops,
-            "rows_per_step": rows_of(dims.batch_size),
-            "room_bytes": rooms[0].bytes,
-            "largest_batch": rooms[0].largest_batch,
-            "rooms": rooms_json.collect::<Vec<_>>(),
-        });
-        if let Some((least_s, basis)) = bound {
-            plan["step_s_at_least"] = json!(least_s);
-            plan["step_s_basis"] = json!(basis);
-        }
-        if let Some((card, batch_size, p)) = predicted {
-            plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
-        }
-        outln!("{plan}");
-        return Ok(());
+    match is_distillation(&args.settings)? {
+        true => distillation::run(&args),
+        false => training::run(&args),
     }
-    let mut text = String::new();
-    let _ = writeln!(text, "data         {}", sizes.basis);
-    let _ = writeln!(
-        text,
-        "parameters   {} and {} in puzzle embeddings",
-        grouped(dense),
-        grouped(puzzle)
-    );
-    let _ = writeln!(
-        text,
-        "step         {} rows of {} positions, {:.1} GFLOP in matrix products",
-        rows_of(dims.batch_size),
-        dims.positions(),
-        needed.work.total.matmul_flops / 1e9
-    );
-    for (name, n) in memory {
-        let _ = writeln!(text, "memory       {name:<12}{:>10.1} MiB", n as f64 / MIB);
-    }
-    let _ = writeln!(text, "memory       total       {:>10.1} MiB", total as f64 / MIB);
-    if card.is_some() {
-        let _ = writeln!(text, "memory       {}", time::CONTEXT_NOTE);
-    }
-    for room in &rooms {
-        let fits = match room.largest_batch {
-            Some(n) => format!("train.batch_size={n}"),
-            None => "not even train.batch_size=1".into(),
-        };
-        let gib = room.bytes as f64 / GIB as f64;
-        let _ = writeln!(text, "largest      {fits} in {gib:.2} GiB ({})", room.is);
-    }
-    for (word, bytes) in &recomputed {
-        let _ = writeln!(
-            text,
-            "or           {:.1} MiB with train.recompute={word}",
-            *bytes as f64 / MIB
-        );
-    }
-    if total > rooms[0].bytes {
-        let (bytes, is) = (rooms[0].bytes, &rooms[0].is[..]);
-        let error = does_not_fit(kind, &shape, options, total, (bytes, is))?;
-        let _ = writeln!(text, "does not fit {}", error.to_string().replace('\n', "\n           "));
-    }
-    if let Some((least_s, basis)) = bound {
-        let _ = write!(text, "step time    at least {least_s:.3} s: {basis}");
-    }
-    match predicted {
-        Some((card, batch_size, p)) => {
-            text += &time::table(&p, card, batch_size, rows_of(batch_size));
-        }
-        None if card.is_some() => text += "predicted    nothing: it does not fit",
-        None => {}
-    }
-    outln!("{}", text.trim_end());
-    Ok(())
 }
 
-/// The card to predict for; none: the CPU.
+/// Whether the preset, of the command line or else of the file, is one of `hrm distill`.
+fn is_distillation(settings: &SettingsArgs) -> Result<bool> {
+    let file = settings.config.as_deref().map(Layer::file).transpose()?;
+    let (named, _) = settings.split()?;
+    let preset = named.or(file.as_ref().and_then(Layer::preset));
+    Ok(DISTILL_PRESETS.iter().any(|(name, _)| Some(*name) == preset))
+}
+
+impl PlanArgs {
+    /// Refuse settings that no run can have.
+    pub fn check(&self) -> Result<()> {
+        match is_distillation(&self.settings)? {
+            true => self.settings.merged::<DistillConfig>()?.config().map(drop),
+            false => self.settings.merged::<Settings>()?.config().map(drop),
+        }
+    }
+
+    /// The card to predict for; none: the CPU.
+    fn card(&self) -> Result<Option<Card>> {
+        card(self.device.as_deref(), self.card.as_deref())
+    }
+}
+
+/// The kind of device that a plan is for.
+fn kind(card: &Option<Card>) -> DeviceKind {
+    if card.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu }
+}
+
+/// Every setting with its value and who set it.
+fn settings<C: RunConfig>(merged: &Merged<C>) -> Result<Map<String, Value>> {
+    let entries = merged.entries()?;
+    Ok(entries.map(|(key, value, source)| (key, json!({"value": value, "from": source}))).collect())
+}
+
 fn card(device: Option<&str>, card: Option<&str>) -> Result<Option<Card>> {
     match (device, card) {
         (None | Some("cpu"), None) => Ok(None),
@@ -220,25 +125,5 @@ fn card(device: Option<&str>, card: Option<&str>) -> Result<Option<Card>> {
         (Some(other), _) => {
             Err(Error::invalid(format!("--device {other}: a plan is for cpu or cuda")))
         }
-    }
-}
-
-/// What the batch is to fit, the most important first.
-fn rooms(vram: Option<usize>, card: Option<&Card>) -> Vec<(usize, String)> {
-    match (vram, card) {
-        (Some(bytes), _) => vec![(bytes, "--vram".into())],
-        (None, Some(card)) => {
-            let mut all = vec![(card.memory_bytes, format!("all memory of the {}", card.title))];
-            for gib in [16, 24] {
-                if gib * GIB != card.memory_bytes {
-                    all.push((gib * GIB, format!("a card of {gib} GiB")));
-                }
-            }
-            all
-        }
-        (None, None) => match machine::memory_bytes() {
-            Some((_, available)) => vec![(available, "memory available here".into())],
-            None => vec![(0, "memory of this machine: unknown, give --vram".into())],
-        },
     }
 }

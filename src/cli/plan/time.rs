@@ -5,19 +5,18 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::probe::matmul_flops_per_s;
-use crate::backend::cuda;
+use crate::backend::{Work, cuda};
 use crate::cost::{Card, FORMULA, Prediction};
 use crate::dtype::DType;
 use crate::io::units::count;
-use crate::train::needed::Needed;
 
 /// Rows of the probe's product: enough to fill the threads, short of a second.
 const PROBE_ROWS: usize = 4096;
 /// Kernels that the table shows by name.
 const SHOWN: usize = 16;
 
-/// Seconds at least, and why.
-pub fn on_this_cpu(needed: &Needed, dtype: DType, rows: usize, c: usize) -> (f64, String) {
+/// Floating-point operations per second of this CPU in matrix products, and how they were measured.
+pub fn of_this_cpu(dtype: DType, rows: usize, c: usize) -> (f64, String) {
     let n = rows.min(PROBE_ROWS);
     let rate = matmul_flops_per_s(dtype, n, 3 * c, c);
     let basis = format!(
@@ -27,11 +26,12 @@ pub fn on_this_cpu(needed: &Needed, dtype: DType, rows: usize, c: usize) -> (f64
         count(rayon::current_num_threads(), "thread"),
         3 * c,
     );
-    (needed.work.total.matmul_flops / rate, basis)
+    (rate, basis)
 }
 
-pub fn on_card(needed: &Needed, card: &Card) -> Prediction {
-    Prediction::new(card, &needed.work.launched, |kernel, arch| {
+/// Time of a step on a card that is not here.
+pub fn on_card(work: &Work, card: &Card) -> Prediction {
+    Prediction::new(card, &work.launched, |kernel, arch| {
         let (_, _, all) = cuda::resources().find(|(_, name, _)| *name == kernel)?;
         all.iter().find(|r| r.arch == arch).copied()
     })
@@ -131,12 +131,11 @@ pub fn table(p: &Prediction, card: &Card, batch_size: usize, rows: usize) -> Str
         rows as f64 / p.step_s,
         100.0 * p.tensor_frac
     );
-    for line in basis(p, card).into_iter().skip(1) {
-        let _ = writeln!(text, "basis        {line}");
-    }
     text
 }
 
-/// What memory figures leave out.
-pub const CONTEXT_NOTE: &str = "the driver's context, its code and libraries come on top: some hundred \
-    MiB, not known here";
+/// Lines of a plan: what predictions rest on.
+pub fn basis_text(p: &Prediction, card: &Card) -> String {
+    let lines = basis(p, card).into_iter().skip(1);
+    lines.map(|line| format!("basis        {line}\n")).collect()
+}

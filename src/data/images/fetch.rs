@@ -32,6 +32,14 @@ impl ImageSource {
             ImageSource::FashionMnist => "fashion-mnist",
         }
     }
+
+    /// Training images of the published set.
+    pub fn train_images(self) -> usize {
+        match self {
+            ImageSource::Cifar10 => 50_000,
+            ImageSource::FashionMnist => 60_000,
+        }
+    }
 }
 
 /// The set under `<data_dir>/raw`, fetched if it is not there and a package client has it.

@@ -5,7 +5,7 @@
 use super::input::Input;
 use super::options::Options;
 use super::vgg_file;
-use crate::backend::{Device, DeviceKind, Purpose};
+use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::models::tiny_vae::{
     Autoencoder, CHANNELS, Features, IMAGE_ELEMS, Norms, PROJECTOR, SIDE, TERMS, Teacher, Terms,
@@ -114,16 +114,9 @@ impl Trainer {
         })
     }
 
-    /// Bytes that a run takes, learnt by running a step of each kind on a device without memory.
-    pub fn needed_bytes(kind: DeviceKind, options: &Options) -> Result<usize> {
-        let device = Device::shape_only(kind);
-        device.reserve(Device::UNBOUNDED_BYTES)?;
-        let trainer = Self::new(&device, options.clone())?;
-        if trainer.teacher.is_some() {
-            trainer.run(Side::Teacher, Tape::new)?;
-        }
-        trainer.run(Side::Student, Tape::new)?;
-        Ok(device.usage().span_bytes)
+    /// A step on a device without memory.
+    pub(super) fn dry_run(&self, side: Side) -> Result<()> {
+        self.run(side, Tape::new)
     }
 
     pub fn options(&self) -> &Options {

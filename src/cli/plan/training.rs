@@ -1,0 +1,128 @@
+//! The plan of a run of `hrm train`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::json;
+
+use super::{PlanArgs, kind, rooms, settings, sizes, time};
+use crate::Result;
+use crate::backend::Device;
+use crate::config::Settings;
+use crate::io::units::{MIB, grouped};
+use crate::train::needed::Needed;
+use crate::train::room::{Room, does_not_fit, for_batches_of, recomputing};
+use crate::train::setup;
+
+/// Print the plan.
+pub fn run(args: &PlanArgs) -> Result<()> {
+    let merged = args.settings.merged()?;
+    let mut config: Settings = merged.config()?;
+    let card = args.card()?;
+    let kind = kind(&card);
+    let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
+    config.data.canvas = sizes.canvas;
+    let shape = config.shape(sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
+    let options = setup::options(&config);
+    let needed = Needed::of(kind, &shape, options)?;
+    let model = shape.build(&Device::shape_only(kind), options.compute())?;
+    let dims = model.dims();
+    let dense = model.params().elems();
+    let puzzle = model.trainable_elems() - dense;
+    let rooms = rooms::all(args.vram, card.as_ref())
+        .into_iter()
+        .map(|room| Room::new(kind, &shape, options, room))
+        .collect::<Result<Vec<_>>>()?;
+    let recomputed: Vec<(&str, usize)> = recomputing(&shape, options)
+        .map(|o| Ok((o.recompute.word(), Needed::of(kind, &shape, o)?.total_bytes())))
+        .collect::<Result<_>>()?;
+    let total = needed.total_bytes();
+    let rows_of = |batch_size| batch_size * options.grad_accum;
+
+    // A batch that does not fit is predicted at the size that does.
+    let predicted = match (&card, rooms[0].largest_batch) {
+        (Some(card), Some(largest)) => {
+            let batch_size = dims.batch_size.min(largest);
+            let needed = Needed::of(kind, &for_batches_of(&shape, batch_size), options)?;
+            Some((card, batch_size, time::on_card(&needed.work, card)))
+        }
+        _ => None,
+    };
+    let bound = match card {
+        None => {
+            let rows = dims.batch_size * dims.positions();
+            let (flops_per_s, basis) = time::of_this_cpu(options.dtype, rows, dims.hidden_size);
+            Some((needed.work.total.matmul_flops / flops_per_s, basis))
+        }
+        Some(_) => None,
+    };
+
+    if args.json {
+        let mut plan = json!({
+            "settings": settings(&merged)?,
+            "data": sizes.basis,
+            "device": if card.is_some() { "cuda" } else { "cpu" },
+            "parameters": dense,
+            "puzzle_embedding_parameters": puzzle,
+            "memory_bytes": rooms::memory_json(&needed.memory),
+            "total_bytes": total,
+            "total_bytes_with_recompute": recomputed.iter().copied().collect::<BTreeMap<_, _>>(),
+            "matmul_flops_per_step": needed.work.total.matmul_flops,
+            "rows_per_step": rows_of(dims.batch_size),
+            "room_bytes": rooms[0].bytes,
+            "largest_batch": rooms[0].largest_batch,
+            "rooms": rooms::json(&rooms),
+        });
+        if let Some((least_s, basis)) = bound {
+            plan["step_s_at_least"] = json!(least_s);
+            plan["step_s_basis"] = json!(basis);
+        }
+        if let Some((card, batch_size, p)) = predicted {
+            plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
+        }
+        outln!("{plan}");
+        return Ok(());
+    }
+    let mut text = String::new();
+    let _ = writeln!(text, "data         {}", sizes.basis);
+    let _ = writeln!(
+        text,
+        "parameters   {} and {} in puzzle embeddings",
+        grouped(dense),
+        grouped(puzzle)
+    );
+    let _ = writeln!(
+        text,
+        "step         {} rows of {} positions, {:.1} GFLOP in matrix products",
+        rows_of(dims.batch_size),
+        dims.positions(),
+        needed.work.total.matmul_flops / 1e9
+    );
+    text += &rooms::memory_text(&needed.memory, card.as_ref());
+    text += &rooms::text(&rooms);
+    for (word, bytes) in &recomputed {
+        let _ = writeln!(
+            text,
+            "or           {:.1} MiB with train.recompute={word}",
+            *bytes as f64 / MIB
+        );
+    }
+    if total > rooms[0].bytes {
+        let (bytes, is) = (rooms[0].bytes, &rooms[0].is[..]);
+        let error = does_not_fit(kind, &shape, options, total, (bytes, is))?;
+        let _ = writeln!(text, "does not fit {}", error.to_string().replace('\n', "\n           "));
+    }
+    if let Some((least_s, basis)) = bound {
+        let _ = write!(text, "step time    at least {least_s:.3} s: {basis}");
+    }
+    match predicted {
+        Some((card, batch_size, p)) => {
+            text += &time::table(&p, card, batch_size, rows_of(batch_size));
+            text += &time::basis_text(&p, card);
+        }
+        None if card.is_some() => text += "predicted    nothing: it does not fit",
+        None => {}
+    }
+    outln!("{}", text.trim_end());
+    Ok(())
+}
