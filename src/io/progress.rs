@@ -192,8 +192,9 @@ mod tests {
     use super::*;
 
     fn after(seconds: u64, form: Form) -> Bar {
-        let started = Instant::now() - Duration::from_secs(seconds);
-        Bar { started, ..Bar::new("reading", 100, 200, form) }
+        let mut bar = Bar::new("reading", 100, 200, form);
+        bar.started -= Duration::from_secs(seconds);
+        bar
     }
 
     #[test]

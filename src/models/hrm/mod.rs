@@ -12,7 +12,7 @@ mod inner;
 pub mod names;
 mod onnx;
 
-pub use config::{Loss, PosEncodings, Recompute, Settings};
+pub use config::{Config, Loss, PosEncodings, Recompute};
 pub use foreign::Kind;
 
 use super::act::Store;
@@ -23,7 +23,7 @@ use crate::nn::rope;
 use crate::ops::attention::Rope;
 
 pub struct Hrm {
-    pub config: Settings,
+    pub config: Config,
     dims: Dims,
     recompute: Recompute,
     pub store: Store,
@@ -32,7 +32,7 @@ pub struct Hrm {
 
 impl Hrm {
     /// Memory and initial values.
-    pub fn new(device: &Device, config: Settings, sizes: Sizes, compute: Compute) -> Result<Self> {
+    pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
         let dims = config.dims(sizes);
         let specs = io::specs(dims, config.pos_encodings, names::levels(&config));

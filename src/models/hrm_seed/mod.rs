@@ -19,7 +19,7 @@ mod inner;
 pub mod names;
 mod onnx;
 
-pub use config::{Recompute, Settings};
+pub use config::{Config, Recompute};
 pub use foreign::Kind;
 pub use inner::HALT_ABOVE;
 
@@ -37,7 +37,7 @@ use crate::tape::{Mode, Tape};
 use crate::tensor::Tensor;
 
 pub struct HrmSeed {
-    pub config: Settings,
+    pub config: Config,
     dims: Dims,
     recompute: Recompute,
     params: Params,
@@ -47,7 +47,7 @@ pub struct HrmSeed {
 
 impl HrmSeed {
     /// Memory and initial values (PyTorch's defaults).
-    pub fn new(device: &Device, config: Settings, sizes: Sizes, compute: Compute) -> Result<Self> {
+    pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
         let Compute { dtype, recompute, seed } = compute;
         let dims = config.dims(sizes);

@@ -10,7 +10,7 @@ mod foreign;
 pub mod names;
 mod onnx;
 
-pub use config::{Recompute, Settings};
+pub use config::{Config, Recompute};
 pub use foreign::Kind;
 
 use super::{
@@ -27,7 +27,7 @@ use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
 
 pub struct Transformer {
-    pub config: Settings,
+    pub config: Config,
     dims: Dims,
     recompute: Recompute,
     params: Params,
@@ -37,7 +37,7 @@ pub struct Transformer {
 
 impl Transformer {
     /// Memory and initial values (PyTorch's defaults).
-    pub fn new(device: &Device, config: Settings, sizes: Sizes, compute: Compute) -> Result<Self> {
+    pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
         let Compute { dtype, recompute, seed } = compute;
         let dims = config.dims(sizes);

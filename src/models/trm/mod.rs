@@ -14,7 +14,7 @@ mod inner;
 pub mod names;
 mod onnx;
 
-pub use config::{Loss, PosEncodings, Recompute, Settings};
+pub use config::{Config, Loss, PosEncodings, Recompute};
 pub use foreign::Kind;
 
 use super::act::Store;
@@ -25,7 +25,7 @@ use crate::nn::rope;
 use crate::ops::attention::Rope;
 
 pub struct Trm {
-    pub config: Settings,
+    pub config: Config,
     dims: Dims,
     recompute: Recompute,
     pub store: Store,
@@ -34,7 +34,7 @@ pub struct Trm {
 
 impl Trm {
     /// Memory and initial values.
-    pub fn new(device: &Device, config: Settings, sizes: Sizes, compute: Compute) -> Result<Self> {
+    pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
         let dims = config.dims(sizes);
         let level = names::level(&config, dims.positions());
