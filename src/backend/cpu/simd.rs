@@ -18,8 +18,8 @@ use macro_rules_attribute::apply;
 
 use crate::dtype::{Float, bf16};
 
-/// `#[apply(simd)]`: the function is compiled for AVX-512, for AVX2 and without either, and the best
-/// that the CPU has runs.
+/// `#[apply(simd)]`: the function is compiled for AVX-512, for AVX2 and without either, and the
+/// best that the CPU has runs.
 macro_rules! simd {
     ($($function:tt)*) => {
         #[multiversion::multiversion(

@@ -1,9 +1,9 @@
 //! `hrm plan`: what a run will need, before it runs. Memory is exact, by the same code on a device
 //! without memory; time is a bound from a measurement, or a prediction for a card, and says which.
 //!
-//! `training.rs` a run of `hrm train` · `distillation.rs` one of `hrm distill` · `sizes.rs` what the
-//! data adds · `rooms.rs` memory and what fits it · `time.rs` step time · `probe.rs` the speed of
-//! this CPU.
+//! `training.rs` a run of `hrm train` · `distillation.rs` one of `hrm distill` · `sizes.rs` what
+//! the data adds · `rooms.rs` memory and what fits it · `time.rs` step time · `probe.rs` the speed
+//! of this CPU.
 
 mod distillation;
 mod probe;

@@ -1,4 +1,5 @@
-//! What a distillation will take, learnt by running a step of each phase on a device without memory.
+//! What a distillation will take, learnt by running a step of each phase on a device without
+//! memory.
 
 use super::options::Options;
 use super::trainer::Trainer;

@@ -161,8 +161,8 @@ impl Columns<'_> {
 }
 
 /// # Safety
-/// `source` holds `end` elements, and `to` the rows, of at most `stride` columns. `LEN` is the length
-/// of every run, or 0.
+/// `source` holds `end` elements, and `to` the rows, of at most `stride` columns. `LEN` is the
+/// length of every run, or 0.
 #[apply(simd)]
 unsafe fn gather<const LEN: usize, const N: usize>(
     c: &Columns,
