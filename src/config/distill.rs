@@ -6,21 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::check::require;
-use super::{Layer, Merged, Precision, Presets, RunConfig};
+use super::preset::{self, Presets};
+use super::{Layer, Merged, Precision, RunConfig};
 use crate::{Error, Result};
-
-/// The preset where none is named.
-pub const DEFAULT_DISTILL_PRESET: &str = "tiny-vae";
-
-macro_rules! presets {
-    ($($name:literal)+) => {
-        /// Name and TOML text, in the order in which help lists them.
-        pub const DISTILL_PRESETS: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../presets/distill/", $name, ".toml")))),+];
-    };
-}
-
-presets! { "tiny-vae" "ultra-tiny-vae" "tiny-vae-pro" }
 
 /// What `hrm distill` is configured by; `presets/distill/base.toml` has the default of every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,13 +157,7 @@ impl DistillConfig {
 }
 
 impl RunConfig for DistillConfig {
-    const PRESETS: Presets = Presets {
-        base_name: "distill/base.toml",
-        base: include_str!("../../presets/distill/base.toml"),
-        default: DEFAULT_DISTILL_PRESET,
-        named: DISTILL_PRESETS,
-        command: "hrm distill",
-    };
+    const PRESETS: Presets = preset::DISTILL;
 
     fn preset(&self) -> &str {
         &self.preset

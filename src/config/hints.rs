@@ -1,5 +1,5 @@
-//! What keys of the official HRM and TRM programs are called here, for whoever brings a command
-//! line along.
+//! What somebody meant by a name that is unknown here: a key of the official HRM and TRM programs, or
+//! a slip of the pen.
 
 /// Their key, and what to write instead.
 const HINTS: [(&str, &str); 31] = [
@@ -79,4 +79,22 @@ mod tests {
             }
         }
     }
+}
+
+/// `; did you mean NAME?`, or nothing if no name is near. Sections count little: who misspells a
+/// key, or leaves its section out, means the key.
+pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let near = |name: &str| {
+        let ((section_a, a), (section_b, b)) = (split_key(got), split_key(name));
+        strsim::jaro_winkler(a, b) + if section_a == section_b { 0.01 } else { 0.0 }
+    };
+    names
+        .map(|name| (near(name), name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"))
+}
+
+fn split_key(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
 }

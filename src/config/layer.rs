@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::load::{flatten, parse};
+use super::table::{flatten, parse};
 use crate::{Error, Result};
 
 /// Who set a value, each over those before it.

@@ -9,44 +9,11 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::hints::hint;
+use super::hints::{did_you_mean, hint};
 use super::layer::{Layer, Setting, Source};
-use super::preset::PRESETS;
-use super::{DISTILL_PRESETS, RunConfig, Settings};
+use super::table::{flatten, parse};
+use super::{RunConfig, Settings};
 use crate::{Error, Result};
-
-/// What one kind of run can be configured by.
-pub struct Presets {
-    /// What errors call the base.
-    pub base_name: &'static str,
-    /// TOML text with every key.
-    pub base: &'static str,
-    /// The preset where none is named.
-    pub default: &'static str,
-    /// Name and TOML text of each preset.
-    pub named: &'static [(&'static str, &'static str)],
-    /// The command that takes them.
-    pub command: &'static str,
-}
-
-impl Presets {
-    fn text(&self, name: &str) -> Result<&'static str> {
-        if let Some((_, text)) = self.named.iter().find(|(n, _)| *n == name) {
-            return Ok(text);
-        }
-        let others = [("hrm train", PRESETS), ("hrm distill", DISTILL_PRESETS)];
-        let elsewhere = others.iter().find(|(_, named)| named.iter().any(|(n, _)| *n == name));
-        if let Some((command, _)) = elsewhere {
-            return Err(Error::invalid(format!(
-                "{name} is a preset of `{command}`, not of `{}`: run `{command} {name}`",
-                self.command
-            )));
-        }
-        let names: Vec<&str> = self.named.iter().map(|(n, _)| *n).collect();
-        let near = did_you_mean(name, names.iter().copied());
-        Err(Error::invalid(format!("unknown preset {name}{near}\npresets: {}", names.join(", "))))
-    }
-}
 
 /// Settings of several sources, each over those below; every key knows who set it.
 #[derive(Clone, Debug)]
@@ -178,74 +145,6 @@ impl<C: RunConfig> Merged<C> {
             Error::invalid(format!("unknown key {key}{near}\nknown keys: {}", keys.join(", ")))
         })
     }
-}
-
-/// `section.key` and value, in the table's order.
-pub fn flatten(table: &Table) -> Vec<(String, Value)> {
-    let mut flat = vec![];
-    for (section, value) in table {
-        match value {
-            Value::Table(inner) => flat.extend(
-                flatten(inner).into_iter().map(|(key, value)| (format!("{section}.{key}"), value)),
-            ),
-            other => flat.push((section.clone(), other.clone())),
-        }
-    }
-    flat
-}
-
-/// One key that two tables disagree on; `None`: not there.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Diff {
-    /// `section.key`.
-    pub key: String,
-    /// Value in the first table.
-    pub old: Option<Value>,
-    /// Value in the second table.
-    pub new: Option<Value>,
-}
-
-impl std::fmt::Display for Diff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = |v: &Option<Value>| v.as_ref().map_or("absent".into(), Value::to_string);
-        write!(f, "{}: {} -> {}", self.key, text(&self.old), text(&self.new))
-    }
-}
-
-/// Keys that two tables disagree on, in the order of `new`, then those that only `old` has.
-pub fn diff(old: &Table, new: &Table) -> Vec<Diff> {
-    let (old, new) = (flatten(old), flatten(new));
-    let find = |flat: &[(String, Value)], key: &str| {
-        flat.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone())
-    };
-    let gone = old.iter().filter(|(k, _)| find(&new, k).is_none());
-    new.iter()
-        .chain(gone)
-        .map(|(key, _)| Diff { key: key.clone(), old: find(&old, key), new: find(&new, key) })
-        .filter(|d| d.old != d.new)
-        .collect()
-}
-
-/// `; did you mean NAME?`, or nothing if no name is near. Sections count little: who misspells a
-/// key, or leaves its section out, means the key.
-pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let near = |name: &str| {
-        let ((section_a, a), (section_b, b)) = (split_key(got), split_key(name));
-        strsim::jaro_winkler(a, b) + if section_a == section_b { 0.01 } else { 0.0 }
-    };
-    names
-        .map(|name| (near(name), name))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"))
-}
-
-fn split_key(key: &str) -> (&str, &str) {
-    key.rsplit_once('.').unwrap_or(("", key))
-}
-
-pub(super) fn parse(name: &str, text: &str) -> Result<Table> {
-    text.parse().map_err(|e: toml::de::Error| Error::invalid(format!("{name}: {e}")))
 }
 
 /// `text` as the type of `like`.

@@ -13,6 +13,7 @@ mod hints;
 mod layer;
 mod load;
 mod preset;
+mod table;
 
 use std::path::Path;
 
@@ -21,12 +22,13 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use distill::{
-    DEFAULT_DISTILL_PRESET, DISTILL_PRESETS, DistillConfig, DistillData, DistillLoss, DistillModel,
-    DistillTrain, Projector, Student, Teacher,
+    DistillConfig, DistillData, DistillLoss, DistillModel, DistillTrain, Projector, Student,
+    Teacher,
 };
 pub use layer::{Layer, Setting, Source};
-pub use load::{Diff, Merged, Presets, diff, flatten};
-pub use preset::{DEFAULT_PRESET, PRESETS};
+pub use load::Merged;
+pub use preset::{DEFAULT_DISTILL_PRESET, DEFAULT_PRESET, DISTILL_PRESETS, PRESETS, Presets};
+pub use table::{Diff, diff, flatten};
 
 use crate::Result;
 use crate::dtype::DType;
@@ -70,13 +72,7 @@ pub trait RunConfig: Serialize + DeserializeOwned {
 }
 
 impl RunConfig for Settings {
-    const PRESETS: Presets = Presets {
-        base_name: "base.toml",
-        base: preset::BASE,
-        default: DEFAULT_PRESET,
-        named: PRESETS,
-        command: "hrm train",
-    };
+    const PRESETS: Presets = preset::TRAIN;
 
     fn preset(&self) -> &str {
         &self.preset

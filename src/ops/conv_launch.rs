@@ -1,9 +1,9 @@
 //! Launches of `kernels/common/conv.cuh`, which `conv2d` and `conv_transpose2d` share.
 
-use super::conv::Geometry;
 use super::launch::On;
 use super::traffic;
 use crate::Result;
+use crate::backend::cpu::conv::Geometry;
 use crate::backend::{Arg, Cost, Kernel, Mode, Param, Purpose};
 use crate::dtype::DType;
 use crate::tensor::Tensor;
