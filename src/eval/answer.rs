@@ -5,13 +5,19 @@
 //!
 //! A model that answers at once (`hrm_seed`, `transformer`) has one segment: both are the same.
 
+use crate::backend::DeviceKind;
 use crate::data::vocab::{BLANK_ID, IGNORE, PAD};
 use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
+/// Positions that a CPU works on at once: more make no row faster, and take memory and patience.
+const BATCH_POSITIONS: usize = 2048;
+const BATCH_POSITIONS_CUDA: usize = 32 * BATCH_POSITIONS;
+
 /// The device memory of an evaluation. A run that validates now and then makes it once.
 pub struct Evaluator {
+    rows: usize, // B
     carry: Carry,
     batch: DeviceBatch,
     space: Workspace,
@@ -56,14 +62,36 @@ pub enum Halt {
     Early,
 }
 
+/// Rows that are fast together, of the model's batch.
+pub fn fast_rows(kind: DeviceKind, dims: Dims) -> usize {
+    let positions = match kind {
+        DeviceKind::Cuda => BATCH_POSITIONS_CUDA,
+        DeviceKind::Cpu => BATCH_POSITIONS,
+    };
+    (positions / dims.positions()).clamp(1, dims.batch_size)
+}
+
 impl Evaluator {
-    pub fn new(model: &dyn Model) -> Result<Self> {
-        let dims = model.dims();
+    /// For `asked` rows in all: a batch holds no more than those, than the model's own batch, and than
+    /// are fast together. An answer does not depend on the batch, but for models whose rows halt
+    /// together: those keep their own.
+    pub fn new(model: &dyn Model, asked: usize) -> Result<Self> {
+        let (device, dims) = (model.device(), model.dims());
+        let rows = match model.rows_halt_together() {
+            true => dims.batch_size,
+            false => asked.min(fast_rows(device.kind(), dims)).max(1),
+        };
         Ok(Self {
-            carry: Carry::new(model)?,
-            batch: DeviceBatch::new(model.device(), dims.batch_size, dims.seq_len)?,
-            space: Workspace::new(model, dims.batch_size)?,
+            rows,
+            carry: Carry::of_rows(model, rows)?,
+            batch: DeviceBatch::new(device, rows, dims.seq_len)?,
+            space: Workspace::of_rows(model, rows, rows)?,
         })
+    }
+
+    /// Rows of a batch.
+    pub fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Calls `each` with the number of the row (from 0) and its answer: in the order of the rows
@@ -129,7 +157,7 @@ impl Evaluator {
         mut each: impl FnMut(&Segment, &[f32], &[(usize, Working)]) -> Result<()>,
     ) -> Result<()> {
         let dims = model.dims();
-        let mut slots = Slots::new(dims);
+        let mut slots = Slots::new(dims, self.rows);
         let mut rows = rows.enumerate().fuse();
         loop {
             slots.fill(&mut rows, &name)?;
@@ -166,8 +194,8 @@ struct Working {
 }
 
 impl Slots {
-    fn new(dims: Dims) -> Self {
-        let (b, s) = (dims.batch_size, dims.seq_len);
+    fn new(dims: Dims, b: usize) -> Self {
+        let s = dims.seq_len;
         Self {
             dims,
             rows: vec![None; b],

@@ -65,7 +65,7 @@ impl<'a> Job<'a> {
         let examples = select_variants(data, split, self.limit, self.variants)?;
         check_asked(data, split, &examples)?;
         let model = trained.load_as(&shape, device)?;
-        let evaluator = Evaluator::new(&*model)?;
+        let evaluator = Evaluator::new(&*model, examples.len())?;
         let weights = if self.resumable { Some(trained.reader.digest()?) } else { None };
         let kept = |halt| self.output.join(format!("answers-{}.partial", word(halt)));
         let answer = |halt| {

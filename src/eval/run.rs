@@ -47,7 +47,8 @@ pub struct Evaluation {
 
 /// Make the memory, run to the end, drop it.
 pub fn evaluate(model: &dyn Model, request: Request) -> Result<Evaluation> {
-    let whole = Evaluator::new(model)?.run(model, request, None, || false)?;
+    let whole =
+        Evaluator::new(model, request.examples.len())?.run(model, request, None, || false)?;
     whole.ok_or_else(|| Error::invalid("the evaluation ended early"))
 }
 

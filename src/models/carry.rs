@@ -42,9 +42,15 @@ impl DeviceBatch {
 }
 
 impl Carry {
+    /// For the model's own batch.
     pub fn new(model: &dyn Model) -> Result<Self> {
+        Self::of_rows(model, model.dims().batch_size)
+    }
+
+    /// For a batch of `b` rows.
+    pub fn of_rows(model: &dyn Model, b: usize) -> Result<Self> {
         let (device, dims) = (model.device(), model.dims());
-        let (b, t, c) = (dims.batch_size, dims.positions(), dims.hidden_size);
+        let (t, c) = (dims.positions(), dims.hidden_size);
         let state = |name: &&'static str| {
             Ok((*name, Tensor::zeros(device, model.dtype(), [b, t, c], Purpose::Carry)?))
         };

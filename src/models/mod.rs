@@ -100,6 +100,11 @@ pub trait Model {
         true
     }
 
+    /// Whether the rows of a batch halt together, so that an answer depends on the batch that it is in.
+    fn rows_halt_together(&self) -> bool {
+        false
+    }
+
     /// Whether training's rule would halt on these Q logits (halt, continue).
     fn would_halt(&self, q: [f32; 2]) -> bool;
 

@@ -35,10 +35,15 @@ pub struct Segment {
 }
 
 impl Workspace {
-    /// `global_batch` divides the gradient: rows of one optimizer step over all micro-batches.
+    /// For the model's own batch. `global_batch` divides the gradient: rows of one optimizer step over
+    /// all micro-batches.
     pub fn new(model: &dyn Model, global_batch: usize) -> Result<Self> {
+        Self::of_rows(model, model.dims().batch_size, global_batch)
+    }
+
+    /// For a batch of `b` rows.
+    pub fn of_rows(model: &dyn Model, b: usize, global_batch: usize) -> Result<Self> {
         let (device, dims) = (model.device(), model.dims());
-        let b = dims.batch_size;
         let f32s = |shape: &[usize]| Tensor::zeros(device, DType::F32, shape, Purpose::Workspace);
         let scale = 1.0 / global_batch as f32;
         let d_rows: Vec<f32> = (0..b).flat_map(|_| [scale, 0.0, 0.0, 0.0]).collect();

@@ -47,7 +47,7 @@ impl Asked<'_> {
             Some((puzzle, i, tokens))
         });
         let questions: Vec<_> = questions.collect();
-        let batch = self.model.dims().batch_size;
+        let batch = self.evaluator.rows();
         let answered = std::cell::Cell::new(0);
         let mut ended = false;
         let rows = questions.iter().enumerate().map_while(|(n, (puzzle, _, tokens))| {

@@ -67,7 +67,7 @@ impl<'a> Tuner<'a> {
             puzzle_emb_lr: config.train.puzzle_emb_lr,
         };
         let ignore_pad = trainer.model.dims().ignores_pad;
-        let evaluator = Evaluator::new(&*trainer.model)?;
+        let evaluator = Evaluator::new(&*trainer.model, usize::MAX)?;
         let start = mean_embedding(model)?;
         let mut tuner = Self { reader, trainer, evaluator, rates, ignore_pad, canvas, start, seed };
         tuner.reset()?;

@@ -9,26 +9,20 @@ use super::options::{MAX_VARIANTS, Options, Progress, Stop};
 use super::outcome::{self, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::unseen;
-use crate::backend::{Device, DeviceKind};
+use crate::backend::Device;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::data::{DataSet, Grid, Task};
-use crate::eval::Evaluator;
 use crate::eval::run::check_data;
+use crate::eval::{Evaluator, fast_rows};
 use crate::models::{Model, ModelShape};
 use crate::run::trained::Trained;
 use crate::{Error, Result};
 
-/// Positions that are worked on at once, so that a batch is over soon; training's own may be
-/// larger.
-const BATCH_POSITIONS: usize = 2048;
-const BATCH_POSITIONS_CUDA: usize = 32 * 2048;
-
 pub struct Solver {
     trained: Trained,
-    /// For batches of our own size.
+    /// For batches that are fast and over soon; training's own may be larger.
     shape: ModelShape,
     model: Box<dyn Model>,
-    evaluator: Evaluator,
     data: Option<DataSet>,
     canvas: usize,
 }
@@ -48,16 +42,10 @@ impl Solver {
         if let Some(data) = &data {
             check_data(&dims, Some(trained.trained_on()), data)?;
         }
-        let positions = match device.kind() {
-            DeviceKind::Cuda => BATCH_POSITIONS_CUDA,
-            _ => BATCH_POSITIONS,
-        };
-        let rows = (positions / dims.positions()).clamp(1, dims.batch_size);
-        shape.sizes.batch_size = rows;
+        shape.sizes.batch_size = fast_rows(device.kind(), dims);
         let model = trained.load_as(&shape, device)?;
-        let evaluator = Evaluator::new(&*model)?;
         let canvas = trained.plan.config.data.canvas;
-        Ok(Self { trained, shape, model, evaluator, data, canvas })
+        Ok(Self { trained, shape, model, data, canvas })
     }
 
     /// The side of the largest grid that the model takes.
@@ -99,8 +87,10 @@ impl Solver {
     }
 
     fn known(&self, task: &Task, known: &Known, pace: &mut Pace) -> Result<Outcome> {
-        let asked = Asked { model: &*self.model, evaluator: &self.evaluator, canvas: self.canvas };
         let puzzles = &known.puzzles[..];
+        let rows = puzzles.len() * task.test.len().max(task.train.len());
+        let evaluator = Evaluator::new(&*self.model, rows)?;
+        let asked = Asked { model: &*self.model, evaluator: &evaluator, canvas: self.canvas };
         let inputs: Vec<&Grid> = task.test.iter().map(|q| &q.input).collect();
         let of = inputs.len() * puzzles.len();
         let polls = asked

@@ -33,7 +33,7 @@ pub fn solve(
 
     let batch = batch_time(&tuner, task, &puzzles)?;
     let batches = (puzzles.len() * (task.test.len() + task.train.len()))
-        .div_ceil(tuner.model().dims().batch_size);
+        .div_ceil(tuner.asked().evaluator.rows());
     let reserve = batch.mul_f64(RESERVE * batches as f64);
     let end = pace.share(reserve, if holds_out { MAIN_SHARE } else { 1.0 });
     let begun = Instant::now();
@@ -109,7 +109,7 @@ fn hold_out(
     pace: &mut Pace,
 ) -> Result<HeldOut> {
     let pairs = task.train.len();
-    let batches = puzzles.len().div_ceil(tuner.model().dims().batch_size);
+    let batches = puzzles.len().div_ceil(tuner.asked().evaluator.rows());
     let reserve = batch.mul_f64(RESERVE * batches as f64);
     let mut held_out = HeldOut { answered: Share::default(), pairs, cut_short: 0 };
     for out in 0..pairs {

@@ -48,7 +48,7 @@ impl Needed {
         let device = Device::shape_only(kind);
         device.reserve(Device::UNBOUNDED_BYTES)?;
         let mut trainer = Trainer::new(&device, shape, options)?;
-        let _evaluator = Evaluator::new(&*trainer.model)?;
+        let _evaluator = Evaluator::new(&*trainer.model, usize::MAX)?;
         device.take_work();
         trainer.dry_run()?;
         Ok(Self { memory: Memory::of(&device.usage()), work: device.take_work() })

@@ -22,7 +22,8 @@ impl Validator {
     /// At most `max_examples` of the split, tasks as published first; 0: all of it.
     pub fn new(trainer: &Trainer, data: Arc<DataSet>, max_examples: u64) -> Result<Self> {
         let examples = select(&data, SPLIT, max_examples as usize)?;
-        Ok(Self { evaluator: Evaluator::new(&*trainer.model)?, examples, data })
+        let evaluator = Evaluator::new(&*trainer.model, examples.len())?;
+        Ok(Self { evaluator, examples, data })
     }
 
     /// `stop` ends it between batches, and then there is no result.

@@ -1,11 +1,13 @@
 //! Rows through slots: what early halting may change, and what it may not.
 
 use hrm::Error;
+use hrm::backend::{Device, DeviceKind};
+use hrm::config::Config;
 use hrm::data::DataSet;
 use hrm::data::vocab::IGNORE;
 use hrm::eval::{Answer, Evaluator, Halt, Row};
-use hrm::models::Model;
-use hrm::models::hrm::{Config, Hrm};
+use hrm::models::hrm::{Config as HrmConfig, Hrm};
+use hrm::models::{Compute, Model};
 use hrm::rng::{Rng, Stream};
 
 use super::fixture::{arc, random_tasks};
@@ -27,7 +29,7 @@ fn opinionated(data: &DataSet, batch_size: usize, segments: usize) -> Hrm {
 
 fn with_q_bias(data: &DataSet, batch_size: usize, segments: usize, bias: f32) -> Hrm {
     let (config, sizes) = config(data, batch_size);
-    let model = model((Config { halt_max_steps: segments, ..config }, sizes));
+    let model = model((HrmConfig { halt_max_steps: segments, ..config }, sizes));
     let part = |name| model.params().part(&model.params().master, name).unwrap();
     let mut rng = Rng::new(11, Stream::Test, 1);
     let head = part("q_head.weight");
@@ -54,8 +56,12 @@ fn rows(data: &DataSet) -> Vec<Row> {
 
 /// Answers by row, and the rows in the order in which they were answered.
 fn ask(model: &Hrm, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
+    ask_in_batches(model, usize::MAX, rows, halt)
+}
+
+fn ask_in_batches(model: &Hrm, of: usize, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
     let (mut answers, mut order) = (vec![None; rows.len()], vec![]);
-    let evaluator = Evaluator::new(model).unwrap();
+    let evaluator = Evaluator::new(model, of).unwrap();
     let each = |i: usize, answer| {
         assert!(answers[i].replace(answer).is_none(), "row {i} is answered twice");
         order.push(i);
@@ -66,30 +72,44 @@ fn ask(model: &Hrm, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
 }
 
 #[test]
-fn an_answer_does_not_depend_on_its_neighbours() {
+fn an_answer_depends_on_neither_its_neighbours_nor_the_batch_to_the_bit() {
     let dir = tempfile::tempdir().unwrap();
     let data = arc(dir.path(), &random_tasks(1, 8));
     let rows = rows(&data);
-    let alone = ask(&opinionated(&data, 1, SEGMENTS), &rows, Halt::Early).0;
+    let model = opinionated(&data, 7, SEGMENTS);
+    let alone = ask_in_batches(&model, 1, &rows, Halt::Early).0;
     let mut halts: Vec<_> = alone.iter().map(|a| a.steps).collect();
     halts.sort_unstable();
     halts.dedup();
     assert!(halts.len() > 1, "all rows halt at segment {halts:?}: nothing is tested");
-    for batch_size in [2, 3, 7] {
-        let model = opinionated(&data, batch_size, SEGMENTS);
-        let together = ask(&model, &rows, Halt::Early).0;
-        for (i, (one, other)) in alone.iter().zip(&together).enumerate() {
-            assert_eq!((&one.tokens, one.steps), (&other.tokens, other.steps), "row {i}");
-            for (a, b) in one.q.iter().zip(other.q) {
-                assert!((a - b).abs() <= 1e-4, "row {i}: q {a} and {b}");
-            }
-        }
-        // Other neighbours, other slots, the same shapes: the same bits.
+    for of in [2, 3, 7] {
+        assert_eq!(ask_in_batches(&model, of, &rows, Halt::Early).0, alone, "batches of {of}");
         let backwards: Vec<_> = rows.iter().rev().cloned().collect();
-        let mut turned = ask(&model, &backwards, Halt::Early).0;
+        let mut turned = ask_in_batches(&model, of, &backwards, Halt::Early).0;
         turned.reverse();
-        assert_eq!(together, turned);
+        assert_eq!(turned, alone, "batches of {of}, backwards");
     }
+}
+
+#[test]
+fn a_batch_holds_what_is_asked_and_what_is_fast() {
+    let rows_of = |preset: &str, settings: &[&str], cells: usize, asked: usize| {
+        let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
+        let shape = Config::load(Some(preset), None, &settings).unwrap().shape(cells, 12, 2);
+        let device = Device::shape_only(DeviceKind::Cpu);
+        device.reserve(Device::UNBOUNDED_BYTES).unwrap();
+        let model = shape.build(&device, Compute::default()).unwrap();
+        (Evaluator::new(&*model, asked).unwrap().rows(), shape.sizes.batch_size)
+    };
+    let all = usize::MAX;
+    assert!(rows_of("arc1", &[], 900, all).1 > 100);
+    assert_eq!(rows_of("arc1", &[], 900, 1).0, 1);
+    assert_eq!(rows_of("arc1", &[], 900, all).0, 2);
+    assert_eq!(rows_of("sudoku-extreme", &[], 81, 7).0, 7);
+    assert_eq!(rows_of("sudoku-extreme", &[], 81, all).0, 24); // of 82 positions
+    assert_eq!(rows_of("sudoku-extreme", &["train.batch_size=5"], 81, all).0, 5);
+    // Rows that halt together are answered in the batch that they were trained in.
+    assert_eq!(rows_of("arc-full", &["train.batch_size=3"], 900, 1).0, 3);
 }
 
 /// Early halting is the full evaluation cut off at the row's halting segment.
@@ -135,7 +155,7 @@ fn rows_of_another_model_and_errors_on_the_way_end_it() {
     let data = arc(dir.path(), &random_tasks(2, 2));
     let good = rows(&data)[0].clone();
     let model = opinionated(&data, 2, SEGMENTS);
-    let evaluator = Evaluator::new(&model).unwrap();
+    let evaluator = Evaluator::new(&model, usize::MAX).unwrap();
     let refusal = |row: Result<Row, Error>| {
         let rows = [Ok(good.clone()), row].into_iter();
         evaluator.answer(&model, rows, Halt::Last, |_, _| Ok(())).unwrap_err().to_string()

@@ -40,7 +40,7 @@ fn answers_do_not_depend_on_the_batch_and_repeat_bit_for_bit() {
     let data = arc(dir.path(), &random_tasks(1, 4));
     let examples = eval::select(&data, "test", 0).unwrap();
     let two = model(config(&data, 2));
-    let evaluator = Evaluator::new(&two).unwrap();
+    let evaluator = Evaluator::new(&two, usize::MAX).unwrap();
     let run = |stop: bool| evaluator.run(&two, all(&data, &examples), None, || stop).unwrap();
     let (first, again) = (run(false).unwrap(), run(false).unwrap());
     assert!(run(true).is_none());
@@ -138,7 +138,7 @@ fn an_interrupted_evaluation_goes_on_and_ends_with_the_same_bits() {
     let data = arc(&dir.path().join("data"), &random_tasks(1, 4));
     let examples = eval::select(&data, "test", 0).unwrap();
     let model = model(config(&data, 2));
-    let evaluator = Evaluator::new(&model).unwrap();
+    let evaluator = Evaluator::new(&model, usize::MAX).unwrap();
     let whole = evaluator.run(&model, all(&data, &examples), None, || false).unwrap().unwrap();
     let path = dir.path().join("saved");
     for halt in [Halt::Last, Halt::Early] {

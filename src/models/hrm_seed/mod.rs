@@ -78,6 +78,10 @@ impl Model for HrmSeed {
         self.config.max_cycles
     }
 
+    fn rows_halt_together(&self) -> bool {
+        true
+    }
+
     /// The number of cycles is read back.
     fn is_recordable(&self) -> bool {
         false
