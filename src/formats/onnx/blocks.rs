@@ -60,8 +60,8 @@ impl Blocks {
         let mut inputs = vec!["x".to_owned()];
         inputs.extend(mixer.weights().map(String::from));
         inputs.extend(tables.iter().map(|table| table.0.clone()));
-        let doc = "norm(h + mlp(h)), h = norm(x + mix(x))";
-        graph.define(BLOCK, &inputs, doc, |body, values| {
+        // norm(h + mlp(h)), h = norm(x + mix(x))
+        graph.define(BLOCK, &inputs, |body, values| {
             let [x, a, b, gate_up, down] = [0, 1, 2, 3, 4].map(|i| &values[i]);
             let h = match mixer {
                 Mixer::Attention { .. } => {
@@ -109,7 +109,8 @@ fn residual_norm(body: &mut Body, x: &Value, y: &Value) -> Value {
 }
 
 fn define_rms_norm(graph: &mut Graph) {
-    graph.define(RMS_NORM, &["x".into()], "x / sqrt(mean(x^2) + eps)", |body, x| {
+    // x / sqrt(mean(x^2) + eps)
+    graph.define(RMS_NORM, &["x".into()], |body, x| {
         let square = body.op("Mul", &[&x[0], &x[0]]);
         let axis = body.ints(&[-1]);
         let mean = body.op("ReduceMean", &[&square, &axis]);
@@ -122,7 +123,8 @@ fn define_rms_norm(graph: &mut Graph) {
 
 fn define_swiglu_mlp(graph: &mut Graph) {
     let inputs = ["x", "gate_up", "down"].map(String::from);
-    graph.define(SWIGLU_MLP, &inputs, "(silu(g) * u) down, [g, u] = x gate_up", |body, values| {
+    // (silu(g) * u) down, [g, u] = x gate_up
+    graph.define(SWIGLU_MLP, &inputs, |body, values| {
         let inner = body.op("MatMul", &[&values[0], &values[1]]);
         let [gate, up] = body.split(&inner);
         let sigmoid = body.op("Sigmoid", &[&gate]);
@@ -134,7 +136,8 @@ fn define_swiglu_mlp(graph: &mut Graph) {
 
 fn define_rope(graph: &mut Graph) {
     let inputs = ["x", "cos", "sin"].map(String::from);
-    graph.define(ROPE, &inputs, "x cos + rotate_half(x) sin", |body, values| {
+    // x cos + rotate_half(x) sin
+    graph.define(ROPE, &inputs, |body, values| {
         let [low, high] = body.split(&values[0]);
         let minus = body.op("Neg", &[&high]);
         let rotated = body.op_with("Concat", &[&minus, &low], vec![int("axis", -1)]);
@@ -150,8 +153,8 @@ pub fn define_attention(graph: &mut Graph, heads: usize, head_dim: usize, rope: 
     if rope {
         inputs.extend(["cos", "sin"].map(String::from));
     }
-    let doc = "softmax(q k^T / sqrt(HD)) v, per head";
-    graph.define(ATTENTION, &inputs, doc, |body, values| {
+    // softmax(q k^T / sqrt(HD)) v, per head
+    graph.define(ATTENTION, &inputs, |body, values| {
         let (tables, shape) = (&values[1..], [0, 0, heads as i64, head_dim as i64]);
         let [q, k, v] = body.split(&values[0]).map(|x: Value| {
             let x = body.reshape(&x, &shape);

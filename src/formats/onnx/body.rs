@@ -1,9 +1,11 @@
 //! Nodes in the order of computation, of a graph, a function or a loop.
 
-use super::proto::{AttributeProto, GraphProto, NodeProto, attribute};
+use super::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto, attribute};
 
-/// Where the functions of a file live.
+/// Of calls of our functions, which the file has the nodes of.
 pub const DOMAIN: &str = "hrm";
+/// The operator of a value that is known; its initialiser stands in the file.
+pub const CONSTANT: &str = "Constant";
 
 /// The name of a value in a graph, a loop or a function.
 #[derive(Clone, Debug)]
@@ -73,17 +75,30 @@ impl Body {
 
     /// A constant vector.
     pub fn ints(&mut self, values: &[i64]) -> Value {
-        self.op_with("Constant", &[], vec![ints("value_ints", values)])
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(proto::INT64, vec![values.len() as i64], bytes)
     }
 
     /// A constant scalar.
     pub fn int(&mut self, value: i64) -> Value {
-        self.op_with("Constant", &[], vec![int("value_int", value)])
+        self.constant(proto::INT64, vec![], value.to_le_bytes().into())
     }
 
     /// A constant scalar.
     pub fn float(&mut self, value: f32) -> Value {
-        self.op_with("Constant", &[], vec![float("value_float", value)])
+        self.constant(proto::FLOAT, vec![], value.to_le_bytes().into())
+    }
+
+    /// A constant scalar.
+    pub fn bool(&mut self, value: bool) -> Value {
+        self.constant(proto::BOOL, vec![], vec![value as u8])
+    }
+
+    fn constant(&mut self, data_type: i32, dims: Vec<i64>, raw_data: Vec<u8>) -> Value {
+        let tensor = TensorProto { dims, data_type, raw_data, ..Default::default() };
+        let (name, r#type) = ("value".to_owned(), attribute::TENSOR);
+        let value = AttributeProto { name, r#type, t: Some(tensor), ..Default::default() };
+        self.op_with(CONSTANT, &[], vec![value])
     }
 
     /// Equal parts along the last axis.

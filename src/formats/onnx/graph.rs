@@ -1,13 +1,14 @@
 //! A whole model of ONNX: inputs, outputs, functions, weights by name.
 //!
-//! A function of ours is a model-local one: a reader that has no such operator takes its body, so
-//! that passes over the same layers are one body and a call each.
+//! Functions are ours alone: the file has their nodes in place of their calls, as quantisers and
+//! converters look into no function.
 
 use std::collections::HashMap;
 
 use prost::Message;
 
-use super::body::{Body, DOMAIN, Value};
+use super::body::{Body, Value};
+use super::inline::{Function, Inliner};
 use super::proto::*;
 use crate::dtype::DType;
 use crate::formats::HostTensor;
@@ -52,10 +53,6 @@ pub fn value_info(name: &str, elem_type: i32, dims: &[Dim], doc: &str) -> ValueI
     }
 }
 
-fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
-    OperatorSetIdProto { domain: domain.to_owned(), version }
-}
-
 /// A whole model.
 pub struct Graph {
     pub body: Body,
@@ -63,7 +60,7 @@ pub struct Graph {
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
     initializers: Vec<TensorProto>,
-    functions: Vec<FunctionProto>,
+    functions: HashMap<String, Function>,
 }
 
 impl Graph {
@@ -75,7 +72,7 @@ impl Graph {
             inputs: vec![],
             outputs: vec![],
             initializers: vec![],
-            functions: vec![],
+            functions: HashMap::new(),
         }
     }
 
@@ -91,18 +88,27 @@ impl Graph {
 
     /// A weight as it is. Each is asked for once.
     pub fn weight(&mut self, name: &str) -> Result<Value, String> {
-        let missing = || format!("tensor {name} is missing: no weights of this kind of model");
-        let tensor = self.weights.remove(name).ok_or_else(missing)?;
-        if tensor.dtype != DType::F32 {
-            return Err(format!("tensor {name} is {}, not f32", tensor.dtype));
-        }
+        let tensor = self.take(name)?;
         Ok(self.initializer(name, tensor))
     }
 
     /// A linear layer's weight (OUT, IN) as the right factor (IN, OUT) of a product.
     pub fn factor(&mut self, name: &str) -> Result<Value, String> {
-        let w = self.weight(name)?;
-        Ok(self.body.transpose(&w, &[1, 0]))
+        let tensor = self.take(name)?;
+        let [out, width] = tensor.shape.bind(name).map_err(|e| e.to_string())?;
+        let w: Vec<f32> = tensor.f32s().collect();
+        let turned = (0..width).flat_map(|i| (0..out).map(move |o| (o, i)));
+        let turned: Vec<f32> = turned.map(|(o, i)| w[o * width + i]).collect();
+        Ok(self.initializer(name, HostTensor::from_f32s([width, out], &turned)))
+    }
+
+    fn take(&mut self, name: &str) -> Result<HostTensor, String> {
+        let missing = || format!("tensor {name} is missing: no weights of this kind of model");
+        let tensor = self.weights.remove(name).ok_or_else(missing)?;
+        match tensor.dtype {
+            DType::F32 => Ok(tensor),
+            dtype => Err(format!("tensor {name} is {dtype}, not f32")),
+        }
     }
 
     pub fn initializer(&mut self, name: &str, tensor: HostTensor) -> Value {
@@ -116,27 +122,18 @@ impl Graph {
         Value(name.to_owned())
     }
 
-    /// A function for [`Body::call`]: inputs by name, and what makes its output of them. Functions
-    /// that it calls are defined before.
+    /// A function for [`Body::call`]: inputs by name, and what makes its output of them.
     pub fn define(
         &mut self,
         name: &str,
         inputs: &[String],
-        doc: &str,
         make: impl FnOnce(&mut Body, &[Value]) -> Value,
     ) {
         let mut body = Body::default();
         let values: Vec<Value> = inputs.iter().cloned().map(Value).collect();
         let y = make(&mut body, &values);
-        self.functions.push(FunctionProto {
-            name: name.to_owned(),
-            input: inputs.to_vec(),
-            output: vec![y.0],
-            node: body.nodes,
-            doc_string: doc.to_owned(),
-            opset_import: vec![opset("", OPSET), opset(DOMAIN, 1)],
-            domain: DOMAIN.to_owned(),
-        });
+        let function = Function { inputs: inputs.to_vec(), output: y.0, nodes: body.nodes };
+        self.functions.insert(name.to_owned(), function);
     }
 
     /// The file. With `data_name`, weights of some size go to a file of that name beside it.
@@ -148,8 +145,11 @@ impl Graph {
         data_name: Option<&str>,
     ) -> Result<Encoded, String> {
         let data = data_name.map(|file| move_out(&mut self.initializers, file));
+        let mut inliner = Inliner::new(&self.functions);
+        let node = inliner.inline(&self.body.nodes)?;
+        self.initializers.extend(inliner.into_initializers());
         let graph = GraphProto {
-            node: self.body.nodes,
+            node,
             name: name.to_owned(),
             initializer: self.initializers,
             doc_string: doc.to_owned(),
@@ -161,9 +161,8 @@ impl Graph {
             producer_name: env!("CARGO_PKG_NAME").into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
             graph: Some(graph),
-            opset_import: vec![opset("", OPSET), opset(DOMAIN, 1)],
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
             metadata_props: about.into_iter().map(entry).collect(),
-            functions: self.functions,
         };
         match model.encoded_len() {
             n if n > MAX_FILE_BYTES => Err(format!(

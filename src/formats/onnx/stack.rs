@@ -23,8 +23,7 @@ impl Stack {
         let (mut inputs, mut weights): (Vec<_>, Vec<_>) = layers.into_iter().flatten().unzip();
         inputs.insert(0, "x".to_owned());
         inputs.extend(shared.iter().map(|value| value.0.clone()));
-        let doc = format!("{layer}, {} times", lens.len());
-        graph.define(function, &inputs, &doc, |body, values| {
+        graph.define(function, &inputs, |body, values| {
             let (x, mut rest) = (values[0].clone(), &values[1..]);
             let shared = &rest[weights.len()..];
             lens.iter().fold(x, |x, len| {

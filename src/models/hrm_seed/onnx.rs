@@ -35,9 +35,9 @@ pub fn build(graph: &mut Graph, c: &Config, dims: &Dims) -> Result<(), String> {
     };
     let body = &mut graph.body;
     let cycles = body.int(c.max_cycles as i64);
-    let no_condition = Value(String::new());
+    let begins = body.bool(true);
     let with = vec![graph_attribute("body", cycle(dims, &weights))];
-    let [_h, l, halts] = body.ops("Loop", &[&cycles, &no_condition, &e, &e], with);
+    let [_h, l, halts] = body.ops("Loop", &[&cycles, &begins, &e, &e], with);
     let last = body.pick(&halts, -1, 0);
     let shape = body.op("Shape", &[&halts]);
     let run = body.pick(&shape, 0, 0);

@@ -34,8 +34,8 @@ pub fn define_layer(graph: &mut Graph, heads: usize, head_dim: usize) {
     define_attention(graph, heads, head_dim, false);
     let mut inputs = vec!["x".to_owned()];
     inputs.extend(WEIGHTS.map(String::from));
-    let doc = "norm2(h + mlp(h)), h = norm1(x + self_attn(x))";
-    graph.define(LAYER, &inputs, doc, |body, values| {
+    // norm2(h + mlp(h)), h = norm1(x + self_attn(x))
+    graph.define(LAYER, &inputs, |body, values| {
         let (x, w) = (&values[0], &values[1..]);
         let qkv = affine(body, x, [&w[0], &w[1]]);
         let a = body.call(ATTENTION, &[&qkv]);
