@@ -161,7 +161,7 @@ fn numpy_batches(data: &DataSet, scratch: &Path, row: &dyn Fn(&str, f64, &str)) 
         return;
     }
     let dir = scratch.join("npy");
-    npy::export(data, &dir, Progress::Quiet).expect("export succeeds");
+    npy::export(data, &dir, None, Progress::Quiet).expect("export succeeds");
     let mut python = Command::new("python3");
     let output = python.args(["-c", NUMPY]).arg(&dir).arg(BATCH_ROWS.to_string()).output();
     let text = String::from_utf8(output.expect("python3 runs").stdout).expect("text");

@@ -22,6 +22,7 @@ pub mod sheet;
 pub mod stats;
 pub mod task;
 pub mod terminal;
+pub mod trm;
 pub mod vocab;
 
 pub use batch::{Batch, BatchOptions};

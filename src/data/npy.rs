@@ -16,7 +16,9 @@ use super::grid::{Grid, Pair};
 use super::manifest::Manifest;
 use super::output::{BLANK_NAME, Output, put_in_place, stage};
 use super::shard::{GroupBuf, Shard, Spec, Writer};
+use super::trm;
 use super::vocab::{BLANK_ID, Kind, PAD};
+use crate::formats::Program;
 use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
@@ -36,10 +38,18 @@ struct Metadata {
     num_puzzle_identifiers: usize,
     total_groups: usize,
     mean_puzzle_examples: f64,
+    /// TRM's program asks for it, HRM's does not look.
+    total_puzzles: Option<usize>,
     sets: Vec<String>,
 }
 
-pub fn export(data: &DataSet, output_dir: &Path, progress: Progress) -> Result<()> {
+/// `program`: who will read it; `None` is the one whose names of variants the data set has.
+pub fn export(
+    data: &DataSet,
+    output_dir: &Path,
+    program: Option<Program>,
+    progress: Progress,
+) -> Result<()> {
     let staging = stage(output_dir, "identifiers.json", "exported data set")?;
     for split in data.split_names() {
         let (shard, dir) = (data.split(split)?, staging.path().join(split));
@@ -53,12 +63,23 @@ pub fn export(data: &DataSet, output_dir: &Path, progress: Progress) -> Result<(
             num_puzzle_identifiers: data.num_puzzle_ids(),
             total_groups: shard.groups(),
             mean_puzzle_examples: data.mean_puzzle_examples(split)?,
+            total_puzzles: Some(shard.puzzles()),
             sets: vec![SET.into()],
         };
         write_json(&dir.join("dataset.json"), &json!(metadata))?;
         export_split(shard, &dir, progress)?;
     }
-    write_json(&staging.path().join("identifiers.json"), &json!(data.identifiers()?))?;
+    let names = data.identifiers()?;
+    let program = program.unwrap_or_else(|| trm::program_of(names));
+    let names = match data.kind() {
+        Kind::Arc => names.iter().map(|name| trm::spell(name, program)).collect(),
+        _ => names.to_vec(),
+    };
+    if program == Program::Trm && data.kind() == Kind::Arc {
+        let path = staging.path().join(trm::TEST_PUZZLES_FILE);
+        write_json(&path, &trm::test_puzzles(data)?)?;
+    }
+    write_json(&staging.path().join("identifiers.json"), &json!(names))?;
     put_in_place(staging)
 }
 

@@ -1,10 +1,10 @@
 //! Models in the files of other programs: weights as safetensors and PyTorch's `.pt`, graphs as
 //! ONNX.
 //!
-//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a
-//! device or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of
-//! the weights (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a
-//! model computes, too, and is read by others only.
+//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a device
+//! or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of the weights
+//! (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a model computes,
+//! too, and is read by others only; `yaml.rs` reads settings.
 
 pub mod convert;
 pub mod onnx;
@@ -12,6 +12,7 @@ pub mod pickle;
 pub mod pt;
 pub mod safetensors;
 mod seal;
+pub mod yaml;
 
 use std::fs::File;
 use std::io::Read;
@@ -134,6 +135,15 @@ impl StateDict {
         }
         Ok(weights)
     }
+}
+
+/// A program of the models' authors, for which files are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Program {
+    /// sapientinc/HRM
+    Hrm,
+    /// SamsungSAILMontreal/TinyRecursiveModels
+    Trm,
 }
 
 /// Where to write what.

@@ -9,8 +9,10 @@ use hrm::data::builders::arc::ArcOptions;
 use hrm::data::builders::sudoku::SudokuOptions;
 use hrm::data::ensure::{BuildSpec, ensure};
 use hrm::data::fetch::{self, Source};
-use hrm::data::{DataSet, Kind, npy};
+use hrm::data::{DataSet, Grid, Kind, npy};
+use hrm::formats::Program;
 use hrm::io::progress::Progress;
+use serde_json::{Value, json};
 
 use crate::fixture;
 
@@ -45,7 +47,7 @@ fn npy_export_and_import_round_trip_exactly() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let (data, _) = fixture::small(&at("d"), 8, 6);
-    npy::export(&data, &at("npy"), Progress::Quiet).unwrap();
+    npy::export(&data, &at("npy"), None, Progress::Quiet).unwrap();
     assert_eq!(files(&at("npy")).len(), 13);
     for kind in [None, Some(Kind::Tokens)] {
         let back = at(&format!("back{}", kind.is_some()));
@@ -60,7 +62,7 @@ fn npy_export_and_import_round_trip_exactly() {
             assert_eq!((a.groups(), a.puzzles()), (b.groups(), b.puzzles()));
         }
         let again = at(&format!("again{}", kind.is_some()));
-        npy::export(&back, &again, Progress::Quiet).unwrap();
+        npy::export(&back, &again, None, Progress::Quiet).unwrap();
         assert!(files(&again) == files(&at("npy")), "the files come out the same");
         let [a, b] = [&back, &data].map(|d| d.split("train").unwrap().bytes());
         // The provenance differs in length.
@@ -69,11 +71,53 @@ fn npy_export_and_import_round_trip_exactly() {
 }
 
 #[test]
+fn what_came_from_trm_goes_back_as_trm() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, _) = fixture::small(&at("d"), 8, 6);
+    for (program, name) in [(Program::Hrm, "hrm"), (Program::Trm, "trm")] {
+        npy::export(&data, &at(name), Some(program), Progress::Quiet).unwrap();
+        npy::import(&at(name), &at(&format!("of-{name}")), None, Progress::Quiet).unwrap();
+    }
+    let json = |file: &str| -> Value {
+        serde_json::from_slice(&fs::read(at("trm").join(file)).unwrap()).unwrap()
+    };
+    let train = data.split("train").unwrap();
+    assert_eq!(json("train/dataset.json")["total_puzzles"], train.puzzles());
+    let (names, own) = (json("identifiers.json"), data.identifiers().unwrap());
+    for (theirs, ours) in names.as_array().unwrap().iter().zip(own).skip(1) {
+        let (task, variant) = ours.split_once("_").unwrap();
+        assert_eq!(theirs, &format!("{task}|||{}", variant.replace('_', "|||")));
+    }
+    let (tasks, test) = (json("test_puzzles.json"), data.split("test").unwrap());
+    assert_eq!(tasks.as_object().unwrap().len(), test.groups());
+    for group in 0..test.groups() {
+        let first = test.puzzle_range(test.group_range(group).unwrap().start).unwrap();
+        let asked = &tasks[format!("test{group}")]["test"];
+        assert_eq!(asked.as_array().unwrap().len(), first.len());
+        for (i, at) in first.enumerate() {
+            let pair = test.example(at).unwrap().pair;
+            let rows = |grid: &Grid| json!(grid.cells().chunks(grid.w()).collect::<Vec<_>>());
+            assert_eq!(asked[i]["input"], rows(&pair.input), "test{group}, pair {i}");
+            assert_eq!(asked[i]["output"], rows(&pair.output), "test{group}, pair {i}");
+        }
+    }
+    let of_trm = DataSet::open(&at("of-trm")).unwrap();
+    npy::export(&of_trm, &at("back"), None, Progress::Quiet).unwrap();
+    assert!(files(&at("back")) == files(&at("trm")), "TRM's files come out the same");
+    npy::export(&of_trm, &at("other"), Some(Program::Hrm), Progress::Quiet).unwrap();
+    assert!(files(&at("other")) == files(&at("hrm")), "HRM's files are those of the same data");
+    let of_hrm = DataSet::open(&at("of-hrm")).unwrap();
+    npy::export(&of_hrm, &at("crossed"), Some(Program::Trm), Progress::Quiet).unwrap();
+    assert!(files(&at("crossed")) == files(&at("trm")), "and the other way");
+}
+
+#[test]
 fn damaged_npy_folders_are_refused_by_file() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let (data, _) = fixture::small(&at("d"), 8, 3);
-    npy::export(&data, &at("npy"), Progress::Quiet).unwrap();
+    npy::export(&data, &at("npy"), None, Progress::Quiet).unwrap();
     let good = files(&at("npy"));
     let refusal = |file: &str, change: &dyn Fn(&mut Vec<u8>)| {
         for (name, bytes) in &good {
@@ -251,7 +295,7 @@ fn integers_of_any_width_are_imported() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let (data, _) = fixture::small(&at("d"), 8, 3);
-    npy::export(&data, &at("npy"), Progress::Quiet).unwrap();
+    npy::export(&data, &at("npy"), None, Progress::Quiet).unwrap();
     for (name, bytes) in files(&at("npy")) {
         let narrow = name.to_string_lossy().into_owned();
         if !(narrow.ends_with("inputs.npy") || narrow.ends_with("labels.npy")) {

@@ -137,7 +137,24 @@ def check_arc(folder):
             same = np.array_equal(test[name][row], row_of(pair["test"][0][side], canvas))
             expect(same, f"{names[identifier]}: {name} differ from the task")
     expect(plain == 3, f"{plain} tasks without augmentation in the test split, expected 3")
+    check_trm(folder, tasks, names, test)
     return folder / "arc-npy"
+
+
+def check_trm(folder, tasks, names, test):
+    """What TRM's program reads besides: its metadata, its names, the tasks of the test split."""
+    out = folder / "arc-trm"
+    hrm("export", folder / "arc", "--output-dir", out, "--for", "trm")
+    spelt = json.loads((out / "identifiers.json").read_text())
+    for ours, theirs in zip(names, spelt):
+        parts = theirs.split("|||")
+        expect("_".join(parts) == ours and len(parts) in (1, 3), f"{ours} became {theirs}")
+    about = json.loads((out / "test" / "dataset.json").read_text())
+    puzzles = len(test["puzzle_identifiers"])
+    expect(about["total_puzzles"] == puzzles, f"total_puzzles {about['total_puzzles']}")
+    said = json.loads((out / "test_puzzles.json").read_text())
+    wanted = {name: task for name, task in tasks.items() if name.startswith("evaluation")}
+    expect(said == wanted, "test_puzzles.json is not the tasks of the test split")
 
 
 def check_import(exported):

@@ -13,6 +13,7 @@ use crate::data::fetch::Source;
 use crate::data::images::ImageSource;
 use crate::data::pattern::PatternKind;
 use crate::data::vocab::MAX_ARC_SIDE;
+use crate::formats::Program;
 
 /// Get, build, check and look at data sets.
 #[derive(Args, Debug)]
@@ -77,11 +78,16 @@ pub enum DataCommand {
     },
     /// Write a data set in the layout of the Python projects (.npy files).
     ///
-    /// Example: hrm data export data/arc --output-dir data/python-arc
+    /// Examples: hrm data export data/arc --output-dir data/python-arc;
+    /// hrm data export data/arc --for trm --output-dir data/trm-arc
     Export {
         dir: PathBuf,
         #[arg(long)]
         output_dir: PathBuf,
+        /// Who will read it: the names of variants differ, and trm gets test_puzzles.json. Default: the
+        /// program that the data set was imported from, else hrm.
+        #[arg(long = "for", value_enum, value_name = "PROGRAM")]
+        program: Option<Program>,
     },
 }
 

@@ -63,8 +63,8 @@ pub fn run(args: DataArgs) -> Result<()> {
             note_built(&manifest, &output_dir, progress);
             Ok(())
         }
-        DataCommand::Export { dir, output_dir } => {
-            npy::export(&DataSet::open(&dir)?, &output_dir, progress)
+        DataCommand::Export { dir, output_dir, program } => {
+            npy::export(&DataSet::open(&dir)?, &output_dir, program, progress)
         }
     }
 }
