@@ -7,7 +7,7 @@ use clap::Args;
 use super::common::{absolute, split_settings};
 use crate::data::DataSet;
 use crate::formats::{self, Counters, StateDict};
-use crate::import::{self, Given, Imported, Puzzles, Request};
+use crate::import::{self, Given, Imported, Puzzles, Request, official};
 use crate::run::checkpoint::{self, Reader};
 use crate::{Error, Result};
 
@@ -16,13 +16,15 @@ use crate::{Error, Result};
 /// Takes checkpoints of the official HRM and TRM programs (step_N files, compiled or not),
 /// hrm_arc_*.pt of the run that arc-full replaces, and what `hrm export` wrote. The kind of model,
 /// its width, layers, vocabulary and puzzle ids are read off the tensors; heads, cycles, steps and
-/// canvas leave no trace there and come from a preset or key=value (not for our own exports, which
-/// know them). The result works with hrm eval, predict, serve and export, and as hrm train --init.
-/// No code in the file is run.
+/// canvas leave no trace there and come from all_config.yaml beside the file, where the official
+/// programs keep it, from a preset or key=value (not for our own exports, which know them). The
+/// result works with hrm eval, predict, serve and export, and as hrm train --init. No code in the
+/// file is run.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
     "  hrm import step_518071 arc1 --data data/arc-aug-1000   the official HRM on its own data set\n",
+    "  hrm import step_518071 --data data/arc-aug-1000        with its all_config.yaml beside it\n",
     "  hrm import step_155718 trm-arc1 model.l_cycles=6 --output trm.safetensors\n",
     "  hrm import hrm_arc_best.pt arc-full\n",
     "  hrm import exported.pt                                 of hrm export: nothing more is needed\n",
@@ -60,7 +62,12 @@ pub fn run(args: Import) -> Result<()> {
     let mut weights = StateDict::decode(&bytes).map_err(|what| Error::corrupt(file, what))?;
     drop(bytes);
     weights.counters = weights.counters.or(step_in_name(file));
-    let given = Given { preset, command_line: &command_line, data: data.as_ref() };
+    let official = match &weights.meta {
+        Some(_) => None,
+        None => official::beside(file)?,
+    };
+    let (official, data_set) = (official.as_ref(), data.as_ref());
+    let given = Given { preset, command_line: &command_line, official, data: data_set };
     let request = Request { given, data_dir: data_dir.as_deref(), puzzles: args.puzzles };
     let imported =
         import::import(weights, request).map_err(|e| Error::corrupt(file, e.to_string()));

@@ -16,6 +16,8 @@ pub enum Source {
     Base,
     /// The preset that is named, or the default one.
     Preset,
+    /// The `all_config.yaml` beside a foreign model.
+    Official,
     /// The shapes of a foreign model's tensors.
     Weights,
     /// The file of `--config`.

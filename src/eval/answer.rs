@@ -72,9 +72,9 @@ pub fn fast_rows(kind: DeviceKind, dims: Dims) -> usize {
 }
 
 impl Evaluator {
-    /// For `asked` rows in all: a batch holds no more than those, than the model's own batch, and than
-    /// are fast together. An answer does not depend on the batch, but for models whose rows halt
-    /// together: those keep their own.
+    /// For `asked` rows in all: a batch holds no more than those, than the model's own batch, and
+    /// than are fast together. An answer does not depend on the batch, but for models whose rows
+    /// halt together: those keep their own.
     pub fn new(model: &dyn Model, asked: usize) -> Result<Self> {
         let (device, dims) = (model.device(), model.dims());
         let rows = match model.rows_halt_together() {

@@ -1,10 +1,10 @@
 //! Models in the files of other programs: weights as safetensors and PyTorch's `.pt`, graphs as
 //! ONNX.
 //!
-//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a device
-//! or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of the weights
-//! (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a model computes,
-//! too, and is read by others only; `yaml.rs` reads settings.
+//! `safetensors.rs` and `pt/` turn a [`StateDict`] into bytes and back; neither sees a file, a
+//! device or a run. A state dict of ours carries the metadata of its checkpoint, with a checksum of
+//! the weights (`seal.rs`); a foreign one has names, shapes and values only. `onnx/` writes what a
+//! model computes, too, and is read by others only; `yaml.rs` reads settings.
 
 pub mod convert;
 pub mod onnx;

@@ -13,8 +13,8 @@ enum Open {
     Sequence(usize),
 }
 
-/// The scalars of the first document in their order, with paths such as `arch.loss.name`; an item of
-/// a list has its number in place of a key.
+/// The scalars of the first document in their order, with paths such as `arch.loss.name`; an item
+/// of a list has its number in place of a key.
 ///
 /// # Errors
 /// What is no YAML, aliases, and keys that are not text.

@@ -4,8 +4,12 @@
 //! `settings.rs` adds what shapes do not tell · `puzzles.rs` fits the puzzle embeddings to a data
 //! set. What comes out is what `hrm train` would have saved, without what only training needs. An
 //! export of ours brings its plan and its counters along and needs none of this guessing.
+//! `official.rs` has the settings that the official programs keep beside a checkpoint, in and out,
+//! `outgoing.rs` a checkpoint for them.
 
 mod names;
+pub mod official;
+pub mod outgoing;
 mod puzzles;
 mod settings;
 

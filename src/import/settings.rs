@@ -1,10 +1,12 @@
-//! The configuration of an imported model: what its tensors say, then what the preset or the
-//! command line says of the rest. Whatever contradicts a tensor is refused by name.
+//! The configuration of an imported model: what its tensors say, then what `all_config.yaml`, the
+//! command line or the preset says of the rest. Whatever contradicts a tensor, or the file beside
+//! it, is refused by name.
 
 use std::fmt::Display;
 
 use toml::Value;
 
+use super::official::{self, Official};
 use crate::config::{Layer, Merged, PRESETS, Settings, Source};
 use crate::data::DataSet;
 use crate::models::Arch;
@@ -16,12 +18,14 @@ use crate::{Error, Result};
 pub struct Given<'a> {
     pub preset: Option<&'a str>,
     pub command_line: &'a Layer,
+    /// What the file beside the weights says.
+    pub official: Option<&'a Official>,
     pub data: Option<&'a DataSet>,
 }
 
 /// A valid configuration, and lines that say what each side contributed.
 pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec<String>)> {
-    contradictions(shown, given)?;
+    contradictions(arch, shown, given)?;
     let preset = preset(arch, shown, given)?;
     let mut facts = facts(shown);
     if let Some(data) = given.data.filter(|_| !facts.has("data.canvas")) {
@@ -31,7 +35,7 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec
     // A prefix of any length follows from the canvas, which the preset may say.
     if let Some(key) = shown.prefix_key
         && let Some(positions) = shown.positions
-        && !merged.is_asked(key)
+        && ![Source::Official, Source::CommandLine].contains(&merged.source(key))
     {
         let canvas = match given.data {
             Some(data) => data.canvas(),
@@ -54,11 +58,20 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec
         let said = keys.filter_map(|key| Some(format!(" {key}={}", text(merged.value(key)?))));
         format!("from {from}:{}", said.collect::<String>())
     };
+    let mut lines = vec![says("the tensors", &mut facts.keys())];
+    let mut untold = shown.untold.clone();
+    untold.retain(|key| !facts.has(key));
+    if let Some(official) = given.official {
+        let mut keys: Vec<&str> = official.settings.keys().filter(|key| !facts.has(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        lines.push(says(official::FILE, &mut keys.iter().copied()));
+        untold.retain(|key| !keys.contains(key));
+    }
     let rest = format!("preset {preset} and the command line");
-    let lines = vec![
-        says("the tensors", &mut facts.keys()),
-        says(&rest, &mut shown.untold.iter().copied()),
-    ];
+    if !untold.is_empty() {
+        lines.push(says(&rest, &mut untold.into_iter()));
+    }
     Ok((config, lines))
 }
 
@@ -70,25 +83,33 @@ fn facts(shown: &Shown) -> Layer {
 
 fn merge(preset: Option<&str>, facts: &Layer, given: Given) -> Result<Merged> {
     let mut merged = Merged::new(preset)?;
+    if let Some(official) = given.official {
+        merged.put(&official.settings)?;
+    }
     merged.put(facts)?;
     merged.put(given.command_line)?;
     Ok(merged)
 }
 
-/// Settings that the command line gives and the tensors or the data set deny.
-fn contradictions(shown: &Shown, given: Given) -> Result<()> {
+/// Settings of one source that another denies.
+fn contradictions(arch: Arch, shown: &Shown, given: Given) -> Result<()> {
     let facts = facts(shown);
-    let mut told = Merged::<Settings>::new(None)?;
-    told.put(&facts)?;
-    let asked = merge(None, &facts, given)?;
-    for key in facts.keys().filter(|key| asked.is_asked(key)) {
-        let (fact, wanted) = (told.value(key), asked.value(key));
-        // An expansion is rounded: others may give the same widths, which are compared later.
-        if fact != wanted && key != "model.expansion" {
-            let [fact, wanted] = [fact, wanted].map(|value| value.map(text).unwrap_or_default());
-            return Err(Error::invalid(format!("{key}={wanted}, but the tensors say {fact}")));
+    let tensors = (&facts, "the tensors say");
+    if let Some(official) = given.official {
+        if official.arch != arch {
+            return Err(Error::invalid(format!(
+                "{} beside it is of a model of kind {}, the tensors are those of {}",
+                official::FILE,
+                official.arch.word(),
+                arch.word()
+            )));
         }
+        let file = (&official.settings, "all_config.yaml beside it says");
+        agree(tensors, (&official.settings, "all_config.yaml says "))?;
+        agree(file, (given.command_line, ""))?;
     }
+    agree(tensors, (given.command_line, ""))?;
+    let asked = merge(None, &facts, given)?;
     let said = [Source::Weights, Source::CommandLine].contains(&asked.source("data.canvas"));
     match (canvas(&asked).filter(|_| said), given.data) {
         (Some(canvas), Some(data)) if canvas != data.canvas() => {
@@ -96,6 +117,25 @@ fn contradictions(shown: &Shown, given: Given) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses what `asked` says of a key otherwise than `told`; each has the words for what it says.
+fn agree((told, says): (&Layer, &str), (asked, asks): (&Layer, &str)) -> Result<()> {
+    let of = |layer: &Layer| -> Result<Merged> {
+        let mut merged = Merged::new(None)?;
+        merged.put(layer)?;
+        Ok(merged)
+    };
+    let (told_values, asked_values) = (of(told)?, of(asked)?);
+    for key in told.keys().filter(|key| asked.has(key)) {
+        let (is, wanted) = (told_values.value(key), asked_values.value(key));
+        // An expansion is rounded: others may give the same widths, which are compared later.
+        if is != wanted && key != "model.expansion" {
+            let [is, wanted] = [is, wanted].map(|value| value.map(text).unwrap_or_default());
+            return Err(Error::invalid(format!("{asks}{key}={wanted}, but {says} {is}")));
+        }
+    }
+    Ok(())
 }
 
 /// The preset that was named, or any of the right kind where the command line says all the rest.
@@ -118,8 +158,11 @@ fn preset<'a>(arch: Arch, shown: &Shown, given: Given<'a>) -> Result<&'a str> {
             ))),
         };
     }
-    let said =
-        |key: &str| given.command_line.has(key) || (key == "data.canvas" && given.data.is_some());
+    let said = |key: &str| {
+        given.command_line.has(key)
+            || given.official.is_some_and(|official| official.settings.has(key))
+            || (key == "data.canvas" && given.data.is_some())
+    };
     let missing: Vec<&str> = shown.untold.iter().copied().filter(|key| !said(key)).collect();
     match (missing.is_empty(), fitting.first()) {
         (true, Some(name)) => Ok(name),

@@ -11,6 +11,7 @@ use super::foreign::{Names, Shapes, Shown};
 use super::{Dims, Model, check, hrm, hrm_seed, transformer, trm};
 use crate::backend::Device;
 use crate::dtype::DType;
+use crate::formats::Program;
 use crate::formats::onnx::Graph;
 use crate::nn::level::Recompute;
 use crate::{Error, Result};
@@ -83,6 +84,12 @@ pub trait Architecture {
     /// Whether official files hold a table of positions that is a formula here.
     fn has_position_table(&self) -> bool {
         false
+    }
+
+    /// The official program that has this kind of model, and `arch.name` of its settings there: the
+    /// first is what is written.
+    fn official(&self) -> Option<(Program, &'static [&'static str])> {
+        None
     }
 
     /// The values of `train.recompute`.

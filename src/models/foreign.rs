@@ -71,6 +71,10 @@ impl Shapes<'_> {
         Ok(vec![("model.hidden_size", c.to_string()), ("model.expansion", format!("{expansion}"))])
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(n, _)| *n == name)
+    }
+
     /// How many layers there are, counted from 0 without a gap.
     pub fn layers(&self, prefix: impl Fn(usize) -> String) -> usize {
         let exists = |i: &usize| {

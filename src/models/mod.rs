@@ -100,7 +100,8 @@ pub trait Model {
         true
     }
 
-    /// Whether the rows of a batch halt together, so that an answer depends on the batch that it is in.
+    /// Whether the rows of a batch halt together, so that an answer depends on the batch that it is
+    /// in.
     fn rows_halt_together(&self) -> bool {
         false
     }

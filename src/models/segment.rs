@@ -35,8 +35,8 @@ pub struct Segment {
 }
 
 impl Workspace {
-    /// For the model's own batch. `global_batch` divides the gradient: rows of one optimizer step over
-    /// all micro-batches.
+    /// For the model's own batch. `global_batch` divides the gradient: rows of one optimizer step
+    /// over all micro-batches.
     pub fn new(model: &dyn Model, global_batch: usize) -> Result<Self> {
         Self::of_rows(model, model.dims().batch_size, global_batch)
     }

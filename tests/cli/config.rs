@@ -92,7 +92,6 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
         ("model.h_layers=2", "one network"),
         ("model.q_continue=true", "halts on its q_halt"),
         ("model.mlp_t=true", "no attention to rotate for"),
-        ("model.pos_encodings=none", "does not see positions"),
         ("model.puzzle_emb_ndim=9000", "does not fit model.puzzle_emb_len"),
         ("model.dropout=0.1", "trm has no dropout"),
     ] {

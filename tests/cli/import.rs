@@ -150,6 +150,78 @@ fn what_the_shapes_do_not_tell_is_asked_for() {
 }
 
 #[test]
+fn the_settings_beside_an_official_checkpoint_are_read() {
+    let lab = Lab::new();
+    write_foreign(&lab, "f.pt", tiny(&lab));
+    let arch = "name: hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1\n  loss: {name: \
+                losses@ACTLossHead, loss_type: softmax_cross_entropy}\n  H_layers: 1\n  L_layers: 1\n  \
+                hidden_size: 16\n  num_heads: 2\n  expansion: 4\n  puzzle_emb_ndim: 8\n  \
+                pos_encodings: rope\n  halt_exploration_prob: 0.1\n  halt_max_steps: 3\n  \
+                H_cycles: 1\n  L_cycles: 1\n";
+    let beside = lab.path("all_config.yaml");
+    std::fs::write(&beside, format!("arch:\n  {arch}epochs: 10\n")).unwrap();
+    let output = import(&lab, "f.pt", &["--data", "data"]);
+    expect_success(&output);
+    let said = stdout(&output);
+    let line = said.lines().find(|line| line.starts_with("from all_config.yaml:")).unwrap();
+    for word in ["model.num_heads=2", "model.loss=softmax", "train.precision=bf16"] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert!(!said.contains("from preset"), "nothing is left to a preset: {said}");
+    let error = expect_error(&import(&lab, "f.pt", &["--data", "data", "model.l_cycles=2"]));
+    assert!(error.contains("model.l_cycles=2, but all_config.yaml beside it says 1"), "{error}");
+    std::fs::write(&beside, format!("arch:\n  {arch}").replace("L_layers: 1", "L_layers: 2"))
+        .unwrap();
+    let error = expect_error(&import(&lab, "f.pt", &["--data", "data"]));
+    assert!(
+        error.contains("all_config.yaml says model.l_layers=2, but the tensors say 1"),
+        "{error}"
+    );
+    let trm = "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1";
+    let other = arch.replace("hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1", trm);
+    std::fs::write(&beside, format!("arch:\n  {other}")).unwrap();
+    let error = expect_error(&import(&lab, "f.pt", &["--data", "data"]));
+    assert!(error.contains("of a model of kind trm, the tensors are those of hrm"), "{error}");
+    std::fs::write(&beside, "arch: [").unwrap();
+    let error = expect_error(&import(&lab, "f.pt", &["--data", "data"]));
+    assert!(error.contains("all_config.yaml: is not YAML"), "{error}");
+}
+
+#[test]
+fn variants_of_the_official_programs_are_named() {
+    let lab = Lab::new();
+    let whole = tiny(&lab);
+    let refusal = |keep: &dyn Fn(&str) -> bool, rename: &dyn Fn(&str) -> String| {
+        let kept = whole.iter().filter(|(name, _)| keep(name));
+        let tensors = kept.map(|(name, t)| (rename(name), t.clone())).collect();
+        write_foreign(&lab, "f.pt", tensors);
+        expect_error(&import(&lab, "f.pt", &["--data", "data"]))
+    };
+    let same = |name: &str| name.to_owned();
+    let error = refusal(&|name| !name.contains("L_level") && !name.contains("L_init"), &same);
+    assert!(error.contains("plain transformer of the TRM program"), "{error}");
+    let error = refusal(&|name| !name.contains("H_level") && !name.contains("H_init"), &same);
+    assert!(error.contains("TRM of a single state (trm_singlez"), "{error}");
+    let mixed = |name: &str| name.replace("self_attn.qkv_proj", "mlp_t.gate_up_proj");
+    let error = refusal(&|_| true, &mixed);
+    assert!(error.contains("HRM that mixes positions by an MLP (mlp_t)"), "{error}");
+    // A rotation leaves no trace in the tensors of a TRM.
+    let error = refusal(&|name| !name.contains("H_level"), &same);
+    assert!(error.contains("do not tell") && error.contains("model.pos_encodings"), "{error}");
+    for pos in ["rope", "none"] {
+        let said = format!("model.pos_encodings={pos}");
+        let all = [TINY_SAYS, &["--data", "data", &said, "model.puzzle_emb_len=0"]].concat();
+        let output = import(&lab, "f.pt", &all);
+        expect_success(&output);
+        assert!(stdout(&output).contains(&said));
+        expect_success(&lab.hrm(&["eval", "i.safetensors", "--output", pos]));
+    }
+    let [a, b] = ["rope", "none"]
+        .map(|pos| std::fs::read_to_string(lab.path(pos).join("predictions.jsonl")).unwrap());
+    assert_ne!(a, b, "with and without a rotation are two models");
+}
+
+#[test]
 fn missing_odd_and_broken_tensors_are_named() {
     let lab = Lab::new();
     let whole = tiny(&lab);

@@ -2,11 +2,11 @@
 
 use hrm::Error;
 use hrm::backend::{Device, DeviceKind};
-use hrm::config::Config;
+use hrm::config::Settings;
 use hrm::data::DataSet;
 use hrm::data::vocab::IGNORE;
 use hrm::eval::{Answer, Evaluator, Halt, Row};
-use hrm::models::hrm::{Config as HrmConfig, Hrm};
+use hrm::models::hrm::{Config, Hrm};
 use hrm::models::{Compute, Model};
 use hrm::rng::{Rng, Stream};
 
@@ -29,7 +29,7 @@ fn opinionated(data: &DataSet, batch_size: usize, segments: usize) -> Hrm {
 
 fn with_q_bias(data: &DataSet, batch_size: usize, segments: usize, bias: f32) -> Hrm {
     let (config, sizes) = config(data, batch_size);
-    let model = model((HrmConfig { halt_max_steps: segments, ..config }, sizes));
+    let model = model((Config { halt_max_steps: segments, ..config }, sizes));
     let part = |name| model.params().part(&model.params().master, name).unwrap();
     let mut rng = Rng::new(11, Stream::Test, 1);
     let head = part("q_head.weight");
@@ -95,7 +95,7 @@ fn an_answer_depends_on_neither_its_neighbours_nor_the_batch_to_the_bit() {
 fn a_batch_holds_what_is_asked_and_what_is_fast() {
     let rows_of = |preset: &str, settings: &[&str], cells: usize, asked: usize| {
         let settings: Vec<String> = settings.iter().map(|s| s.to_string()).collect();
-        let shape = Config::load(Some(preset), None, &settings).unwrap().shape(cells, 12, 2);
+        let shape = Settings::load(Some(preset), None, &settings).unwrap().shape(cells, 12, 2);
         let device = Device::shape_only(DeviceKind::Cpu);
         device.reserve(Device::UNBOUNDED_BYTES).unwrap();
         let model = shape.build(&device, Compute::default()).unwrap();

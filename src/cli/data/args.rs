@@ -84,8 +84,8 @@ pub enum DataCommand {
         dir: PathBuf,
         #[arg(long)]
         output_dir: PathBuf,
-        /// Who will read it: the names of variants differ, and trm gets test_puzzles.json. Default: the
-        /// program that the data set was imported from, else hrm.
+        /// Who will read it: the names of variants differ, and trm gets test_puzzles.json. Default:
+        /// the program that the data set was imported from, else hrm.
         #[arg(long = "for", value_enum, value_name = "PROGRAM")]
         program: Option<Program>,
     },

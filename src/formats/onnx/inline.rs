@@ -1,5 +1,6 @@
-//! Functions of ours put in place of their calls, and constants among the initialisers: what is left is
-//! a graph that any tool sees whole, with each weight as an input of the operator that it belongs to.
+//! Functions of ours put in place of their calls, and constants among the initialisers: what is
+//! left is a graph that any tool sees whole, with each weight as an input of the operator that it
+//! belongs to.
 
 use std::collections::HashMap;
 

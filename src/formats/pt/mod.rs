@@ -21,7 +21,7 @@ const MODEL: &str = "model_state_dict";
 /// Weights that several names share are read once for each.
 const MAX_SHARING: usize = 4;
 
-pub use write::encode;
+pub use write::{encode, encode_bare};
 
 /// The weights under `model_state_dict`, or a plain state dict.
 pub fn decode(bytes: &[u8]) -> Result<StateDict, String> {

@@ -9,14 +9,27 @@ use zip::{CompressionMethod, ZipWriter};
 use super::{BEST_VAL_LOSS, EPOCH, GLOBAL_STEP, HostTensor, META_KEY, MODEL, StateDict};
 use crate::dtype::DType;
 
+type Tensors = [(String, HostTensor)];
+
 /// Alignment of every entry's data, as in PyTorch.
 const ALIGN_BYTES: u16 = 64;
 /// Above this size an entry needs the larger header of zip64.
 const ZIP32_BYTES: usize = u32::MAX as usize;
 
 pub fn encode(weights: &StateDict, meta: Option<&str>) -> Result<Vec<u8>, String> {
+    archive(&weights.tensors, &pickle(weights, meta)?)
+}
+
+/// The tensors alone, as `torch.save(model.state_dict(), ..)` writes them.
+pub fn encode_bare(tensors: &Tensors) -> Result<Vec<u8>, String> {
+    let mut out = Pickler(b"\x80\x02".to_vec());
+    out.state_dict(tensors)?;
+    out.0.push(b'.');
+    archive(tensors, &out.0)
+}
+
+fn archive(tensors: &Tensors, pickle: &[u8]) -> Result<Vec<u8>, String> {
     let mut zip = ZipWriter::new(Cursor::new(vec![]));
-    let pickle = pickle(weights, meta)?;
     let mut put = |name: &str, bytes: &[u8]| -> Result<(), String> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
@@ -26,9 +39,9 @@ pub fn encode(weights: &StateDict, meta: Option<&str>) -> Result<Vec<u8>, String
         zip.start_file(format!("archive/{name}"), options).map_err(|e| e.to_string())?;
         zip.write_all(bytes).map_err(|e| e.to_string())
     };
-    put("data.pkl", &pickle)?;
+    put("data.pkl", pickle)?;
     put("byteorder", b"little")?;
-    for (i, (_, tensor)) in weights.tensors.iter().enumerate() {
+    for (i, (_, tensor)) in tensors.iter().enumerate() {
         put(&format!("data/{i}"), &tensor.bytes)?;
     }
     put("version", b"3\n")?;
@@ -48,13 +61,7 @@ fn pickle(weights: &StateDict, meta: Option<&str>) -> Result<Vec<u8>, String> {
         out.int(counters.global_step);
     }
     out.text(MODEL)?;
-    out.global("collections", "OrderedDict");
-    out.0.extend(b")R(");
-    for (i, (name, tensor)) in weights.tensors.iter().enumerate() {
-        out.text(name)?;
-        out.tensor(i, tensor)?;
-    }
-    out.0.push(b'u');
+    out.state_dict(&weights.tensors)?;
     if let Some(meta) = meta {
         out.text(META_KEY)?;
         out.text(meta)?;
@@ -96,6 +103,18 @@ impl Pickler {
 
     fn global(&mut self, module: &str, name: &str) {
         self.0.extend(format!("c{module}\n{name}\n").as_bytes());
+    }
+
+    /// An `OrderedDict` of the tensors.
+    fn state_dict(&mut self, tensors: &Tensors) -> Result<(), String> {
+        self.global("collections", "OrderedDict");
+        self.0.extend(b")R(");
+        for (i, (name, tensor)) in tensors.iter().enumerate() {
+            self.text(name)?;
+            self.tensor(i, tensor)?;
+        }
+        self.0.push(b'u');
+        Ok(())
     }
 
     /// `_rebuild_tensor_v2(storage, offset, size, strides, requires_grad, hooks)`

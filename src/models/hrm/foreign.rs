@@ -1,6 +1,7 @@
 //! An HRM among files of other programs, and in words.
 
 use super::names::{H_LEVEL, L_LEVEL};
+use crate::formats::Program;
 use crate::models::act::{PREFIX, PUZZLE_TABLE};
 use crate::models::foreign::{Names, Shapes, Shown};
 use crate::models::onnx::reasoner;
@@ -28,6 +29,15 @@ impl Architecture for Kind {
         PREFIX
     }
 
+    fn official(&self) -> Option<(Program, &'static [&'static str])> {
+        const NAMES: &[&str] = &[
+            "hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1",
+            // In the TRM program.
+            "recursive_reasoning.hrm@HierarchicalReasoningModel_ACTV1",
+        ];
+        Some((Program::Hrm, NAMES))
+    }
+
     fn token_table(&self) -> &'static str {
         io::EMBED_TOKENS
     }
@@ -42,6 +52,22 @@ impl Architecture for Kind {
     }
 
     fn infer(&self, shapes: &Shapes) -> Result<Shown, String> {
+        for level in [H_LEVEL, L_LEVEL] {
+            if shapes.has(&format!("{}.mlp_t.gate_up_proj.weight", level::layer(level, 0))) {
+                return Err(
+                    "holds an HRM that mixes positions by an MLP (mlp_t), a variant of the \
+                            TRM program that is not computed here"
+                        .into(),
+                );
+            }
+        }
+        if shapes.layers(|i| level::layer(L_LEVEL, i)) == 0 {
+            return Err(
+                "holds the plain transformer of the TRM program (transformers_baseline: an \
+                        H level alone), which is not computed here"
+                    .into(),
+            );
+        }
         let (vocab_size, c) = shapes.matrix(io::EMBED_TOKENS)?;
         let puzzles = shapes.find(PUZZLE_TABLE);
         let learned = shapes.find(io::EMBED_POS);
@@ -66,6 +92,7 @@ impl Architecture for Kind {
         let positions = learned.map(|(t, _)| t);
         Ok(Shown { facts, untold, vocab_size, puzzles, positions, prefix_key: None })
     }
+
     fn onnx_doc(&self) -> &'static str {
         reasoner::DOC
     }

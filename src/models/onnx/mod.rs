@@ -1,9 +1,10 @@
 //! A model as a graph of ONNX: one supervision segment of those that have such, the whole answer of
 //! the others. All in f32, for batches of any size.
 //!
-//! Each model's folder has its body; `reasoner.rs` has input and heads of `hrm` and `trm`, `encoder.rs`
-//! the layers of `hrm_seed` and `transformer`. Weights keep their official names; those of linear layers
-//! are turned to (IN, OUT), the right factor of a product, as which quantisers look for them.
+//! Each model's folder has its body; `reasoner.rs` has input and heads of `hrm` and `trm`,
+//! `encoder.rs` the layers of `hrm_seed` and `transformer`. Weights keep their official names;
+//! those of linear layers are turned to (IN, OUT), the right factor of a product, as which
+//! quantisers look for them.
 
 pub(super) mod encoder;
 pub(super) mod reasoner;

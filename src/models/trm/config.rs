@@ -33,7 +33,7 @@ pub struct Config {
     pub puzzle_emb_ndim: usize,
     /// Tokens of the prefix (P), zero-padded; 0: as many as D fills.
     pub puzzle_emb_len: usize,
-    /// How a position knows where it is; none only with `mlp_t`.
+    /// How a position knows where it is; none: by nothing but the puzzle prefix, or by `mlp_t`.
     pub pos_encodings: PosEncodings,
     /// Positions are mixed by a SwiGLU over the sequence, not by attention.
     pub mlp_t: bool,
@@ -101,10 +101,7 @@ impl Configuration for Config {
             ("halt_max_steps", self.halt_max_steps),
         ])?;
         match (self.mlp_t, self.pos_encodings) {
-            (false, pos) => {
-                check::heads(self.hidden_size, self.num_heads)?;
-                check::seen_positions(pos)?;
-            }
+            (false, _) => check::heads(self.hidden_size, self.num_heads)?,
             (true, PosEncodings::Rope) => check::refuse(
                 "pos_encodings",
                 "rope",

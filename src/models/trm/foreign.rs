@@ -1,7 +1,8 @@
 //! A TRM among files of other programs, and in words.
 
 use super::names::L_LEVEL;
-use crate::models::act::{PREFIX, PUZZLE_TABLE};
+use crate::formats::Program;
+use crate::models::act::{H_INIT, PREFIX, PUZZLE_TABLE};
 use crate::models::foreign::{Names, Shapes, Shown};
 use crate::models::onnx::reasoner;
 use crate::models::{Absent, Architecture, io};
@@ -28,6 +29,10 @@ impl Architecture for Kind {
         PREFIX
     }
 
+    fn official(&self) -> Option<(Program, &'static [&'static str])> {
+        Some((Program::Trm, &["recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"]))
+    }
+
     fn token_table(&self) -> &'static str {
         io::EMBED_TOKENS
     }
@@ -43,6 +48,12 @@ impl Architecture for Kind {
     }
 
     fn infer(&self, shapes: &Shapes) -> Result<Shown, String> {
+        if !shapes.has(H_INIT) {
+            return Err(format!(
+                "holds a TRM of a single state (trm_singlez: there is no {H_INIT}), a variant that \
+                 is not computed here"
+            ));
+        }
         let (vocab_size, c) = shapes.matrix(io::EMBED_TOKENS)?;
         let puzzles = shapes.find(PUZZLE_TABLE);
         let learned = shapes.find(io::EMBED_POS);
@@ -51,18 +62,22 @@ impl Architecture for Kind {
         let mut widths = vec![(format!("{first}.mlp"), c)];
         widths.extend(mixer.map(|(_, t)| (format!("{first}.mlp_t"), t)));
         let mut facts = shapes.width(c, &widths)?;
+        // Attention with a rotation and without have the same tensors.
         let pos = match (learned, mixer) {
-            (Some(_), _) => "learned",
-            (None, Some(_)) => "none",
-            (None, None) => "rope",
+            (Some(_), _) => Some("learned"),
+            (None, Some(_)) => Some("none"),
+            (None, None) => None,
         };
         facts.extend([
             ("model.l_layers", shapes.layers(|i| level::layer(L_LEVEL, i)).to_string()),
             ("model.puzzle_emb_ndim", puzzles.map_or(0, |(_, d)| d).to_string()),
-            ("model.pos_encodings", pos.into()),
             ("model.mlp_t", mixer.is_some().to_string()),
         ]);
+        facts.extend(pos.map(|pos| ("model.pos_encodings", pos.to_owned())));
         let mut untold = vec!["model.h_cycles", "model.l_cycles", "model.halt_max_steps"];
+        if pos.is_none() {
+            untold.push("model.pos_encodings");
+        }
         if mixer.is_none() {
             untold.push("model.num_heads");
         }
@@ -74,6 +89,7 @@ impl Architecture for Kind {
         let prefix_key = Some("model.puzzle_emb_len");
         Ok(Shown { facts, untold, vocab_size, puzzles, positions, prefix_key })
     }
+
     fn onnx_doc(&self) -> &'static str {
         reasoner::DOC
     }

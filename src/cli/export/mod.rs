@@ -1,13 +1,15 @@
 //! `hrm export`: the weights of a checkpoint, or all that its model computes, as a file of another
 //! program.
 
+mod official;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use crate::config::{DistillConfig, Precision, Settings};
 use crate::formats::onnx::Encoded;
-use crate::formats::{Format, StateDict};
+use crate::formats::{Format, Program, StateDict};
 use crate::io::file;
 use crate::models::onnx;
 use crate::run::checkpoint::{self, Reader, Side, Weights};
@@ -23,6 +25,10 @@ use crate::{Error, Result};
 /// 21) also holds the computation, in f32 for batches of any size: of hrm and trm one supervision
 /// segment, which the caller repeats, of hrm_seed and transformer the whole answer. All carry the
 /// plan and the counters of the run, as one text under the name "hrm".
+///
+/// With --for hrm or trm it is a checkpoint of the official program: a bare state_dict named step_N
+/// for its evaluate.py or load_checkpoint=, with all_config.yaml beside it. hrm data export --for
+/// writes the data set.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -30,6 +36,7 @@ use crate::{Error, Result};
     "  hrm export runs/arc-small-1 --to pt --output a.pt\n",
     "  hrm export runs/arc-small-1 --to onnx               a graph; prints how to run it in Python\n",
     "  hrm export best.safetensors --to pt --dtype bf16 --weights trained\n",
+    "  hrm export runs/arc1-1 --to pt --for hrm            for evaluate.py of the official HRM\n",
     "  hrm export runs/tiny-vae-1 --to pt --model teacher",
 ))]
 pub struct Export {
@@ -40,6 +47,12 @@ pub struct Export {
     /// Kind of file
     #[arg(long, value_enum, default_value = "safetensors")]
     pub to: Kind,
+    /// A checkpoint as the official program itself saves it (with --to pt)
+    #[arg(long = "for", value_enum, value_name = "PROGRAM")]
+    pub program: Option<Program>,
+    /// Names begin with _orig_mod., as where that program compiles its model: for load_checkpoint=
+    #[arg(long, requires = "program")]
+    pub compiled: bool,
     /// Which model of a run of hrm distill; default: the student
     #[arg(long, value_enum)]
     pub model: Option<Side>,
@@ -105,6 +118,9 @@ pub fn run(args: Export) -> Result<()> {
     if args.to != Kind::Onnx && args.external_data {
         return Err(Error::invalid("--external-data is for --to onnx"));
     }
+    if args.program.is_some() && (args.to != Kind::Pt || args.dtype != Precision::F32) {
+        return Err(Error::invalid("--for writes what torch.save would: --to pt, without --dtype"));
+    }
     let (reader, run_dir) = trained::find(&args.path)?;
     let is_autoencoder = Plan::<DistillConfig>::parse(&reader.meta.plan).is_ok();
     if is_autoencoder && args.to == Kind::Onnx {
@@ -132,6 +148,9 @@ pub fn run(args: Export) -> Result<()> {
     if args.dtype == Precision::Bf16 {
         let tensors = weights.tensors.into_iter().map(|(name, t)| (name, t.rounded()));
         weights.tensors = tensors.collect();
+    }
+    if let Some(program) = args.program {
+        return official::export(program, args, &reader, &run_dir, weights, chosen);
     }
     let output = match args.output {
         Some(output) => output,
