@@ -37,8 +37,8 @@
 //! # }
 //! ```
 //!
-//! `examples/` trains, evaluates, solves a task, and adds an op. Features: `serve` (HTTP) and
-//! `watch` (the dashboard), on by default; `cuda`, the backend for NVIDIA cards.
+//! `examples/` trains, evaluates, solves a task, adds an op and a model. Features: `serve` (HTTP)
+//! and `watch` (the dashboard), on by default; `cuda`, the backend for NVIDIA cards.
 //!
 //! # Map
 //!

@@ -6,6 +6,8 @@
 mod circles;
 #[path = "layout/comments.rs"]
 mod comments;
+#[path = "layout/models.rs"]
+mod models;
 
 use std::fs;
 use std::path::PathBuf;
@@ -269,6 +271,11 @@ fn holds(file: &str, text: &str) -> bool {
     code(file).contains(text)
 }
 
+/// A case of PyTorch's, see `tests/ops/witness`.
+fn witness(op: &str) -> (&'static str, String) {
+    ("tests/golden/ops.json", format!("\"{op}/"))
+}
+
 /// What an op lacks that is a folder.
 fn missing_of(op: &str) -> Vec<String> {
     let contract = format!("src/ops/{op}/mod.rs");
@@ -278,6 +285,7 @@ fn missing_of(op: &str) -> Vec<String> {
         ("tests/ops/main.rs", format!("mod {op};")),
     ];
     if op != FAMILY {
+        texts.push(witness(op));
         files.push(format!("src/ops/{op}/reference.rs"));
         texts.push((&contract, "\npub mod reference;".to_owned()));
         texts.push(("benches/ops/main.rs", format!("\"{op}\"")));
@@ -308,6 +316,7 @@ fn missing_of_family(op: &str) -> Vec<String> {
         ("kernels/pointwise.cu", format!("POINTWISE({op},")),
         ("tests/ops/pointwise.rs", format!("{op}::forward")),
         ("benches/ops/main.rs", format!("\"{op}\"")),
+        witness(op),
     ];
     let mut missing: Vec<String> = texts
         .iter()
@@ -337,64 +346,19 @@ fn every_op_has_all_its_places() {
     assert!(folders.len() > 10 && family.len() > 1, "ops were found: {folders:?}, {family:?}");
     let mut missing: Vec<String> = folders.iter().flat_map(|op| missing_of(op)).collect();
     missing.extend(family.iter().flat_map(|op| missing_of_family(op)));
+    // The one op that is a file: it moves no memory.
+    let (file, text) = witness("reshape");
+    missing.extend((!holds(file, &text)).then(|| format!("reshape: {file} lacks `{text}`")));
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
 #[test]
 fn an_op_that_lacks_something_is_told_so() {
     let missing = missing_of("no_such_op");
-    for place in ["mod.rs", "reference.rs", "cpu.rs", "cuda.rs", "tests/ops", "kernels/", "benches"]
-    {
+    let files = ["mod.rs", "reference.rs", "cpu.rs", "cuda.rs", "tests/ops", "kernels/"];
+    for place in files.into_iter().chain(["benches", "tests/golden/ops.json"]) {
         assert!(missing.iter().any(|line| line.contains(place)), "{place}: {missing:?}");
     }
-}
-
-/// The places of a model besides its computation, and files elsewhere that may name one.
-const MODEL_FILES: &[&str] = &["mod.rs", "config.rs", "names.rs", "foreign.rs", "onnx.rs"];
-const MAY_NAME_A_MODEL: &[&str] = &["src/cli/bench.rs"];
-
-/// Kind and folder of each model: the list in `src/models/architecture.rs`.
-fn models() -> Vec<(String, String)> {
-    let text = code("src/models/architecture.rs");
-    let (_, list) = text.split_once("\narchitectures! {").expect("the list of models");
-    let (list, _) = list.split_once('}').expect("its end");
-    let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let words = entries.map(|entry| entry.split_once(" in ").expect("Kind in folder"));
-    words.map(|(kind, folder)| (kind.to_owned(), folder.to_owned())).collect()
-}
-
-#[test]
-fn a_model_is_one_folder() {
-    let models = models();
-    assert!(models.len() >= 4, "{models:?}");
-    let mut wrong = vec![];
-    for folder in fs::read_dir(root().join("src/models")).expect("src/models") {
-        let folder = folder.expect("an entry").path();
-        let name = folder.file_name().and_then(|name| name.to_str()).expect("a UTF-8 name");
-        let listed = models.iter().filter(|(_, listed)| listed == name).count();
-        match folder.join("config.rs").exists() {
-            true if listed != 1 => {
-                wrong.push(format!("src/models/{name} is listed {listed} times"))
-            }
-            false if listed != 0 => wrong.push(format!("src/models/{name} has no config.rs")),
-            _ => {}
-        }
-    }
-    for (kind, folder) in &models {
-        let missing = MODEL_FILES.iter().map(|file| format!("src/models/{folder}/{file}"));
-        wrong.extend(missing.filter(|file| !root().join(file).exists()));
-        let names = [format!("Arch::{kind}"), format!("Config::{kind}(")];
-        let elsewhere = rust_files("src").into_iter().filter(|path| {
-            !path.starts_with("src/models/") && !MAY_NAME_A_MODEL.contains(&&path[..])
-        });
-        let named = |path: &String| {
-            let code = code(path);
-            names_after(&code, "models::").contains(&&folder[..])
-                || names.iter().any(|name| code.contains(name))
-        };
-        wrong.extend(elsewhere.filter(named).map(|path| format!("{path} names {kind}")));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// A rule for the lines of a text: those that break it, with their numbers.

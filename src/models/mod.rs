@@ -15,7 +15,7 @@ pub mod foreign;
 pub mod hrm;
 pub mod hrm_seed;
 pub mod io;
-mod one_pass;
+pub mod one_pass;
 pub mod onnx;
 mod segment;
 pub mod tiny_vae;

@@ -82,8 +82,12 @@ struct Results {
 
 impl Trainer {
     pub fn new(device: &Device, shape: &ModelShape, options: Options) -> Result<Self> {
-        let model = shape.build(device, options.compute())?;
-        let dims = model.dims();
+        Self::of(shape.build(device, options.compute())?, options)
+    }
+
+    /// A trainer of a model that was built, of whatever kind, to compute as `options` say.
+    pub fn of(model: Box<dyn Model>, options: Options) -> Result<Self> {
+        let (device, dims) = (&model.device().clone(), model.dims());
         let accum = options.grad_accum;
         if accum == 0 {
             return Err(Error::invalid("train.grad_accum is 0; it must be at least 1"));

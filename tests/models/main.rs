@@ -10,6 +10,7 @@ mod memory;
 mod noise;
 mod optim;
 mod optim_unit;
+mod own;
 mod schedule;
 mod seed_hrm;
 mod segments;

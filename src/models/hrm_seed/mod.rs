@@ -27,12 +27,10 @@ use super::{
     Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, one_pass,
 };
 use crate::Result;
-use crate::backend::{Device, Purpose};
-use crate::dtype::DType;
+use crate::backend::Device;
 use crate::nn::encoder::Noise;
 use crate::nn::params::Params;
 use crate::nn::sinusoids;
-use crate::ops::cast;
 use crate::tape::{Mode, Tape};
 use crate::tensor::Tensor;
 
@@ -52,17 +50,9 @@ impl HrmSeed {
         let Compute { dtype, recompute, seed } = compute;
         let dims = config.dims(sizes);
         let params = Params::new(device, &names::specs(&config, dims.vocab_size), dtype, seed)?;
-        let positions = positions(device, dims.seq_len, dims.hidden_size, dtype)?;
+        let positions = sinusoids::tensor(device, dims.seq_len, dims.hidden_size, dtype)?;
         Ok(Self { config, dims, recompute, params, positions })
     }
-}
-
-/// The table of sinusoids on a device.
-pub(super) fn positions(device: &Device, t: usize, c: usize, dtype: DType) -> Result<Tensor> {
-    let table = Tensor::from_slice(device, &sinusoids::table(t, c), [t, c], Purpose::Workspace)?;
-    let positions = Tensor::uninit(device, dtype, [t, c], Purpose::Weights)?;
-    cast::from_f32(&table, &positions)?;
-    Ok(positions)
 }
 
 impl Model for HrmSeed {

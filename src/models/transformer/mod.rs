@@ -14,14 +14,14 @@ pub use config::{Config, Recompute};
 pub use foreign::Kind;
 
 use super::{
-    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, hrm_seed,
-    one_pass,
+    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, one_pass,
 };
 use crate::Result;
 use crate::backend::Device;
 use crate::models::one_pass::Answer;
 use crate::nn::encoder::{EncoderLayer, Linear, Noise, SITES_PER_LAYER};
 use crate::nn::params::{Bound, Params};
+use crate::nn::sinusoids;
 use crate::ops::embedding;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
@@ -42,7 +42,7 @@ impl Transformer {
         let Compute { dtype, recompute, seed } = compute;
         let dims = config.dims(sizes);
         let params = Params::new(device, &names::specs(&config, dims.vocab_size), dtype, seed)?;
-        let positions = hrm_seed::positions(device, dims.seq_len, dims.hidden_size, dtype)?;
+        let positions = sinusoids::tensor(device, dims.seq_len, dims.hidden_size, dtype)?;
         Ok(Self { config, dims, recompute, params, positions })
     }
 
