@@ -1,5 +1,5 @@
-//! Each op on every device against its `reference.rs`, and each reference against finite
-//! differences.
+//! Each op on every device against its `reference.rs`, each reference against finite differences,
+//! and all of them against PyTorch (`witness`).
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -39,3 +39,4 @@ mod sign_sgd_rows;
 mod swiglu;
 mod take_first;
 mod transpose;
+mod witness;

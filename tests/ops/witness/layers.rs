@@ -1,0 +1,69 @@
+use hrm::ops::attention::{self, Rope};
+use hrm::ops::dropout::{self, Site};
+use hrm::ops::embedding::{self, Prefix};
+use hrm::ops::layer_norm::{self, Affine};
+use hrm::ops::pointwise::{relu, sigmoid};
+use hrm::ops::{
+    add, bias_relu, cast, halt_head, matmul, reshape, rms_norm, swiglu, take_first, transpose,
+};
+
+use super::{Case, Witness};
+
+fn site(case: &Case) -> Site {
+    Site { number: case.int("site") as u32, prob: case.number("prob") as f32 }
+}
+
+pub const ALL: &[Witness] = &[
+    Witness::gradient("add", |_, tape, x| add::forward(tape, &x.iter().collect::<Vec<_>>())),
+    Witness::gradient("attention", |case, tape, x| {
+        let rope = case.has("cos").then(|| Rope { cos: case.f32s("cos"), sin: case.f32s("sin") });
+        attention::forward(tape, &x[0], case.int("heads"), rope.as_ref())
+    }),
+    Witness::gradient("relu", |_, tape, x| relu::forward(tape, &x[0])).exact(),
+    Witness::gradient("sigmoid", |_, tape, x| sigmoid::forward(tape, &x[0])),
+    Witness::gradient("bias_relu", |_, tape, x| bias_relu::forward(tape, &x[0], &x[1])),
+    Witness::gradient("bias_relu::with_dropout", |case, tape, x| {
+        let draw = case.ints("draw");
+        bias_relu::with_dropout(tape, &x[0], &x[1], Some((site(case), &draw)))
+    }),
+    Witness::gradient("dropout", |case, tape, x| {
+        dropout::forward(tape, &x[0], site(case), &case.ints("draw"))
+    }),
+    Witness::gradient("embedding", |case, tape, x| {
+        let (table, rest) = x.split_first().expect("a table");
+        let tokens = case.int("prefix");
+        let prefix = rest.first().map(|puzzle| Prefix { puzzle, tokens });
+        let scale = case.number("scale") as f32;
+        embedding::forward(tape, &case.ints("tokens"), table, prefix, rest.get(1), scale)
+    }),
+    Witness::gradient("embedding::with_positions", |case, tape, x| {
+        embedding::with_positions(tape, &case.ints("tokens"), &x[0], &x[1])
+    }),
+    Witness::gradient("halt_head", |_, tape, x| {
+        halt_head::forward(tape, &x[0], &x[1], &x[2], &x[3])
+    }),
+    Witness::gradient("rms_norm", |case, tape, x| {
+        rms_norm::forward(tape, &x[0], &x[1], case.number("eps") as f32)
+    }),
+    Witness::gradient("layer_norm", |case, tape, x| {
+        let affine = Affine { gain: &x[2], bias: &x[3] };
+        layer_norm::forward(tape, &x[0], &x[1], affine, case.number("eps") as f32)
+    }),
+    Witness::gradient("layer_norm::alone", |case, tape, x| {
+        let affine = Affine { gain: &x[1], bias: &x[2] };
+        layer_norm::alone(tape, &x[0], affine, case.number("eps") as f32)
+    }),
+    Witness::gradient("matmul", |_, tape, x| matmul::linear(tape, &x[0], &x[1], x.get(2))),
+    Witness::gradient("swiglu", |_, tape, x| swiglu::forward(tape, &x[0])),
+    Witness::gradient("take_first", |_, tape, x| take_first::forward(tape, &x[0])).exact(),
+    Witness::gradient("transpose", |_, tape, x| transpose::forward(tape, &x[0])).exact(),
+    Witness::gradient("reshape", |_, tape, x| reshape::forward(tape, &x[0], [x[0].tensor.elems()]))
+        .exact(),
+    Witness::direct("cast", |case| {
+        let y = case.room("y", case.dtype());
+        cast::from_f32(&case.f32s("from"), &y)?;
+        case.check("y", &y);
+        Ok(())
+    })
+    .exact(),
+];

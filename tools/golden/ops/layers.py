@@ -1,0 +1,172 @@
+"""Layers: what a network is made of."""
+
+import torch
+from torch.nn import functional as F
+
+from .cases import BF16, F32, both
+from .philox import DROPOUT, drawn, unit, words
+
+
+def mask(shape, site, prob):
+    n = shape.numel()
+    kept = unit(words(-(-n // 4), DROPOUT, site).flatten()[:n]) >= prob
+    return kept.view(shape) / (1 - prob)
+
+
+@both
+def add(c, label, dtype):
+    shape = c.size(3, 1, 5), c.size(13, 1, 40)
+    inputs = {k: c.normal(*shape, dtype=dtype) for k in ("a", "b", "c")}
+    c.gradient(f"add/{label}", lambda *x: sum(x), inputs, dtype=dtype)
+
+
+def rotated(x, cos, sin):
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat((-second, first), -1) * sin
+
+
+def attention(c):
+    """The products by F.scaled_dot_product_attention; the rotation by the formula (RoFormer)."""
+    for label, dtype, rope in (("rope", F32, True), ("plain", F32, False), ("bf16", BF16, True)):
+        b, t, nh = c.size(2, 1, 3), c.size(19, 1, 70), c.size(3, 1, 3)
+        hd = 4 * c.size(5, 1, 9) if dtype is F32 else 16
+        freq = 10000.0 ** (-torch.arange(0, hd, 2).double() / hd)
+        angle = torch.outer(torch.arange(t).double(), freq).repeat(1, 2)
+        tables = [angle.cos().float(), angle.sin().float()]
+
+        def f(qkv):
+            q, k, v = qkv.view(b, t, 3, nh, hd).permute(2, 0, 3, 1, 4)
+            if rope:
+                q, k = (rotated(x, *(table.double() for table in tables)) for x in (q, k))
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, -1)
+
+        c.gradient(
+            f"attention/{label}", f, {"qkv": c.normal(b, t, 3 * nh * hd, dtype=dtype)},
+            dtype=dtype, heads=nh,
+            constants=dict(zip(("cos", "sin"), tables)) if rope else None,
+        )
+
+
+def activations(c):
+    x = c.normal(c.size(3, 1, 9), c.size(37, 1, 99))
+    c.gradient("relu/f32", F.relu, {"x": x})
+    c.gradient("sigmoid/f32", torch.sigmoid, {"x": 3 * x})
+
+
+@both
+def bias_relu(c, label, dtype):
+    bias = c.normal(c.size(11, 1, 70), dtype=dtype)
+    x = c.normal(c.size(13, 1, 70), bias.numel(), dtype=dtype)
+    inputs, site, prob = {"x": x, "bias": bias}, 5, 0.375
+    c.gradient(f"bias_relu/{label}", lambda x, b: F.relu(x + b), inputs, dtype=dtype)
+    kept = mask(x.shape, site, prob)
+    c.gradient(
+        f"bias_relu/dropout_{label}", lambda x, b: F.relu(x + b) * kept, inputs,
+        call="bias_relu::with_dropout", dtype=dtype, constants={"draw": drawn()}, site=site,
+        prob=prob,
+    )
+
+
+@both
+def dropout(c, label, dtype):
+    x = c.normal(c.size(7, 1, 30), c.size(19, 1, 50), dtype=dtype)
+    site, prob = 3, 0.25
+    c.gradient(
+        f"dropout/{label}", lambda x: x * mask(x.shape, site, prob), {"x": x}, dtype=dtype,
+        constants={"draw": drawn()}, site=site, prob=prob,
+    )
+
+
+@both
+def embedding(c, label, dtype):
+    b, s, width, v = c.size(2, 1, 3), c.size(9, 1, 30), c.size(7, 1, 24), c.size(6, 2, 20)
+    p, scale = c.size(3, 1, 4), 3.5
+    tokens = c.draw.ints(v, b, s)
+    table = c.normal(v, width, dtype=dtype)
+    puzzle = c.normal(b, c.size(17, 1, p * width), dtype=dtype)
+    pos, short = c.normal(p + s, width, dtype=dtype), c.normal(s, width, dtype=dtype)
+
+    def prefixed(table, puzzle):
+        rows = F.pad(puzzle, (0, p * width - puzzle.shape[1])).view(b, p, width)
+        return torch.cat((rows, F.embedding(tokens.long(), table)), 1)
+
+    given = {"dtype": dtype, "constants": {"tokens": tokens}, "scale": scale, "prefix": p}
+    c.gradient(f"embedding/plain_{label}", lambda e: scale * F.embedding(tokens.long(), e),
+               {"table": table}, **given)
+    c.gradient(f"embedding/prefix_{label}", lambda e, r: scale * prefixed(e, r),
+               {"table": table, "puzzle": puzzle}, f32=["puzzle"], **given)
+    c.gradient(f"embedding/learned_{label}",
+               lambda e, r, pos: scale * 2**-0.5 * (prefixed(e, r) + pos),
+               {"table": table, "puzzle": puzzle, "pos": pos}, f32=["puzzle"], **given)
+    c.gradient(f"embedding/with_positions_{label}",
+               lambda e, pos: F.embedding(tokens.long(), e) + pos,
+               {"table": table, "pos": short}, call="embedding::with_positions", **given)
+
+
+@both
+def halt_head(c, label, dtype):
+    b, t, width = c.size(3, 1, 5), c.size(7, 1, 30), c.size(9, 1, 40)
+    inputs = {
+        "h": c.normal(b, t, width, dtype=dtype), "l": c.normal(b, t, width, dtype=dtype),
+        "w": c.normal(1, 2 * width, dtype=dtype), "bias": c.normal(1, dtype=dtype),
+    }
+
+    def f(h, l, w, bias):
+        z = F.linear(torch.cat((h.mean(1), l.mean(1)), -1), w, bias)
+        return torch.cat((z, torch.sigmoid(z)), -1)
+
+    c.gradient(f"halt_head/{label}", f, inputs, dtype=dtype)
+
+
+@both
+def norms(c, label, dtype):
+    n, width = c.size(5, 1, 40), c.size(37, 2, 140)
+    x, r = (c.normal(n, width, dtype=dtype) for _ in range(2))
+    affine = {"gain": c.normal(width, dtype=dtype), "bias": c.normal(width, dtype=dtype)}
+    eps = 1e-5
+    c.gradient(f"rms_norm/{label}", lambda x, r: F.rms_norm(x + r, (width,), eps=eps),
+               {"x": x, "r": r}, dtype=dtype, eps=eps)
+    c.gradient(f"layer_norm/{label}",
+               lambda x, r, gain, bias: F.layer_norm(x + r, (width,), gain, bias, eps),
+               {"x": x, "r": r} | affine, dtype=dtype, eps=eps)
+    c.gradient(f"layer_norm/alone_{label}",
+               lambda x, gain, bias: F.layer_norm(x, (width,), gain, bias, eps),
+               {"x": x} | affine, call="layer_norm::alone", dtype=dtype, eps=eps)
+
+
+@both
+def matmul(c, label, dtype):
+    n, k, o = c.size(17, 1, 90), c.size(13, 1, 90), c.size(11, 1, 90)
+    x, w, b = (c.normal(*shape, dtype=dtype) for shape in ((n, k), (o, k), (o,)))
+    c.gradient(f"matmul/{label}", F.linear, {"x": x, "w": w}, dtype=dtype)
+    c.gradient(f"matmul/bias_{label}", F.linear, {"x": x, "w": w, "b": b}, dtype=dtype)
+
+
+@both
+def swiglu(c, label, dtype):
+    x = c.normal(c.size(7, 1, 30), 2 * c.size(13, 1, 70), scale=2.0, dtype=dtype)
+    c.gradient(f"swiglu/{label}", lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1],
+               {"gate_up": x}, dtype=dtype)
+
+
+@both
+def moves(c, label, dtype):
+    x = c.normal(c.size(3, 1, 4), c.size(5, 1, 70), c.size(11, 1, 70), dtype=dtype)
+    c.gradient(f"take_first/{label}", lambda x: x[:, 0], {"x": x}, dtype=dtype)
+    c.gradient(f"transpose/{label}", lambda x: x.mT, {"x": x}, dtype=dtype)
+    c.gradient(f"reshape/{label}", torch.flatten, {"x": x}, dtype=dtype)
+
+
+def cast(c):
+    """Halves go to the even neighbour; signed zeros, numbers below the normal ones."""
+    x = torch.cat((c.normal(c.size(23, 1, 99)), torch.tensor(
+        [1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 1 + 2**-8 + 2**-20, 3.3e38, -0.0, 1e-40, -2e-39]
+    )))
+    c.begin("cast/bf16", None, dtype=BF16, constants={"from": x})
+    c.expect("cast/bf16", y=x.to(BF16))
+
+
+CASES = (
+    add, attention, activations, bias_relu, dropout, embedding, halt_head, norms, matmul, swiglu,
+    moves, cast,
+)
