@@ -5,8 +5,9 @@ and no largest logit is a close call, so that another order of sums decides alik
 """
 
 import contextlib
+import functools
 
-from vectors import Draw, Vectors, cosine_lr
+from vectors import Draw, Vectors, cosine_lr, settled
 
 import step
 import torch
@@ -15,6 +16,8 @@ from step import AdamAtan2, admit, initial_carry, rope_tables, sign_sgd_rows
 
 PREFIX = "model.inner."
 CLOSE = 1e-2
+# Large vocabularies at many positions have a close call more often than not.
+TRIALS = 200
 
 
 class Hrm:
@@ -187,8 +190,10 @@ def put_segment(v, at, learner, segment, training=True):
     v.put(f"{at}/grad/{PREFIX}puzzle_emb.local_weights", row_grad)
 
 
-def attempt(model, name, cfg, seed, draw, steps):
+def attempt(model, name, cfg, seed, draw, steps, nudge):
+    """A golden with the weights and batches that it was made of; None if a decision is a close call."""
     weights = random_weights(model, cfg, draw)
+    weights = ({k: nudge(w) for k, w in weights[0].items()}, *map(nudge, weights[1:]))
     learner = Learner(model, cfg, *weights)
     offered = list(batches(cfg, draw, steps))
     v = Vectors(
@@ -211,6 +216,8 @@ def attempt(model, name, cfg, seed, draw, steps):
         v.put_all(f"{at}/batch/", v_batch)
         with probed(model.module, seen) if n == 1 else contextlib.nullcontext():
             segment = learner.segment(batch)
+        if learner.is_close:
+            return None
         put_segment(v, at, learner, segment)
         for key, grad in learner.gradients().items():
             if n == 1:
@@ -222,10 +229,12 @@ def attempt(model, name, cfg, seed, draw, steps):
     evaluated = Learner(model, cfg, *weights)
     for n in range(1, cfg.halt_max_steps + 1):
         put_segment(v, f"eval{n}", evaluated, evaluated.segment(offered[0], False), False)
+        if evaluated.is_close:
+            return None
     if cfg.pos_encodings == "rope":
         v.put_all("rope/", dict(zip(("cos", "sin"), learner.rope)))
     v.about["n_params"] = sum(w.numel() for w in weights[0].values())
-    return v, weights, offered, learner.is_close or evaluated.is_close
+    return v, weights, offered
 
 
 def textbook(p, grads, lr, betas, weight_decay):
@@ -324,30 +333,34 @@ def hrm_optim(v, name, cfg, weights, offered):
     return o, is_close
 
 
+def build(model, name, variant, small, seed, nudge):
+    cfg = model.config(small, Draw(seed, name, "config"), variant)
+    for trial in range(nudge.trial, TRIALS):
+        draw = Draw(seed, name, trial)
+        whole = attempt(model, name, cfg, seed, draw, 3 if small else 4, nudge)
+        if whole is None:
+            continue
+        v, weights, offered = whole
+        if model is Hrm:
+            optim, is_close = hrm_optim(v, name, cfg, weights, offered)
+            made = [v, optim]
+        else:
+            v.about["optimizer"] = OPTIMIZER | {"ema_rate": 0.9}
+            learner = Learner(Trm, cfg, *weights)
+            constant = lambda n: [OPTIMIZER["puzzle_emb_lr"], OPTIMIZER["lr"]]
+            follow(v, "optim", "atan2", learner, offered, constant, ema_rate=0.9, each=False)
+            is_close, made = learner.is_close, [v]
+        if not is_close:
+            v.about["trial"] = trial
+            return made
+    return None
+
+
 def make(folder, seed, small):
-    steps = 3 if small else 4
     for model, name, variant in (
         (Hrm, "hrm_tiny", False), (Hrm, "hrm_tiny_learned", True),
         (Trm, "trm_att", False), (Trm, "trm_mlp", True),
     ):
-        cfg = model.config(small, Draw(seed, name, "config"), variant)
-        for trial in range(1000):
-            draw = Draw(seed, name, trial)
-            v, weights, offered, is_close = attempt(model, name, cfg, seed, draw, steps)
-            optim = None
-            if not is_close and model is Hrm:
-                optim, is_close = hrm_optim(v, name, cfg, weights, offered)
-            elif not is_close:
-                v.about["optimizer"] = OPTIMIZER | {"ema_rate": 0.9}
-                learner = Learner(Trm, cfg, *weights)
-                constant = lambda n: [OPTIMIZER["puzzle_emb_lr"], OPTIMIZER["lr"]]
-                follow(v, "optim", "atan2", learner, offered, constant, ema_rate=0.9, each=False)
-                is_close = learner.is_close
-            if not is_close:
-                break
-        else:
-            raise SystemExit(f"{name}: {cfg}: no weights without a close call")
-        v.about["trial"] = trial
-        v.save(folder)
-        if optim:
-            optim.save(folder)
+        of_seed = functools.partial(build, model, name, variant, small)
+        for v in settled(name, seed, of_seed):
+            v.save(folder)

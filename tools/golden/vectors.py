@@ -13,6 +13,10 @@ import torch
 from safetensors.torch import save_file
 
 IGNORE = -100
+# What a neighbour in f32 of each weight may change in the outcome; the tests allow 1e-3.
+MOVED = 1e-4
+NUDGES = 2
+REDRAWS = 50
 
 
 class Vectors:
@@ -80,6 +84,64 @@ class Draw:
         labels = self.ints(vocab, rows, length)
         labels[self.uniform(rows, length) < 0.25] = IGNORE
         return labels
+
+
+class Nudge:
+    """Every number becomes its neighbour in f32, above or below by chance; without `draw` it stays.
+    `trial` is where a build begins to look for weights."""
+
+    def __init__(self, draw=None, trial=0):
+        self.draw, self.trial = draw, trial
+
+    def __call__(self, x):
+        if self.draw is None:
+            return x
+        return torch.nextafter(x, (self.draw.ints(2, *x.shape).float() * 2 - 1) * math.inf)
+
+
+def movement(made, moved, floor):
+    """Largest relative difference of two builds of a set, and where. The optimizer's steps along
+    gradients that are rounding have a test of their own; `floor` is the share of a set's largest
+    gradient that its smallest are compared with."""
+    if moved is None:
+        return math.inf, "a decision"
+    worst = (0.0, "nothing")
+    for v, w in zip(made, moved, strict=True):
+        if v.tensors.keys() != w.tensors.keys():
+            return math.inf, "a decision"
+        largest = {}
+        for name, x in v.tensors.items():
+            group = name.partition("/grad")[0]
+            largest[group] = max(largest.get(group, 0.0), x.double().abs().max().item())
+        for name, x in v.tensors.items():
+            if any(f"/{part}/" in name for part in ("param", "ema", "after")):
+                continue
+            scale = max(x.double().abs().max().item(), 1e-12)
+            if "/grad" in name:
+                scale = max(scale, floor * largest[name.partition("/grad")[0]])
+            by = (x.double() - w.tensors[name].double()).abs().max().item() / scale
+            worst = max(worst, (by, f"{v.name}: {name}"))
+    return worst
+
+
+def settled(name, seed, build, floor=0.0):
+    """The goldens that `build(seed, nudge)` makes, of the first seed, the given one or what follows
+    from it, whose weights f32 can follow: `nudge` moves them, and the outcome stays. A build that
+    hangs on a close call is None."""
+    for number in range(REDRAWS):
+        own = zlib.crc32(f"{seed}/{number}".encode()) >> 1 if number else seed
+        made = build(own, Nudge())
+        if made is None:
+            print(f"{name}: a close call: drawn again")
+            continue
+        trial = made[0].about.get("trial", 0)
+        nudges = (Nudge(Draw("nudge", own, n), trial) for n in range(NUDGES))
+        by, where = max(movement(made, build(own, nudge), floor) for nudge in nudges)
+        verdict = "kept" if by <= MOVED else "drawn again"
+        print(f"{name}: an ulp in each weight moves {where} by {by:.1e}: {verdict}")
+        if by <= MOVED:
+            return made
+    raise SystemExit(f"{name}: no weights of seed {seed} that f32 can follow")
 
 
 def cosine_lr(base, step, warmup, total, min_ratio):
