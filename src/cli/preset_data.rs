@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::config::{self, DataConfig, Dataset};
+use crate::config::{DataConfig, Dataset};
 use crate::data::DataSet;
-use crate::data::builders::arc::{self, ArcOptions};
+use crate::data::builders::arc::ArcOptions;
 use crate::data::builders::maze::MazeOptions;
 use crate::data::builders::sudoku::SudokuOptions;
 use crate::data::ensure::{self, BuildSpec};
@@ -26,11 +26,7 @@ pub fn built(config: &DataConfig) -> Result<Option<DataSet>> {
 }
 
 fn spec(config: &DataConfig) -> Result<BuildSpec> {
-    let &DataConfig { canvas, num_aug, train_puzzles, test_puzzles, seed, .. } = config;
-    let holdout = match config.holdout {
-        config::Holdout::Official => arc::Holdout::Official,
-        config::Holdout::TestPairs => arc::Holdout::TestPairs,
-    };
+    let &DataConfig { canvas, num_aug, train_puzzles, test_puzzles, holdout, seed, .. } = config;
     let arc1_or_2 = |source| BuildSpec::Arc {
         source,
         options: ArcOptions { canvas, num_aug, seed, holdout, ..ArcOptions::default() },

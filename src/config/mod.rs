@@ -31,6 +31,8 @@ pub use preset::{DEFAULT_DISTILL_PRESET, DEFAULT_PRESET, DISTILL_PRESETS, PRESET
 pub use table::{Diff, diff, flatten};
 
 use crate::Result;
+use crate::data::Order;
+use crate::data::builders::arc::Holdout;
 use crate::dtype::DType;
 use crate::models::{Arch, Compute, ModelConfig, ModelShape, Sizes};
 use crate::nn::level::Recompute;
@@ -196,27 +198,7 @@ pub struct DataConfig {
     /// Seed of augmentation and generation.
     pub seed: u64,
     /// What an epoch visits once: groups (every task) | shuffle (every example).
-    pub sampler: Sampler,
-}
-
-/// Which pairs of ARC are tested on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Holdout {
-    /// Test pairs of evaluation tasks.
-    Official,
-    /// Test pairs of every task.
-    TestPairs,
-}
-
-/// What an epoch visits once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sampler {
-    /// Every task, by one of its puzzles.
-    Groups,
-    /// Every example.
-    Shuffle,
+    pub sampler: Order,
 }
 
 /// A published data set, or one that is generated.

@@ -101,8 +101,27 @@ impl serde::Serialize for Grid {
     }
 }
 
+#[cfg(feature = "serve")]
+impl schemars::JsonSchema for Grid {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Grid".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Rows of colours, all of one length",
+            "type": "array",
+            "items": {
+                "type": "array",
+                "items": { "type": "integer", "minimum": 0, "maximum": COLOURS - 1 },
+            },
+        })
+    }
+}
+
 /// One example of a task: what is shown, and what is wanted.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Pair {
     pub input: Grid,
     pub output: Grid,

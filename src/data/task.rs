@@ -16,6 +16,7 @@ pub const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A test pair. Hidden test sets leave the output out.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Query {
     pub input: Grid,
     pub output: Option<Grid>,
@@ -81,7 +82,7 @@ impl<'de> serde::Deserialize<'de> for Cell {
 impl Task {
     /// The id is the file name without `.json`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = file::read_text(path, "an ARC task", b"{", MAX_FILE_BYTES)?;
+        let text = file::read_text(path, "an ARC task", b'{', MAX_FILE_BYTES)?;
         let id = path.file_stem().unwrap_or_default().to_string_lossy();
         Self::parse(&id, &text).map_err(|what| Error::corrupt(path, what))
     }

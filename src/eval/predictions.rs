@@ -76,7 +76,7 @@ struct Line {
 /// Names the line: no JSON, an example that is not in the split, twice there or of another puzzle,
 /// an answer that is no grid or does not fit the canvas, a logit that is not finite.
 pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
-    let bytes = file::read_text(path, "a file of predictions", b"{", MAX_BYTES)?;
+    let bytes = file::read_text(path, "a file of predictions", b'{', MAX_BYTES)?;
     if let Ok(tasks) = serde_json::from_slice::<Submission>(&bytes) {
         return submission::read(tasks, data, split).map_err(|what| Error::corrupt(path, what));
     }

@@ -54,6 +54,7 @@ pub struct Verdict {
 
 /// `right` of `of`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, serde::Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Share {
     pub right: u64,
     pub of: u64,
@@ -97,7 +98,7 @@ pub fn score(data: &DataSet, split: &str, examples: &[u32], answers: Answers) ->
                 answer.extend(rows[i * seq_len..][..seq_len].iter().map(|&t| t as i32))
             }
         }
-        let mut verdict = judge(shard, example, &input, &truth, &answer)?;
+        let mut verdict = verdict(shard, example, &input, &truth, &answer)?;
         let puzzle = shard.example(example as usize)?.puzzle;
         verdict.original = originals[puzzle];
         verdicts.push(verdict);
@@ -123,7 +124,7 @@ pub fn answered_grid(kind: Kind, answer: &[i32], input_at: Placement, side: usiz
     canvas::crop(&moved, side)
 }
 
-fn judge(
+fn verdict(
     shard: &Shard,
     example: u32,
     input: &[i32],

@@ -14,8 +14,6 @@ pub mod safetensors;
 mod seal;
 pub mod yaml;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use crate::dtype::{DType, Float, bf16};
@@ -25,8 +23,6 @@ use crate::{Error, Result};
 
 /// Largest file of weights: far above any model here with the puzzle embeddings of ARC.
 const MAX_WEIGHTS_BYTES: u64 = 4 << 30;
-/// Tells what kind of file it is.
-const HEAD_BYTES: u64 = 16;
 
 /// Where the metadata of a checkpoint stands in a file of another format.
 pub const META_KEY: &str = "hrm";
@@ -75,27 +71,17 @@ impl HostTensor {
 /// # Errors
 /// By its first bytes it is no such file, or it is longer than any model here.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let io = || Error::io(path, "read the weights");
-    let mut file = File::open(path).map_err(io())?;
-    let length = file.metadata().map_err(io())?.len();
-    let mut bytes = vec![];
-    (&mut file).take(HEAD_BYTES).read_to_end(&mut bytes).map_err(io())?;
-    let is_weights = match &bytes[..] {
-        [b'P', b'K', 3, 4, ..] | [0x80, 2, ..] => true,
-        // The length of the header, then the header.
-        [a, b, c, d, e, f, g, h, b'{', ..] => {
-            u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) <= length
-        }
-        _ => false,
-    };
-    if !is_weights {
-        return Err(Error::corrupt(path, "is neither safetensors nor a file of torch.save"));
-    }
-    if length > MAX_WEIGHTS_BYTES {
-        return Err(Error::corrupt(path, file::too_long("weights", MAX_WEIGHTS_BYTES)));
-    }
-    file.take(MAX_WEIGHTS_BYTES).read_to_end(&mut bytes).map_err(io())?;
-    Ok(bytes)
+    file::read_if(path, "weights", MAX_WEIGHTS_BYTES, |head, length| {
+        let is_weights = match head {
+            [b'P', b'K', 3, 4, ..] | [0x80, 2, ..] => true,
+            // The length of the header, then the header.
+            [a, b, c, d, e, f, g, h, b'{', ..] => {
+                u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) <= length
+            }
+            _ => false,
+        };
+        (!is_weights).then(|| "is neither safetensors nor a file of torch.save".into())
+    })
 }
 
 /// Counters of the run that the weights are from.

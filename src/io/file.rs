@@ -34,19 +34,9 @@ pub fn exists(path: &Path) -> Result<bool> {
     }
 }
 
-/// The content of a file, unless it has more than `limit_bytes`: what is read is bounded.
-pub fn read_at_most(path: &Path, limit_bytes: u64) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    let claimed_bytes = file.metadata().map_or(0, |m| m.len());
-    let mut bytes = vec![];
-    if claimed_bytes <= limit_bytes {
-        file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
-    }
-    if claimed_bytes.max(bytes.len() as u64) > limit_bytes {
-        let limit_mib = limit_bytes >> 20;
-        return Err(Error::corrupt(path, format!("has more than {limit_mib} MiB, the limit here")));
-    }
-    Ok(bytes)
+/// The content of a file of at most `most_bytes`: what is read is bounded.
+pub fn read_at_most(path: &Path, most_bytes: u64) -> Result<Vec<u8>> {
+    read_if(path, "it", most_bytes, |_, _| None)
 }
 
 /// Text without the byte order mark that some editors put before it.
@@ -54,47 +44,49 @@ pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
 }
 
-/// The content of a file of at most `most_bytes` whose first byte that is not white is `first`:
-/// what is something else, or too long, is not read.
+/// The content of a file of at most `most_bytes` whose first byte that is not white is `first`.
 ///
 /// # Errors
 /// Names the file and what it is instead; `what` stands for what it should be.
-pub fn read_text(path: &Path, what: &str, first: &[u8], most_bytes: u64) -> Result<Vec<u8>> {
-    let io = || Error::io(path, "read");
-    let mut file = File::open(path).map_err(io())?;
-    let mut head = [0; HEAD_BYTES];
-    let mut read = 0;
-    while read < head.len() {
-        match file.read(&mut head[read..]).map_err(io())? {
-            0 => break,
-            more => read += more,
-        }
-    }
-    let mut bytes = head[..read].to_vec();
-    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(byte) if first.contains(byte) => {}
-        None if read < head.len() => {}
-        _ => {
-            return Err(Error::corrupt(path, format!("is not {what}: it does not begin like one")));
-        }
-    }
-    if file.metadata().map_err(io())?.len() > most_bytes {
-        return Err(Error::corrupt(path, too_long(what, most_bytes)));
-    }
-    (&mut file)
-        .take(most_bytes.saturating_sub(read as u64) + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io())?;
-    match bytes.len() as u64 > most_bytes {
-        false => Ok(bytes),
-        true => Err(Error::corrupt(path, too_long(what, most_bytes))),
-    }
+pub fn read_text(path: &Path, what: &str, first: u8, most_bytes: u64) -> Result<Vec<u8>> {
+    read_if(path, what, most_bytes, |head, _| {
+        let begins = match without_bom(head).iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(byte) => *byte == first,
+            None => head.len() < HEAD_BYTES,
+        };
+        (!begins).then(|| format!("is not {what}: it does not begin like one"))
+    })
 }
 
-/// Words for a file that is longer than it may be.
-pub fn too_long(what: &str, most_bytes: u64) -> String {
-    format!("is longer than the {} MiB that {what} may have", most_bytes >> 20)
+/// The content of a file of at most `most_bytes`, unless `fault` finds one in how it begins and how
+/// long it is: what is something else, or too long, is not read whole.
+///
+/// # Errors
+/// Names the file and the fault; `what` stands for what it should be.
+pub fn read_if(
+    path: &Path,
+    what: &str,
+    most_bytes: u64,
+    fault: impl FnOnce(&[u8], u64) -> Option<String>,
+) -> Result<Vec<u8>> {
+    let io = || Error::io(path, "read");
+    let file = File::open(path).map_err(Error::io(path, "open"))?;
+    let length = file.metadata().map_err(io())?.len();
+    let mut bytes = vec![];
+    (&file).take(HEAD_BYTES as u64).read_to_end(&mut bytes).map_err(io())?;
+    if let Some(fault) = fault(&bytes, length) {
+        return Err(Error::corrupt(path, fault));
+    }
+    if length <= most_bytes {
+        let rest = (most_bytes + 1).saturating_sub(bytes.len() as u64);
+        file.take(rest).read_to_end(&mut bytes).map_err(io())?;
+    }
+    if length.max(bytes.len() as u64) > most_bytes {
+        let mib = most_bytes >> 20;
+        let fault = format!("is longer than the {mib} MiB that {what} may have");
+        return Err(Error::corrupt(path, fault));
+    }
+    Ok(bytes)
 }
 
 /// A file beside `path` that is deleted on drop unless [`persist`] names it; readable by whoever
@@ -152,9 +144,14 @@ mod tests {
         let path = dir.path().join("sparse");
         File::create(&path).unwrap().set_len(5 << 30).unwrap();
         let error = read_at_most(&path, 16 << 20).unwrap_err().to_string();
-        assert!(error.contains("more than 16 MiB"), "{error}");
+        assert!(error.contains("longer than the 16 MiB"), "{error}");
         fs::write(&path, "\u{feff}[1]").unwrap();
         assert_eq!(without_bom(&read_at_most(&path, 6).unwrap()), b"[1]");
         assert!(read_at_most(&path, 5).is_err());
+        assert_eq!(read_text(&path, "a list", b'[', 6).unwrap().len(), 6);
+        let error = read_text(&path, "an object", b'{', 6).unwrap_err().to_string();
+        assert!(error.contains("is not an object"), "{error}");
+        fs::write(&path, " \n").unwrap();
+        assert_eq!(read_text(&path, "a list", b'[', 6).unwrap(), b" \n");
     }
 }

@@ -173,7 +173,7 @@ impl<R: Reasoner> Model for R {
             false => None,
         };
         drop(w);
-        let q_rows = judge(self, &mut tape, &pass, next_q, carry, space)?;
+        let q_rows = losses(self, &mut tape, &pass, next_q, carry, space)?;
         let Pass { logits, q, rows, e, state } = pass;
         let segment = Segment { logits: logits.tensor, q: q.tensor };
         drop((e, state));
@@ -193,7 +193,7 @@ impl<R: Reasoner> Model for R {
         let pass = forward(self, &mut tape, &w, carry, batch, space)?;
         let halting = self.rules().halting(false);
         act_halt::decide(&pass.q.tensor, halting, None, &carry.steps, &carry.halted)?;
-        judge(self, &mut tape, &pass, None, carry, space)?;
+        losses(self, &mut tape, &pass, None, carry, space)?;
         Ok(Segment { logits: pass.logits.tensor, q: pass.q.tensor })
     }
 }
@@ -257,7 +257,7 @@ fn next_q<R: Reasoner>(model: &R, tape: &mut Tape, w: &Weights<R>, pass: &Pass) 
 }
 
 /// Q targets and losses (B, 2), sums of the segment; the carry moves on.
-fn judge<R: Reasoner>(
+fn losses<R: Reasoner>(
     model: &R,
     tape: &mut Tape,
     pass: &Pass,

@@ -43,7 +43,7 @@ pub fn train(
     let labels = &carry.current.labels;
     let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels)?;
     let logits = logits.tensor;
-    let q = judge(&rows.tensor, &halts, carry, space)?;
+    let q = losses(&rows.tensor, &halts, carry, space)?;
     let mut seeds = vec![(&rows, space.d_rows.clone())];
     if let Some(d_halt) = &space.d_halt {
         let len = carry.steps.elems() * halt_head::ROW;
@@ -66,7 +66,7 @@ pub fn evaluate(
     let Answer { logits, halts } = forward(&mut tape, model.params().constants()?)?;
     let labels = &carry.current.labels;
     let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels)?;
-    let q = judge(&rows.tensor, &halts, carry, space)?;
+    let q = losses(&rows.tensor, &halts, carry, space)?;
     Ok(Segment { logits: logits.tensor, q })
 }
 
@@ -80,7 +80,7 @@ pub fn probabilities(halt: &Var) -> Result<Option<Vec<f32>>> {
 }
 
 /// The segment's sums; what stands for Q logits (B, 2).
-fn judge(rows: &Tensor, halts: &[Var], carry: &Carry, space: &Workspace) -> Result<Tensor> {
+fn losses(rows: &Tensor, halts: &[Var], carry: &Carry, space: &Workspace) -> Result<Tensor> {
     let b = carry.steps.elems();
     let q = match halts.last() {
         Some(halt) => {

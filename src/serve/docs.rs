@@ -115,6 +115,14 @@ fn of_type(schema: &Value) -> Markup {
     if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
         return html! { a href={ "#" (name) } { (name) } };
     }
+    if let Some(ways) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+        return html! {
+            @for (i, way) in ways.iter().enumerate() { @if i > 0 { " or " } (of_type(way)) }
+        };
+    }
+    if let Some(only) = schema.get("const") {
+        return html! { (only.to_string()) };
+    }
     if let Some(choices) = schema["enum"].as_array() {
         let choices: Vec<String> = choices.iter().map(Value::to_string).collect();
         return html! { (choices.join(" or ")) };

@@ -6,36 +6,51 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::app::App;
 use super::ask::{Ask, Puzzle};
 use super::problem::Problem;
+use super::tasks::Entry;
 use super::{docs, engine, page};
 use crate::data::Grid;
 use crate::io::machine;
 
-#[derive(Deserialize)]
+/// A refinement to begin.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Init {
+pub struct Init {
+    #[schemars(with = "Grid")]
     input: Vec<Vec<i64>>,
+    /// Puzzle id, or its name in the data set (a task's id); none: blank.
     puzzle: Option<PuzzleName>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(untagged, expecting = "puzzle: expected a number, a name or null")]
 enum PuzzleName {
     Id(u32),
     Name(String),
 }
 
-/// Not a `Value`: that would print an f32 with the digits of an f64.
-#[derive(Serialize)]
-struct Energy {
+/// How sure the model is after a step. Not a `Value`: that would print an f32 with the digits of an
+/// f64.
+#[derive(Serialize, JsonSchema)]
+pub struct Energy {
     step: usize,
+    /// 1 - sigmoid(q_halt): low when the model believes that the answer is right.
+    #[schemars(range(min = 0, max = 1))]
     energy: f32,
+}
+
+/// The tasks of the data set.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tasks")]
+pub struct TaskList {
+    tasks: Vec<Entry>,
 }
 
 pub fn json_answer(status: StatusCode, value: &impl Serialize) -> Response {
@@ -113,7 +128,7 @@ pub async fn model(State(app): State<App>) -> Response {
 
 pub async fn tasks(State(app): State<App>) -> Response {
     let list = app.engine.tasks.as_ref().map(|tasks| tasks.list()).unwrap_or_default();
-    json_answer(StatusCode::OK, &json!({ "tasks": list }))
+    json_answer(StatusCode::OK, &TaskList { tasks: list })
 }
 
 pub async fn task(State(app): State<App>, Path(name): Path<String>) -> Answer {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::data::Task;
@@ -26,7 +27,8 @@ pub enum Phase {
 }
 
 /// How far a part of the work is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Progress")]
 pub struct Part {
     pub phase: &'static str,
     pub done: usize,

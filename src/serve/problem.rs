@@ -2,9 +2,20 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// What went wrong, where, and what to do.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Body {
+    r#type: &'static str,
+    title: Option<&'static str>,
+    status: u16,
+    detail: String,
+}
 
 #[derive(Debug)]
 pub struct Problem {
@@ -32,14 +43,15 @@ impl From<crate::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.status.canonical_reason(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+        };
         let head = [(header::CONTENT_TYPE, CONTENT_TYPE)];
-        let mut response = (self.status, head, body.to_string()).into_response();
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = (self.status, head, body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::data::DataSet;
@@ -24,8 +25,9 @@ pub struct Served {
     pub solver: Option<Solver>,
 }
 
-/// Answer of `GET /v1/model`.
-#[derive(Clone, Debug, Serialize)]
+/// The model that is served.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Model")]
 pub struct About {
     preset: String,
     parameters: usize,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::data::Grid;
@@ -17,8 +18,8 @@ pub struct Session {
     pub used: Instant,
 }
 
-/// What a client sees of it.
-#[derive(Clone, Debug, Serialize)]
+/// A refinement as a client sees it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct State {
     pub id: String,
     /// ACT segments run so far.
@@ -34,13 +35,15 @@ pub struct State {
 }
 
 /// The answer after a segment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Answer {
     /// Largest rectangle of colours from the canvas corner; may be empty.
     pub grid: Grid,
     /// Probability of each cell's colour, shaped like `grid`.
+    #[schemars(inner(inner(range(min = 0, max = 1))))]
     pub confidence: Vec<Vec<f32>>,
     /// 1 - sigmoid(q_halt): low when the model believes that the answer is right.
+    #[schemars(range(min = 0, max = 1))]
     pub energy: f32,
     pub q_halt: f32,
     pub q_continue: f32,

@@ -1,17 +1,31 @@
 //! A task that is to be solved, is being solved or was, as a client sees it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::job::{Job, Part, Phase};
 use crate::solve::Outcome;
 
-/// What a client sees.
-#[derive(Clone, Debug, Serialize)]
+/// Where a task is on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Stage {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+}
+
+/// A task that waits, is being solved or was.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Solving")]
 pub struct SolveView {
     pub id: String,
+    /// What the task is called.
     pub task: String,
-    pub state: &'static str,
-    /// Tasks that are solved before this one.
+    pub state: Stage,
+    /// Waiting: tasks that are solved before this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     ahead: Option<usize>,
     budget_s: f64,
@@ -19,14 +33,15 @@ pub struct SolveView {
     elapsed_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<Part>,
-    /// Time left for the part that runs; never more than the budget leaves.
+    /// Running: seconds until this part ends, at most what the budget leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     eta_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
-    /// How far to trust the answers, in words.
+    /// Done: how far to trust the answers, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     trust: Option<Vec<String>>,
+    /// Failed: why.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -37,7 +52,7 @@ impl SolveView {
         let mut state = Self {
             id: job.id.clone(),
             task: job.task.id.clone(),
-            state: "waiting",
+            state: Stage::Waiting,
             ahead: None,
             budget_s: job.budget.as_secs_f64(),
             elapsed_s: None,
@@ -50,7 +65,7 @@ impl SolveView {
         match &job.phase {
             Phase::Waiting => state.ahead = Some(ahead),
             Phase::Running { since, part, part_since } => {
-                state.state = "running";
+                state.state = Stage::Running;
                 state.elapsed_s = Some(since.elapsed().as_secs_f64());
                 state.progress = Some(*part);
                 let left_s = job.budget.saturating_sub(since.elapsed()).as_secs_f64();
@@ -59,13 +74,13 @@ impl SolveView {
                 state.eta_s = (part.done > 0).then_some((per_piece_s * pieces).min(left_s));
             }
             Phase::Done(outcome) => {
-                state.state = "done";
+                state.state = Stage::Done;
                 state.elapsed_s = Some(outcome.wall_s);
                 state.trust = Some(outcome.trust());
                 state.outcome = Some(outcome.as_ref().clone());
             }
             Phase::Failed(problem) => {
-                state.state = "failed";
+                state.state = Stage::Failed;
                 state.problem = Some(problem.clone());
             }
         }
@@ -73,10 +88,10 @@ impl SolveView {
     }
 
     pub fn begun(&self) -> bool {
-        self.state != "waiting"
+        self.state != Stage::Waiting
     }
 
     pub fn ended(&self) -> bool {
-        ["done", "failed"].contains(&self.state)
+        [Stage::Done, Stage::Failed].contains(&self.state)
     }
 }

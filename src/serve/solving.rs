@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,24 +15,33 @@ use super::handlers::{Answer, json_answer, read};
 use super::problem::Problem;
 use super::solve_view::SolveView;
 use super::solves::Solves;
-use crate::data::Task;
+use crate::data::task::Query;
+use crate::data::{Pair, Task};
 
 /// How much of --timeout a request may wait for its answer.
 const WAIT_SHARE: f64 = 0.9;
 
 /// A task file of ARC, and what it may cost.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Solve {
+pub struct Solve {
+    /// What the task is called.
     id: Option<String>,
     /// What some task files carry; serves where there is no id.
     name: Option<String>,
+    /// Time for solving it, from when it begins; none: all of --solve-budget.
+    #[schemars(range(min = 0))]
     budget_s: Option<f64>,
+    /// Time to wait for its end, at most 0.9 of --timeout; who goes away meanwhile cancels it.
+    /// None: answer at once.
+    #[schemars(range(min = 0))]
     wait_s: Option<f64>,
     // Read by `Task`, which says which pair and cell is wrong.
     #[serde(rename = "train")]
+    #[schemars(with = "Vec<Pair>")]
     _train: Value,
     #[serde(rename = "test")]
+    #[schemars(with = "Vec<Query>")]
     _test: Value,
 }
 

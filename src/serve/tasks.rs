@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Result;
-use crate::data::{DataSet, Grid, Pair};
+use crate::data::{DataSet, Pair};
 use crate::eval::select::originals;
 
 pub struct Tasks {
@@ -25,27 +26,24 @@ struct Place {
     test: Range<usize>,
 }
 
-#[derive(Serialize)]
+/// A task of the data set.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TaskEntry")]
 pub struct Entry {
     name: String,
     puzzle_id: u32,
-    /// No pair of it was held out.
+    /// No pair was held out: the test pair shown is one that was trained on.
     trained_on_test: bool,
 }
 
-/// One as ARC publishes it. Without a held-out pair, the last of the trained ones is `test`.
-#[derive(Serialize)]
+/// A task as ARC publishes it. Without a held-out pair, the last of the trained ones is `test`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Task")]
 pub struct Published {
     #[serde(flatten)]
     entry: Entry,
-    train: Vec<Shown>,
-    test: Vec<Shown>,
-}
-
-#[derive(Serialize)]
-struct Shown {
-    input: Grid,
-    output: Grid,
+    train: Vec<Pair>,
+    test: Vec<Pair>,
 }
 
 impl Tasks {
@@ -75,8 +73,8 @@ impl Tasks {
     /// `None`: there is none of this name.
     pub fn get(&self, name: &str) -> Result<Option<Published>> {
         let Some((name, place)) = self.places.get_key_value(name) else { return Ok(None) };
-        let pairs = |split: &str, examples: &Range<usize>| -> Result<Vec<Shown>> {
-            examples.clone().map(|i| Ok(self.data.example(split, i)?.pair.into())).collect()
+        let pairs = |split: &str, examples: &Range<usize>| -> Result<Vec<Pair>> {
+            examples.clone().map(|i| Ok(self.data.example(split, i)?.pair)).collect()
         };
         let (mut train, mut test) = (pairs("train", &place.train)?, pairs("test", &place.test)?);
         if test.is_empty() {
@@ -89,10 +87,4 @@ impl Tasks {
 fn entry(name: &str, place: &Place) -> Entry {
     let Place { puzzle_id, ref test, .. } = *place;
     Entry { name: name.to_owned(), puzzle_id, trained_on_test: test.is_empty() }
-}
-
-impl From<Pair> for Shown {
-    fn from(Pair { input, output }: Pair) -> Self {
-        Self { input, output }
-    }
 }

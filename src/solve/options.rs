@@ -55,6 +55,7 @@ pub enum Stop {
 /// What learns from a task that was never seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub enum FineTune {
     /// Nothing
     None,
@@ -67,6 +68,7 @@ pub enum FineTune {
 /// Why fine-tuning ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub enum Ended {
     /// Every pair trained on is reproduced.
     Reproduced,
@@ -78,6 +80,7 @@ pub enum Ended {
 
 /// How fine-tuning went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Fitted {
     pub steps: u64,
     pub ended: Ended,

@@ -11,24 +11,30 @@ use crate::eval::Share;
 /// Answers that a test input may have, as in the ARC Prize.
 const ATTEMPTS: usize = 2;
 
+/// What solving a task gave.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Outcome {
+    /// What the task is called.
     pub task: String,
+    /// What the model knew of it.
     pub origin: Origin,
     /// Puzzles that the task was asked as: itself and its variants.
     pub puzzles: usize,
     pub tests: Vec<Test>,
     /// The task's own train pairs that the same vote answers rightly, having been trained on them;
-    /// `None`: there was no time to ask.
+    /// null: there was no time to ask.
     pub own_pairs: Option<Share>,
     /// Own pairs answered without having been trained on the pair that is asked.
     pub held_out: Option<HeldOut>,
+    /// Seconds that it took.
     pub wall_s: f64,
 }
 
 /// What the model knew of the task.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub enum Origin {
     /// It was trained on the train pairs, under this name.
     Known { name: String },
@@ -45,6 +51,7 @@ pub enum Origin {
 
 /// Train pairs left out one at a time: the rest is fine-tuned on, and the pair is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct HeldOut {
     /// Right, of those that there was time for.
     pub answered: Share,
@@ -56,12 +63,15 @@ pub struct HeldOut {
 
 /// One test input and its answers.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "serve", schemars(rename = "Answers"))]
 pub struct Test {
     pub input: Grid,
     /// Best first, at most two. Empty if no answer showed a grid.
     pub attempts: Vec<Attempt>,
-    /// Answers that were counted, and those among them that showed no grid.
+    /// Answers that were counted.
     pub votes_cast: u32,
+    /// Votes that showed no grid.
     pub unreadable: u32,
     /// Different grids that got votes.
     pub candidates: usize,
@@ -75,7 +85,9 @@ pub struct Test {
     pub identity_right: Option<bool>,
 }
 
+/// An answer, and the votes for it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Attempt {
     pub grid: Grid,
     pub votes: u32,
@@ -83,6 +95,7 @@ pub struct Attempt {
     pub share: f64,
     /// Mean sigmoid(q_halt): the model's own belief that it is right.
     pub q_halt: f64,
+    /// Whether it is right; null where the task does not say what is.
     pub right: Option<bool>,
 }
 

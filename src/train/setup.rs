@@ -4,7 +4,7 @@ use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::trainer::Options;
 use crate::Result;
-use crate::config::{self, Settings};
+use crate::config::Settings;
 use crate::data::{DataSet, Order, Sampler};
 use crate::models::Compute;
 
@@ -35,11 +35,10 @@ pub fn options(config: &Settings) -> Options {
 /// The order of training data, and how many rows one pass over it yields.
 pub fn sampler(config: &Settings, data: &DataSet) -> Result<(Sampler, f64)> {
     let shard = data.split(SPLIT)?;
-    let (order, rows_per_pass) = match config.data.sampler {
-        config::Sampler::Groups => {
-            (Order::Groups, shard.groups() as f64 * data.mean_puzzle_examples(SPLIT)?)
-        }
-        config::Sampler::Shuffle => (Order::Shuffle, shard.examples() as f64),
+    let order = config.data.sampler;
+    let rows_per_pass = match order {
+        Order::Groups => shard.groups() as f64 * data.mean_puzzle_examples(SPLIT)?,
+        Order::Shuffle => shard.examples() as f64,
     };
     let batch_rows = config.train.batch_size;
     let passes = (BATCHES_PER_EPOCH * batch_rows as f64 / rows_per_pass.max(1.0)).ceil();

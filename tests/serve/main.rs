@@ -8,6 +8,7 @@ mod end;
 mod fixture;
 mod load;
 mod page;
+mod schema;
 mod solve;
 
 use std::time::{Duration, Instant};
@@ -188,11 +189,16 @@ fn every_operation_is_described_and_answers() {
                 reply.head
             );
             if let Some(schema) = answer[kind]["schema"]["$ref"].as_str() {
-                let schema = document.pointer(schema.trim_start_matches('#')).unwrap();
                 let value: Value = serde_json::from_str(&reply.body).unwrap();
-                for name in schema["required"].as_array().into_iter().flatten() {
-                    assert!(!value[name.as_str().unwrap()].is_null(), "{path}: no {name}");
-                }
+                let schema = json!({ "$ref": schema });
+                let faults = schema::faults(&document, &schema, &value, &path);
+                assert!(faults.is_empty(), "{}", faults.join("\n"));
+            }
+            if !body.is_empty() {
+                let value: Value = serde_json::from_str(body).unwrap();
+                let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+                let faults = schema::faults(&document, schema, &value, &format!("{path} takes"));
+                assert!(faults.is_empty(), "{}", faults.join("\n"));
             }
             found.push(operation["operationId"].as_str().unwrap().to_owned());
             server.json("DELETE", &format!("/v1/refine/{id}"), "");

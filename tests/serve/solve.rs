@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::client::{PATIENCE, Server, hrm, read_reply};
+use super::schema::faults;
 use super::{init, path};
 
 /// A task that the model was trained on.
@@ -72,6 +73,9 @@ fn answers_are_those_of_hrm_predict() {
     let state = begin(&server);
     assert_eq!(state["task"], "task");
     let ended = until(&server, &place(&state), |state| state["state"] == "done");
+    let (_, document) = server.json("GET", "/openapi.json", "");
+    let schema = json!({ "$ref": "#/components/schemas/Solving" });
+    assert_eq!(faults(&document, &schema, &ended, "solving"), [""; 0]);
     let file = server.dir.path().join("task.json");
     std::fs::write(&file, task.to_string()).unwrap();
     let args = ["predict", "run", "task.json", "--json", "--threads=1", "--device=cpu"];
