@@ -1,6 +1,8 @@
 //! The documents: every `hrm` line of README and `docs/` is a command that the program takes, and
 //! those that follow `<!-- run -->` are run; links lead somewhere.
 
+#[path = "docs/changelog.rs"]
+mod changelog;
 #[path = "docs/keys.rs"]
 mod keys;
 
