@@ -1,5 +1,5 @@
-//! What somebody meant by a name that is unknown here: a key of the official HRM and TRM programs, or
-//! a slip of the pen.
+//! What somebody meant by a name that is unknown here: a key of the official HRM and TRM programs,
+//! or a slip of the pen.
 
 /// Their key, and what to write instead.
 const HINTS: [(&str, &str); 31] = [

@@ -18,6 +18,12 @@ const MAY_NAME_A_MODEL: &[(&str, &str)] = &[
     ("src/cli/bench.rs", "the published settings that are timed beside PyTorch's"),
     ("src/run/plan.rs", "its tests: plans of older versions"),
     ("src/models/onnx/tests.rs", "a test"),
+    ("src/formats/mod.rs", "the official programs, which have names of models"),
+    ("src/import/official.rs", "their settings"),
+    ("src/cli/export/official.rs", "their checkpoints"),
+    ("src/data/mod.rs", "the names that TRM's program gives to variants"),
+    ("src/data/trm.rs", "these names"),
+    ("src/data/npy/export.rs", "these names"),
 ];
 
 /// The crate has this name too: of this model only paths and types tell.

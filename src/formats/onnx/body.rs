@@ -2,7 +2,7 @@
 
 use super::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto, attribute};
 
-/// Of calls of our functions, which the file has the nodes of.
+/// Domain of calls of our functions, which the file has the nodes of.
 pub const DOMAIN: &str = "hrm";
 /// The operator of a value that is known; its initialiser stands in the file.
 pub const CONSTANT: &str = "Constant";
