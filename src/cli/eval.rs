@@ -46,7 +46,8 @@ const CURVES: [(&str, &[&str]); 4] = [
     "  hrm eval best.safetensors --data data/my-arc --output scores\n",
     "  hrm eval --predictions mine.jsonl --data data/my-arc    answers of any other program:\n",
     "      {\"example\": 0, \"puzzle\": \"00d62c1b\", \"answer\": [\"021\", \"330\"], \"q_halt\": 1.5}\n",
-    "  hrm eval --predictions submission.json --data data/my-arc    two attempts per test input (Kaggle)",
+    "  hrm eval --predictions submission.json --data data/my-arc    two attempts per test input (Kaggle);\n",
+    "      its *_solutions.json too",
 ))]
 pub struct Eval {
     /// Run folder (its best checkpoint is taken, else the final, else the newest) or checkpoint

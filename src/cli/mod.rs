@@ -2,7 +2,7 @@
 //! and its printing. Errors go to stderr as `error: ...`; the exit code is 0 only on success.
 
 #[macro_use]
-mod out;
+mod print;
 
 mod bench;
 mod common;
@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand};
 
 use crate::backend::cpu::path;
 use crate::config::{DistillConfig, Settings};
+use crate::io::out;
 use crate::io::say::say;
 use crate::run::signal::EXIT_INTERRUPTED;
 use crate::{Error, Result};

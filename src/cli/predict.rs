@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::common::Compute;
-use crate::data::{DataSet, Task, terminal};
+use crate::data::{DataSet, Task, combined, terminal};
+use crate::io::file;
 use crate::io::progress::{self, Bar};
 use crate::io::say::say;
 use crate::io::units;
@@ -29,6 +30,7 @@ use crate::{Error, Result};
     "Examples:\n",
     "  hrm predict runs/arc-small-1 task.json\n",
     "  hrm predict runs/arc-small-1 a85d4709           by its id, where the data set or data/raw has it\n",
+    "  hrm predict runs/arc-small-1 arc-agi_evaluation_challenges.json:00576224\n",
     "  hrm predict best.safetensors task.json --json --output out\n",
     "  hrm predict runs/arc-small-1 new.json --budget 5m --steps 2000 --fine-tune all\n",
     "Ctrl-C answers with what there is; a second one ends at once. NO_COLOR=1 draws digits.",
@@ -38,7 +40,8 @@ pub struct Predict {
     /// file
     #[arg(value_name = "RUN | CKPT")]
     pub path: PathBuf,
-    /// Task file in the layout of the ARC repositories, or the id of a task
+    /// Task file in the layout of the ARC repositories, a file of all tasks (Kaggle) with the id of
+    /// one, or the id of a task
     #[arg(value_name = "TASK.json | ID")]
     pub task: String,
     /// Data set that the model was trained on; default: the one of the run
@@ -148,15 +151,21 @@ fn is_model(path: &Path) -> bool {
 /// set.
 fn find_task(asked: &str, data_dir: &Path, data: Option<&DataSet>) -> Result<Task> {
     let path = Path::new(asked);
-    if path.exists() || asked.ends_with(".json") {
+    if let Some((file, id)) = asked.split_once(".json:") {
+        return combined_task(Path::new(&format!("{file}.json")), Some(id));
+    }
+    if combined::is_challenges(path) {
+        return combined_task(path, None);
+    }
+    if file::exists(path)? || asked.ends_with(".json") {
         return Task::read(path);
     }
     let raw = data_dir.parent().unwrap_or(Path::new("")).join("raw");
     for source in folders(&raw) {
         for set in folders(&source) {
-            let file = set.join(format!("{asked}.json"));
-            if path.components().count() == 1 && file.is_file() {
-                return Task::read(&file);
+            let task = set.join(format!("{asked}.json"));
+            if path.components().count() == 1 && task.is_file() {
+                return Task::read(&task);
             }
         }
     }
@@ -175,6 +184,25 @@ fn find_task(asked: &str, data_dir: &Path, data: Option<&DataSet>) -> Result<Tas
              test pairs; name its file"
         ))),
     }
+}
+
+/// A task of Kaggle's files of all tasks; without an id the only one.
+fn combined_task(path: &Path, id: Option<&str>) -> Result<Task> {
+    let mut tasks = combined::read(path)?;
+    let found = match id {
+        Some(id) => tasks.iter().position(|(name, _)| name == id),
+        None => (tasks.len() == 1).then_some(0),
+    };
+    let Some(found) = found else {
+        let (count, file) = (tasks.len(), path.display());
+        let first = tasks.first().map_or("ID", |(name, _)| name);
+        return Err(Error::invalid(match id {
+            Some(id) => format!("{file}: none of its {count} tasks is called {id}"),
+            None => format!("{file} holds {count} tasks: name one, such as {file}:{first}"),
+        }));
+    };
+    let (id, text) = tasks.swap_remove(found);
+    Task::parse(&id, &text?).map_err(|what| Error::corrupt(path, format!("{id}: {what}")))
 }
 
 /// Sorted; none where there is no such folder.

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::io::file;
+use crate::io::{file, json};
 use crate::{Error, Result};
 
 const CHALLENGES: &str = "_challenges.json";
 const SOLUTIONS: &str = "_solutions.json";
 /// A thousand tasks have about 10 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// The JSON of a task as a file of its own would hold it, or what is wrong with it.
+pub type Entry = (String, Result<Vec<u8>>);
 
 pub fn is_challenges(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(CHALLENGES))
@@ -29,38 +32,64 @@ pub fn is_evaluation(challenges: &Path) -> bool {
     !challenges.file_name().is_some_and(|name| name.to_string_lossy().contains("training"))
 }
 
-/// The tasks of a set as files of their own would hold them, by id.
-pub fn read(challenges: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut tasks: BTreeMap<String, Value> = parse(challenges)?;
-    let name = challenges.to_string_lossy();
-    let solutions = PathBuf::from(name.replace(CHALLENGES, SOLUTIONS));
-    let mut outputs: BTreeMap<String, Vec<Value>> = match file::exists(&solutions)? {
-        true => parse(&solutions)?,
-        false => BTreeMap::new(),
-    };
-    for (id, task) in &mut tasks {
-        let Some(outputs) = outputs.remove(id) else { continue };
-        let pairs = task.get_mut("test").and_then(Value::as_array_mut);
-        let pairs = pairs.filter(|pairs| pairs.len() == outputs.len()).ok_or_else(|| {
-            let count = outputs.len();
-            Error::corrupt(&solutions, format!("{id}: {count} outputs for other test pairs"))
-        })?;
-        for (pair, output) in pairs.iter_mut().zip(outputs) {
-            if let Some(pair) = pair.as_object_mut() {
-                pair.insert("output".into(), output);
-            }
-        }
-    }
-    if let Some(id) = outputs.keys().next() {
-        let (count, name) = (outputs.len(), challenges.display());
-        let what = format!("{count} tasks such as {id} do not stand in {name}");
-        return Err(Error::corrupt(&solutions, what));
-    }
-    Ok(tasks.into_iter().map(|(id, task)| (id, task.to_string().into_bytes())).collect())
+/// Where the outputs of a set would be.
+pub fn solutions_of(challenges: &Path) -> PathBuf {
+    let name = challenges.file_name().unwrap_or_default().to_string_lossy();
+    challenges.with_file_name(name.replace(CHALLENGES, SOLUTIONS))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<BTreeMap<String, T>> {
-    let text = file::read_at_most(path, MAX_FILE_BYTES)?;
-    let parsed = serde_json::from_slice(file::without_bom(&text));
-    parsed.map_err(|e| Error::corrupt(path, format!("not tasks or solutions by id: {e}")))
+/// The tasks of a set, by id.
+pub fn read(challenges: &Path) -> Result<Vec<Entry>> {
+    let tasks = file::read_at_most(challenges, MAX_FILE_BYTES)?;
+    let solutions = solutions_of(challenges);
+    let outputs = match file::exists(&solutions)? {
+        true => Some(file::read_at_most(&solutions, MAX_FILE_BYTES)?),
+        false => None,
+    };
+    join(challenges, &tasks, outputs.as_deref())
+}
+
+/// The same of the texts of both files, wherever they come from.
+pub fn join(challenges: &Path, tasks: &[u8], outputs: Option<&[u8]>) -> Result<Vec<Entry>> {
+    let solutions = solutions_of(challenges);
+    let corrupt = |path: &Path, e| Error::corrupt(path, format!("not tasks by their ids: {e}"));
+    let tasks: BTreeMap<String, Value> = json::parse(tasks).map_err(|e| corrupt(challenges, e))?;
+    let mut outputs: BTreeMap<String, Vec<Value>> = match outputs {
+        Some(text) => json::parse(text).map_err(|e| corrupt(&solutions, e))?,
+        None => BTreeMap::new(),
+    };
+    let mut entries: Vec<Entry> = vec![];
+    for (id, task) in tasks {
+        let task = match outputs.remove(&id) {
+            None => Ok(task.to_string().into_bytes()),
+            Some(outputs) => with_outputs(task, outputs)
+                .map_err(|what| Error::corrupt(&solutions, format!("{id}: {what}"))),
+        };
+        entries.push((id, task));
+    }
+    for id in outputs.into_keys() {
+        let what = format!("{id}: does not stand in {}", challenges.display());
+        entries.push((id, Err(Error::corrupt(&solutions, what))));
+    }
+    Ok(entries)
+}
+
+fn with_outputs(mut task: Value, outputs: Vec<Value>) -> Result<Vec<u8>, String> {
+    let count = outputs.len();
+    let pairs = task.get_mut("test").and_then(Value::as_array_mut);
+    let pairs = pairs.filter(|pairs| pairs.len() == count);
+    let pairs = pairs.ok_or_else(|| format!("{count} outputs for other test pairs"))?;
+    for (pair, output) in pairs.iter_mut().zip(outputs) {
+        if let Some(pair) = pair.as_object_mut() {
+            pair.insert("output".into(), output);
+        }
+    }
+    Ok(task.to_string().into_bytes())
+}
+
+/// The tasks of a text of this form, by id; `None` if it is something else, such as a task.
+pub fn tasks(text: &[u8]) -> Option<BTreeMap<String, Value>> {
+    let tasks: BTreeMap<String, Value> = json::parse(text).ok()?;
+    let is_task = |task: &Value| task.get("train").is_some() && task.get("test").is_some();
+    (!tasks.is_empty() && tasks.values().all(is_task)).then_some(tasks)
 }

@@ -163,11 +163,21 @@ impl DataSet {
         Ok(())
     }
 
-    /// Training examples whose content is that of a test example: see [`overlap::count`].
-    pub fn train_in_test(&self) -> Result<usize> {
-        match (self.split("train"), self.split("test")) {
-            (Ok(train), Ok(test)) => overlap::count(train, test),
+    /// Training puzzles that hold content of a split that is scored: see [`overlap::count`].
+    pub fn train_in(&self, split: &str) -> Result<usize> {
+        match (self.split("train"), self.split(split)) {
+            (Ok(train), Ok(scored)) => overlap::count(train, scored),
             _ => Ok(0),
         }
+    }
+
+    /// Training examples that the builder left out because what is held out has their content.
+    pub fn held_out_by_content(&self) -> Option<usize> {
+        let told = &self.manifest.provenance;
+        let count = told["held_out_by_content"].as_u64().or_else(|| {
+            let parts = told.as_object()?.values();
+            parts.filter_map(|part| part["held_out_by_content"].as_u64()).next()
+        });
+        count.filter(|&count| count > 0).map(|count| count as usize)
     }
 }

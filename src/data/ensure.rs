@@ -10,6 +10,7 @@ use super::builders::sudoku::{self, SudokuOptions};
 use super::dataset::DataSet;
 use super::fetch::{self, Source};
 use super::manifest;
+use super::overlap;
 use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
@@ -106,7 +107,7 @@ fn build(data_dir: &Path, dir: &Path, spec: &BuildSpec, progress: Progress) -> R
                     return Err(Error::invalid(format!("{first}; fetch the tasks anew")));
                 }
                 if report.held_out_by_content > 0 {
-                    progress.note(&arc::words_held_out(report.held_out_by_content));
+                    progress.note(&overlap::words_left_out(report.held_out_by_content));
                 }
             }
             BuildSpec::Sudoku { options } => {

@@ -15,8 +15,8 @@ use super::builders::source::is_hidden;
 use super::combined;
 use super::output::{put_in_place, stage};
 use super::task::{MAX_FILE_BYTES, Task};
-use crate::io::file;
 use crate::io::progress::Progress;
+use crate::io::{file, json};
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -146,11 +146,7 @@ pub(super) fn run(mut command: Command, what: &str, advice: &str) -> Result<()> 
 
 /// Which set a path belongs to by the name of its folder.
 fn place(path: &Path) -> Option<(&'static str, String)> {
-    let hidden = |part: Component| match part {
-        Component::Normal(name) => is_hidden(&name.to_string_lossy()),
-        _ => false,
-    };
-    if path.extension()? != "json" || path.components().any(hidden) {
+    if path.extension()? != "json" || is_within_hidden(path) {
         return None;
     }
     let set = match path.parent()?.file_name()?.to_str()? {
@@ -159,6 +155,20 @@ fn place(path: &Path) -> Option<(&'static str, String)> {
         _ => return None,
     };
     Some((set, path.file_stem()?.to_str()?.to_owned()))
+}
+
+/// The set of a file of all tasks.
+fn set_of(challenges: &Path) -> &'static str {
+    if combined::is_evaluation(challenges) { "evaluation" } else { "training" }
+}
+
+/// Whether a file is hidden, or in a hidden folder.
+fn is_within_hidden(path: &Path) -> bool {
+    let hidden = |part: Component| match part {
+        Component::Normal(name) => is_hidden(&name.to_string_lossy()),
+        _ => false,
+    };
+    path.components().any(hidden)
 }
 
 /// The path from the folder's own name on, so that what lies above it may be hidden.
@@ -176,9 +186,8 @@ fn from_folder(dir: &Path) -> Result<Tasks> {
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 open.push(path);
             } else if combined::is_challenges(&path) {
-                let set = if combined::is_evaluation(&path) { "evaluation" } else { "training" };
                 for (id, json) in combined::read(&path)? {
-                    insert(&mut tasks, (set, id), json, dir)?;
+                    insert(&mut tasks, (set_of(&path), id), json?, dir)?;
                 }
             } else if let Some(key) = place(&below(dir, &path)) {
                 let json = file::read_at_most(&path, MAX_FILE_BYTES)?;
@@ -194,7 +203,7 @@ fn from_archive(path: &Path, source: Source) -> Result<Tasks> {
     let corrupt = |what: String| Error::corrupt(path, what);
     let mut zip = zip::ZipArchive::new(std::io::BufReader::new(file))
         .map_err(|e| corrupt(format!("not a zip file or wheel: {e}")))?;
-    let mut tasks = Tasks::new();
+    let (mut tasks, mut parts) = (Tasks::new(), BTreeMap::new());
     for i in 0..zip.len() {
         let entry = zip.by_index(i).map_err(|e| corrupt(format!("entry {i}: {e}")))?;
         let name = entry.enclosed_name().unwrap_or_default();
@@ -206,15 +215,23 @@ fn from_archive(path: &Path, source: Source) -> Result<Tasks> {
             )));
         }
         let key = place(&name);
-        if key.is_none() && name != Path::new(source.package_file()) {
+        let is_part = combined::is_part(&name) && !is_within_hidden(&name);
+        if key.is_none() && !is_part && name != Path::new(source.package_file()) {
             continue;
         }
         let mut bytes = vec![];
         let mut entry = entry.take(MAX_ENTRY_BYTES);
         entry.read_to_end(&mut bytes).map_err(|e| corrupt(format!("{}: {e}", name.display())))?;
         match key {
+            _ if is_part => drop(parts.insert(name, bytes)),
             Some(key) => insert(&mut tasks, key, bytes, path)?,
             None => split_package_file(&bytes, path, &mut tasks)?,
+        }
+    }
+    for (name, challenges) in parts.iter().filter(|(name, _)| combined::is_challenges(name)) {
+        let solutions = parts.get(&combined::solutions_of(name)).map(Vec::as_slice);
+        for (id, json) in combined::join(name, challenges, solutions)? {
+            insert(&mut tasks, (set_of(name), id), json?, path)?;
         }
     }
     not_empty(tasks, path)
@@ -224,7 +241,7 @@ fn from_archive(path: &Path, source: Source) -> Result<Tasks> {
 fn split_package_file(bytes: &[u8], path: &Path, tasks: &mut Tasks) -> Result<()> {
     let corrupt = |what: String| Error::corrupt(path, what);
     let all: BTreeMap<String, BTreeMap<String, Value>> =
-        serde_json::from_slice(bytes).map_err(|e| corrupt(format!("package data: {e}")))?;
+        json::parse(bytes).map_err(|e| corrupt(format!("package data: {e}")))?;
     for (key, set) in [("train", "training"), ("eval", "evaluation")] {
         let part = all.get(key).ok_or_else(|| corrupt(format!("package data: no {key:?}")))?;
         for (id, task) in part {

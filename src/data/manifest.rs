@@ -8,6 +8,7 @@ use super::shard::Spec;
 use super::shard::writer::Written;
 use super::vocab::Kind;
 use crate::io::file;
+use crate::io::json::{self, Object};
 use crate::{Error, Result};
 
 pub const FILE: &str = "dataset.json";
@@ -95,7 +96,7 @@ impl Manifest {
             ));
         }
         let text = file::read_at_most(&path, MAX_FILE_BYTES)?;
-        let manifest: Self = serde_json::from_slice(file::without_bom(&text))
+        let Object(manifest): Object<Self> = json::parse(&text)
             .map_err(|e| Error::corrupt(&path, format!("not a data set manifest: {e}")))?;
         manifest.check().map_err(|what| Error::corrupt(&path, what))?;
         Ok(manifest)

@@ -74,7 +74,7 @@ impl Staging {
 /// holds `marker`, that is, if it was made by the same command. What an ended process left
 /// unfinished beside it is removed.
 pub(super) fn stage(target: &Path, marker: &str, what: &str) -> Result<Staging> {
-    let target = followed(target)?;
+    let target = file::followed(target).map_err(Error::io(target, "follow link"))?;
     if file::exists(&target)? && !target.is_dir() {
         return Err(Error::invalid(format!("{}: is a file, not a folder", target.display())));
     }
@@ -103,16 +103,6 @@ pub(super) fn stage(target: &Path, marker: &str, what: &str) -> Result<Staging> 
         if dir.path().is_dir() {
             return Ok(Staging { dir, target, _lock: lock });
         }
-    }
-}
-
-/// What the path leads to, if it is a link.
-fn followed(target: &Path) -> Result<PathBuf> {
-    match fs::symlink_metadata(target) {
-        Ok(found) if found.is_symlink() => {
-            fs::canonicalize(target).map_err(Error::io(target, "follow link"))
-        }
-        _ => Ok(target.to_owned()),
     }
 }
 

@@ -10,6 +10,9 @@ use super::shard::Shard;
 use super::vocab::{COLOURS, Kind};
 use crate::Result;
 
+/// The split that models are scored on.
+pub const SCORED: &str = "test";
+
 /// Equal for pairs of the same content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Content([u8; 16]);
@@ -125,9 +128,17 @@ fn board(question: &Grid, kind: Kind) -> Content {
     }
 }
 
-pub fn words(count: usize) -> String {
+/// What is said of examples that a builder left out of training.
+pub fn words_left_out(count: usize) -> String {
     format!(
-        "{count} training puzzles hold an example of the test split: scores on it are not clean"
+        "{count} training examples left out: others of the same content are held out for the test"
+    )
+}
+
+/// What is said of [`count`].
+pub fn words(count: usize, split: &str) -> String {
+    format!(
+        "{count} training puzzles hold an example of the {split} split: scores on it are not clean"
     )
 }
 

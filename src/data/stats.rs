@@ -1,7 +1,7 @@
 //! Counts of a data set, for people and (as JSON) for scripts.
 
 use super::dataset::DataSet;
-use super::overlap;
+use super::overlap::{self, SCORED};
 use super::vocab::{Kind, PAD};
 use crate::Result;
 
@@ -15,6 +15,8 @@ pub struct Stats {
     pub digest: String,
     /// Training puzzles (variants not counted) with an example that is a test example, too.
     pub train_in_test: usize,
+    /// Training examples that the builder left out because what is held out has their content.
+    pub held_out_by_content: usize,
     pub splits: Vec<SplitStats>,
 }
 
@@ -46,7 +48,8 @@ pub fn collect(data: &DataSet) -> Result<Stats> {
         vocab_size: data.vocab_size(),
         num_puzzle_ids: data.num_puzzle_ids(),
         digest: data.digest(),
-        train_in_test: data.train_in_test()?,
+        train_in_test: data.train_in(SCORED)?,
+        held_out_by_content: data.held_out_by_content().unwrap_or(0),
         splits: splits.collect::<Result<_>>()?,
     })
 }
@@ -101,8 +104,11 @@ impl Stats {
                 s.mean_label_tokens
             );
         }
+        if self.held_out_by_content > 0 {
+            text += &format!("{}\n", overlap::words_left_out(self.held_out_by_content));
+        }
         if self.train_in_test > 0 {
-            text += &format!("{}\n", overlap::words(self.train_in_test));
+            text += &format!("{}\n", overlap::words(self.train_in_test, SCORED));
         }
         text
     }

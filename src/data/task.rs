@@ -7,8 +7,10 @@ use std::path::Path;
 
 use serde::de::{self, IgnoredAny, Visitor};
 
+use super::combined;
 use super::grid::{Grid, Pair};
 use crate::io::file;
+use crate::io::json::{self, Object};
 use crate::{Error, Result};
 
 /// A task of 30 x 30 grids with a thousand pairs has about 4 MB.
@@ -31,19 +33,14 @@ pub struct Task {
 
 #[derive(serde::Deserialize)]
 struct RawTask {
-    train: Vec<RawPair>,
-    test: Vec<RawPair>,
-    /// Other keys; with them serde accepts an object only, never a list of the fields.
-    #[serde(flatten)]
-    _others: BTreeMap<String, IgnoredAny>,
+    train: Vec<Object<RawPair>>,
+    test: Vec<Object<RawPair>>,
 }
 
 #[derive(serde::Deserialize)]
 struct RawPair {
     input: Vec<Vec<Cell>>,
     output: Option<Vec<Vec<Cell>>>,
-    #[serde(flatten)]
-    _others: BTreeMap<String, IgnoredAny>,
 }
 
 /// A colour as a number, or as text of a number (Mini-ARC).
@@ -67,6 +64,10 @@ impl<'de> serde::Deserialize<'de> for Cell {
                 i64::try_from(n).map(Cell).map_err(|_| E::invalid_value(unexpected(n), &self))
             }
 
+            fn visit_unit<E: de::Error>(self) -> Result<Cell, E> {
+                Err(E::custom("a cell is null (Mini-ARC): expected a colour, 0 to 9; give it one"))
+            }
+
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Cell, E> {
                 let number = text.parse().map(Cell);
                 number.map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
@@ -87,18 +88,13 @@ impl Task {
         Self::parse(&id, &text).map_err(|what| Error::corrupt(path, what))
     }
 
-    pub fn parse(id: &str, json: &[u8]) -> Result<Self, String> {
-        let json = file::without_bom(json);
-        if json.trim_ascii_start().starts_with(b"[") {
-            return Err(
-                "is a list of pairs (RE-ARC, BARC), not an ARC task: say which are shown, as \
-                        {\"train\": [pairs], \"test\": [pairs]}"
-                    .into(),
-            );
-        }
-        let raw: RawTask =
-            serde_json::from_slice(json).map_err(|e| format!("not an ARC task: {e}"))?;
-        let train = raw.train.iter().enumerate().map(|(i, pair)| {
+    pub fn parse(id: &str, text: &[u8]) -> Result<Self, String> {
+        let parsed: Result<Object<RawTask>, _> = json::parse(text);
+        let Object(raw) = parsed.map_err(|e| match other_form(text) {
+            Some(form) => form,
+            None => format!("not an ARC task: {e}"),
+        })?;
+        let train = raw.train.iter().enumerate().map(|(i, Object(pair))| {
             let what = format!("train pair {i}");
             let output = pair.output.as_ref().ok_or(format!("{what}: has no output"))?;
             Ok(Pair {
@@ -107,7 +103,7 @@ impl Task {
             })
         });
         let train = train.collect::<Result<Vec<_>, String>>()?;
-        let test = raw.test.iter().enumerate().map(|(i, pair)| {
+        let test = raw.test.iter().enumerate().map(|(i, Object(pair))| {
             let what = format!("test pair {i}");
             let output =
                 pair.output.as_ref().map(|rows| grid(&what, "output", rows)).transpose()?;
@@ -133,6 +129,26 @@ impl Task {
     pub fn largest_cells(&self) -> usize {
         self.grids().map(|g| g.cells().len()).max().unwrap_or(0)
     }
+}
+
+/// What a text is that is no task but of a known form, and how it becomes tasks.
+fn other_form(text: &[u8]) -> Option<String> {
+    let convert =
+        "say which pairs are shown, as {\"train\": [pairs], \"test\": [pairs]}, a file per task";
+    if file::without_bom(text).trim_ascii_start().starts_with(b"[") {
+        return Some(format!("is a list of pairs (RE-ARC), not an ARC task: {convert}"));
+    }
+    if let Some(tasks) = combined::tasks(text) {
+        let (count, id) = (tasks.len(), tasks.keys().next()?);
+        return Some(format!(
+            "holds {count} tasks by their ids such as {id} (Kaggle): call it *_challenges.json"
+        ));
+    }
+    let lines = text.split(|&b| b == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let mut lines = lines.peekable();
+    let first: BTreeMap<String, IgnoredAny> = json::parse(lines.next()?).ok()?;
+    let is_lines = lines.peek().is_some() || first.contains_key("examples");
+    is_lines.then(|| format!("holds an object per line (BARC), not an ARC task: {convert}"))
 }
 
 fn grid(pair: &str, side: &str, rows: &[Vec<Cell>]) -> Result<Grid, String> {

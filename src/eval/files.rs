@@ -25,7 +25,7 @@ impl Report {
         evaluation: &Evaluation,
         heading: &Heading,
     ) -> Result<()> {
-        fs::create_dir_all(dir).map_err(Error::io(dir, "create folder"))?;
+        file::create_dir(dir)?;
         // Answers that came from a file are not written again.
         if self.model.cost.is_some() {
             predictions::write(&dir.join(predictions::FILE), data, evaluation, &self.verdicts)?;

@@ -4,8 +4,9 @@
 //! `select.rs` which examples, in which order · `answer.rs` the model's answers to rows · `run.rs`
 //! to examples of a split · `saved.rs` on disk meanwhile · `predictions.rs` and back from a file ·
 //! `score.rs` how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs`
-//! pass@k · `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `report.rs` all
-//! of it, `table.rs`, `page/` and `files.rs` to read · `images/` reconstructed images.
+//! pass@k · `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `notes.rs`
+//! whether that is clean · `report.rs` all of it, `table.rs`, `page/` and `files.rs` to read ·
+//! `images/` reconstructed images.
 
 pub mod answer;
 pub mod breakdown;
@@ -14,6 +15,7 @@ pub mod images;
 pub mod job;
 pub mod kind;
 mod logits;
+mod notes;
 pub mod page;
 pub mod pass;
 pub mod predictions;

@@ -18,10 +18,11 @@ use serde_json::json;
 
 use super::Evaluation;
 use super::score::{Verdict, answered_grid};
-use super::submission::{self, Submission};
+use super::submission;
 use crate::data::shard::Example;
 use crate::data::{DataSet, Grid, Kind, canvas};
 use crate::io::file;
+use crate::io::json::{self, Object};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
@@ -77,8 +78,8 @@ struct Line {
 /// an answer that is no grid or does not fit the canvas, a logit that is not finite.
 pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
     let bytes = file::read_text(path, "a file of predictions", b'{', MAX_BYTES)?;
-    if let Ok(tasks) = serde_json::from_slice::<Submission>(&bytes) {
-        return submission::read(tasks, data, split).map_err(|what| Error::corrupt(path, what));
+    if submission::is_by_task(&bytes) {
+        return submission::read(&bytes, data, split).map_err(|what| Error::corrupt(path, what));
     }
     let text = String::from_utf8(bytes)
         .map_err(|e| Error::corrupt(path, format!("is no text (UTF-8): {e}")))?;
@@ -86,7 +87,8 @@ pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
     let mut seen = HashSet::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let at = |what: String| Error::corrupt(path, format!("line {}: {what}", i + 1));
-        let line: Line = serde_json::from_str(line).map_err(|e| at(e.to_string()))?;
+        let Object(line): Object<Line> =
+            json::parse(line.as_bytes()).map_err(|e| at(e.to_string()))?;
         if !seen.insert(line.example) {
             return Err(at(format!("example {} for the second time", line.example)));
         }

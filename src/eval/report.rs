@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Evaluation;
 use super::breakdown::{self, Breakdown};
+use super::notes;
 use super::pass::{Pass, Voted, pass, vote};
 use super::question::{self, Question, questions};
 use super::score::{Answers, Scores, Verdict, score};
@@ -38,6 +39,8 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub official: Option<Official>,
     pub breakdown: Vec<Breakdown>,
+    /// What has to be known beside the scores, as sentences.
+    pub notes: Vec<String>,
     #[serde(skip)]
     pub verdicts: Vec<Verdict>,
     #[serde(skip)]
@@ -169,6 +172,7 @@ pub fn report(
             q_halt_accuracy: evaluation.mean(metric::Q_HALT_ACCURACY),
         }),
         breakdown,
+        notes: notes::of_data(data, split)?,
         verdicts,
         voted,
     })

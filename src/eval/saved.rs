@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Finished};
+use crate::io::file;
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
@@ -48,7 +49,7 @@ impl Saved {
     pub(super) fn open(path: &Path, key: &str) -> Result<(Self, Vec<Finished>, f64)> {
         let io = |doing| Error::io(path, doing);
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(Error::io(dir, "create folder"))?;
+            file::create_dir(dir)?;
         }
         let bytes = match fs::read(path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io("read")(e)),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Evaluation;
@@ -14,6 +15,7 @@ use super::predictions;
 use super::question::names;
 use crate::data::{DataSet, Grid, Kind};
 use crate::io::file;
+use crate::io::json::{self, Object};
 use crate::{Error, Result};
 
 pub const FILE: &str = "submission.json";
@@ -28,19 +30,44 @@ pub fn write(path: &Path, voted: &[Voted]) -> Result<()> {
     file::write(path, &json.map_err(|e| Error::invalid(format!("submission: {e}")))?)
 }
 
-/// The file: of each task its test inputs with their attempts.
-pub type Submission = BTreeMap<String, Vec<Attempts>>;
+type Rows = Vec<Vec<i64>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Attempts {
-    attempt_1: Vec<Vec<i64>>,
-    attempt_2: Vec<Vec<i64>>,
+struct Attempts {
+    attempt_1: Rows,
+    attempt_2: Rows,
+}
+
+/// Whether a text that begins with an object has answers by task, not an example per line.
+pub(super) fn is_by_task(text: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter();
+    let first: Option<serde_json::Result<BTreeMap<String, IgnoredAny>>> = values.next();
+    matches!(first, Some(Ok(fields)) if !fields.contains_key("example"))
+}
+
+/// Of each task its test inputs with their attempts; the one that Kaggle's `*_solutions.json` has
+/// counts as both.
+fn parse(text: &[u8]) -> Result<BTreeMap<String, Vec<Attempts>>, String> {
+    if let Ok(solutions) = json::parse::<BTreeMap<String, Vec<Rows>>>(text) {
+        let both = |rows: Rows| Attempts { attempt_1: rows.clone(), attempt_2: rows };
+        let task = |(id, grids): (_, Vec<_>)| (id, grids.into_iter().map(both).collect());
+        return Ok(solutions.into_iter().map(task).collect());
+    }
+    let tasks: BTreeMap<String, Vec<Object<Attempts>>> = json::parse(text).map_err(|e| {
+        format!(
+            "neither an object per line with \"example\" and \"answer\", nor submission.json with \
+             \"attempt_1\" and \"attempt_2\" per test input, nor Kaggle's *_solutions.json: {e}"
+        )
+    })?;
+    let plain = |(id, inputs): (_, Vec<_>)| (id, inputs.into_iter().map(|Object(a)| a).collect());
+    Ok(tasks.into_iter().map(plain).collect())
 }
 
 /// The attempts at the tasks as published, each a row of its own; the first one counts as believed
 /// more.
-pub(super) fn read(tasks: Submission, data: &DataSet, split: &str) -> Result<Evaluation, String> {
+pub(super) fn read(text: &[u8], data: &DataSet, split: &str) -> Result<Evaluation, String> {
+    let tasks = parse(text)?;
     if data.kind() != Kind::Arc {
         return Err(format!(
             "is a submission to ARC, but the data set holds {}",

@@ -27,12 +27,10 @@ impl Report {
             lines.push((name.to_owned(), columns.iter().map(|(_, c)| cell(c)).collect()));
         };
         let arc = self.kind == Kind::Arc;
-        // Boards have no padding.
+        // Boards have no padding: each token is a cell.
         if arc {
             line("token accuracy, with padding", &|c| percent(c.scores.token_accuracy));
             line("token accuracy, without", &|c| percent(c.scores.token_accuracy_not_pad));
-        } else {
-            line("token accuracy", &|c| percent(c.scores.token_accuracy));
         }
         line("cell accuracy", &|c| percent(c.scores.cell_accuracy));
         if arc {
@@ -78,6 +76,9 @@ impl Report {
         row(head[0], &head[1..]);
         for (name, cells) in &lines {
             row(name, &cells.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
         }
         text
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -11,15 +11,26 @@ use crate::{Error, Result};
 /// What is looked at before a file is read.
 const HEAD_BYTES: usize = 4096;
 
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
 /// Temporary files carry this prefix until they are complete.
 pub const UNFINISHED_PREFIX: &str = ".saving-";
 
+/// Links that lead to each other; the system's own limit.
+const MAX_LINKS: usize = 40;
+
 /// Write `bytes` to `path`: temporary file in the same folder, fsync, rename, fsync of the folder.
+/// A link stays, and what it leads to is written; a device or a pipe is written to.
 ///
 /// # Errors
 /// Names the file and what failed; what stood there before is untouched.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = || Error::io(path, "write (disk full?)");
+    let is_stream = |there: fs::Metadata| !there.is_file() && !there.is_dir();
+    if fs::metadata(path).is_ok_and(is_stream) {
+        let mut stream = File::options().write(true).open(path).map_err(io())?;
+        return stream.write_all(bytes).map_err(io());
+    }
     let mut file = temporary(path).map_err(io())?;
     file.write_all(bytes).map_err(io())?;
     persist(file, path).map_err(io())
@@ -34,6 +45,24 @@ pub fn exists(path: &Path) -> Result<bool> {
     }
 }
 
+/// Where a path leads: what links lead to need not be there.
+pub fn followed(path: &Path) -> std::io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&path) {
+            Ok(to) => path = folder_of(&path).join(to),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(std::io::Error::other("links lead to each other"))
+}
+
+/// Make a folder, those above it, and the one that a link leads to.
+pub fn create_dir(dir: &Path) -> Result<()> {
+    let made = followed(dir).and_then(fs::create_dir_all);
+    made.map_err(Error::io(dir, "create folder"))
+}
+
 /// The content of a file of at most `most_bytes`: what is read is bounded.
 pub fn read_at_most(path: &Path, most_bytes: u64) -> Result<Vec<u8>> {
     read_if(path, "it", most_bytes, |_, _| None)
@@ -41,21 +70,26 @@ pub fn read_at_most(path: &Path, most_bytes: u64) -> Result<Vec<u8>> {
 
 /// Text without the byte order mark that some editors put before it.
 pub fn without_bom(text: &[u8]) -> &[u8] {
-    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+    text.strip_prefix(BOM).unwrap_or(text)
 }
 
-/// The content of a file of at most `most_bytes` whose first byte that is not white is `first`.
+/// The text of a file of at most `most_bytes` whose first byte that is not white is `first`,
+/// without a byte order mark.
 ///
 /// # Errors
 /// Names the file and what it is instead; `what` stands for what it should be.
 pub fn read_text(path: &Path, what: &str, first: u8, most_bytes: u64) -> Result<Vec<u8>> {
-    read_if(path, what, most_bytes, |head, _| {
+    let mut text = read_if(path, what, most_bytes, |head, _| {
         let begins = match without_bom(head).iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(byte) => *byte == first,
             None => head.len() < HEAD_BYTES,
         };
         (!begins).then(|| format!("is not {what}: it does not begin like one"))
-    })
+    })?;
+    if text.starts_with(BOM) {
+        text.drain(..BOM.len());
+    }
+    Ok(text)
 }
 
 /// The content of a file of at most `most_bytes`, unless `fault` finds one in how it begins and how
@@ -89,8 +123,8 @@ pub fn read_if(
     Ok(bytes)
 }
 
-/// A file beside `path` that is deleted on drop unless [`persist`] names it; readable by whoever
-/// the umask lets.
+/// A file beside what `path` leads to that is deleted on drop unless [`persist`] names it; readable
+/// by whoever the umask lets.
 pub fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED_PREFIX);
@@ -99,14 +133,15 @@ pub fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666))
     };
-    builder.tempfile_in(folder_of(path))
+    builder.tempfile_in(folder_of(&followed(path)?))
 }
 
 /// Give a complete file its name; from here on it survives a power cut.
 pub fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
+    let path = followed(path)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    File::open(folder_of(path))?.sync_all()
+    file.persist(&path).map_err(|e| e.error)?;
+    File::open(folder_of(&path))?.sync_all()
 }
 
 /// Make a folder's entries survive a power cut.
@@ -138,6 +173,38 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_devices_are_written_to() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        create_dir(&at("disk")).unwrap();
+        symlink("disk/file", at("a")).unwrap();
+        symlink(at("a"), at("b")).unwrap();
+        // The first time there is nothing behind the links.
+        for text in ["one", "two"] {
+            write(&at("b"), text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(at("disk/file")).unwrap(), text);
+        }
+        symlink("disk/folder", at("c")).unwrap();
+        create_dir(&at("c")).unwrap();
+        create_dir(&at("c")).unwrap();
+        write(&at("c/file"), b"x").unwrap();
+        assert_eq!(fs::read(at("disk/folder/file")).unwrap(), b"x");
+        let is_link = |name| fs::symlink_metadata(at(name)).unwrap().is_symlink();
+        assert!(["a", "b", "c"].into_iter().all(is_link));
+        write(Path::new("/dev/null"), b"x").unwrap();
+        let null = fs::metadata("/dev/null").unwrap().file_type();
+        assert!(null.is_char_device());
+        let error = write(Path::new("/dev/full"), b"x").unwrap_err().to_string();
+        assert!(error.contains("/dev/full: write"), "{error}");
+        symlink("d", at("d")).unwrap();
+        assert!(
+            write(&at("d"), b"x").unwrap_err().to_string().contains("links lead to each other")
+        );
+    }
+
     #[test]
     fn reading_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
@@ -148,7 +215,7 @@ mod tests {
         fs::write(&path, "\u{feff}[1]").unwrap();
         assert_eq!(without_bom(&read_at_most(&path, 6).unwrap()), b"[1]");
         assert!(read_at_most(&path, 5).is_err());
-        assert_eq!(read_text(&path, "a list", b'[', 6).unwrap().len(), 6);
+        assert_eq!(read_text(&path, "a list", b'[', 6).unwrap(), b"[1]");
         let error = read_text(&path, "an object", b'{', 6).unwrap_err().to_string();
         assert!(error.contains("is not an object"), "{error}");
         fs::write(&path, " \n").unwrap();

@@ -61,7 +61,7 @@ impl RunFolder {
     }
 
     fn create(root: &Path, preset: &str, mut n: u64) -> Result<Self> {
-        fs::create_dir_all(root).map_err(Error::io(root, "create the folder of runs"))?;
+        file::create_dir(root)?;
         loop {
             let dir = root.join(format!("{preset}-{n}"));
             match fs::create_dir(&dir) {
@@ -74,8 +74,8 @@ impl RunFolder {
 
     fn open(dir: &Path) -> Result<Self> {
         let checkpoints = dir.join(CHECKPOINTS);
-        fs::create_dir_all(&checkpoints)
-            .map_err(Error::io(&checkpoints, "create the run folder"))?;
+        file::create_dir(dir)?;
+        file::create_dir(&checkpoints)?;
         let lock = lock(dir)?;
         let checkpoints = Folder::new(checkpoints);
         checkpoints.clean()?;
@@ -153,9 +153,18 @@ fn numbered(root: &Path, preset: &str) -> Result<Vec<(u64, PathBuf)>> {
 }
 
 fn is_unfinished<C: RunConfig>(dir: &Path, plan: &Plan<C>) -> Result<bool> {
-    let Ok(stored) = fs::read_to_string(dir.join(PLAN)) else { return Ok(false) };
+    if !is_run(dir)? {
+        return Ok(false);
+    }
+    let path = dir.join(PLAN);
+    let stored = fs::read_to_string(&path).map_err(Error::io(&path, "read the plan"))?;
     let same = plan.differences(&stored).is_ok_and(|d| d.is_empty());
-    Ok(same && !Folder::new(dir.join(CHECKPOINTS)).r#final().exists())
+    Ok(same && !Folder::new(dir.join(CHECKPOINTS)).has_final()?)
+}
+
+/// Whether a folder holds a run.
+pub fn is_run(dir: &Path) -> Result<bool> {
+    file::exists(&dir.join(PLAN))
 }
 
 fn lock(dir: &Path) -> Result<File> {
@@ -183,15 +192,21 @@ fn lock(dir: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// `run` becomes `run.old-<n>`, if it is one.
+/// `run` becomes `run.old-<n>`, if it is one; of a link, what it leads to.
 fn move_aside(dir: &Path) -> Result<()> {
-    if !dir.join(PLAN).exists() {
+    if !is_run(dir)? {
         return Ok(());
     }
     drop(lock(dir)?);
+    let dir = dir.canonicalize().map_err(Error::io(dir, "follow link"))?;
     let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or("run");
-    let free = |n: &u32| !dir.with_file_name(format!("{name}.old-{n}")).exists();
-    let n = (1..).find(free).unwrap_or(1);
-    let aside = dir.with_file_name(format!("{name}.old-{n}"));
-    fs::rename(dir, &aside).map_err(Error::io(dir, "move the old run aside"))
+    let mut n = 1;
+    let aside = loop {
+        let aside = dir.with_file_name(format!("{name}.old-{n}"));
+        if fs::symlink_metadata(&aside).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            break aside;
+        }
+        n += 1;
+    };
+    fs::rename(&dir, &aside).map_err(Error::io(&dir, "move the old run aside"))
 }

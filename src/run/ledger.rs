@@ -86,10 +86,9 @@ impl<'a> Ledger<'a> {
                 log.say(&format!("changed since that checkpoint: {line}"))?;
             }
         }
-        let best = folder.checkpoints.best();
         // A kill may have come between the best checkpoint and its copy for PyTorch.
         if policy.write_pt
-            && best.exists()
+            && let Some(best) = folder.checkpoints.found_best()?
             && let Err(e) = checkpoint::write_pt(&best)
         {
             log.say(&format!("warning: the best model is not written for PyTorch: {e}"))?;

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::io::out;
 use crate::io::progress::Bar;
 use crate::track::Sink;
 use crate::{Error, Result};
@@ -40,8 +41,8 @@ impl Log {
     /// A line that matters: always shown, always in the log.
     pub fn say(&mut self, text: &str) -> Result<()> {
         if !self.bar.as_ref().is_some_and(|bar| bar.print_above(text)) {
-            // A closed pipe does not end a run: the log file has every line.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            // Whether that works does not end a run: the log file has every line.
+            out::write(format_args!("{text}\n"));
         }
         let seconds = self.started.elapsed().as_secs_f64();
         let line = format!("{seconds:10.1}s  {text}\n");

@@ -9,5 +9,5 @@ pub mod log;
 pub mod plan;
 pub mod resume;
 pub mod signal;
-mod tracking;
+pub mod tracking;
 pub mod trained;

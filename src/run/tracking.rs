@@ -7,6 +7,7 @@ use super::log::Log;
 use super::plan::Plan;
 use super::signal::EXIT_INTERRUPTED;
 use crate::config::{RunConfig, flatten};
+use crate::io::units::count;
 use crate::track::Tracker;
 use crate::track::wandb::{self, Identity, Wandb};
 use crate::{Error, Result};
@@ -37,6 +38,16 @@ pub fn open<C: RunConfig>(
     let tracker = Tracker::open(&folder.metrics(), keep, &folder.events(), step, wandb)?;
     log.also(tracker.output());
     Ok(tracker)
+}
+
+/// How all parts of the run's W&B files are sent, if there are any.
+pub fn sync_line(folder: &RunFolder) -> Result<Option<String>> {
+    let (Some(root), id) = (wandb::root(), folder.id()?) else { return Ok(None) };
+    let parts = wandb::parts(&root, &id).unwrap_or(0);
+    Ok((parts > 0).then(|| {
+        let (root, parts) = (root.display(), count(parts, "part"));
+        format!("W&B, all of it ({parts}): wandb sync {root}/offline-run-*-{id}")
+    }))
 }
 
 /// What the process will end with.

@@ -71,16 +71,17 @@ impl Trained {
 
 /// The checkpoint that `path` means, and the folder of its run; see [`Trained::open`].
 pub fn find(path: &Path) -> Result<(Reader, PathBuf)> {
+    // What cannot be looked at is named when it is opened.
     if !path.is_dir() {
         let dir = path.parent().unwrap_or(Path::new(""));
         let run_dir = if dir.ends_with(CHECKPOINTS) { dir.parent().unwrap_or(dir) } else { dir };
         return Ok((Reader::open(path)?, run_dir.to_owned()));
     }
     let folder = Folder::new(path.join(CHECKPOINTS));
-    let named = [folder.best(), folder.r#final()].into_iter().find(|file| file.exists());
-    let reader = match named {
-        Some(file) => Reader::open(&file)?,
-        None => newest(path)?,
+    let reader = match (folder.found_best()?, folder.has_final()?) {
+        (Some(best), _) => Reader::open(&best)?,
+        (None, true) => Reader::open(&folder.r#final())?,
+        (None, false) => newest(path)?,
     };
     Ok((reader, path.to_owned()))
 }

@@ -1,13 +1,15 @@
 //! What every request goes through: the host that it names, the size and the time of its body, the
 //! time of its answer, security headers, counts.
 
+use std::error::Error;
 use std::time::Instant;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::app::App;
@@ -64,11 +66,26 @@ async fn admit(app: &App, request: Request) -> Result<Request, Problem> {
     if announced.and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n > limit as u64) {
         return Err(too_large());
     }
-    let body = timeout(app.options.timeout, to_bytes(body, limit)).await.map_err(|_| {
+    let whole = Limited::new(body, limit).collect();
+    let body = timeout(app.options.timeout, whole).await.map_err(|_| {
         Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
     })?;
-    let body = body.map_err(|_| too_large())?;
-    Ok(Request::from_parts(parts, Body::from(body)))
+    let body = body.map_err(|e| match e.is::<LengthLimitError>() {
+        true => too_large(),
+        false => Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is cut off, or not as the headers announce it: {}", root_cause(&*e)),
+        ),
+    })?;
+    Ok(Request::from_parts(parts, Body::from(body.to_bytes())))
+}
+
+/// What was wrong in the first place, such as which part of a chunk.
+fn root_cause(mut error: &(dyn Error + 'static)) -> String {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 /// DNS rebinding: a page of another site reaches loopback under its own name.
@@ -78,5 +95,5 @@ fn names_loopback(headers: &HeaderMap) -> bool {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -14,8 +14,9 @@ use super::app::App;
 use super::ask::{Ask, Puzzle};
 use super::problem::Problem;
 use super::tasks::Entry;
-use super::{docs, engine, page};
+use super::{docs, engine, media, page};
 use crate::data::Grid;
+use crate::io::json::{self, Object};
 use crate::io::machine;
 
 /// A refinement to begin.
@@ -68,20 +69,15 @@ pub fn read<T: DeserializeOwned>(
     body: &[u8],
     schema: &str,
 ) -> Result<T, Problem> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    if kind.split(';').next().map(str::trim) != Some("application/json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be JSON, with the header Content-Type: application/json",
-        ));
-    }
-    serde_json::from_slice(body).map_err(|e| {
+    media::check_json(headers)?;
+    let Object(read) = json::parse(body).map_err(|e| {
         let status = match e.classify() {
             serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::BAD_REQUEST,
         };
         Problem::new(status, format!("the body: {e}; see the schema {schema} in /openapi.json"))
-    })
+    })?;
+    Ok(read)
 }
 
 pub async fn init(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Answer {

@@ -17,6 +17,7 @@ mod guard;
 mod handlers;
 mod job;
 mod listen;
+mod media;
 mod metrics;
 mod openapi;
 mod page;

@@ -22,15 +22,21 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     retry_after_s: Option<u64>,
+    accepts_coding: bool,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after_s: None }
+        Self { status, detail: detail.into(), retry_after_s: None, accepts_coding: false }
     }
 
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
+    }
+
+    /// The coding of the body was wrong: the answer says which one would do (RFC 9110, 15.5.16).
+    pub fn wrong_coding(self) -> Self {
+        Self { accepts_coding: true, ..self }
     }
 }
 
@@ -54,6 +60,10 @@ impl IntoResponse for Problem {
         let mut response = (self.status, head, body).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.accepts_coding {
+            let plain = HeaderValue::from_static("identity");
+            response.headers_mut().insert(header::ACCEPT_ENCODING, plain);
         }
         response
     }

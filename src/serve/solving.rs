@@ -1,5 +1,6 @@
 //! What `/v1/solve` answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use serde_json::Value;
 
 use super::app::App;
 use super::handlers::{Answer, json_answer, read};
+use super::media;
 use super::problem::Problem;
 use super::solve_view::SolveView;
 use super::solves::Solves;
 use crate::data::task::Query;
-use crate::data::{Pair, Task};
+use crate::data::{Pair, Task, combined};
 
 /// How much of --timeout a request may wait for its answer.
 const WAIT_SHARE: f64 = 0.9;
@@ -68,6 +70,11 @@ fn seconds(name: &str, asked: f64, most: Duration) -> Result<Duration, Problem> 
 
 pub async fn begin(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Answer {
     let solves = solves(&app)?;
+    media::check_json(&headers)?;
+    let body = match combined::tasks(&body) {
+        Some(tasks) => only_task(tasks)?,
+        None => body,
+    };
     let asked: Solve = read(&headers, &body, "Solve")?;
     let task = Task::parse(asked.id.as_deref().or(asked.name.as_deref()).unwrap_or("task"), &body)
         .map_err(unprocessable)?;
@@ -89,6 +96,18 @@ pub async fn begin(State(app): State<App>, headers: HeaderMap, body: Bytes) -> A
         response.headers_mut().insert(header::LOCATION, place);
     }
     Ok(response)
+}
+
+/// Kaggle's form of several tasks, which may hold one here.
+fn only_task(tasks: BTreeMap<String, Value>) -> Result<Bytes, Problem> {
+    let count = tasks.len();
+    let Some((id, mut task)) = tasks.into_iter().next().filter(|_| count == 1) else {
+        return Err(unprocessable(format!(
+            "the body holds {count} tasks by their ids: send one at a time, as {{\"train\": .., \"test\": ..}}"
+        )));
+    };
+    task["id"] = id.into();
+    Ok(task.to_string().into())
 }
 
 pub async fn look(State(app): State<App>, Path(id): Path<String>) -> Answer {

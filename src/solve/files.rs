@@ -13,7 +13,7 @@ use crate::io::file;
 use crate::{Error, Result};
 
 pub fn write(dir: &Path, task: &Task, outcome: &Outcome) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(Error::io(dir, "create folder"))?;
+    file::create_dir(dir)?;
     let tiles: Vec<Vec<Panel>> = (0..outcome.tests.len())
         .map(|i| panels(outcome, i).into_iter().map(|(_, panel)| panel).collect())
         .collect();

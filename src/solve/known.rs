@@ -3,6 +3,7 @@
 
 use crate::data::augment::PuzzleName;
 use crate::data::grid::Pair;
+use crate::data::overlap::{self, Content};
 use crate::data::task::{Query, Task};
 use crate::data::{DataSet, Kind};
 use crate::{Error, Result};
@@ -55,6 +56,26 @@ pub fn find(data: &DataSet, task: &Task) -> Result<Found> {
         }
     }
     Ok(if same_name { Found::OtherPairs } else { Found::No })
+}
+
+/// Other tasks of the training split that hold a test pair of `task`, turned or recoloured: one name
+/// for each test pair whose answer is known. Pairs of `own`, the task itself, show what it is.
+pub fn trained_as(data: &DataSet, task: &Task, own: Option<&str>) -> Result<Vec<Option<String>>> {
+    let pair = |q: &Query| Some(Pair { input: q.input.clone(), output: q.output.clone()? });
+    let asked = task.test.iter().map(|q| pair(q).map(|pair| overlap::content(&pair)));
+    let asked: Vec<Option<Content>> = asked.collect();
+    let mut found = vec![None; asked.len()];
+    for group in 0..data.split(TRAIN)?.groups() {
+        let Some((name, pairs)) = original(data, TRAIN, group)? else { continue };
+        if own == Some(&name) {
+            continue;
+        }
+        for content in pairs.iter().map(overlap::content) {
+            let same = asked.iter().zip(&mut found).filter(|(asked, _)| **asked == Some(content));
+            same.for_each(|(_, found)| *found = Some(name.clone()));
+        }
+    }
+    Ok(found)
 }
 
 /// A task by its name, as the data set holds it: test pairs that were trained on count among the

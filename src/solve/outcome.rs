@@ -79,6 +79,9 @@ pub struct Test {
     pub act_steps: f64,
     /// The model was trained on this very pair: its answer is memory.
     pub trained_on: bool,
+    /// Another task that the model was trained on with this pair, turned or recoloured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_as: Option<String>,
     /// Where the file says what is right.
     pub output: Option<Grid>,
     /// Whether copying the input would have been right.
@@ -119,6 +122,7 @@ impl Test {
             candidates,
             act_steps: poll.halt_steps as f64 / poll.asked.max(1) as f64,
             trained_on,
+            trained_as: None,
             identity_right: right(&query.input),
             output: query.output.clone(),
         }

@@ -80,10 +80,21 @@ impl Solver {
         outcome::check(task, self.canvas)
             .map_err(|what| Error::invalid(format!("task {}: {what}", task.id)))?;
         let found = self.data.as_ref().map(|data| known::find(data, task)).transpose()?;
-        match found {
-            Some(Found::Known(known)) => self.known(task, &known, &mut pace),
-            found => unseen::solve(self.start(), task, found, options, &mut pace),
+        let own = match &found {
+            Some(Found::Known(known)) => Some(known.task.clone()),
+            _ => None,
+        };
+        let mut outcome = match found {
+            Some(Found::Known(known)) => self.known(task, &known, &mut pace)?,
+            found => unseen::solve(self.start(), task, found, options, &mut pace)?,
+        };
+        if let Some(data) = &self.data {
+            let trained_as = known::trained_as(data, task, own.as_deref())?;
+            for (test, name) in outcome.tests.iter_mut().zip(trained_as) {
+                test.trained_as = name;
+            }
         }
+        Ok(outcome)
     }
 
     fn known(&self, task: &Task, known: &Known, pace: &mut Pace) -> Result<Outcome> {

@@ -24,14 +24,19 @@ impl Outcome {
 
     /// How far to trust the answers, plainly; a line per reason.
     pub fn trust(&self) -> Vec<String> {
-        let leaked = (1..).zip(&self.tests).filter(|(_, test)| test.trained_on);
-        let mut lines: Vec<String> = leaked
-            .map(|(i, _)| {
-                format!(
+        let leaked = (1..).zip(&self.tests).filter_map(|(i, test)| {
+            if test.trained_on {
+                return Some(format!(
                     "test {i}: the model was trained on this very pair: its answer is memory, not ability"
-                )
-            })
-            .collect();
+                ));
+            }
+            let task = test.trained_as.as_ref()?;
+            Some(format!(
+                "test {i}: the model was trained on this pair in task {task}, turned or recoloured: its \
+                 answer may be memory"
+            ))
+        });
+        let mut lines: Vec<String> = leaked.collect();
         let learnt = match self.origin {
             Origin::Unseen { fine_tune: FineTune::None, .. } => "",
             _ => ", which it was trained on",

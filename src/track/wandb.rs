@@ -171,6 +171,23 @@ fn debug_log(dir: &Path) -> PathBuf {
     dir.join("logs").join("debug.log")
 }
 
+/// Parts that a run has in the folder of offline runs.
+pub fn parts(root: &Path, id: &str) -> Result<usize> {
+    let io = |e| Error::io(root, "list the W&B runs")(e);
+    let mut parts = 0;
+    match std::fs::read_dir(root) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        entries => {
+            for entry in entries.map_err(io)? {
+                let name = entry.map_err(io)?.file_name();
+                let name = name.to_string_lossy();
+                parts += (name.starts_with("offline-run-") && name.ends_with(id)) as usize;
+            }
+        }
+    }
+    Ok(parts)
+}
+
 /// `offline-run-YYYYMMDD_HHMMSS-ID`, in UTC, and its Unix time: now, but after all earlier parts of
 /// the run, for a clock may have been set back since.
 fn new_dir(root: &Path, id: &str) -> Result<(PathBuf, u64)> {

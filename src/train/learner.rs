@@ -81,6 +81,11 @@ pub trait Learner {
     /// `None`: `stop` ended it.
     fn validate(&mut self, stop: fn() -> bool) -> Result<Option<Validated<Self::Answers>>>;
 
+    /// What stays in memory of the best model's answers until the run ends.
+    fn keep(_answers: Self::Answers) -> Option<Self::Answers> {
+        None
+    }
+
     /// A picture of a validation, and its key among the metrics.
     fn picture(&self, answers: &Self::Answers) -> Result<(&'static str, Picture)>;
 }

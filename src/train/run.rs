@@ -22,10 +22,12 @@ use crate::run::signal;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct Outcome<A> {
     pub step: u64,
     pub best_val_loss: f64,
     pub best_step: u64,
+    /// What the best model answered, where this process found it and the learner keeps answers.
+    pub best_answers: Option<A>,
     /// The final checkpoint.
     pub checkpoint: PathBuf,
 }
@@ -36,7 +38,7 @@ pub fn run<L: Learner>(
     folder: &RunFolder,
     mut learner: L,
     log: &mut Log,
-) -> Result<Outcome> {
+) -> Result<Outcome<L::Answers>> {
     let state = State {
         step: 0,
         position: Position::default(),
@@ -58,19 +60,21 @@ pub fn run<L: Learner>(
     let policy = L::policy(&plan.config);
     let ledger = Ledger::open(plan, folder, policy, kind, state, &learner.state()?, log)?;
     learner.begin(&ledger.state, log)?;
-    let mut run = Run { log, learner, ledger, clock: Clock::default(), lap: Instant::now() };
+    let (clock, lap) = (Clock::default(), Instant::now());
+    let mut run = Run { log, learner, ledger, clock, lap, best_answers: None };
     let outcome = run.train();
     run.log.finish();
     run.ledger.close(outcome)
 }
 
-struct Run<'a, L> {
+struct Run<'a, L: Learner> {
     log: &'a mut Log,
     learner: L,
     ledger: Ledger<'a>,
     clock: Clock,
     /// When the last step ended, or when the one in flight was queued.
     lap: Instant,
+    best_answers: Option<L::Answers>,
 }
 
 /// Time spent by this process since the last line of metrics.
@@ -83,7 +87,7 @@ struct Clock {
 }
 
 impl<L: Learner> Run<'_, L> {
-    fn train(&mut self) -> Result<Outcome> {
+    fn train(&mut self) -> Result<Outcome<L::Answers>> {
         let total = self.learner.total_steps();
         self.ledger.begin(total, self.log)?;
         loop {
@@ -189,6 +193,7 @@ impl<L: Learner> Run<'_, L> {
             let state = self.checkpoint()?;
             self.ledger.tracker.picture(step, key, &picture)?;
             self.ledger.save_best(&state)?;
+            self.best_answers = L::keep(answers);
             self.log.say(&format!("best model saved: step {step}, {loss_words}"))?;
         }
         self.ledger.say_if_out_of_patience(self.log)?;
@@ -201,11 +206,12 @@ impl<L: Learner> Run<'_, L> {
         self.learner.state()
     }
 
-    fn finish(&mut self) -> Result<Outcome> {
+    fn finish(&mut self) -> Result<Outcome<L::Answers>> {
         let state = self.checkpoint()?;
         let checkpoint = self.ledger.save_final(&state)?;
         let State { step, best_val_loss, best_step, .. } = self.ledger.state;
-        Ok(Outcome { step, best_val_loss, best_step, checkpoint })
+        let best_answers = self.best_answers.take();
+        Ok(Outcome { step, best_val_loss, best_step, best_answers, checkpoint })
     }
 
     fn interrupted<T>(&mut self) -> Result<T> {

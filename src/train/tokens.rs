@@ -12,7 +12,7 @@ use super::optimizer::Rates;
 use super::pictures;
 use super::schedule::Schedule;
 use super::trainer::Trainer;
-use super::validate::{SPLIT, Validator};
+use super::validate::{CLOSING_EXAMPLES, SPLIT, Validator};
 use super::{init, setup};
 use crate::backend::{Device, DeviceKind};
 use crate::config::{Precision, Settings};
@@ -237,6 +237,10 @@ impl Learner for TokenLearner<'_> {
         );
         let loss_words = format!("validation loss {loss:.4}");
         Ok(Some(Validated { loss, loss_words, words, metrics, answers }))
+    }
+
+    fn keep(answers: Evaluation) -> Option<Evaluation> {
+        (answers.examples.len() <= CLOSING_EXAMPLES).then_some(answers)
     }
 
     fn picture(&self, answers: &Evaluation) -> Result<(&'static str, Picture)> {

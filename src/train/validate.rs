@@ -10,6 +10,8 @@ use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 pub const SPLIT: &str = "test";
+/// Examples that a run's closing scores are of, at most; `hrm eval` answers all.
+pub const CLOSING_EXAMPLES: usize = 1_000;
 
 /// Memory for one evaluation batch, allocated once, and the examples to answer.
 pub struct Validator {

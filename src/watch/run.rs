@@ -12,7 +12,7 @@ use toml::Table;
 use super::series::Series;
 use super::tail::{Piece, Tail};
 use crate::run::checkpoint::Folder;
-use crate::run::folder::{CHECKPOINTS, LOCK, LOG, METRICS, PLAN, STEPS};
+use crate::run::folder::{self, CHECKPOINTS, LOCK, LOG, METRICS, PLAN, STEPS};
 use crate::{Error, Result};
 
 /// Lines of the log that are kept.
@@ -52,7 +52,7 @@ impl RunView {
     ///
     /// `dir` is no run folder, or something in it cannot be read.
     pub fn open(dir: &Path) -> Result<Self> {
-        if !dir.join(PLAN).exists() {
+        if !folder::is_run(dir)? {
             return Err(Error::invalid(format!(
                 "{}: no run folder, {PLAN} is missing: give one, such as runs/arc-small-1",
                 dir.display()
@@ -95,7 +95,7 @@ impl RunView {
         })?;
         let written = fs::metadata(self.metrics.path()).and_then(|m| m.modified()).ok();
         self.silence = written.and_then(|at| SystemTime::now().duration_since(at).ok());
-        self.finished = Folder::new(self.dir.join(CHECKPOINTS)).r#final().exists();
+        self.finished = Folder::new(self.dir.join(CHECKPOINTS)).has_final()?;
         Ok(())
     }
 

@@ -66,13 +66,24 @@ fn full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room() {
 }
 
 /// Commands that print, in a lab with a trained run.
-const PRINTING: [&[&str]; 6] = [
+const PRINTING: &[&[&str]] = &[
     &["--help"],
+    &["--version"],
+    &["eval", "run"],
     &["eval", "run", "--json"],
+    &["eval", "--predictions", "run/eval/predictions.jsonl", "--data", "data", "--json"],
+    &["export", "run"],
+    &["import", "run/export/hrm_arc_best.safetensors", "--data", "data", "--output", "imported"],
     &["plan", "sudoku-mini"],
+    &["plan", "sudoku-mini", "--json"],
     &["devices"],
+    &["devices", "--json"],
     &["digest", "run"],
+    &["watch", "run", "--once"],
+    &["watch", "run", "--json"],
     &["data", "stats", "data"],
+    &["data", "stats", "data", "--json"],
+    &["data", "verify", "data"],
 ];
 
 #[test]
@@ -103,6 +114,58 @@ fn training_goes_on_when_nobody_reads_what_it_says() {
     let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
     assert!(status.success(), "{status}");
     assert!(lab.path("run/eval/eval.json").exists());
+    // A full disk does not end it either, but is no success.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = lab.train_command(&["train.max_steps=2", "--run-dir", "told"]);
+    let error = expect_error(&command.stdout(full).output().unwrap());
+    assert!(error.contains("cannot write to standard output: No space left"), "{error}");
+    assert!(lab.path("told/eval/eval.json").exists());
+}
+
+/// Folders and files that are links stay links, and what they lead to is used.
+#[test]
+fn links_are_followed_and_never_replaced() {
+    use std::os::unix::fs::symlink;
+    let lab = Lab::new();
+    std::fs::create_dir(lab.path("disk")).unwrap();
+    // Nothing is behind them yet.
+    for name in ["run", "scores", "weights.pt"] {
+        symlink(lab.path("disk").join(name), lab.path(name)).unwrap();
+    }
+    std::fs::create_dir_all(lab.path("disk/run")).unwrap();
+    symlink("../elsewhere", lab.path("disk/run/checkpoints")).unwrap();
+    let train = ["train.max_steps=2", "--run-dir", "run"];
+    expect_success(&lab.train(&train));
+    expect_success(&lab.hrm(&["eval", "run", "--output", "scores"]));
+    expect_success(&lab.hrm(&["export", "run", "--to", "pt", "--output", "weights.pt"]));
+    expect_success(&lab.hrm(&["export", "run", "--to", "pt", "--output", "weights.pt"]));
+    let whole = ["run/plan.toml", "elsewhere/hrm_arc_final.safetensors", "scores/report.html"];
+    for file in whole.into_iter().chain(["weights.pt"]) {
+        assert!(lab.path("disk").join(file).is_file(), "{file}");
+    }
+    expect_success(&lab.train(&[&train[..], &["--fresh"]].concat()));
+    assert!(lab.path("disk/run.old-1/plan.toml").is_file());
+    assert!(lab.path("disk/run/plan.toml").is_file());
+    for name in ["run", "scores", "weights.pt", "disk/run.old-1/checkpoints"] {
+        assert!(std::fs::symlink_metadata(lab.path(name)).unwrap().is_symlink(), "{name}");
+    }
+    expect_success(&lab.hrm(&["export", "run", "--output", "/dev/null"]));
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    // What cannot be looked at is not taken for absent.
+    symlink("loop", lab.path("loop")).unwrap();
+    for args in [
+        &["eval", "loop"][..],
+        &["watch", "loop", "--once"],
+        &["export", "loop"],
+        &["data", "stats", "loop"],
+        &["eval", "run", "--data", "loop"],
+        &["eval", "run", "--output", "loop"],
+    ] {
+        let error = expect_error(&lab.hrm(args));
+        assert!(error.contains("loop") && error.contains("links"), "{args:?}: {error}");
+    }
+    let error = expect_error(&lab.train(&["train.max_steps=1", "--run-dir", "loop"]));
+    assert!(error.contains("loop: ") && error.contains("links"), "{error}");
 }
 
 #[test]

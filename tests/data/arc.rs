@@ -308,7 +308,7 @@ fn what_is_held_out_is_not_trained_on_under_another_name() {
     let (data, report) = build(&raw_dir, &dir.path().join("d"), &options);
     // 4 test pairs under the names of training, 3 among the demonstrations of evaluation.
     assert_eq!(report.held_out_by_content, 4 + 3);
-    assert_eq!(data.train_in_test().unwrap(), 0);
+    assert_eq!(data.train_in("test").unwrap(), 0);
     assert_eq!(data.manifest().provenance["held_out_by_content"], 7);
     let (train, test) = (data.split("train").unwrap(), data.split("test").unwrap());
     assert_eq!((train.groups(), test.groups()), (6, 3));
@@ -425,6 +425,6 @@ fn demonstrations_in_other_colours_are_trained_on() {
     let text = task_json(&[dot(1, 2), dot(3, 4)], &[dot(5, 6)]);
     fs::write(raw_dir.join("evaluation/dots.json"), text).unwrap();
     let (data, report) = build(&raw_dir, &dir.path().join("d"), &options());
-    assert_eq!((report.held_out_by_content, data.train_in_test().unwrap()), (0, 0));
+    assert_eq!((report.held_out_by_content, data.train_in("test").unwrap()), (0, 0));
     assert_eq!(data.split("train").unwrap().puzzles(), 9);
 }

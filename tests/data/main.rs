@@ -6,6 +6,7 @@ mod common;
 mod arc;
 mod boards;
 mod fixture;
+mod forms;
 mod golden;
 mod images;
 mod interop;

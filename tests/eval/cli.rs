@@ -3,6 +3,10 @@
 use std::path::Path;
 
 use assert_cmd::Command;
+use hrm::backend::Device;
+use hrm::eval::job::Job;
+use hrm::eval::{self, Evaluation, Report};
+use hrm::run::trained::Trained;
 use serde_json::Value;
 
 use super::fixture::{arc, random_tasks};
@@ -54,7 +58,17 @@ fn train_ends_with_a_report_and_eval_repeats_it() {
     let read = |path: &str| -> Value {
         serde_json::from_slice(&std::fs::read(dir.path().join(path)).unwrap()).unwrap()
     };
+    // Each of the three tasks is trained on and tested with the same pairs.
+    let leak = "3 training puzzles hold an example of the test split";
+    let chosen = "this checkpoint was chosen as the best by its loss on this same split";
+    let html = std::fs::read_to_string(dir.path().join("run/eval/report.html")).unwrap();
+    for text in [&trained, &log, &html] {
+        assert!(text.contains(leak) && text.contains(chosen), "{text}");
+    }
     let mut closing = read("run/eval/eval.json");
+    let notes = closing["notes"].as_array().unwrap();
+    assert!(notes[0].as_str().unwrap().starts_with(leak), "{notes:?}");
+    assert!(notes[1].as_str().unwrap().starts_with(chosen), "{notes:?}");
     assert_eq!(closing["examples"], 12);
 
     let json = stdout(dir.path(), &["eval", "run", "--json", "--output", "again"]);
@@ -77,6 +91,10 @@ fn train_ends_with_a_report_and_eval_repeats_it() {
     let checkpoint = "run/checkpoints/hrm_arc_final.safetensors";
     let table = stdout(dir.path(), &["eval", checkpoint, "--split", "train", "--limit", "5"]);
     assert!(table.contains("split train of") && table.contains("5 of 12 examples"), "{table}");
+    assert!(
+        table.contains("note: this split is what a model of this data is trained on"),
+        "{table}"
+    );
 
     let fewer = refusal(dir.path(), &["eval", "run", "--data", "fewer"]);
     assert!(fewer.contains("5 puzzle ids, but the model has embeddings for 7"), "{fewer}");
@@ -86,6 +104,38 @@ fn train_ends_with_a_report_and_eval_repeats_it() {
     assert!(split.contains("no split \"dev\"; there is test, train"), "{split}");
     let empty = refusal(dir.path(), &["eval", "fewer"]);
     assert!(empty.contains("there is no checkpoint in this folder"), "{empty}");
+}
+
+#[test]
+fn answers_that_are_there_are_scored_without_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    arc(&dir.path().join("data"), &random_tasks(1, 3));
+    let train = ["train", "arc-small", "--data", "data", "--run-dir", "run", "train.eval_every=1"];
+    stdout(dir.path(), &[&train[..], &SMALL].concat());
+    let trained = <Trained>::open(&dir.path().join("run")).unwrap();
+    let (data, device) = (trained.data(None).unwrap(), Device::cpu());
+    let output = dir.path().join("again");
+    let job = || Job::new(&data, "test", &output);
+    let seconds = |report: Report| report.model.cost.unwrap().time.wall_s;
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let known = Evaluation {
+        split: "test".into(),
+        tokens: vec![0; examples.len() * data.seq_len()],
+        seq_len: data.seq_len(),
+        q: vec![[0.0; 2]; examples.len()],
+        halt_steps: vec![1; examples.len()],
+        steps: vec![2; examples.len()],
+        sums: [1.0; 8],
+        wall_s: 1e6,
+        examples,
+    };
+    let with = |answered: &Evaluation| Job { answered: Some(answered.clone()), ..job() };
+    assert_eq!(seconds(with(&known).run(&trained, &device).unwrap()), 1e6);
+    // Others are asked: the model answers.
+    let fewer = Job { limit: 1, ..with(&known) };
+    assert!(seconds(fewer.run(&trained, &device).unwrap()) < 1e6);
+    let twice = Job { early_halt: true, ..with(&known) };
+    assert!(seconds(twice.run(&trained, &device).unwrap()) < 1e6);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A server of its own for each test, and the plainest HTTP client.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -84,9 +84,17 @@ impl Server {
     }
 
     /// Bytes out, everything that comes back until the server closes.
-    pub fn raw(&self, request: &str) -> Reply {
+    pub fn raw(&self, request: impl AsRef<[u8]>) -> Reply {
         let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_ref()).unwrap();
+        read_reply(&mut stream)
+    }
+
+    /// The same of a client that says that nothing more comes.
+    pub fn raw_and_over(&self, request: impl AsRef<[u8]>) -> Reply {
+        let mut stream = self.connect();
+        stream.write_all(request.as_ref()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
         read_reply(&mut stream)
     }
 

@@ -8,6 +8,7 @@ mod end;
 mod fixture;
 mod load;
 mod page;
+mod protocol;
 mod schema;
 mod solve;
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use hrm::data::augment::PuzzleName;
+use hrm::data::augment::{PuzzleName, Variant};
+use hrm::data::task::Query;
 use hrm::data::{DataSet, Grid, Task};
-use hrm::solve::known::{Found, by_name, find};
+use hrm::solve::known::{Found, by_name, find, trained_as};
 use serde_json::{Value, json};
 
 use super::fixture::{Lab, hrm, json_of, refusal, succeed, task, unseen, write};
@@ -39,6 +40,50 @@ fn tasks_are_recognised_by_their_pairs() {
     let e2 = by_name(&data, "e2").unwrap().unwrap();
     assert_eq!(e2, parse("e2", &task(2)));
     assert_eq!(by_name(&data, "e2_t1_0123456789").unwrap(), None);
+}
+
+#[test]
+fn pairs_that_were_trained_on_in_another_task_are_named() {
+    let lab = Lab::hrm();
+    let data = DataSet::open(&lab.path("data/d")).unwrap();
+    let variant = Variant { transform: 5, colours: [0, 4, 3, 2, 1, 9, 8, 7, 6, 5] };
+    let shown = parse("t0", &task(0)).train.remove(1);
+    let moved = variant.apply_pair(&shown);
+    let mut asked = parse("x", &unseen());
+    asked.test.push(Query { input: moved.input.clone(), output: Some(moved.output.clone()) });
+    asked.test.push(Query { input: moved.input.clone(), output: None });
+    assert_eq!(trained_as(&data, &asked, None).unwrap(), [None, Some("t0".into()), None]);
+    // Its own pairs show what the task is.
+    assert_eq!(trained_as(&data, &asked, Some("t0")).unwrap(), [None, None, None]);
+    let mut file = unseen();
+    let pair = json!({ "input": moved.input, "output": moved.output });
+    file["test"].as_array_mut().unwrap().push(pair);
+    write(&lab.path("x.json"), &file);
+    let asked = ["predict", "run", "x.json", "--steps", "1", "--variants", "2"];
+    let (text, _) = succeed(lab.dir(), &asked);
+    let line = "test 2: the model was trained on this pair in task t0, turned or recoloured";
+    assert!(text.contains(line) && !text.contains("test 1: the model was"), "{text}");
+    let json = json_of(lab.dir(), &[&asked[..], &["--json"]].concat());
+    assert_eq!(json["tests"][1]["trained_as"], "t0");
+    assert_eq!(json["tests"][0].get("trained_as"), None);
+}
+
+#[test]
+fn a_task_of_the_combined_files_of_kaggle_is_predicted() {
+    let lab = Lab::hrm();
+    let mut hidden = task(1);
+    let answer = hidden["test"][0].as_object_mut().unwrap().remove("output").unwrap();
+    let set = json!({ "k1": hidden, "k2": task(0) });
+    write(&lab.path("arc_evaluation_challenges.json"), &set);
+    write(&lab.path("arc_evaluation_solutions.json"), &json!({ "k1": [answer] }));
+    let file = "arc_evaluation_challenges.json";
+    let json = json_of(lab.dir(), &["predict", "run", &format!("{file}:k1"), "--json"]);
+    assert_eq!(json["origin"]["name"], "t1");
+    assert_eq!(json["tests"][0]["output"], task(1)["test"][0]["output"]);
+    let many = refusal(lab.dir(), &["predict", "run", file]);
+    assert!(many.contains("holds 2 tasks: name one, such as"), "{many}");
+    let none = refusal(lab.dir(), &["predict", "run", &format!("{file}:k3")]);
+    assert!(none.contains("none of its 2 tasks is called k3"), "{none}");
 }
 
 #[test]

@@ -12,8 +12,10 @@ use crate::data::builders::{maze, sudoku};
 use crate::data::fetch::{self, MARKER, Source};
 use crate::data::images;
 use crate::data::manifest::Manifest;
+use crate::data::overlap::{self, SCORED};
 use crate::data::sheet::Panel;
-use crate::data::{DataSet, Pair, npy, overlap, sheet, stats};
+use crate::data::{DataSet, Pair, npy, sheet, stats};
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -41,11 +43,11 @@ pub fn run(args: DataArgs) -> Result<()> {
         DataCommand::Verify { dir } => {
             let data = DataSet::open(&dir)?;
             data.verify()?;
-            let train_in_test = data.train_in_test()?;
+            let train_in_test = data.train_in(SCORED)?;
             if train_in_test > 0 {
-                progress.note(&overlap::words(train_in_test));
+                progress.note(&overlap::words(train_in_test, SCORED));
             }
-            progress.note(&format!("{}: intact, digest {}", dir.display(), data.digest()));
+            outln!("{}: intact, digest {}", dir.display(), data.digest());
             Ok(())
         }
         DataCommand::Stats { dir, json } => {
@@ -96,7 +98,7 @@ fn build(args: BuildArgs, progress: Progress) -> Result<()> {
         progress.note(&format!("{count} {what}"));
     }
     if report.held_out_by_content > 0 {
-        progress.note(&arc::words_held_out(report.held_out_by_content));
+        progress.note(&overlap::words_left_out(report.held_out_by_content));
     }
     note_built(&manifest, &args.output_dir, progress);
     refuse_unreadable(&report.unreadable, &args.output_dir)
@@ -117,8 +119,12 @@ fn refuse_unreadable(unreadable: &[String], dir: &Path) -> Result<()> {
 
 /// Everything under `data/raw`.
 fn fetched() -> Result<Vec<PathBuf>> {
-    let here = [Source::Arc1, Source::Arc2].map(|s| Path::new(RAW_DIR).join(s.name()));
-    let here: Vec<PathBuf> = here.into_iter().filter(|d| d.join(MARKER).exists()).collect();
+    let mut here = vec![];
+    for dir in [Source::Arc1, Source::Arc2].map(|s| Path::new(RAW_DIR).join(s.name())) {
+        if file::exists(&dir.join(MARKER))? {
+            here.push(dir);
+        }
+    }
     if here.is_empty() {
         return Err(Error::invalid(format!(
             "nothing was fetched to {RAW_DIR} yet: run `hrm data fetch arc1`, or give \

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::config::DistillData;
 use crate::data::images::{self, ImageSet, ImageSource};
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -31,7 +32,7 @@ pub fn absolute(dataset: &str) -> Result<String> {
         return Ok(dataset.to_owned());
     }
     let path = Path::new(dataset);
-    if !path.exists() {
+    if !file::exists(path)? {
         let names = ImageSource::ALL.map(ImageSource::name).join(", ");
         return Err(Error::invalid(format!(
             "--dataset {dataset}: no such file or folder, and the sets known by name are {names}"

@@ -15,8 +15,8 @@ use crate::io::progress::Progress;
 use crate::run::folder::{EVALUATION, RunFolder};
 use crate::run::log::Log;
 use crate::run::plan::Plan;
-use crate::run::signal;
 use crate::run::trained::Trained;
+use crate::run::{signal, tracking};
 use crate::train::distill::{Distillation, Length, Needed, Options, Trainer};
 use crate::train::run;
 use crate::{Error, Result};
@@ -61,14 +61,16 @@ fn train(args: &Distill) -> Result<()> {
     signal::stop_at_once_from_now_on();
     let (step, mse) = (outcome.best_step, outcome.best_val_loss);
     log.say(&format!("best test MSE {mse:.6} at step {step}"))?;
-    let best = folder.checkpoints.best();
-    let path = if best.exists() { &best } else { &outcome.checkpoint };
+    let path = folder.checkpoints.found_best()?.unwrap_or(outcome.checkpoint.clone());
     let output = folder.dir().join(EVALUATION);
     let job = score::Job { set: &set, output: &output, device: &device, progress: Progress::Shown };
-    let report = score::score(&Trained::open(path)?, &[], &job)?;
+    let report = score::score(&Trained::open(&path)?, &[], &job)?;
     log.say(&format!("{}: step {}", path.display(), report.step))?;
     log.say(report.table().trim_end())?;
     log.say(&format!("pictures and distill.json: {}", output.display()))?;
+    if let Some(line) = tracking::sync_line(&folder)? {
+        log.say(&line)?;
+    }
     log.say(&format!("done: step {}, {}", outcome.step, outcome.checkpoint.display()))
 }
 

@@ -96,7 +96,7 @@ pub fn score(
     beside: &[(String, &Trained<DistillConfig>)],
     job: &Job,
 ) -> Result<Report> {
-    std::fs::create_dir_all(job.output).map_err(Error::io(job.output, "create folder"))?;
+    file::create_dir(job.output)?;
     let trainer = load(trained, job.device)?;
     let has_teacher = trainer.options().teacher.is_some();
     let others = beside

@@ -156,7 +156,7 @@ pub fn run(args: Export) -> Result<()> {
         Some(output) => output,
         None => {
             let dir = run_dir.join("export");
-            std::fs::create_dir_all(&dir).map_err(Error::io(&dir, "create the folder"))?;
+            file::create_dir(&dir)?;
             let stem = reader.path().file_stem().unwrap_or_default();
             let teacher = if args.model == Some(Side::Teacher) { "-teacher" } else { "" };
             let stem = stem.to_string_lossy();

@@ -14,15 +14,12 @@ use crate::eval::job::Job;
 use crate::io::machine;
 use crate::run::folder::{EVALUATION, RunFolder};
 use crate::run::log::Log;
-use crate::run::signal;
 use crate::run::trained::Trained;
+use crate::run::{signal, tracking};
 use crate::train::room::does_not_fit;
 use crate::train::tokens::TokenLearner;
 use crate::train::{needed::Needed, run, setup, validate};
 use crate::{Error, Result};
-
-/// Examples that the closing evaluation answers at most; `hrm eval` answers all.
-const CLOSING_EXAMPLES: usize = 1_000;
 
 /// Where runs without a name live.
 const RUNS: &str = "runs";
@@ -46,6 +43,8 @@ const RUNS: &str = "runs";
     "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
     "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM); arc-full (a simplified HRM,\n",
     "back-propagated in full), arc-simple (a plain transformer); both without dropout on attention probabilities.\n",
+    "arc1 and trm-arc1 lack 160 tasks of the papers (ConceptARC), which are in no package: see docs/guide.md.\n",
+    "Validation is on the test split: the best checkpoint is chosen on what is reported, and that is said.\n",
     "A misspelt key is answered with the list of all keys.",
 ))]
 pub struct Train {
@@ -109,18 +108,20 @@ pub fn run(args: Train) -> Result<()> {
         log.say(&format!("best validation loss {loss:.4} at step {step}"))?;
     }
     if data.split(validate::SPLIT).is_ok_and(|s| s.examples() > 0) {
-        let best = folder.checkpoints.best();
-        let path = if best.exists() { &best } else { &outcome.checkpoint };
-        let trained = Trained::open(path)?;
+        let path = folder.checkpoints.found_best()?.unwrap_or(outcome.checkpoint.clone());
+        let trained = Trained::open(&path)?;
         let output = folder.dir().join(EVALUATION);
         let split = validate::SPLIT;
-        let limit = if args.quick { quick::EXAMPLES as usize } else { CLOSING_EXAMPLES };
-        let curves = eval::curves(folder.dir());
-        let job = Job { limit, curves, ..Job::new(&data, split, &output) };
+        let limit = if args.quick { quick::EXAMPLES as usize } else { validate::CLOSING_EXAMPLES };
+        let (curves, answered) = (eval::curves(folder.dir()), outcome.best_answers);
+        let job = Job { limit, curves, answered, ..Job::new(&data, split, &output) };
         let report = job.run(&trained, &device)?;
         log.say(&format!("{}: step {}", path.display(), trained.step()))?;
         log.say(report.table().trim_end())?;
         log.say(&format!("to look at: {}", output.join(eval::PAGE).display()))?;
+    }
+    if let Some(line) = tracking::sync_line(&folder)? {
+        log.say(&line)?;
     }
     log.say(&format!("done: step {}, {}", outcome.step, outcome.checkpoint.display()))
 }

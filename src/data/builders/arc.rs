@@ -80,11 +80,6 @@ pub struct ArcReport {
     pub short_of_variants: usize,
 }
 
-/// What is said of [`ArcReport::held_out_by_content`].
-pub fn words_held_out(count: usize) -> String {
-    format!("{count} training pairs left out: pairs of the same content are held out for the test")
-}
-
 /// Tasks per round of parallel work: bounds the memory held before it is written.
 const ROUND: usize = 64;
 

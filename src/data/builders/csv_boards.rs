@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use super::fixed::MAX_EXAMPLES;
 use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
 
@@ -18,11 +19,35 @@ pub struct Row {
 /// Two boards of the largest canvas and a name fit many times.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
+/// What rows that are held at once may take; all of Sudoku-Extreme takes half of it.
+const MAX_ROWS_BYTES: usize = 2 << 30;
+/// What a row takes beside its cells.
+const ROW_BYTES: usize = 80;
+
 /// Rows of at least `min_rating`, in the file's order; the texts are squares of equal size.
+///
+/// # Errors
+/// Names the line and what is wrong; more rows than memory is set aside for.
 pub fn read(path: &Path, min_rating: Option<f64>) -> Result<Vec<Row>> {
-    let mut rows = vec![];
-    for_each(path, min_rating, |row| rows.push(row))?;
+    let (mut rows, mut held_bytes) = (vec![], 0);
+    for_each(path, min_rating, |row| hold(&mut rows, &mut held_bytes, row, path))?;
     Ok(rows)
+}
+
+fn hold(rows: &mut Vec<Row>, held_bytes: &mut usize, row: Row, path: &Path) -> Result<()> {
+    *held_bytes += ROW_BYTES + row.question.len() + row.answer.len();
+    if *held_bytes > MAX_ROWS_BYTES {
+        let (count, limit_gib) = (rows.len(), MAX_ROWS_BYTES >> 30);
+        return Err(Error::corrupt(
+            path,
+            format!(
+                "{count} boards take the {limit_gib} GiB that boards may, and more follow: take a random \
+                 part of a training file with --subsample N; cut a test file"
+            ),
+        ));
+    }
+    rows.push(row);
+    Ok(())
 }
 
 /// A random subset of at most `count` rows, a pure function of the seed. The file is read twice,
@@ -38,7 +63,10 @@ pub fn sample(
         return Err(Error::invalid("--subsample 0: at least one board is needed to train on"));
     }
     let mut total = 0usize;
-    for_each(path, min_rating, |_| total += 1)?;
+    for_each(path, min_rating, |_| {
+        total += 1;
+        Ok(())
+    })?;
     if count >= total {
         return read(path, min_rating);
     }
@@ -48,18 +76,25 @@ pub fn sample(
     let mut place: Vec<(usize, usize)> = order.into_iter().zip(0..).collect();
     place.sort_unstable();
     let (mut wanted, mut at) = (place.into_iter().peekable(), 0);
-    let mut chosen = vec![];
+    let (mut rows, mut held_bytes, mut places) = (vec![], 0, vec![]);
     for_each(path, min_rating, |row| {
         if let Some((_, place)) = wanted.next_if(|&(index, _)| index == at) {
-            chosen.push((place, row));
+            hold(&mut rows, &mut held_bytes, row, path)?;
+            places.push(place);
         }
         at += 1;
+        Ok(())
     })?;
+    let mut chosen: Vec<(usize, Row)> = places.into_iter().zip(rows).collect();
     chosen.sort_unstable_by_key(|&(place, _)| place);
     Ok(chosen.into_iter().map(|(_, row)| row).collect())
 }
 
-fn for_each(path: &Path, min_rating: Option<f64>, mut each: impl FnMut(Row)) -> Result<()> {
+fn for_each(
+    path: &Path,
+    min_rating: Option<f64>,
+    mut each: impl FnMut(Row) -> Result<()>,
+) -> Result<()> {
     let corrupt = |what: String| Error::corrupt(path, what);
     if min_rating.is_some_and(f64::is_nan) {
         return Err(Error::invalid("--min-rating NaN: not a number to compare with"));
@@ -80,6 +115,9 @@ fn for_each(path: &Path, min_rating: Option<f64>, mut each: impl FnMut(Row)) -> 
     let (mut cells, mut used) = (None, false);
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|e| corrupt(e.to_string()))?;
+        if i as u64 >= MAX_EXAMPLES {
+            return Err(corrupt(format!("has more than {MAX_EXAMPLES} rows: cut it")));
+        }
         let at = |message: String| corrupt(format!("line {}: {message}", i + 2));
         if let (Some(column), Some(least)) = (rating, min_rating) {
             let text = record[column].trim();
@@ -98,7 +136,7 @@ fn for_each(path: &Path, min_rating: Option<f64>, mut each: impl FnMut(Row)) -> 
             return Err(at(format!("{cells} cells are not a square board")));
         }
         used = true;
-        each(row);
+        each(row)?;
     }
     match used {
         true => Ok(()),
@@ -127,5 +165,23 @@ impl<R: Read> Read for BoundedLines<R> {
             }
         }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_fill_the_memory_are_refused_with_the_way_out() {
+        let row = || Row { question: "1".into(), answer: "1".into() };
+        let (mut rows, mut held_bytes) = (vec![], MAX_ROWS_BYTES - ROW_BYTES - 2);
+        let path = Path::new("train.csv");
+        hold(&mut rows, &mut held_bytes, row(), path).unwrap();
+        let error = hold(&mut rows, &mut held_bytes, row(), path).unwrap_err().to_string();
+        assert!(
+            error.contains("1 boards take the 2 GiB") && error.contains("--subsample"),
+            "{error}"
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::data::augment::PuzzleName;
-use crate::data::combined;
+use crate::data::combined::{self, Entry};
 use crate::data::task::{MAX_FILE_BYTES, Task};
 use crate::io::file;
 use crate::{Error, Result};
@@ -62,10 +62,9 @@ pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
     }
     let read = |(path, evaluation): &(PathBuf, bool)| -> Vec<Read> {
         if combined::is_challenges(path) {
+            let task = |(id, text): Entry| parse(path, &id, &text?, *evaluation);
             return match combined::read(path) {
-                Ok(tasks) => {
-                    tasks.iter().map(|(id, text)| parse(path, id, text, *evaluation)).collect()
-                }
+                Ok(tasks) => tasks.into_iter().map(task).collect(),
                 Err(e) => vec![Err(e)],
             };
         }
@@ -158,7 +157,7 @@ impl Found {
                 self.files.push((path, evaluation));
             } else if combined::is_part(&path) {
                 continue;
-            } else if path.extension().is_some_and(|e| e == "json") {
+            } else if path.extension().is_some_and(|e| e == "json" || e == "jsonl") {
                 self.files.push((path, evaluation));
             } else {
                 self.other_files += 1;

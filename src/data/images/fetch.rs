@@ -10,6 +10,7 @@ use super::cifar::{self, Form, TRAIN_BATCHES};
 use super::{IMAGE_ELEMS, ImageSet, SetKind, idx, open};
 use crate::data::fetch::{MARKER, run};
 use crate::data::output::{put_in_place, stage};
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -47,7 +48,7 @@ pub fn ensure(data_dir: &Path, source: ImageSource, progress: Progress) -> Resul
     let raw_dir = data_dir.join("raw");
     let dir = raw_dir.join(source.name());
     let marker = dir.join(MARKER);
-    if !marker.exists() {
+    if !file::exists(&marker)? {
         fetch(source, None, &raw_dir, progress)?;
     }
     let set = open(&dir, progress)?;

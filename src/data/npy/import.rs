@@ -14,6 +14,7 @@ use crate::data::output::{BLANK_NAME, Output};
 use crate::data::shard::{GroupBuf, Spec, Writer};
 use crate::data::vocab::{BLANK_ID, Kind, PAD};
 use crate::io::file;
+use crate::io::json::{self, Object};
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
@@ -72,7 +73,7 @@ pub fn import(
 
 fn read_names(path: &Path) -> Result<Vec<String>> {
     let text = file::read_at_most(path, MAX_JSON_BYTES)?;
-    let names: Vec<String> = serde_json::from_slice(file::without_bom(&text))
+    let names: Vec<String> = json::parse(&text)
         .map_err(|e| Error::corrupt(path, e.to_string()))?;
     match names.first().map(String::as_str) {
         Some(BLANK_NAME) => Ok(names),
@@ -82,7 +83,7 @@ fn read_names(path: &Path) -> Result<Vec<String>> {
 
 fn read_metadata(path: &Path) -> Result<Metadata> {
     let text = file::read_at_most(path, MAX_JSON_BYTES)?;
-    let metadata: Metadata = serde_json::from_slice(file::without_bom(&text))
+    let Object(metadata): Object<Metadata> = json::parse(&text)
         .map_err(|e| Error::corrupt(path, e.to_string()))?;
     let usual = metadata.pad_id == PAD as u32
         && metadata.ignore_label_id.unwrap_or(0) == 0

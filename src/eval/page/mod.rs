@@ -59,7 +59,12 @@ pub fn page(
                     p { (report.heading()) }
                 }
                 main {
-                    section { h2 { "Scores" } (scores(&report.scores())) (words(report)) }
+                    section {
+                        h2 { "Scores" }
+                        (scores(&report.scores()))
+                        @for note in &report.notes { p.note { (note) } }
+                        (words(report))
+                    }
                     @if !curves.is_empty() {
                         section { h2 { "The run" } div.curves { @for c in &curves { (c) } } }
                     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Reader;
-use crate::io::file::UNFINISHED_PREFIX;
+use crate::io::file::{self, UNFINISHED_PREFIX};
 use crate::{Error, Result};
 
 const PREFIX: &str = "hrm_arc_";
@@ -32,6 +32,17 @@ impl Folder {
 
     pub fn r#final(&self) -> PathBuf {
         self.0.join(format!("{PREFIX}final{SUFFIX}"))
+    }
+
+    /// The best checkpoint, if there is one.
+    pub fn found_best(&self) -> Result<Option<PathBuf>> {
+        let best = self.best();
+        Ok(file::exists(&best)?.then_some(best))
+    }
+
+    /// Whether the run is complete.
+    pub fn has_final(&self) -> Result<bool> {
+        file::exists(&self.r#final())
     }
 
     /// The whole checkpoint with the highest step, every byte checked. Damaged newer ones go to

@@ -1,4 +1,4 @@
-//! Standard output of the commands. A reader that goes away (`hrm plan arc1 | head`) has seen what
+//! Standard output. A reader that goes away (`hrm plan arc1 | head`) has seen what
 //! it wanted: the rest of the text is dropped, the work goes on. Any other failure (a full disk)
 //! ends in an error, after the work is done.
 
@@ -34,12 +34,4 @@ pub fn finish() -> Result<()> {
         None => Ok(()),
         Some(e) => Err(Error::invalid(format!("cannot write to standard output: {e}"))),
     }
-}
-
-macro_rules! out {
-    ($($arg:tt)*) => { $crate::cli::out::write(format_args!($($arg)*)) };
-}
-
-macro_rules! outln {
-    ($($arg:tt)*) => { $crate::cli::out::write(format_args!("{}\n", format_args!($($arg)*))) };
 }
