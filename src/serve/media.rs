@@ -65,9 +65,10 @@ mod tests {
     use super::*;
 
     fn refusal(lines: &[(HeaderName, &'static str)]) -> Option<String> {
-        let lines = lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
         let mut headers = HeaderMap::new();
-        lines.for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in lines {
+            headers.append(name, value.parse().unwrap());
+        }
         check_json(&headers).err().map(|problem| format!("{problem:?}"))
     }
 
