@@ -28,8 +28,8 @@ pub fn of_choice(trained: &Trained, data: &DataSet, split: &str) -> Option<Strin
         let most = trained.plan.config.train.eval_examples;
         let of = if most == 0 { String::new() } else { format!(" (its first {most} examples)") };
         format!(
-            "this checkpoint was chosen as the best by its loss on this same split{of}: the scores \
-             flatter it a little; those of the final checkpoint were not chosen"
+            "this checkpoint was chosen as the best by its loss on this same split{of}: its scores \
+             flatter it a little"
         )
     })
 }
