@@ -49,7 +49,7 @@ pub fn read(challenges: &Path) -> Result<Vec<Entry>> {
     join(challenges, &tasks, outputs.as_deref())
 }
 
-/// The same of the texts of both files, wherever they come from.
+/// Tasks of the texts of both files, wherever they come from.
 pub fn join(challenges: &Path, tasks: &[u8], outputs: Option<&[u8]>) -> Result<Vec<Entry>> {
     let solutions = solutions_of(challenges);
     let corrupt = |path: &Path, e| Error::corrupt(path, format!("not tasks by their ids: {e}"));

@@ -46,8 +46,8 @@ pub(super) fn is_by_task(text: &[u8]) -> bool {
     matches!(first, Some(Ok(fields)) if !fields.contains_key("example"))
 }
 
-/// Of each task its test inputs with their attempts; the one that Kaggle's `*_solutions.json` has
-/// counts as both.
+/// Attempts at the test inputs of each task; the one that Kaggle's `*_solutions.json` has counts as
+/// both.
 fn parse(text: &[u8]) -> Result<BTreeMap<String, Vec<Attempts>>, String> {
     if let Ok(solutions) = json::parse::<BTreeMap<String, Vec<Rows>>>(text) {
         let both = |rows: Rows| Attempts { attempt_1: rows.clone(), attempt_2: rows };

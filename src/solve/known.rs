@@ -58,8 +58,8 @@ pub fn find(data: &DataSet, task: &Task) -> Result<Found> {
     Ok(if same_name { Found::OtherPairs } else { Found::No })
 }
 
-/// Other tasks of the training split that hold a test pair of `task`, turned or recoloured: one name
-/// for each test pair whose answer is known. Pairs of `own`, the task itself, show what it is.
+/// Other tasks of the training split that hold a test pair of `task`, turned or recoloured: one
+/// name for each test pair whose answer is known. Pairs of `own`, the task itself, show what it is.
 pub fn trained_as(data: &DataSet, task: &Task, own: Option<&str>) -> Result<Vec<Option<String>>> {
     let pair = |q: &Query| Some(Pair { input: q.input.clone(), output: q.output.clone()? });
     let asked = task.test.iter().map(|q| pair(q).map(|pair| overlap::content(&pair)));
