@@ -73,8 +73,7 @@ pub fn import(
 
 fn read_names(path: &Path) -> Result<Vec<String>> {
     let text = file::read_at_most(path, MAX_JSON_BYTES)?;
-    let names: Vec<String> = json::parse(&text)
-        .map_err(|e| Error::corrupt(path, e.to_string()))?;
+    let names: Vec<String> = json::parse(&text).map_err(|e| Error::corrupt(path, e.to_string()))?;
     match names.first().map(String::as_str) {
         Some(BLANK_NAME) => Ok(names),
         other => Err(Error::corrupt(path, format!("begins with {other:?}, not {BLANK_NAME:?}"))),
@@ -83,8 +82,8 @@ fn read_names(path: &Path) -> Result<Vec<String>> {
 
 fn read_metadata(path: &Path) -> Result<Metadata> {
     let text = file::read_at_most(path, MAX_JSON_BYTES)?;
-    let Object(metadata): Object<Metadata> = json::parse(&text)
-        .map_err(|e| Error::corrupt(path, e.to_string()))?;
+    let Object(metadata): Object<Metadata> =
+        json::parse(&text).map_err(|e| Error::corrupt(path, e.to_string()))?;
     let usual = metadata.pad_id == PAD as u32
         && metadata.ignore_label_id.unwrap_or(0) == 0
         && metadata.blank_identifier_id == BLANK_ID
