@@ -1,7 +1,7 @@
 //! The models. Each knows its parameters and its computation; none knows a data set or a loop.
 //!
-//! A folder is one kind of model, and `architecture.rs` what a folder has to say of it, with the
-//! list of them all. [`Model`] is what a trainer and an evaluator need of one. A model answers rows
+//! A folder is one kind of model, `architecture.rs` what a folder has to say of it, and `list.rs`
+//! names them all. [`Model`] is what a trainer and an evaluator need of one. A model answers rows
 //! of tokens with rows of tokens, a segment at a time; what runs on between segments is in a
 //! [`Carry`]. `act.rs` makes a model of anything that recurs on two states (`hrm`, `trm`), with
 //! adaptive computation time; `one_pass.rs` has the segments of those that answer at once
@@ -15,6 +15,7 @@ pub mod foreign;
 pub mod hrm;
 pub mod hrm_seed;
 pub mod io;
+mod list;
 pub mod one_pass;
 pub mod onnx;
 mod segment;
@@ -22,11 +23,9 @@ pub mod tiny_vae;
 pub mod transformer;
 pub mod trm;
 
-pub use architecture::{
-    ARCHITECTURES, Absent, Arch, Architecture, Compute, Configuration, ModelConfig, ModelShape,
-    Sizes,
-};
+pub use architecture::{Absent, Architecture, Compute, Configuration, Sizes};
 pub use carry::{Carry, DeviceBatch};
+pub use list::{ARCHITECTURES, Arch, ModelConfig, ModelShape};
 pub use segment::{Segment, Workspace};
 
 use crate::Result;

@@ -11,7 +11,7 @@ const MODEL_FILES: &[&str] = &["mod.rs", "config.rs", "names.rs", "foreign.rs", 
 /// Files that may name a model besides its own, and what for.
 const MAY_NAME_A_MODEL: &[(&str, &str)] = &[
     ("src/models/mod.rs", "its folder"),
-    ("src/models/architecture.rs", "the list"),
+    ("src/models/list.rs", "the list"),
     ("src/config/preset.rs", "its presets"),
     ("src/cli/train/mod.rs", "help: the presets"),
     ("src/cli/import.rs", "help: an example"),
@@ -29,9 +29,9 @@ const MAY_NAME_A_MODEL: &[(&str, &str)] = &[
 /// The crate has this name too: of this model only paths and types tell.
 const CRATE: &str = "hrm";
 
-/// Kind and folder of each model: the list in `src/models/architecture.rs`.
+/// Kind and folder of each model: the list in `src/models/list.rs`.
 fn models() -> Vec<(String, String)> {
-    let text = code("src/models/architecture.rs");
+    let text = code("src/models/list.rs");
     let (_, list) = text.split_once("\narchitectures! {").expect("the list of models");
     let (list, _) = list.split_once('}').expect("its end");
     let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());

@@ -2,12 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hrm, onnx};
-use crate::Result;
-use crate::backend::Device;
-use crate::formats::onnx::Graph;
 use crate::models::act::Rules;
-use crate::models::{Compute, Configuration, Dims, Model, Sizes, check};
 
 pub use crate::models::io::PosEncodings;
 pub use crate::nn::level::Recompute;
@@ -82,45 +77,5 @@ impl Config {
             halt_exploration_prob: self.halt_exploration_prob,
             q_continue: self.q_continue,
         }
-    }
-}
-
-impl Configuration for Config {
-    fn validate(&self) -> Result<()> {
-        check::positive(&[
-            ("hidden_size", self.hidden_size),
-            ("num_heads", self.num_heads),
-            ("h_layers", self.h_layers),
-            ("l_layers", self.l_layers),
-            ("h_cycles", self.h_cycles),
-            ("l_cycles", self.l_cycles),
-            ("halt_max_steps", self.halt_max_steps),
-        ])?;
-        check::heads(self.hidden_size, self.num_heads)?;
-        check::probability("halt_exploration_prob", self.halt_exploration_prob)?;
-        check::expansion(self.expansion)?;
-        check::seen_positions(self.pos_encodings)
-    }
-
-    fn dims(&self, sizes: Sizes) -> Dims {
-        Dims {
-            batch_size: sizes.batch_size,
-            seq_len: sizes.seq_len,
-            vocab_size: sizes.vocab_size,
-            hidden_size: self.hidden_size,
-            prefix: self.prefix(),
-            puzzle_emb_ndim: self.puzzle_emb_ndim,
-            num_puzzle_ids: sizes.num_puzzle_ids,
-            segments: self.halt_max_steps,
-            ignores_pad: true,
-        }
-    }
-
-    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
-        Ok(Box::new(Hrm::new(device, self.clone(), sizes, compute)?))
-    }
-
-    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
-        onnx::build(graph, self, dims)
     }
 }

@@ -16,11 +16,52 @@ pub use config::{Config, Loss, PosEncodings, Recompute};
 pub use foreign::Kind;
 
 use super::act::Store;
-use super::{Compute, Configuration, Dims, Sizes, io};
+use super::{Compute, Configuration, Dims, Model, Sizes, check, io};
 use crate::Result;
 use crate::backend::Device;
+use crate::formats::onnx::Graph;
 use crate::nn::rope;
 use crate::ops::attention::Rope;
+
+impl Configuration for Config {
+    fn validate(&self) -> Result<()> {
+        check::positive(&[
+            ("hidden_size", self.hidden_size),
+            ("num_heads", self.num_heads),
+            ("h_layers", self.h_layers),
+            ("l_layers", self.l_layers),
+            ("h_cycles", self.h_cycles),
+            ("l_cycles", self.l_cycles),
+            ("halt_max_steps", self.halt_max_steps),
+        ])?;
+        check::heads(self.hidden_size, self.num_heads)?;
+        check::probability("halt_exploration_prob", self.halt_exploration_prob)?;
+        check::expansion(self.expansion)?;
+        check::seen_positions(self.pos_encodings)
+    }
+
+    fn dims(&self, sizes: Sizes) -> Dims {
+        Dims {
+            batch_size: sizes.batch_size,
+            seq_len: sizes.seq_len,
+            vocab_size: sizes.vocab_size,
+            hidden_size: self.hidden_size,
+            prefix: self.prefix(),
+            puzzle_emb_ndim: self.puzzle_emb_ndim,
+            num_puzzle_ids: sizes.num_puzzle_ids,
+            segments: self.halt_max_steps,
+            ignores_pad: true,
+        }
+    }
+
+    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Hrm::new(device, self.clone(), sizes, compute)?))
+    }
+
+    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
+        onnx::build(graph, self, dims)
+    }
+}
 
 pub struct Hrm {
     pub config: Config,

@@ -2,12 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HrmSeed, onnx};
-use crate::backend::Device;
-use crate::formats::onnx::Graph;
-use crate::models::{Compute, Configuration, Dims, Model, Sizes, check};
-use crate::{Error, Result};
-
 pub use crate::nn::level::Recompute;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,52 +46,5 @@ impl Config {
     /// Layers of a cycle.
     pub fn layers(&self) -> usize {
         self.h_layers + self.l_layers
-    }
-}
-
-impl Configuration for Config {
-    fn validate(&self) -> Result<()> {
-        check::expansion(self.expansion)?;
-        check::positive(&[
-            ("hidden_size", self.hidden_size),
-            ("num_heads", self.num_heads),
-            ("h_layers", self.h_layers),
-            ("l_layers", self.l_layers),
-            ("max_cycles", self.max_cycles),
-            ("expansion * hidden_size", self.mlp_width()),
-        ])?;
-        check::heads(self.hidden_size, self.num_heads)?;
-        check::dropout(self.dropout)?;
-        // Sites of dropout are numbered below 2^24.
-        if self.max_cycles.saturating_mul(self.layers()) > 1 << 20 {
-            return Err(Error::invalid(format!(
-                "model.max_cycles={} of {} layers each are absurdly many",
-                self.max_cycles,
-                self.layers()
-            )));
-        }
-        Ok(())
-    }
-
-    fn dims(&self, sizes: Sizes) -> Dims {
-        Dims {
-            batch_size: sizes.batch_size,
-            seq_len: sizes.seq_len,
-            vocab_size: sizes.vocab_size,
-            hidden_size: self.hidden_size,
-            prefix: 0,
-            puzzle_emb_ndim: 0,
-            num_puzzle_ids: sizes.num_puzzle_ids,
-            segments: 1,
-            ignores_pad: false,
-        }
-    }
-
-    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
-        Ok(Box::new(HrmSeed::new(device, self.clone(), sizes, compute)?))
-    }
-
-    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
-        onnx::build(graph, self, dims)
     }
 }

@@ -24,15 +24,64 @@ pub use foreign::Kind;
 pub use inner::HALT_ABOVE;
 
 use super::{
-    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, one_pass,
+    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, check,
+    one_pass,
 };
-use crate::Result;
 use crate::backend::Device;
+use crate::formats::onnx::Graph;
 use crate::nn::encoder::Noise;
 use crate::nn::params::Params;
 use crate::nn::sinusoids;
 use crate::tape::{Mode, Tape};
 use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+impl Configuration for Config {
+    fn validate(&self) -> Result<()> {
+        check::expansion(self.expansion)?;
+        check::positive(&[
+            ("hidden_size", self.hidden_size),
+            ("num_heads", self.num_heads),
+            ("h_layers", self.h_layers),
+            ("l_layers", self.l_layers),
+            ("max_cycles", self.max_cycles),
+            ("expansion * hidden_size", self.mlp_width()),
+        ])?;
+        check::heads(self.hidden_size, self.num_heads)?;
+        check::dropout(self.dropout)?;
+        // Sites of dropout are numbered below 2^24.
+        if self.max_cycles.saturating_mul(self.layers()) > 1 << 20 {
+            return Err(Error::invalid(format!(
+                "model.max_cycles={} of {} layers each are absurdly many",
+                self.max_cycles,
+                self.layers()
+            )));
+        }
+        Ok(())
+    }
+
+    fn dims(&self, sizes: Sizes) -> Dims {
+        Dims {
+            batch_size: sizes.batch_size,
+            seq_len: sizes.seq_len,
+            vocab_size: sizes.vocab_size,
+            hidden_size: self.hidden_size,
+            prefix: 0,
+            puzzle_emb_ndim: 0,
+            num_puzzle_ids: sizes.num_puzzle_ids,
+            segments: 1,
+            ignores_pad: false,
+        }
+    }
+
+    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
+        Ok(Box::new(HrmSeed::new(device, self.clone(), sizes, compute)?))
+    }
+
+    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
+        onnx::build(graph, self, dims)
+    }
+}
 
 pub struct HrmSeed {
     pub config: Config,

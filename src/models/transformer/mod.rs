@@ -14,10 +14,12 @@ pub use config::{Config, Recompute};
 pub use foreign::Kind;
 
 use super::{
-    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, one_pass,
+    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, check,
+    one_pass,
 };
 use crate::Result;
 use crate::backend::Device;
+use crate::formats::onnx::Graph;
 use crate::models::one_pass::Answer;
 use crate::nn::encoder::{EncoderLayer, Linear, Noise, SITES_PER_LAYER};
 use crate::nn::params::{Bound, Params};
@@ -25,6 +27,46 @@ use crate::nn::sinusoids;
 use crate::ops::embedding;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
+
+impl Configuration for Config {
+    fn validate(&self) -> Result<()> {
+        check::expansion(self.expansion)?;
+        check::positive(&[
+            ("hidden_size", self.hidden_size),
+            ("num_heads", self.num_heads),
+            ("h_layers", self.layers),
+            ("expansion * hidden_size", self.mlp_width()),
+        ])?;
+        check::heads(self.hidden_size, self.num_heads)?;
+        // Sites of dropout are numbered below 2^24.
+        if self.layers > 1 << 20 {
+            return check::refuse("h_layers", self.layers, "is absurdly large");
+        }
+        check::dropout(self.dropout)
+    }
+
+    fn dims(&self, sizes: Sizes) -> Dims {
+        Dims {
+            batch_size: sizes.batch_size,
+            seq_len: sizes.seq_len,
+            vocab_size: sizes.vocab_size,
+            hidden_size: self.hidden_size,
+            prefix: 0,
+            puzzle_emb_ndim: 0,
+            num_puzzle_ids: sizes.num_puzzle_ids,
+            segments: 1,
+            ignores_pad: false,
+        }
+    }
+
+    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Transformer::new(device, self.clone(), sizes, compute)?))
+    }
+
+    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
+        onnx::build(graph, self, dims)
+    }
+}
 
 pub struct Transformer {
     pub config: Config,

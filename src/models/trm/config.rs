@@ -2,12 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Trm, onnx};
-use crate::backend::Device;
-use crate::formats::onnx::Graph;
 use crate::models::act::Rules;
-use crate::models::{Compute, Configuration, Dims, Model, Sizes, check};
-use crate::{Error, Result};
 
 pub use crate::models::io::PosEncodings;
 pub use crate::nn::level::Recompute;
@@ -87,59 +82,5 @@ impl Config {
             halt_exploration_prob: self.halt_exploration_prob,
             q_continue: false,
         }
-    }
-}
-
-impl Configuration for Config {
-    fn validate(&self) -> Result<()> {
-        check::positive(&[
-            ("hidden_size", self.hidden_size),
-            ("num_heads", self.num_heads),
-            ("l_layers", self.layers),
-            ("h_cycles", self.h_cycles),
-            ("l_cycles", self.l_cycles),
-            ("halt_max_steps", self.halt_max_steps),
-        ])?;
-        match (self.mlp_t, self.pos_encodings) {
-            (false, _) => check::heads(self.hidden_size, self.num_heads)?,
-            (true, PosEncodings::Rope) => check::refuse(
-                "pos_encodings",
-                "rope",
-                "must be none or learned: model.mlp_t has no attention to rotate for",
-            )?,
-            (true, _) => {}
-        }
-        check::probability("halt_exploration_prob", self.halt_exploration_prob)?;
-        check::expansion(self.expansion)?;
-        if self.puzzle_emb_ndim > self.prefix().saturating_mul(self.hidden_size) {
-            return Err(Error::invalid(format!(
-                "model.puzzle_emb_ndim={} does not fit model.puzzle_emb_len={} tokens of \
-                 model.hidden_size={}; 0 takes as many tokens as it needs",
-                self.puzzle_emb_ndim, self.puzzle_emb_len, self.hidden_size
-            )));
-        }
-        Ok(())
-    }
-
-    fn dims(&self, sizes: Sizes) -> Dims {
-        Dims {
-            batch_size: sizes.batch_size,
-            seq_len: sizes.seq_len,
-            vocab_size: sizes.vocab_size,
-            hidden_size: self.hidden_size,
-            prefix: self.prefix(),
-            puzzle_emb_ndim: self.puzzle_emb_ndim,
-            num_puzzle_ids: sizes.num_puzzle_ids,
-            segments: self.halt_max_steps,
-            ignores_pad: true,
-        }
-    }
-
-    fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
-        Ok(Box::new(Trm::new(device, self.clone(), sizes, compute)?))
-    }
-
-    fn onnx(&self, graph: &mut Graph, dims: &Dims) -> std::result::Result<(), String> {
-        onnx::build(graph, self, dims)
     }
 }
