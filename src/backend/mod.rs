@@ -88,6 +88,11 @@ impl Cost {
     pub fn and_bytes(self, bytes: usize) -> Self {
         Self { bytes: self.bytes + bytes as f64, ..self }
     }
+
+    /// With `bytes` fewer to move: those of an output that a later launch writes.
+    pub fn less_bytes(self, bytes: usize) -> Self {
+        Self { bytes: self.bytes - bytes as f64, ..self }
+    }
 }
 
 impl std::ops::AddAssign for Cost {

@@ -3,7 +3,7 @@ use crate::Result;
 use crate::backend::{Cost, Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
 use crate::ops::launch::{self, On, width};
-use crate::ops::traffic;
+use crate::ops::{traffic, written};
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] = kernel_pair!(
@@ -62,7 +62,8 @@ pub fn backward_table(
     let (rows, device) = (tokens.elems(), dy.device());
     let parts =
         Tensor::uninit(device, DType::F32, [launch::parts(rows), v, c], Purpose::Workspace)?;
-    let cost = cost.and_bytes(parts.bytes());
+    let output = written(dtable, mode);
+    let cost = cost.and_bytes(parts.bytes()).less_bytes(output);
     On { device, kernel: by_dtype(dy.dtype(), &TABLE_PART)?, cost }.parts(
         rows,
         c,
@@ -79,7 +80,7 @@ pub fn backward_table(
         ],
     )?;
     let count = launch::parts(rows);
-    let cost = traffic(parts.bytes());
+    let cost = traffic(parts.bytes() + output);
     let args =
         [dtable.into(), (&parts).into(), count.into(), (v * c).into(), mode.into(), scale.into()];
     On { device, kernel: &TABLE_SUM, cost }.column_sum(v * c, &args)
