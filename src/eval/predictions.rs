@@ -17,13 +17,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Evaluation;
+use super::answered::{answered, place};
 use super::score::{Verdict, answered_grid};
 use super::submission;
-use crate::data::shard::Example;
-use crate::data::{DataSet, Grid, Kind, canvas};
+use crate::data::{DataSet, Grid};
 use crate::io::file;
 use crate::io::json::{self, Object};
-use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
 pub const FILE: &str = "predictions.jsonl";
@@ -102,21 +101,6 @@ pub fn read(path: &Path, data: &DataSet, split: &str) -> Result<Evaluation> {
     }
 }
 
-/// Answers of others, none yet.
-pub(super) fn answered(data: &DataSet, split: &str) -> Evaluation {
-    Evaluation {
-        split: split.to_owned(),
-        examples: vec![],
-        seq_len: data.seq_len(),
-        tokens: vec![],
-        q: vec![],
-        halt_steps: vec![],
-        steps: vec![],
-        sums: [0.0; metric::LEN],
-        wall_s: 0.0,
-    }
-}
-
 /// The answer as a row of tokens, (S).
 fn row(line: &Line, data: &DataSet, split: &str) -> Result<Vec<u8>, String> {
     let example = data.example(split, line.example as usize).map_err(|e| e.to_string())?;
@@ -136,26 +120,6 @@ fn row(line: &Line, data: &DataSet, split: &str) -> Result<Vec<u8>, String> {
     }
     let grid = grid(&line.answer)?;
     place(&grid, &example, data)
-}
-
-/// The answer where the input stands.
-pub(super) fn place(grid: &Grid, example: &Example, data: &DataSet) -> Result<Vec<u8>, String> {
-    fitted(grid, example, data).ok_or_else(|| {
-        let (h, w, canvas) = (grid.h(), grid.w(), data.canvas());
-        format!("the answer is {h} x {w}, which does not fit the canvas of {canvas} x {canvas}")
-    })
-}
-
-fn fitted(grid: &Grid, example: &Example, data: &DataSet) -> Option<Vec<u8>> {
-    let (side, s) = (data.canvas(), data.seq_len());
-    if data.kind() != Kind::Arc {
-        return ((grid.h(), grid.w()) == (side, side)).then(|| grid.cells().to_vec());
-    }
-    if grid.is_empty() {
-        return Some(vec![0; s]);
-    }
-    let row = canvas::encode(grid, example.input_at, side)?;
-    Some(row.into_iter().map(|t| t as u8).collect())
 }
 
 fn grid(rows: &[String]) -> Result<Grid, String> {

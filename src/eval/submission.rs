@@ -10,8 +10,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Evaluation;
+use super::answered::{answered, place};
 use super::pass::Voted;
-use super::predictions;
 use super::question::names;
 use crate::data::{DataSet, Grid, Kind};
 use crate::io::file;
@@ -76,7 +76,7 @@ pub(super) fn read(text: &[u8], data: &DataSet, split: &str) -> Result<Evaluatio
     }
     let text = |e: Error| e.to_string();
     let (names, shard) = (names(data, split).map_err(text)?, data.split(split).map_err(text)?);
-    let mut out = predictions::answered(data, split);
+    let mut out = answered(data, split);
     for (task, inputs) in tasks {
         let found = names.iter().position(|name| name.task == task && name.is_original());
         let puzzle = found.ok_or_else(|| format!("task {task} is not in split {split}"))?;
@@ -93,7 +93,7 @@ pub(super) fn read(text: &[u8], data: &DataSet, split: &str) -> Result<Evaluatio
             for (rows, belief) in attempts.into_iter().take(1 + both as usize) {
                 let at = |what| format!("task {task}, test input {number}: {what}");
                 let grid = Grid::from_arc_rows(&rows).map_err(|what| at(format!("grid {what}")))?;
-                out.tokens.extend(predictions::place(&grid, &example, data).map_err(at)?);
+                out.tokens.extend(place(&grid, &example, data).map_err(at)?);
                 out.examples.push(i as u32);
                 out.q.push([belief, 0.0]);
             }
