@@ -3,10 +3,10 @@
 //!
 //! `select.rs` which examples, in which order · `answer.rs` the model's answers to rows · `run.rs`
 //! to examples of a split · `saved.rs` on disk meanwhile · `predictions.rs` and back from a file,
-//! `answered.rs` those of others · `score.rs` how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs`
-//! pass@k · `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `notes.rs`
-//! whether that is clean · `report.rs` all of it, `table.rs`, `page/` and `files.rs` to read ·
-//! `images/` reconstructed images.
+//! `answered.rs` those of others · `score.rs` how right they are · `question.rs` which ask the
+//! same · `vote.rs` votes · `pass.rs` pass@k · `submission.rs` for ARC Prize · `kind.rs`,
+//! `breakdown.rs` which fail · `notes.rs` whether that is clean · `report.rs` all of it,
+//! `table.rs`, `page/` and `files.rs` to read · `images/` reconstructed images.
 
 pub mod answer;
 mod answered;
