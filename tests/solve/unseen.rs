@@ -145,7 +145,7 @@ fn the_budget_and_a_signal_end_it_with_an_answer() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().starts_with("fine-tuning: ")));
+    assert!(lines.any(|line| line.unwrap().starts_with("fine-tuning ")));
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     lines.for_each(drop);
