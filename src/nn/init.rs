@@ -70,6 +70,8 @@ fn truncated(rng: &mut Rng) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use approx::assert_relative_eq;
+
     use super::*;
 
     #[test]
@@ -84,7 +86,7 @@ mod tests {
             let mean = x.iter().map(|&x| x as f64).sum::<f64>() / n;
             let var = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / n;
             assert!(mean.abs() < 0.02 * std, "{init:?}: {mean}");
-            assert!((var.sqrt() / std - 1.0).abs() < 0.02, "{init:?}: {}", var.sqrt());
+            assert_relative_eq!(var.sqrt(), std, max_relative = 0.02);
             if let Init::Uniform { bound } = init {
                 assert!(x.iter().all(|x| x.abs() as f64 <= bound));
             }

@@ -18,7 +18,11 @@ proptest! {
         let (data, _) = fixture::small(&dir.path().join("d"), seed, groups);
         let shard = data.split("train").unwrap();
         let sampler = Sampler { passes, ..Sampler::new(Order::Groups, seed, rows) };
-        let Ok(epoch) = sampler.epoch(shard, 3) else { return Ok(()) };
+        let Ok(epoch) = sampler.epoch(shard, 3) else {
+            // Every group has at least one example.
+            prop_assert!(groups * passes < rows, "refused, though a batch can be filled");
+            return Ok(());
+        };
         let group_of = |puzzle: u32| {
             (0..groups).find(|&g| shard.group_range(g).unwrap().contains(&(puzzle as usize))).unwrap()
         };

@@ -138,6 +138,7 @@ fn copying_the_input_is_one_candidate_with_every_vote() {
     let data = data(dir.path());
     let examples = eval::select(&data, "test", 0).unwrap();
     let voted = vote(&data, &examples, Answers::Input, |_| 0.0);
+    assert!(!voted.is_empty());
     for v in voted {
         assert_eq!(v.candidates.len(), 1);
         assert_eq!((&v.candidates[0].grid, v.votes()), (&v.question.pair.input, 2));

@@ -34,13 +34,13 @@ mod gates {
         if all.is_none() {
             println!("skipped: kernel gates (HRM_CUDA_ARCHS leaves out sm_89 or sm_90)");
         }
+        assert!(all.as_ref().is_none_or(|all| all.len() > 40), "kernels were found");
         all
     }
 
     #[test]
     fn no_kernel_spills_or_has_a_stack() {
         let Some(all) = compiled() else { return };
-        assert!(all.len() > 40, "kernels were found");
         let mut bad = vec![];
         for (_, kernel, resources) in all {
             for r in resources {

@@ -1,6 +1,7 @@
 //! The distillation's steps: memory as planned, the same on every device, resumed bit for bit, and
 //! nothing changed by a step that is refused.
 
+use approx::relative_eq;
 use hrm::Error;
 use hrm::backend::Device;
 use hrm::models::tiny_vae::{IMAGE_ELEMS, Kind};
@@ -90,13 +91,14 @@ fn devices_follow_the_cpu_in_the_memory_that_is_planned() {
             let mut trainer = Trainer::new(&device, options.clone()).unwrap();
             let got = steps(&mut trainer, 0, 5);
             assert_eq!(device.usage().span_bytes, needed, "{at}");
+            assert_eq!(got.len(), want.len(), "{at}");
             for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                 let names = |r: &StepReport| r.losses.iter().map(|l| l.0).collect::<Vec<_>>();
                 assert_eq!(names(got), names(want), "{at}: step {i}");
                 for (got, want) in values(got).iter().zip(values(want)) {
                     // A divergence near 0 is the difference of numbers near 1.
-                    let near = want.is_finite() && (got - want).abs() <= 1e-3 * want.abs() + 1e-6;
-                    assert!(near, "{at}: step {i}: {got}, on the CPU {want}");
+                    let near = relative_eq!(*got, want, epsilon = 1e-6, max_relative = 1e-3);
+                    assert!(want.is_finite() && near, "{at}: step {i}: {got}, on the CPU {want}");
                 }
             }
             let x: Vec<f32> = images(1).iter().map(|&x| x as f32 / 255.0).collect();

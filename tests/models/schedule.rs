@@ -1,5 +1,6 @@
 //! The learning rate against the official schedule, step by step.
 
+use approx::relative_eq;
 use hrm::train::schedule::Schedule;
 
 use crate::common::golden;
@@ -20,8 +21,11 @@ fn golden_lr_schedule() {
                 let got = schedule.lr(number("base_lr"), step.parse().expect("a step"));
                 let want = want.as_f64().expect("a rate");
                 // One ulp for the last bit of cos and of the JSON parser.
-                let near = want.is_finite() && (got - want).abs() <= want.abs() * 2.3e-16;
-                assert!(near, "step {step} of {schedule:?}: {got:e}, golden {want:e}");
+                let near = relative_eq!(got, want, epsilon = 0.0, max_relative = 2.3e-16);
+                assert!(
+                    want.is_finite() && near,
+                    "step {step} of {schedule:?}: {got:e}, golden {want:e}"
+                );
                 golden.count(1);
             }
         }

@@ -1,3 +1,4 @@
+use approx::relative_eq;
 use hrm::Result;
 use hrm::backend::DeviceKind;
 use hrm::dtype::DType;
@@ -127,10 +128,11 @@ fn extreme_logits_agree_with_the_reference() {
                 let mut tape = Tape::no_grad(&device);
                 let rows = cross_entropy::forward(&mut tape, kind, &logits, &labels).unwrap();
                 let got = rows.tensor.download::<f32>().unwrap();
+                assert_eq!(got.len(), want.len(), "{device_name} {kind:?}");
                 for (got, want) in got.iter().zip(want) {
-                    let error = (*got as f64 - want).abs();
-                    let near = want.is_finite() && error <= 1e-6 * want.abs();
-                    assert!(near, "{device_name} {kind:?}: {got} {want}");
+                    let got = *got as f64;
+                    let near = relative_eq!(got, want, epsilon = 0.0, max_relative = 1e-6);
+                    assert!(want.is_finite() && near, "{device_name} {kind:?}: {got} {want}");
                 }
             }
         }

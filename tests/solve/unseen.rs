@@ -46,12 +46,13 @@ fn only_the_new_embeddings_change_unless_all_may() {
         let before = bytes(tuner.model());
         let fitted = tuner.run("u", &task.train, &puzzles, 5, |_| Ok(GoOn::Yes)).unwrap();
         assert_eq!(fitted.steps, 5);
-        let mut dense_changed = 0;
+        let (mut dense_changed, mut tables) = (0, 0);
         for ((name, old), (_, new)) in before.iter().zip(bytes(tuner.model())) {
             if name != TABLE {
                 dense_changed += (*old != new) as usize;
                 continue;
             }
+            tables += 1;
             let rows = |bytes: &[u8]| -> Vec<Vec<u8>> {
                 bytes.chunks_exact(bytes.len() / 3).map(<[u8]>::to_vec).collect()
             };
@@ -59,6 +60,7 @@ fn only_the_new_embeddings_change_unless_all_may() {
             assert_eq!(old[0], new[0], "the blank one");
             assert!(old[1] != new[1] && old[2] != new[2] && new[1] != new[2]);
         }
+        assert_eq!(tables, 1, "the table of embeddings was looked at");
         match fine_tune {
             FineTune::All => assert!(dense_changed > 5, "{dense_changed}"),
             _ => assert_eq!(dense_changed, 0),

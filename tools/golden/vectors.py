@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 IGNORE = -100
-# What a neighbour in f32 of each weight may change in the outcome; the tests allow 1e-3.
+# What an ulp of each weight may change in the outcome; the tests allow 1e-3.
 MOVED = 1e-4
-NUDGES = 2
 REDRAWS = 50
 
 
@@ -87,16 +86,16 @@ class Draw:
 
 
 class Nudge:
-    """Every number becomes its neighbour in f32, above or below by chance; without `draw` it stays.
-    `trial` is where a build begins to look for weights."""
+    """Every number moves by so many ulps, up or down by chance; without `draw` it stays. `trial` is
+    where a build begins to look for weights."""
 
-    def __init__(self, draw=None, trial=0):
-        self.draw, self.trial = draw, trial
+    def __init__(self, draw=None, ulps=0, trial=0):
+        self.draw, self.ulps, self.trial = draw, ulps, trial
 
     def __call__(self, x):
         if self.draw is None:
             return x
-        return torch.nextafter(x, (self.draw.ints(2, *x.shape).float() * 2 - 1) * math.inf)
+        return x * (1 + (self.draw.ints(2, *x.shape).float() * 2 - 1) * self.ulps * 2**-23)
 
 
 def movement(made, moved, floor):
@@ -124,10 +123,10 @@ def movement(made, moved, floor):
     return worst
 
 
-def settled(name, seed, build, floor=0.0):
+def settled(name, seed, build, floor=0.0, ulps=1, nudges=2, allowed=MOVED):
     """The goldens that `build(seed, nudge)` makes, of the first seed, the given one or what follows
-    from it, whose weights f32 can follow: `nudge` moves them, and the outcome stays. A build that
-    hangs on a close call is None."""
+    from it, whose weights f32 can follow: `nudge` moves them, and the outcome stays within what is
+    allowed. A build that hangs on a close call is None."""
     for number in range(REDRAWS):
         own = zlib.crc32(f"{seed}/{number}".encode()) >> 1 if number else seed
         made = build(own, Nudge())
@@ -135,11 +134,11 @@ def settled(name, seed, build, floor=0.0):
             print(f"{name}: a close call: drawn again")
             continue
         trial = made[0].about.get("trial", 0)
-        nudges = (Nudge(Draw("nudge", own, n), trial) for n in range(NUDGES))
-        by, where = max(movement(made, build(own, nudge), floor) for nudge in nudges)
-        verdict = "kept" if by <= MOVED else "drawn again"
-        print(f"{name}: an ulp in each weight moves {where} by {by:.1e}: {verdict}")
-        if by <= MOVED:
+        moved = (build(own, Nudge(Draw("nudge", own, n), ulps, trial)) for n in range(nudges))
+        by, where = max(movement(made, other, floor) for other in moved)
+        verdict = "kept" if by <= allowed else "drawn again"
+        print(f"{name}: ulps of each weight: {ulps}, moved by {by:.1e}: {where}: {verdict}")
+        if by <= allowed:
             return made
     raise SystemExit(f"{name}: no weights of seed {seed} that f32 can follow")
 
