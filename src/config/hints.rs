@@ -45,6 +45,24 @@ pub fn hint(key: &str) -> Option<&'static str> {
     HINTS.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours)
 }
 
+/// `; did you mean NAME?`, or nothing if no name is near. Sections count little: who misspells a
+/// key, or leaves its section out, means the key.
+pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let near = |name: &str| {
+        let ((section_a, a), (section_b, b)) = (split_key(got), split_key(name));
+        strsim::jaro_winkler(a, b) + if section_a == section_b { 0.01 } else { 0.0 }
+    };
+    names
+        .map(|name| (near(name), name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"))
+}
+
+fn split_key(key: &str) -> (&str, &str) {
+    key.rsplit_once('.').unwrap_or(("", key))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::{Layer, Merged, Settings};
@@ -82,22 +100,4 @@ mod tests {
         }
         assert!(named > 5, "{named} keys were found");
     }
-}
-
-/// `; did you mean NAME?`, or nothing if no name is near. Sections count little: who misspells a
-/// key, or leaves its section out, means the key.
-pub(super) fn did_you_mean<'a>(got: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let near = |name: &str| {
-        let ((section_a, a), (section_b, b)) = (split_key(got), split_key(name));
-        strsim::jaro_winkler(a, b) + if section_a == section_b { 0.01 } else { 0.0 }
-    };
-    names
-        .map(|name| (near(name), name))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"))
-}
-
-fn split_key(key: &str) -> (&str, &str) {
-    key.rsplit_once('.').unwrap_or(("", key))
 }
