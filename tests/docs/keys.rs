@@ -5,8 +5,11 @@ use std::fs;
 
 use super::root;
 
+/// Section and the name of its struct.
+type Struct = (&'static str, &'static str);
+
 /// A file of all keys, the Rust file of its structs, and which struct is which section.
-const SECTIONS: [(&str, &str, &[(&str, &str)]); 2] = [
+const SECTIONS: [(&str, &str, &[Struct]); 2] = [
     ("presets/base.toml", "src/config/mod.rs", &[("train", "TrainConfig"), ("data", "DataConfig")]),
     (
         "presets/distill/base.toml",

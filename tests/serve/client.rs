@@ -99,7 +99,7 @@ impl Server {
     }
 
     pub fn ask(&self, method: &str, path: &str, kind: &str, body: &str) -> Reply {
-        self.raw(&format!(
+        self.raw(format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {kind}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             self.address,
