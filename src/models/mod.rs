@@ -26,7 +26,7 @@ pub mod trm;
 pub use architecture::{Absent, Architecture, Compute, Configuration, Sizes};
 pub use carry::{Carry, DeviceBatch};
 pub use list::{ARCHITECTURES, Arch, ModelConfig, ModelShape};
-pub use segment::{Segment, Workspace};
+pub use segment::{HALT_LOSS_WEIGHT, Segment, Workspace};
 
 use crate::Result;
 use crate::backend::Device;

@@ -6,7 +6,7 @@
 //! `q_halt_loss` is the mean halting probability, and the halting logit stands where the Q logit of
 //! others does.
 //!
-//! [`HALT_LOSS_WEIGHT`]: super::segment::HALT_LOSS_WEIGHT
+//! [`HALT_LOSS_WEIGHT`]: super::HALT_LOSS_WEIGHT
 
 use super::{Carry, DeviceBatch, Model, Segment, Workspace};
 use crate::Result;
