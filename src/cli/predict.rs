@@ -188,6 +188,13 @@ fn find_task(asked: &str, data_dir: &Path, data: Option<&DataSet>) -> Result<Tas
 
 /// A task of Kaggle's files of all tasks; without an id the only one.
 fn combined_task(path: &Path, id: Option<&str>) -> Result<Task> {
+    if combined::is_one_task(path)? {
+        let file = path.display();
+        return match id {
+            Some(id) => Err(Error::invalid(format!("{file} is one task: leave out :{id}"))),
+            None => Task::read(path),
+        };
+    }
     let mut tasks = combined::read(path)?;
     let found = match id {
         Some(id) => tasks.iter().position(|(name, _)| name == id),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::io::{file, json};
@@ -11,6 +12,8 @@ use crate::{Error, Result};
 
 const CHALLENGES: &str = "_challenges.json";
 const SOLUTIONS: &str = "_solutions.json";
+/// Shows how answers are handed in.
+const SAMPLE: &str = "sample_submission.json";
 /// A thousand tasks have about 10 MB.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
@@ -21,10 +24,16 @@ pub fn is_challenges(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(CHALLENGES))
 }
 
-/// Whether a file belongs to this form, tasks or solutions.
+/// Whether a file belongs to this form: tasks, solutions, or the sample of a submission.
 pub fn is_part(path: &Path) -> bool {
     is_challenges(path)
+        || is_sample(path)
         || path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SOLUTIONS))
+}
+
+/// Whether a file is the sample of a submission, which holds no task.
+pub fn is_sample(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == SAMPLE)
 }
 
 /// Only a set that calls itself training is trained on.
@@ -85,6 +94,14 @@ fn with_outputs(mut task: Value, outputs: Vec<Value>) -> Result<Vec<u8>, String>
         }
     }
     Ok(task.to_string().into_bytes())
+}
+
+/// Whether a file is a single task and not of this form.
+pub fn is_one_task(path: &Path) -> Result<bool> {
+    let text = file::read_at_most(path, MAX_FILE_BYTES)?;
+    let fields: BTreeMap<String, IgnoredAny> = json::parse(&text).unwrap_or_default();
+    let has_pairs = ["train", "test"].iter().all(|&field| fields.contains_key(field));
+    Ok(has_pairs && tasks(&text).is_none())
 }
 
 /// The tasks of a text of this form, by id; `None` if it is something else, such as a task.

@@ -171,6 +171,12 @@ impl DataSet {
         }
     }
 
+    /// Whether a builder of boards made it: those keep what is tested out of training.
+    pub fn is_of_board_builder(&self) -> bool {
+        let builders = ["sudoku", "sudoku_csv", "maze", "maze_csv"];
+        builders.iter().any(|&builder| self.manifest.provenance.get(builder).is_some())
+    }
+
     /// Training examples that the builder left out because what is held out has their content.
     pub fn held_out_by_content(&self) -> Option<usize> {
         let told = &self.manifest.provenance;

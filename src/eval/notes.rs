@@ -2,12 +2,15 @@
 //! checkpoint was chosen by it.
 
 use crate::Result;
-use crate::data::{DataSet, overlap};
+use crate::data::{DataSet, Kind, overlap};
 use crate::run::trained::Trained;
 
 const TRAIN: &str = "train";
 /// What validation during training is on.
 const VALIDATION: &str = "test";
+
+/// Most boards that a report compares: of more it would take longer than a few answers.
+const MAX_COMPARED: usize = 200_000;
 
 /// Notes on the data set, whoever answers.
 pub fn of_data(data: &DataSet, split: &str) -> Result<Vec<String>> {
@@ -15,8 +18,22 @@ pub fn of_data(data: &DataSet, split: &str) -> Result<Vec<String>> {
         return Ok(vec!["this split is what a model of this data is trained on".into()]);
     }
     let left_out = data.held_out_by_content().map(overlap::words_left_out);
-    let trained = Some(data.train_in(split)?).filter(|&count| count > 0);
-    Ok(left_out.into_iter().chain(trained.map(|count| overlap::words(count, split))).collect())
+    Ok(left_out.into_iter().chain(of_overlap(data, split)?).collect())
+}
+
+fn of_overlap(data: &DataSet, split: &str) -> Result<Option<String>> {
+    let count = |split| data.split(split).map_or(0, |shard| shard.examples());
+    let boards = if data.kind() == Kind::Arc { 0 } else { count(TRAIN) + count(split) };
+    if boards > MAX_COMPARED {
+        let words = format!(
+            "training and {split} split were not compared, they hold {boards} boards: \
+             `hrm data verify {}` tells what is in both",
+            data.dir().display()
+        );
+        return Ok((!data.is_of_board_builder()).then_some(words));
+    }
+    let count = data.train_in(split)?;
+    Ok((count > 0).then(|| overlap::words(count, split)))
 }
 
 /// A note on a checkpoint that is the best of its run.
@@ -26,7 +43,11 @@ pub fn of_choice(trained: &Trained, data: &DataSet, split: &str) -> Option<Strin
     let is_same = split == VALIDATION && data.digest() == trained.trained_on();
     (is_best && is_same).then(|| {
         let most = trained.plan.config.train.eval_examples;
-        let of = if most == 0 { String::new() } else { format!(" (its first {most} examples)") };
+        let count = data.split(split).map_or(0, |shard| shard.examples() as u64);
+        let of = match most > 0 && most < count {
+            true => format!(" (its first {most} examples)"),
+            false => String::new(),
+        };
         format!(
             "this checkpoint was chosen as the best by its loss on this same split{of}: its scores \
              flatter it a little"

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use hrm::data::Task;
 use hrm::data::builders::arc::{self, ArcOptions};
 use hrm::data::fetch::{self, Source};
+use hrm::data::{DataSet, Task};
 use hrm::io::progress::Progress;
 use serde_json::{Value, json};
 
@@ -98,6 +98,78 @@ fn the_combined_files_of_kaggle_are_read_from_a_zip_too() {
         let read = Task::read(&raw.join(set).join(format!("{id}.json"))).unwrap();
         assert_eq!(read, Task::parse(id, task(4).to_string().as_bytes()).unwrap());
     }
+}
+
+/// No pair of it is one of another width's, turned or recoloured.
+fn task_of_width(width: usize) -> Value {
+    let pair = |height| json!({ "input": vec![vec![1; width]; height], "output": [[1]] });
+    json!({ "train": [pair(1), pair(2)], "test": [pair(3)] })
+}
+
+/// What Kaggle hands out, unpacked on a Mac: the test set asks a task of each other set anew.
+fn unpacked(dir: &Path) {
+    let set = |name: &str, tasks: &[(&str, Value)], is_answered: bool| {
+        let (challenges, solutions) = kaggle(tasks);
+        let path = |what: &str| dir.join(format!("arc-agi_{name}_{what}.json"));
+        fs::write(path("challenges"), challenges.to_string()).unwrap();
+        if is_answered {
+            fs::write(path("solutions"), solutions.to_string()).unwrap();
+        }
+    };
+    fs::create_dir_all(dir.join("__MACOSX")).unwrap();
+    set("training", &[("a", task_of_width(4))], true);
+    set("evaluation", &[("b", task_of_width(5))], true);
+    let again = [("a", task_of_width(4)), ("b", task_of_width(5)), ("c", task_of_width(6))];
+    set("test", &again, false);
+    fs::write(dir.join("sample_submission.json"), r#"{"a":[{"attempt_1":[[0]]}]}"#).unwrap();
+    fs::write(dir.join("__MACOSX/._arc-agi_training_challenges.json"), "\0").unwrap();
+}
+
+#[test]
+fn a_copy_without_answers_neither_replaces_nor_doubles_a_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = dir.path().join("kaggle/training");
+    unpacked(&files);
+    let zip_path = dir.path().join("kaggle.zip");
+    let mut zip = zip::ZipWriter::new(fs::File::create(&zip_path).unwrap());
+    for entry in fs::read_dir(&files).unwrap().map(Result::unwrap) {
+        if entry.path().is_file() {
+            let name = entry.file_name().into_string().unwrap();
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(&fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+    zip.finish().unwrap();
+    for from in [dir.path().join("kaggle"), zip_path] {
+        let raw = dir.path().join("fetched");
+        let from = from.to_str().unwrap();
+        let raw = fetch::fetch(Source::Arc1, Some(from), &raw, Progress::Quiet).unwrap();
+        let read = |name: &str| Task::read(&raw.join(name)).unwrap();
+        let whole =
+            |id: &str, width| Task::parse(id, task_of_width(width).to_string().as_bytes()).unwrap();
+        assert_eq!(read("training/a.json"), whole("a", 4), "{from}");
+        assert_eq!(read("evaluation/b.json"), whole("b", 5), "{from}");
+        assert_eq!(read("evaluation/c.json").test[0].output, None, "{from}");
+        for (set, count) in [("training", 1), ("evaluation", 2)] {
+            assert_eq!(fs::read_dir(raw.join(set)).unwrap().count(), count, "{from}: {set}");
+        }
+    }
+}
+
+#[test]
+fn an_unpacked_zip_of_kaggle_is_built_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    unpacked(&dir.path().join("raw"));
+    let options = ArcOptions { num_aug: 0, ..ArcOptions::default() };
+    let (raw, out) = (dir.path().join("raw"), dir.path().join("out"));
+    let (_, report) = arc::build(&[raw], &out, &options, Progress::Quiet).unwrap();
+    assert_eq!(report.unreadable, Vec::<String>::new());
+    assert_eq!((report.tasks, report.duplicate_ids, report.other_files), (3, 2, 1));
+    // c is asked without an answer; a is trained on and b tested, each with its own.
+    assert_eq!(report.hidden_pairs, 1);
+    let data = DataSet::open(&out).unwrap();
+    assert_eq!(data.split("train").unwrap().examples(), 3 + 2 + 2);
+    assert_eq!(data.split("test").unwrap().examples(), 1);
 }
 
 #[test]

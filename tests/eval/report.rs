@@ -42,6 +42,25 @@ fn answered(dir: &Path) -> (DataSet, Evaluation) {
 }
 
 #[test]
+fn boards_beyond_what_a_report_compares_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = Spec { kind: Kind::Tokens, canvas: 1, vocab_size: 3 };
+    let board = pair(&["1"], &["2"]);
+    let notes = |count: usize| {
+        let dir = dir.path().join(count.to_string());
+        let data = boards(&dir, spec, &vec![board.clone(); count]);
+        let report = eval::report(&data, &evaluation(&data, vec![2]), None, Rules::new(&[1]));
+        report.unwrap().notes
+    };
+    assert_eq!(notes(200_000), Vec::<String>::new());
+    let notes = notes(200_001);
+    assert!(
+        notes[0].contains("not compared, they hold 200001 boards: `hrm data verify"),
+        "{notes:?}"
+    );
+}
+
+#[test]
 fn table_and_files_say_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (data, evaluation) = answered(&dir.path().join("data"));

@@ -84,6 +84,9 @@ fn a_task_of_the_combined_files_of_kaggle_is_predicted() {
     assert!(many.contains("holds 2 tasks: name one, such as"), "{many}");
     let none = refusal(lab.dir(), &["predict", "run", &format!("{file}:k3")]);
     assert!(none.contains("none of its 2 tasks is called k3"), "{none}");
+    write(&lab.path("one.json"), &task(1));
+    let one = refusal(lab.dir(), &["predict", "run", "one.json:k3"]);
+    assert!(one.contains("one.json is one task: leave out :k3"), "{one}");
 }
 
 #[test]

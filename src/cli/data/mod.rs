@@ -88,7 +88,10 @@ fn build(args: BuildArgs, progress: Progress) -> Result<()> {
     let left_out = [
         (report.too_large, "left out: larger than the canvas"),
         (report.beyond_max_tasks, "left out: beyond --max-tasks"),
-        (report.duplicate_ids, "left out: same id in two places (evaluation is kept)"),
+        (
+            report.duplicate_ids,
+            "left out: same id in two places (kept: what has answers, then evaluation)",
+        ),
         (report.hidden_pairs, "test pairs without an output left out"),
         (report.other_files, "files beside the tasks that are no task files"),
         (report.short_of_variants, "with fewer than --num-aug distinct variants"),

@@ -23,8 +23,8 @@ pub struct SourceTask {
 pub struct Sources {
     /// By task id.
     pub tasks: Vec<SourceTask>,
-    /// Task ids met more than once; the evaluation task is kept, so that no test pair of it can
-    /// be trained on.
+    /// Task ids met more than once. A copy that tells answers is kept before one that does not,
+    /// then the evaluation task, so that no test pair of it can be trained on.
     pub duplicates: usize,
     /// Task files that could not be read, each with the reason.
     pub unreadable: Vec<String>,
@@ -83,8 +83,9 @@ pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
             }
         };
         count += 1;
+        let rank = |source: &SourceTask| (!source.task.is_unanswered(), source.evaluation);
         let known = by_id.get(&source.task.id);
-        if known.is_none_or(|(known, _)| source.evaluation && !known.evaluation) {
+        if known.is_none_or(|(known, _)| rank(&source) > rank(known)) {
             by_id.insert(source.task.id.clone(), (source, hash));
         }
     }
@@ -156,7 +157,7 @@ impl Found {
                 let evaluation = evaluation || combined::is_evaluation(&path);
                 self.files.push((path, evaluation));
             } else if combined::is_part(&path) {
-                continue;
+                self.other_files += usize::from(combined::is_sample(&path));
             } else if path.extension().is_some_and(|e| e == "json" || e == "jsonl") {
                 self.files.push((path, evaluation));
             } else {
