@@ -70,7 +70,7 @@ pub fn ensure(data_dir: &Path, spec: &BuildSpec, progress: Progress) -> Result<D
 /// Held while data is made in the folder: whoever comes second waits and finds it made. The lock
 /// ends with the process, however that ends.
 fn lock(data_dir: &Path, progress: Progress) -> Result<File> {
-    std::fs::create_dir_all(data_dir).map_err(Error::io(data_dir, "create folder"))?;
+    file::create_dir(data_dir)?;
     let path = data_dir.join(LOCK);
     let file = File::options().create(true).append(true).open(&path);
     let file = file.map_err(Error::io(&path, "open"))?;

@@ -91,7 +91,7 @@ pub(super) fn stage(target: &Path, marker: &str, what: &str) -> Result<Staging> 
         return Err(Error::invalid(format!("{}: is not a folder name", target.display())));
     };
     let parent = parent(&target);
-    fs::create_dir_all(parent).map_err(Error::io(parent, "create folder"))?;
+    file::create_dir(parent)?;
     let prefix = format!(".{}.unfinished-", name.to_string_lossy());
     remove_leftovers(parent, &prefix);
     // Who removes leftovers may come between making and locking a folder: then another is made.

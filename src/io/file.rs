@@ -26,11 +26,6 @@ const MAX_LINKS: usize = 40;
 /// Names the file and what failed; what stood there before is untouched.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = || Error::io(path, "write (disk full?)");
-    let is_stream = |there: fs::Metadata| !there.is_file() && !there.is_dir();
-    if fs::metadata(path).is_ok_and(is_stream) {
-        let mut stream = File::options().write(true).open(path).map_err(io())?;
-        return stream.write_all(bytes).map_err(io());
-    }
     let mut file = temporary(path).map_err(io())?;
     file.write_all(bytes).map_err(io())?;
     persist(file, path).map_err(io())
@@ -57,10 +52,29 @@ pub fn followed(path: &Path) -> std::io::Result<PathBuf> {
     Err(std::io::Error::other("links lead to each other"))
 }
 
-/// Make a folder, those above it, and the one that a link leads to.
+/// Make a folder and those above it; where a link leads to one, that one.
 pub fn create_dir(dir: &Path) -> Result<()> {
-    let made = followed(dir).and_then(fs::create_dir_all);
-    made.map_err(Error::io(dir, "create folder"))
+    create_followed(dir).map_err(Error::io(dir, "create folder"))
+}
+
+fn create_followed(dir: &Path) -> std::io::Result<()> {
+    let dir = followed(dir)?;
+    match fs::create_dir(&dir) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound && folder_of(&dir) != dir => {
+            create_followed(folder_of(&dir))?;
+            match fs::create_dir(&dir) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+                made => made,
+            }
+        }
+        made => made,
+    }
+}
+
+/// Whether a path leads to a device or a pipe, which is written to and never replaced.
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
 /// The content of a file of at most `most_bytes`: what is read is bounded.
@@ -124,7 +138,7 @@ pub fn read_if(
 }
 
 /// A file beside what `path` leads to that is deleted on drop unless [`persist`] names it; readable
-/// by whoever the umask lets.
+/// by whoever the umask lets. For a device or a pipe it stands among the system's temporary files.
 pub fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED_PREFIX);
@@ -133,11 +147,18 @@ pub fn temporary(path: &Path) -> std::io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666))
     };
+    if is_stream(path) {
+        return builder.tempfile();
+    }
     builder.tempfile_in(folder_of(&followed(path)?))
 }
 
 /// Give a complete file its name; from here on it survives a power cut.
 pub fn persist(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
+    if is_stream(path) {
+        let (mut from, mut to) = (file.reopen()?, File::options().write(true).open(path)?);
+        return std::io::copy(&mut from, &mut to).map(drop);
+    }
     let path = followed(path)?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|e| e.error)?;
@@ -194,6 +215,9 @@ mod tests {
         assert_eq!(fs::read(at("disk/folder/file")).unwrap(), b"x");
         let is_link = |name| fs::symlink_metadata(at(name)).unwrap().is_symlink();
         assert!(["a", "b", "c"].into_iter().all(is_link));
+        symlink("later", at("big")).unwrap();
+        create_dir(&at("big/run/checkpoints")).unwrap();
+        assert!(at("later/run/checkpoints").is_dir() && is_link("big"));
         write(Path::new("/dev/null"), b"x").unwrap();
         let null = fs::metadata("/dev/null").unwrap().file_type();
         assert!(null.is_char_device());

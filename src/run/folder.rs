@@ -11,6 +11,7 @@ use super::checkpoint::Folder;
 use super::plan::Plan;
 use crate::config::RunConfig;
 use crate::io::file;
+use crate::io::say::say;
 use crate::{Error, Result};
 
 pub const PLAN: &str = "plan.toml";
@@ -42,8 +43,10 @@ impl RunFolder {
     ) -> Result<Self> {
         match named {
             Some(dir) if fresh => {
-                move_aside(dir)?;
-                Self::open(dir)
+                // `.` would lead to where the old run was moved.
+                let dir = std::path::absolute(dir).map_err(Error::io(dir, "resolve the path"))?;
+                move_aside(&dir)?;
+                Self::open(&dir)
             }
             Some(dir) => Self::open(dir),
             None => {
@@ -51,8 +54,10 @@ impl RunFolder {
                 let runs = numbered(root, preset)?;
                 let unfinished = runs.iter().rev().filter(|_| !fresh).map(|(_, dir)| dir);
                 for dir in unfinished {
-                    if is_unfinished(dir, plan)? {
-                        return Self::open(dir);
+                    match is_unfinished(dir, plan) {
+                        Ok(true) => return Self::open(dir),
+                        Ok(false) => {}
+                        Err(e) => say!("passed over: {e}"),
                     }
                 }
                 Self::create(root, preset, runs.last().map_or(1, |(n, _)| n + 1))

@@ -42,7 +42,8 @@ pub fn open<C: RunConfig>(
 
 /// How all parts of the run's W&B files are sent, if there are any.
 pub fn sync_line(folder: &RunFolder) -> Result<Option<String>> {
-    let (Some(root), id) = (wandb::root(), folder.id()?) else { return Ok(None) };
+    let Some(root) = wandb::root() else { return Ok(None) };
+    let id = folder.id()?;
     let parts = wandb::parts(&root, &id).unwrap_or(0);
     Ok((parts > 0).then(|| {
         let (root, parts) = (root.display(), count(parts, "part"));

@@ -86,6 +86,30 @@ fn named_folder_goes_on_further_and_fresh_moves_it_aside() {
 }
 
 #[test]
+fn a_fresh_start_in_the_folder_itself_does_not_go_on_with_the_old_run() {
+    let lab = Lab::new();
+    expect_success(&lab.train(&["train.max_steps=2", "--run-dir", "r"]));
+    std::os::unix::fs::symlink("../data", lab.path("r/data")).unwrap();
+    let mut again = lab.train_command(&["train.max_steps=2", "--fresh", "--run-dir", "."]);
+    let output = again.current_dir(lab.path("r")).output().unwrap();
+    expect_success(&output);
+    assert!(!stdout(&output).contains("going on"), "{}", stdout(&output));
+    assert_eq!(lab.digest("r"), lab.digest("r.old-1"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_passed_over() {
+    let lab = Lab::new();
+    let run = lab.path("runs/sudoku-mini-1");
+    std::fs::create_dir_all(&run).unwrap();
+    std::fs::write(run.join("plan.toml"), [0xFF; 4]).unwrap();
+    let output = lab.train(&["train.max_steps=2"]);
+    expect_success(&output);
+    assert!(stderr(&output).contains("passed over: runs/sudoku-mini-1/plan.toml"), "{output:?}");
+    assert_eq!(lab.checkpoints("runs/sudoku-mini-2"), ["best", "final"]);
+}
+
+#[test]
 fn epochs_set_the_length() {
     let lab = Lab::new();
     // 40 boards and 2 variants of each, 4 rows per step.

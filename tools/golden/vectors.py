@@ -119,6 +119,8 @@ def movement(made, moved, floor):
             if "/grad" in name:
                 scale = max(scale, floor * largest[name.partition("/grad")[0]])
             by = (x.double() - w.tensors[name].double()).abs().max().item() / scale
+            if not math.isfinite(by):
+                return math.inf, f"{v.name}: {name}"
             worst = max(worst, (by, f"{v.name}: {name}"))
     return worst
 

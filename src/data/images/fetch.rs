@@ -178,7 +178,7 @@ fn download(into: &Path) -> Result<PathBuf> {
     let what = format!("apt-get download {PACKAGE}");
     if run(apt(false, &get), &what, &advice).is_err() {
         for dir in [lists.join("partial"), cache.join("archives/partial")] {
-            fs::create_dir_all(&dir).map_err(Error::io(&dir, "create folder"))?;
+            file::create_dir(&dir)?;
         }
         run(apt(true, &["update"]), "apt-get update", &advice)?;
         run(apt(true, &get), &what, &advice)?;
