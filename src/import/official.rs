@@ -195,6 +195,20 @@ pub fn write(program: Program, config: &Settings, data: &str) -> Result<String> 
     Ok(lines)
 }
 
+/// What [`write`] says to TRM's program beyond its defaults, as words of a command line: it reads no
+/// file beside a checkpoint.
+pub fn overrides(settings: &str) -> Result<Vec<String>, String> {
+    let all = yaml::scalars(settings)?;
+    let told = all.iter().filter(|(path, _)| path.starts_with("arch.") && !path.ends_with("name"));
+    let mut words: Vec<String> = told.map(|(path, value)| format!("{path}={value}")).collect();
+    let data = all.iter().filter(|(path, _)| path.starts_with("data_paths."));
+    words.extend(data.map(|(_, path)| format!("'data_paths=[{path:?}]'")));
+    if !all.iter().any(|(path, _)| path.starts_with("evaluators.")) {
+        words.push("'evaluators=[]'".into());
+    }
+    Ok(words)
+}
+
 /// Never with an exponent, which YAML 1.1 takes for text.
 fn text(value: &Value) -> String {
     match value {

@@ -3,7 +3,7 @@
 use super::official;
 use crate::config::{Precision, Settings};
 use crate::formats::{Program, StateDict, pt};
-use crate::models::act::{H_INIT, L_INIT};
+use crate::models::act::{H_INIT, L_INIT, PUZZLE_TABLE};
 use crate::{Error, Result};
 
 /// Goes before each name where the program compiles its model.
@@ -30,9 +30,14 @@ pub fn checkpoint(
             arch.word()
         )));
     }
-    let is_start = |name: &str| {
-        [H_INIT, L_INIT].iter().any(|start| name.strip_prefix(arch.name_prefix()) == Some(start))
-    };
+    let is = |name: &str, own: &str| name.strip_prefix(arch.name_prefix()) == Some(own);
+    if !weights.tensors.iter().any(|(name, _)| is(name, PUZZLE_TABLE)) {
+        return Err(Error::invalid(
+            "has no puzzle embeddings (model.puzzle_emb_ndim=0), and the official programs load no \
+             model without: leave --for out",
+        ));
+    }
+    let is_start = |name: &str| [H_INIT, L_INIT].iter().any(|start| is(name, start));
     let tensors = weights.tensors.into_iter().map(|(name, tensor)| {
         // The states take the type of what they start from, and the model computes in it.
         let tensor = match is_start(&name) && config.train.precision == Precision::Bf16 {

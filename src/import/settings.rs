@@ -13,6 +13,8 @@ use crate::models::Arch;
 use crate::models::foreign::Shown;
 use crate::{Error, Result};
 
+const PRECISION: &str = "train.precision";
+
 /// Where the settings come from that no tensor tells.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
@@ -62,7 +64,9 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec
     let mut untold = shown.untold.clone();
     untold.retain(|key| !facts.has(key));
     if let Some(official) = given.official {
-        let mut keys: Vec<&str> = official.settings.keys().filter(|key| !facts.has(key)).collect();
+        let chosen = |key: &str| key == PRECISION && given.command_line.has(key);
+        let told = |key: &&str| !facts.has(key) && !chosen(key);
+        let mut keys: Vec<&str> = official.settings.keys().filter(told).collect();
         keys.sort_unstable();
         keys.dedup();
         lines.push(says(official::FILE, &mut keys.iter().copied()));
@@ -129,8 +133,9 @@ fn agree((told, says): (&Layer, &str), (asked, asks): (&Layer, &str)) -> Result<
     let (told_values, asked_values) = (of(told)?, of(asked)?);
     for key in told.keys().filter(|key| asked.has(key)) {
         let (is, wanted) = (told_values.value(key), asked_values.value(key));
-        // An expansion is rounded: others may give the same widths, which are compared later.
-        if is != wanted && key != "model.expansion" {
+        // An expansion is rounded: others may give the same widths, which are compared later. How
+        // one computes is no fact of the model.
+        if is != wanted && !["model.expansion", PRECISION].contains(&key) {
             let [is, wanted] = [is, wanted].map(|value| value.map(text).unwrap_or_default());
             return Err(Error::invalid(format!("{asks}{key}={wanted}, but {says} {is}")));
         }

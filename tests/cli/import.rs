@@ -170,6 +170,12 @@ fn the_settings_beside_an_official_checkpoint_are_read() {
     assert!(!said.contains("from preset"), "nothing is left to a preset: {said}");
     let error = expect_error(&import(&lab, "f.pt", &["--data", "data", "model.l_cycles=2"]));
     assert!(error.contains("model.l_cycles=2, but all_config.yaml beside it says 1"), "{error}");
+    let output = import(&lab, "f.pt", &["--data", "data", "train.precision=f32"]);
+    expect_success(&output);
+    assert!(!stdout(&output).contains("train.precision=bf16"), "the command line says f32");
+    run(&lab, &["export", "i.safetensors", "--to", "pt", "--for", "hrm", "--output", "o/step_0"]);
+    let beside_it = std::fs::read_to_string(lab.path("o/all_config.yaml")).unwrap();
+    assert!(beside_it.contains("forward_dtype: float32"), "{beside_it}");
     std::fs::write(&beside, format!("arch:\n  {arch}").replace("L_layers: 1", "L_layers: 2"))
         .unwrap();
     let error = expect_error(&import(&lab, "f.pt", &["--data", "data"]));
@@ -185,6 +191,51 @@ fn the_settings_beside_an_official_checkpoint_are_read() {
     std::fs::write(&beside, "arch: [").unwrap();
     let error = expect_error(&import(&lab, "f.pt", &["--data", "data"]));
     assert!(error.contains("all_config.yaml: is not YAML"), "{error}");
+}
+
+#[test]
+fn commands_for_the_official_programs_are_printed() {
+    let lab = Lab::new();
+    tiny(&lab);
+    let own = std::fs::read(lab.path("data/dataset.json")).unwrap();
+    let export = |program: &str, more: &[&str]| {
+        let output = format!("{}/step_2", more.concat());
+        let args = ["export", "r", "--to", "pt", "--for", program, "--output", &output];
+        let said = run(&lab, &[&args, more].concat());
+        (said, lab.path(&output).canonicalize().unwrap().display().to_string())
+    };
+    let (said, path) = export("hrm", &[]);
+    let evaluate = format!("torchrun --nproc-per-node 1 evaluate.py checkpoint={path}");
+    assert!(said.contains(&format!("\n  DISABLE_COMPILE=1 {evaluate}\n")), "{said}");
+    let (said, path) = export("hrm", &["--compiled"]);
+    let evaluate = format!("torchrun --nproc-per-node 1 evaluate.py checkpoint={path}");
+    assert!(said.contains(&format!("\n  {evaluate}\n")), "{said}");
+    // The command for the data is one that can be given, and spares what it reads.
+    let line = said.lines().find_map(|line| line.strip_prefix("  hrm ")).unwrap();
+    assert!(line.ends_with("/data --output-dir data/data-hrm --for hrm"), "{line}");
+    run(&lab, &line.split(' ').collect::<Vec<_>>());
+    assert!(lab.path("data/data-hrm/test/dataset.json").exists());
+    assert_eq!(std::fs::read(lab.path("data/dataset.json")).unwrap(), own);
+
+    let (preset, settings) = MODELS[2];
+    run(&lab, &[&["train", preset], SMALL, settings].concat());
+    let (said, path) = export("trm", &[]);
+    let command =
+        format!("\n  DISABLE_COMPILE=1 python pretrain.py arch=trm load_checkpoint={path} \\");
+    assert!(said.contains(&command), "{said}");
+    for word in
+        ["arch.L_layers=1", "arch.puzzle_emb_len=3", "arch.loss.loss_type=", "arch.mlp_t=false"]
+    {
+        assert!(said.contains(&format!(" {word}")), "{word}: {said}");
+    }
+    assert!(said.contains(" 'data_paths=[\"data/data-trm\"]' 'evaluators=[]'"), "{said}");
+    assert!(!said.contains("name="), "what arch=trm says: {said}");
+
+    run(&lab, &[&["train", "sudoku-mini"], SMALL, &["model.puzzle_emb_ndim=0"]].concat());
+    let args = ["export", "r", "--to", "pt", "--for", "hrm", "--output", "none/step_2"];
+    let error = expect_error(&lab.hrm(&args));
+    assert!(error.contains("has no puzzle embeddings"), "{error}");
+    assert!(!lab.path("none").exists(), "a refused export left files");
 }
 
 #[test]

@@ -113,6 +113,47 @@ fn what_came_from_trm_goes_back_as_trm() {
 }
 
 #[test]
+fn an_export_replaces_only_an_export() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, _) = fixture::small(&at("d"), 8, 3);
+    fixture::small(&at("other"), 8, 3);
+    let [own, other] = [files(&at("d")), files(&at("other"))];
+    let export = |to: &Path| npy::export(&data, to, None, Progress::Quiet);
+    let refusal = |to: &Path| export(to).unwrap_err().to_string();
+    let words = "is or holds the data set that is exported";
+    assert!(refusal(&at("d")).contains(words));
+    assert!(refusal(&at("other")).contains("is no exported data set"), "a data set of our own");
+    // Even where the folder is also an export.
+    fs::create_dir(at("d/test")).unwrap();
+    fs::write(at("d/test/dataset.json"), "{}").unwrap();
+    assert!(refusal(&at("other/../d")).contains(words));
+    assert!(refusal(dir.path()).contains(words), "a folder above it");
+    fs::remove_dir_all(at("d/test")).unwrap();
+    assert!(files(&at("d")) == own && files(&at("other")) == other, "nothing was touched");
+    export(&at("npy")).unwrap();
+    let whole = files(&at("npy"));
+    fs::write(at("npy/old"), "").unwrap();
+    export(&at("npy")).unwrap();
+    assert!(files(&at("npy")) == whole, "an earlier export is replaced");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_split_that_cannot_be_looked_at_is_not_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let (data, _) = fixture::small(&at("d"), 8, 3);
+    npy::export(&data, &at("npy"), None, Progress::Quiet).unwrap();
+    let file = at("npy/train/dataset.json");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let error = npy::import(&at("npy"), &at("out"), None, Progress::Quiet).unwrap_err().to_string();
+    assert!(error.contains("train/dataset.json: look at"), "{error}");
+    assert!(!at("out").exists());
+}
+
+#[test]
 fn damaged_npy_folders_are_refused_by_file() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);

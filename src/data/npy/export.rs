@@ -13,18 +13,25 @@ use crate::data::shard::Shard;
 use crate::data::trm;
 use crate::data::vocab::{BLANK_ID, Kind, PAD};
 use crate::formats::Program;
+use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
-/// Write all splits of `data` below `output_dir`, which must not be there. `program`: who will read
-/// it; `None` is the one whose names of variants the data set has.
+/// Write all splits of `data` below `output_dir`; an earlier export there is replaced. `program`: who
+/// will read it; `None` is the one whose names of variants the data set has.
+///
+/// # Errors
+/// Also where `output_dir` holds anything else, or `data` itself.
 pub fn export(
     data: &DataSet,
     output_dir: &Path,
     program: Option<Program>,
     progress: Progress,
 ) -> Result<()> {
-    let staging = stage(output_dir, "identifiers.json", "exported data set")?;
+    spare_source(data.dir(), output_dir)?;
+    // Our own data sets have an identifiers.json too, but no folder for each split.
+    let first = data.split_names().next().unwrap_or("train");
+    let staging = stage(output_dir, &format!("{first}/dataset.json"), "exported data set")?;
     for split in data.split_names() {
         let (shard, dir) = (data.split(split)?, staging.path().join(split));
         fs::create_dir(&dir).map_err(Error::io(&dir, "create folder"))?;
@@ -55,6 +62,21 @@ pub fn export(
     }
     write_json(&staging.path().join("identifiers.json"), &json!(names))?;
     put_in_place(staging)
+}
+
+/// What is exported must not go with what the output replaces.
+fn spare_source(source: &Path, output_dir: &Path) -> Result<()> {
+    if !file::exists(output_dir)? {
+        return Ok(());
+    }
+    let whole = |dir: &Path| dir.canonicalize().map_err(Error::io(dir, "resolve the path"));
+    if !whole(source)?.starts_with(whole(output_dir)?) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{}: is or holds the data set that is exported: choose another output folder",
+        output_dir.display()
+    )))
 }
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {

@@ -32,8 +32,9 @@ pub fn import(
     let names = read_names(&input_dir.join("identifiers.json"))?;
     let mut splits = vec![];
     for split in ["train", "test"] {
-        if input_dir.join(split).join("dataset.json").is_file() {
-            splits.push((split, read_metadata(&input_dir.join(split).join("dataset.json"))?));
+        let path = input_dir.join(split).join("dataset.json");
+        if file::exists(&path)? {
+            splits.push((split, read_metadata(&path)?));
         }
     }
     let Some((_, first)) = splits.first() else {
