@@ -195,8 +195,8 @@ pub fn write(program: Program, config: &Settings, data: &str) -> Result<String> 
     Ok(lines)
 }
 
-/// What [`write`] says to TRM's program beyond its defaults, as words of a command line: it reads no
-/// file beside a checkpoint.
+/// What [`write`] says to TRM's program beyond its defaults, as words of a command line: it reads
+/// no file beside a checkpoint.
 pub fn overrides(settings: &str) -> Result<Vec<String>, String> {
     let all = yaml::scalars(settings)?;
     let told = all.iter().filter(|(path, _)| path.starts_with("arch.") && !path.ends_with("name"));

@@ -17,8 +17,8 @@ use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
 
-/// Write all splits of `data` below `output_dir`; an earlier export there is replaced. `program`: who
-/// will read it; `None` is the one whose names of variants the data set has.
+/// Write all splits of `data` below `output_dir`; an earlier export there is replaced. `program`:
+/// who will read it; `None` is the one whose names of variants the data set has.
 ///
 /// # Errors
 /// Also where `output_dir` holds anything else, or `data` itself.
