@@ -164,9 +164,9 @@ def settings(about):
     """What no shape tells, from the golden's own configuration."""
     given = {key: value for key, value in about["config"].items() if key in CYCLES}
     side = int(about["config"]["seq_len"] ** 0.5)
-    extra = {"puzzle_emb_len": about["config"].get("puzzle_emb_len", 0)}
-    if about["config"].get("mlp_t", True):
-        extra = {}
+    is_trm_with_attention = not about["config"].get("mlp_t", True)
+    untold = ("puzzle_emb_len", "pos_encodings") if is_trm_with_attention else ()
+    extra = {key: about["config"][key] for key in untold}
     return [f"data.canvas={side}"] + [f"model.{k.lower()}={v}" for k, v in (given | extra).items()]
 
 
