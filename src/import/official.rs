@@ -195,7 +195,7 @@ pub fn write(program: Program, config: &Settings, data: &str) -> Result<String> 
     Ok(lines)
 }
 
-/// What [`write`] says to TRM's program beyond its defaults, as words of a command line: it reads
+/// What [`write()`] says to TRM's program beyond its defaults, as words of a command line: it reads
 /// no file beside a checkpoint.
 pub fn overrides(settings: &str) -> Result<Vec<String>, String> {
     let all = yaml::scalars(settings)?;
