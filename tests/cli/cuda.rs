@@ -94,7 +94,9 @@ fn a_run_on_cuda_learns_and_goes_on_on_the_cpu() {
 /// simulator sees it move and multiply.
 #[test]
 fn counted_work_is_what_the_simulator_sees() {
-    let lab = Lab::new();
+    // The closing scores come in a batch of what is asked: as many boards as a training step has.
+    let lab = Lab::empty();
+    lab.build_boards("data", 1, 8);
     if !is_simulated(&lab) {
         return;
     }
@@ -108,7 +110,6 @@ fn counted_work_is_what_the_simulator_sees() {
         "model.q_continue=true",
         "model.halt_max_steps=1",
         "train.batch_size=8",
-        "train.eval_examples=1",
     ];
     let report = lab.path("report.json");
     let train = ["--device", "cuda", "--run-dir", "run", "train.max_steps=1"];

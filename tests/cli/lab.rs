@@ -51,8 +51,13 @@ impl Lab {
     }
 
     pub fn build_data(&self, dir: &str, seed: u64) {
-        let seed = seed.to_string();
-        let sizes = ["--size", "4", "--train", "40", "--test", "10", "--num-aug", "2"];
+        self.build_boards(dir, seed, 10);
+    }
+
+    /// 40 boards to train on and `test` others.
+    pub fn build_boards(&self, dir: &str, seed: u64, test: usize) {
+        let (seed, test) = (seed.to_string(), test.to_string());
+        let sizes = ["--size", "4", "--train", "40", "--test", &test, "--num-aug", "2"];
         let mut args = vec!["data", "build-sudoku", "--output-dir", dir, "--seed", &seed];
         args.extend(sizes);
         expect_success(&self.hrm(&args));

@@ -14,7 +14,7 @@ def batch_norm(c):
         ("training", True, False), ("training_relu", True, True), ("evaluation", False, True),
     ):
         ch = c.size(3, 1, 6)
-        shape = c.size(5, 2, 7), ch, c.size(3, 1, 9), c.size(7, 1, 9)
+        shape = c.size(5, 2, 7), ch, c.size(3, 2, 9), c.size(7, 2, 9)
         mean, var = c.normal(ch, scale=0.3), 0.5 + c.draw.uniform(ch)
         seen = {}
 

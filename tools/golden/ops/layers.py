@@ -120,7 +120,8 @@ def halt_head(c, label, dtype):
 
 @both
 def norms(c, label, dtype):
-    n, width = c.size(5, 1, 40), c.size(37, 2, 140)
+    # A row of two or three values has hardly any direction left once it is normalised.
+    n, width = c.size(5, 1, 40), c.size(37, 7, 140)
     x, r = (c.normal(n, width, dtype=dtype) for _ in range(2))
     affine = {"gain": c.normal(width, dtype=dtype), "bias": c.normal(width, dtype=dtype)}
     eps = 1e-5
