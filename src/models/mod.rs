@@ -53,6 +53,23 @@ pub struct Dims {
 }
 
 impl Dims {
+    /// A model that answers every row at once: no prefix, no puzzle embeddings, and every token
+    /// counts.
+    fn plain(sizes: Sizes, hidden_size: usize) -> Self {
+        let Sizes { batch_size, seq_len, vocab_size, num_puzzle_ids } = sizes;
+        Self {
+            batch_size,
+            seq_len,
+            vocab_size,
+            hidden_size,
+            prefix: 0,
+            puzzle_emb_ndim: 0,
+            num_puzzle_ids,
+            segments: 1,
+            ignores_pad: false,
+        }
+    }
+
     /// T = P + S.
     pub fn positions(&self) -> usize {
         self.prefix + self.seq_len

@@ -42,15 +42,11 @@ impl Configuration for Config {
 
     fn dims(&self, sizes: Sizes) -> Dims {
         Dims {
-            batch_size: sizes.batch_size,
-            seq_len: sizes.seq_len,
-            vocab_size: sizes.vocab_size,
-            hidden_size: self.hidden_size,
             prefix: self.prefix(),
             puzzle_emb_ndim: self.puzzle_emb_ndim,
-            num_puzzle_ids: sizes.num_puzzle_ids,
             segments: self.halt_max_steps,
             ignores_pad: true,
+            ..Dims::plain(sizes, self.hidden_size)
         }
     }
 

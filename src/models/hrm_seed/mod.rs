@@ -61,17 +61,7 @@ impl Configuration for Config {
     }
 
     fn dims(&self, sizes: Sizes) -> Dims {
-        Dims {
-            batch_size: sizes.batch_size,
-            seq_len: sizes.seq_len,
-            vocab_size: sizes.vocab_size,
-            hidden_size: self.hidden_size,
-            prefix: 0,
-            puzzle_emb_ndim: 0,
-            num_puzzle_ids: sizes.num_puzzle_ids,
-            segments: 1,
-            ignores_pad: false,
-        }
+        Dims::plain(sizes, self.hidden_size)
     }
 
     fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
