@@ -7,6 +7,7 @@ pub mod dropout;
 pub mod gemm;
 pub mod par;
 pub mod path;
+mod prefetch;
 pub mod scratch;
 pub mod simd;
 mod transpose;

@@ -7,10 +7,14 @@ use macro_rules_attribute::apply;
 
 use super::Rope;
 use crate::backend::Mode;
+use crate::backend::cpu::prefetch::prefetch;
 use crate::backend::cpu::simd;
 use crate::dtype::Float;
 
 pub(super) const LANES: usize = 16;
+
+/// Rows of qkv between a request for memory and its use: rows of a head lie far apart.
+const AHEAD: usize = 8;
 
 /// 2^x to about one unit of the last place, at least 2^-126. For x up to 127.
 #[inline(always)]
@@ -133,49 +137,53 @@ pub(super) fn softmax_backward<E: Float>(
 /// `out` = rope(x), a row per token; rows of x are `stride` apart.
 #[apply(simd)]
 pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
-    // Widths known to the compiler become straight vector code.
-    match hd {
-        16 => rotate_rows(x, stride, 16, rope, out),
-        32 => rotate_rows(x, stride, 32, rope, out),
-        64 => rotate_rows(x, stride, 64, rope, out),
-        _ => rotate_rows(x, stride, hd, rope, out),
-    }
-}
-
-#[inline(always)]
-fn rotate_rows<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
-    let half = hd / 2;
     let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
-    for ((x, out), (cos, sin)) in x.chunks(stride).zip(out.chunks_exact_mut(hd)).zip(tables) {
-        let (x1, x2) = x[..hd].split_at(half);
-        let (out1, out2) = out.split_at_mut(half);
-        // Slices cut to one length: no bound is left to check inside the loops.
-        let (x2, out2) = (&x2[..half], &mut out2[..half]);
-        let (cos1, cos2) = (&cos[..half], &cos[half..][..half]);
-        let (sin1, sin2) = (&sin[..half], &sin[half..][..half]);
-        for i in 0..half {
-            let (x1, x2) = (x1[i].to_f32(), x2[i].to_f32());
-            out1[i] = round(x1 * cos1[i] - x2 * sin1[i]);
-            out2[i] = round(x2 * cos2[i] + x1 * sin2[i]);
-        }
+    for ((row, out), (cos, sin)) in out.chunks_exact_mut(hd).enumerate().zip(tables) {
+        prefetch(x.get((row + AHEAD) * stride..).and_then(|x| x.get(..hd)).unwrap_or_default());
+        out.copy_from_slice(&x[row * stride..][..hd]);
+        pairs(out, cos, sin, |x, [c1, c2], [s1, s2]| {
+            let [x1, x2] = x.map(E::to_f32);
+            [round(x1 * c1 - x2 * s1), round(x2 * c2 + x1 * s2)]
+        });
     }
 }
 
 /// The gradient of `rotate`, in place.
 #[apply(simd)]
 pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
-    let half = hd / 2;
     let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
     for (d, (cos, sin)) in d.chunks_exact_mut(hd).zip(tables) {
-        let (d1, d2) = d.split_at_mut(half);
-        let d2 = &mut d2[..half];
-        let (cos1, cos2) = (&cos[..half], &cos[half..][..half]);
-        let (sin1, sin2) = (&sin[..half], &sin[half..][..half]);
-        for i in 0..half {
-            let (a, b) = (d1[i], d2[i]);
-            d1[i] = a * cos1[i] + b * sin2[i];
-            d2[i] = b * cos2[i] - a * sin1[i];
+        pairs(d, cos, sin, |[a, b], [c1, c2], [s1, s2]| [a * c1 + b * s2, b * c2 - a * s1]);
+    }
+}
+
+/// Each element of the first half of a row and its partner in the second become `f` of them, their
+/// cosines and their sines.
+#[inline(always)]
+fn pairs<E: Float>(
+    x: &mut [E],
+    cos: &[f32],
+    sin: &[f32],
+    f: impl Fn([E; 2], [f32; 2], [f32; 2]) -> [E; 2],
+) {
+    // Vectors whose length is known, copied: no bound and no overlap is left to check.
+    const N: usize = 8;
+    let half = x.len() / 2;
+    let (x1, x2) = x.split_at_mut(half);
+    let ((x1, x1_rest), (x2, x2_rest)) = (x1.as_chunks_mut::<N>(), x2.as_chunks_mut::<N>());
+    let tables = [&cos[..half], &cos[half..], &sin[..half], &sin[half..]];
+    let [cos1, cos2, sin1, sin2] = tables.map(|table| table.as_chunks::<N>());
+    let cos = cos1.0.iter().zip(cos2.0);
+    let sin = sin1.0.iter().zip(sin2.0);
+    for ((x1, x2), ((cos1, cos2), (sin1, sin2))) in x1.iter_mut().zip(x2).zip(cos.zip(sin)) {
+        let (mut y1, mut y2) = (*x1, *x2);
+        for i in 0..N {
+            [y1[i], y2[i]] = f([y1[i], y2[i]], [cos1[i], cos2[i]], [sin1[i], sin2[i]]);
         }
+        (*x1, *x2) = (y1, y2);
+    }
+    for (i, (x1, x2)) in x1_rest.iter_mut().zip(x2_rest).enumerate() {
+        [*x1, *x2] = f([*x1, *x2], [cos1.1[i], cos2.1[i]], [sin1.1[i], sin2.1[i]]);
     }
 }
 

@@ -7,7 +7,9 @@ use std::ops::Range;
 use super::blocked::{self, Columns, Panels, Strip, Tile};
 use super::plan::Plan;
 use super::{Mat, Problem};
-use crate::dtype::Float;
+use crate::backend::Mode;
+use crate::backend::cpu::prefetch;
+use crate::dtype::{DType, Float};
 
 pub(super) struct Avx2;
 
@@ -23,6 +25,17 @@ impl Tile for Avx2 {
     unsafe fn pack_panels<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
         // SAFETY: by the trait's contract.
         unsafe { pack(b, panels, packed) }
+    }
+
+    unsafe fn pack_strips<E: Float>(
+        a: Mat<E>,
+        plan: &Plan,
+        strips: Range<usize>,
+        k: usize,
+        packed: &mut [f32],
+    ) {
+        // SAFETY: by the trait's contract.
+        unsafe { pack_strips(a, plan, strips, k, packed) }
     }
 
     #[inline(always)]
@@ -71,6 +84,20 @@ unsafe fn pack<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
 }
 
 /// # Safety
+/// The contract of [`Tile::pack_strips`].
+#[target_feature(enable = "avx2,fma")]
+unsafe fn pack_strips<E: Float>(
+    a: Mat<E>,
+    plan: &Plan,
+    strips: Range<usize>,
+    k: usize,
+    packed: &mut [f32],
+) {
+    // SAFETY: by this function's contract.
+    unsafe { blocked::pack_strips::<Avx2, E>(a, plan, strips, k, packed) }
+}
+
+/// # Safety
 /// The contract of [`Tile::product`], with `strip.rows` = `R`.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn product<E: Float, C: Float, const R: usize>(
@@ -81,6 +108,13 @@ unsafe fn product<E: Float, C: Float, const R: usize>(
     columns: Range<usize>,
 ) {
     let mut sums = [[_mm256_setzero_ps(); 2]; R];
+    // C is fetched while the sums are made.
+    for r in 0..R {
+        // SAFETY: inside C by this function's contract.
+        let c = unsafe { p.c.at(row + r, columns.start) };
+        prefetch::line(c);
+        prefetch::line(c.wrapping_add(Avx2::COLUMNS - 1));
+    }
     let (mut a, mut b_i) = (strip.start, b.start);
     for _ in 0..p.k {
         // SAFETY: element by element along k, inside A and B by this function's contract.
@@ -95,11 +129,72 @@ unsafe fn product<E: Float, C: Float, const R: usize>(
             b_i = b_i.add(b.step);
         }
     }
+    if columns.len() < Avx2::COLUMNS {
+        for (r, sums) in sums.into_iter().enumerate() {
+            // SAFETY: both are 16 floats.
+            let sums = unsafe { std::mem::transmute::<[__m256; 2], [f32; 16]>(sums) };
+            // SAFETY: by this function's contract.
+            unsafe { blocked::write(p, row + r, columns.clone(), sums) };
+        }
+        return;
+    }
+    let alpha = _mm256_set1_ps(p.alpha);
+    let bias = p.bias.map(|bias| {
+        let bias = &bias[columns.clone()];
+        // SAFETY: sixteen elements.
+        unsafe { [load(bias.as_ptr()), load(bias.as_ptr().add(8))] }
+    });
     for (r, sums) in sums.into_iter().enumerate() {
-        // SAFETY: both are 16 floats.
-        let sums = unsafe { std::mem::transmute::<[__m256; 2], [f32; 16]>(sums) };
-        // SAFETY: by this function's contract.
-        unsafe { blocked::write(p, row + r, columns.clone(), sums) };
+        // SAFETY: sixteen columns of a row inside C, which are this task's alone.
+        let c = unsafe { p.c.at(row + r, columns.start) };
+        for (half, sum) in sums.into_iter().enumerate() {
+            let mut out = _mm256_mul_ps(sum, alpha);
+            if let Some(bias) = bias {
+                out = _mm256_add_ps(out, bias[half]);
+            }
+            // SAFETY: as above.
+            unsafe {
+                let c = c.add(8 * half);
+                if p.mode == Mode::Add {
+                    out = _mm256_add_ps(out, load(c));
+                }
+                store(c, out);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Eight elements are readable.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn load<E: Float>(from: *const E) -> __m256 {
+    // SAFETY: by contract.
+    unsafe {
+        match E::DTYPE {
+            DType::Bf16 => {
+                let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+            }
+            _ => _mm256_loadu_ps(from.cast()),
+        }
+    }
+}
+
+/// # Safety
+/// Eight elements are writable.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store<C: Float>(to: *mut C, x: __m256) {
+    // SAFETY: by contract.
+    unsafe {
+        match C::DTYPE {
+            DType::Bf16 => {
+                let x = std::mem::transmute::<__m256, [f32; 8]>(x);
+                to.cast::<[C; 8]>().write_unaligned(x.map(C::from_f32));
+            }
+            _ => _mm256_storeu_ps(to.cast(), x),
+        }
     }
 }
 

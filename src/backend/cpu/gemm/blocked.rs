@@ -15,6 +15,7 @@ use std::ops::Range;
 use super::plan::Plan;
 use super::{Mat, PANEL, Problem};
 use crate::backend::Mode;
+use crate::backend::cpu::prefetch::prefetch;
 use crate::backend::cpu::{par, scratch};
 use crate::dtype::{DType, Float};
 
@@ -48,6 +49,18 @@ pub(super) trait Tile {
     /// # Safety
     /// The CPU has its features.
     unsafe fn pack_panels<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]);
+
+    /// [`pack_strips`] compiled for the instruction set.
+    ///
+    /// # Safety
+    /// The CPU has its features.
+    unsafe fn pack_strips<E: Float>(
+        a: Mat<E>,
+        plan: &Plan,
+        strips: Range<usize>,
+        k: usize,
+        packed: &mut [f32],
+    );
 
     /// An 8 x 8 block turned round.
     ///
@@ -189,15 +202,15 @@ pub(super) unsafe fn pack_panels<T: Tile, E: Float>(
 /// Eight elements from up to eight stored rows, from element `i`; zeros where there are none.
 #[inline(always)]
 fn block<E: Float>(rows: &[&[E]; BLOCK], i: usize) -> [[f32; BLOCK]; BLOCK] {
-    rows.map(|row| match row.get(i..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-        Some(whole) => whole.map(E::to_f32),
-        None => {
-            let mut out = [0.0; BLOCK];
-            let rest = row.get(i..).unwrap_or_default();
-            out.iter_mut().zip(rest).for_each(|(out, x)| *out = x.to_f32());
-            out
+    let mut out = [[0.0; BLOCK]; BLOCK];
+    for (out, row) in out.iter_mut().zip(rows) {
+        let rest = row.get(i..).unwrap_or_default();
+        match rest.first_chunk::<BLOCK>() {
+            Some(whole) => widen(whole, out),
+            None => widen(rest, out),
         }
-    })
+    }
+    out
 }
 
 /// A panel of columns that are stored as rows.
@@ -227,43 +240,68 @@ unsafe fn pack_stored_columns<T: Tile, E: Float>(
     }
 }
 
-/// Rows of A as `[k][row]`; up to [`SLACK`] words behind them are overwritten.
+/// Words of a packed strip; behind its rows there are [`SLACK`] words that packing may overwrite.
+const fn strip_words<T: Tile>(k: usize) -> usize {
+    T::ROWS * k + SLACK
+}
+
+/// Strips of A as `[k][row]`, each at a multiple of [`strip_words`].
 ///
 /// # Safety
 /// The CPU has the features of `T`.
 #[inline(always)]
-unsafe fn pack_strip<T: Tile, E: Float>(
+pub(super) unsafe fn pack_strips<T: Tile, E: Float>(
     a: Mat<E>,
-    rows: Range<usize>,
+    plan: &Plan,
+    strips: Range<usize>,
     k: usize,
     packed: &mut [f32],
 ) {
-    let n = rows.len();
-    // Eight words at a time: those behind the strip's rows belong to the next i, or to the slack.
+    let words = strip_words::<T>(k);
     if a.transposed {
-        for i in 0..k {
-            let stored = &a.elems[i * a.stride + rows.start..];
-            match stored.first_chunk::<BLOCK>() {
-                Some(stored) => packed[i * n..][..BLOCK].copy_from_slice(&stored.map(E::to_f32)),
-                None => {
-                    let stored = &stored[..n];
-                    packed[i * n..][..n].iter_mut().zip(stored).for_each(|(p, x)| *p = x.to_f32());
+        // A block of k for all strips, then the next: strips share cache lines.
+        let columns = plan.row(strips.start)..plan.row(strips.end);
+        for from in (0..k).step_by(BLOCK) {
+            for i in from + BLOCK..k.min(from + 2 * BLOCK) {
+                prefetch(&a.elems[i * a.stride..][columns.clone()]);
+            }
+            for (packed, strip) in packed.chunks_exact_mut(words).zip(strips.clone()) {
+                let (row, end) = (plan.row(strip), plan.row(strip + 1));
+                let n = end - row;
+                for i in from..k.min(from + BLOCK) {
+                    let stored = &a.elems[i * a.stride + row..];
+                    let mut words = [0.0; BLOCK];
+                    match stored.first_chunk::<BLOCK>() {
+                        Some(stored) => widen(stored, &mut words),
+                        None => widen(stored, &mut words),
+                    }
+                    packed[i * n..][..BLOCK].copy_from_slice(&words);
                 }
             }
         }
         return;
     }
-    let stored: [&[E]; BLOCK] = std::array::from_fn(|r| match rows.start + r {
-        row if row < rows.end => &a.elems[row * a.stride..][..k],
-        _ => &[],
-    });
-    for i in (0..k).step_by(BLOCK) {
-        // SAFETY: CPU features by this function's contract.
-        let turned = unsafe { T::transpose(block(&stored, i)) };
-        for (j, turned) in turned.iter().enumerate().take(k - i) {
-            packed[(i + j) * n..][..BLOCK].copy_from_slice(turned);
+    for (packed, strip) in packed.chunks_exact_mut(words).zip(strips) {
+        let (row, end) = (plan.row(strip), plan.row(strip + 1));
+        let stored: [&[E]; BLOCK] = std::array::from_fn(|r| match row + r {
+            row if row < end => &a.elems[row * a.stride..][..k],
+            _ => &[],
+        });
+        for i in (0..k).step_by(BLOCK) {
+            // SAFETY: CPU features by this function's contract.
+            let turned = unsafe { T::transpose(block(&stored, i)) };
+            // Words behind the strip's rows belong to the next i, or to the slack.
+            for (j, turned) in turned.iter().enumerate().take(k - i) {
+                packed[(i + j) * (end - row)..][..BLOCK].copy_from_slice(turned);
+            }
         }
     }
+}
+
+/// `from`, as far as `to` reaches.
+#[inline(always)]
+fn widen<E: Float>(from: &[E], to: &mut [f32; BLOCK]) {
+    to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f32());
 }
 
 /// One task of a plan.
@@ -281,21 +319,16 @@ pub(super) unsafe fn task<T: Tile, E: Float, C: Float>(
     let (strips, panels) = plan.task(task);
     let k = p.k;
     let in_place = E::DTYPE == DType::F32 && !p.a.transposed;
-    let strip_words = T::ROWS * k;
-    let words = if in_place { 0 } else { strips.len() * strip_words + SLACK };
+    let strip_words = strip_words::<T>(k);
+    let words = if in_place { 0 } else { strips.len() * strip_words };
     scratch::with(words, |packed: &mut [f32]| {
-        let rows_of = |strip: usize| plan.row(strip)..plan.row(strip + 1);
         if !in_place {
-            for (i, strip) in strips.clone().enumerate() {
-                // SAFETY: CPU features by this function's contract.
-                unsafe {
-                    pack_strip::<T, E>(p.a, rows_of(strip), k, &mut packed[i * strip_words..]);
-                }
-            }
+            // SAFETY: CPU features by this function's contract.
+            unsafe { T::pack_strips(p.a, plan, strips.clone(), k, packed) };
         }
         let packed = &*packed;
         let strip_of = |strip: usize| {
-            let rows = rows_of(strip);
+            let rows = plan.row(strip)..plan.row(strip + 1);
             if in_place {
                 let elems: &[f32] = bytemuck::cast_slice(p.a.elems);
                 let start = elems[p.a.offset(rows.start, 0).min(elems.len())..].as_ptr();

@@ -27,6 +27,17 @@ impl Tile for Portable {
         unsafe { blocked::pack_panels::<Portable, E>(b, panels, packed) }
     }
 
+    unsafe fn pack_strips<E: Float>(
+        a: Mat<E>,
+        plan: &Plan,
+        strips: Range<usize>,
+        k: usize,
+        packed: &mut [f32],
+    ) {
+        // SAFETY: needs no features.
+        unsafe { blocked::pack_strips::<Portable, E>(a, plan, strips, k, packed) }
+    }
+
     #[inline(always)]
     unsafe fn transpose(block: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
         std::array::from_fn(|c| std::array::from_fn(|r| block[r][c]))
