@@ -13,7 +13,7 @@ use crate::nn::init::Init;
 use crate::nn::params::{Bound, Params, Spec};
 use crate::ops::act_halt::{self, Halting};
 use crate::ops::cross_entropy::Kind;
-use crate::ops::{bce_logits, cast, cross_entropy, puzzle_emb};
+use crate::ops::{bce_logits, cast, cross_entropy, puzzle_emb, take_first};
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
 
@@ -43,6 +43,9 @@ pub trait Reasoner {
 
     /// All cycles of one segment over the embedded input `e` (B, T, C).
     fn cycles(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<State>;
+
+    /// z_h after [`cycles`](Self::cycles) at the first position, (B, C), which the Q head reads.
+    fn cycles_first(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<Var>;
 }
 
 /// All weights of one step.
@@ -242,7 +245,8 @@ fn forward<R: Reasoner>(
     let from = State { z_h: Var::constant(z_h.clone()), z_l: Var::constant(z_l.clone()) };
     let state = model.cycles(tape, &w.levels, from, &e)?;
     let logits = w.io.logits(tape, &state.z_h)?;
-    let q = w.io.q(tape, &state.z_h)?;
+    let first = take_first::forward(tape, &state.z_h)?;
+    let q = w.io.q(tape, &first)?;
     let rows = cross_entropy::forward(tape, model.rules().loss, &logits, &carry.current.labels)?;
     Ok(Pass { e, state, logits, q, rows })
 }
@@ -251,8 +255,8 @@ fn forward<R: Reasoner>(
 fn next_q<R: Reasoner>(model: &R, tape: &mut Tape, w: &Weights<R>, pass: &Pass) -> Result<Tensor> {
     tape.paused(|tape| {
         let from = State { z_h: pass.state.z_h.detach(), z_l: pass.state.z_l.detach() };
-        let next = model.cycles(tape, &w.levels, from, &pass.e)?;
-        Ok(w.io.q(tape, &next.z_h)?.tensor)
+        let first = model.cycles_first(tape, &w.levels, from, &pass.e)?;
+        Ok(w.io.q(tape, &first)?.tensor)
     })
 }
 

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::nn::init::Init;
 use crate::nn::params::{Bound, Spec};
 use crate::ops::embedding::Prefix;
-use crate::ops::{embedding, matmul, take_first};
+use crate::ops::{embedding, matmul};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -82,9 +82,8 @@ impl Io {
         matmul::linear(tape, z_h, &self.lm_head, None)
     }
 
-    /// (B, 2): halt, continue.
-    pub fn q(&self, tape: &mut Tape, z_h: &Var) -> Result<Var> {
-        let first = take_first::forward(tape, z_h)?;
-        matmul::linear(tape, &first, &self.q_head, Some(&self.q_bias))
+    /// The first position's z_h (B, C) to (B, 2): halt, continue.
+    pub fn q(&self, tape: &mut Tape, first: &Var) -> Result<Var> {
+        matmul::linear(tape, first, &self.q_head, Some(&self.q_bias))
     }
 }

@@ -6,7 +6,7 @@ use super::init::Init;
 use super::params::{Bound, Spec};
 use crate::Result;
 use crate::ops::attention::Rope;
-use crate::ops::{attention, matmul, rms_norm, swiglu, transpose};
+use crate::ops::{attention, matmul, rms_norm, take_first, transpose};
 use crate::tape::{Tape, Var};
 
 pub const RMS_NORM_EPS: f32 = 1e-5;
@@ -45,14 +45,12 @@ fn mlp_specs(prefix: &str, name: &str, c: usize, expansion: f64) -> [Spec; 2] {
     ]
 }
 
-/// swiglu(x w^T) v^T, w (2F, C), v (C, F): in two kernels where there are such, else three ops.
+/// swiglu(x w^T) v^T, w (2F, C), v (C, F): in two kernels where there are such.
 pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Var> {
     if let Some(y) = matmul::gated_mlp(tape, x, w, v)? {
         return Ok(y);
     }
-    let gate_up = matmul::linear(tape, x, w, None)?;
-    let inner = swiglu::forward(tape, &gate_up)?;
-    drop(gate_up);
+    let inner = matmul::linear_swiglu(tape, x, w)?;
     matmul::linear(tape, &inner, v, None)
 }
 
@@ -127,6 +125,24 @@ impl Block {
                 transpose::forward(tape, &h_t)?
             }
         };
+        self.mlp.forward(tape, "mlp", &h)
+    }
+
+    /// [`forward`](Self::forward) at the first position alone, (B, C), for the same work before it.
+    pub fn forward_first(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
+        let Mixer::Attention { qkv, o, heads, rope } = &self.mixer else {
+            let y = self.forward(tape, x)?;
+            return take_first::forward(tape, &y);
+        };
+        let a = tape.scope("self_attn", |tape| {
+            let qkv = tape.scope("qkv_proj", |tape| matmul::linear(tape, x, qkv, None))?;
+            let a = attention::forward(tape, &qkv, *heads, rope.as_ref())?;
+            drop(qkv);
+            let a = take_first::forward(tape, &a)?;
+            matmul::linear(tape, &a, o, None)
+        })?;
+        let x = take_first::forward(tape, x)?;
+        let h = rms_norm::forward(tape, &x, &a, RMS_NORM_EPS)?;
         self.mlp.forward(tape, "mlp", &h)
     }
 

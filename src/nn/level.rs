@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::Block;
 use crate::Result;
-use crate::ops::add;
+use crate::ops::{add, take_first};
 use crate::tape::{self, Tape, Var};
 
 /// What is computed again in backward instead of being kept.
@@ -63,6 +63,21 @@ impl Level {
                 x = tape.scope(format!("layers.{i}"), |tape| self.layer(tape, block, x))?;
             }
             Ok(x)
+        })
+    }
+
+    /// What [`forward`](Self::forward) gives at the first position, (B, C): the last block leaves the
+    /// others out.
+    pub fn forward_first(&self, tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
+        tape.scope(self.name, |tape| {
+            let mut x = add::forward(tape, terms)?;
+            let Some((last, blocks)) = self.blocks.split_last() else {
+                return take_first::forward(tape, &x);
+            };
+            for (i, block) in blocks.iter().enumerate() {
+                x = tape.scope(format!("layers.{i}"), |tape| self.layer(tape, block, x))?;
+            }
+            tape.scope(format!("layers.{}", blocks.len()), |tape| last.forward_first(tape, &x))
         })
     }
 

@@ -269,11 +269,11 @@ fn a_captured_product_replays_to_the_same_bits() {
 }
 
 /// y and the gradients of x, w and v of a gated MLP, fused or as three ops.
-fn gated(device: &Device, [m, f, k, o]: [usize; 4], fused: bool) -> [Tensor; 4] {
+fn gated(device: &Device, dtype: DType, [m, f, k, o]: [usize; 4], fused: bool) -> [Tensor; 4] {
     let mut tape = Tape::new(device);
     let [x, w, v] = [[m, k], [2 * f, k], [o, f]].map(|shape| {
         let values = normal(shape[0] * shape[1], 0.5, shape[1] as u64);
-        tape.leaf(tensor(device, DType::Bf16, &shape, &values))
+        tape.leaf(tensor(device, dtype, &shape, &values))
     });
     let y = if fused {
         gated_mlp(&mut tape, &x, &w, &v).unwrap()
@@ -284,7 +284,7 @@ fn gated(device: &Device, [m, f, k, o]: [usize; 4], fused: bool) -> [Tensor; 4] 
     };
     let inference = gated_mlp(&mut Tape::no_grad(device), &x, &w, &v).unwrap().tensor;
     assert!(numbers(&inference) == numbers(&y.tensor), "no gradient, the same y");
-    let dy = tensor(device, DType::Bf16, &[m, o], &normal(m * o, 1.0, 3));
+    let dy = tensor(device, dtype, &[m, o], &normal(m * o, 1.0, 3));
     let mut grads = tape.backward(&[(&y, dy)]).unwrap();
     let mut take = |v: &Var| grads.take(v.id.unwrap()).unwrap().unwrap();
     [y.tensor, take(&x), take(&w), take(&v)]
@@ -305,18 +305,35 @@ fn gated_mlp_is_bit_equal_to_its_three_ops() {
         assert!(names.contains(&fused), "{names:?}");
     }
 
-    let want = gated(&Device::cpu(), sizes, false).map(|t| numbers(&t));
+    let want = gated(&Device::cpu(), DType::Bf16, sizes, false).map(|t| numbers(&t));
     for (name, device) in devices_both_ways() {
-        let got = gated(&device, sizes, true);
+        let got = gated(&device, DType::Bf16, sizes, true);
         for (i, (got, want)) in got.iter().zip(&want).enumerate() {
             let what = format!("gated MLP on {name}, output {i}");
             // what lies between is rounded to bf16: sums that straddle a rounding differ
             compare(&what, &numbers(got), want, want, DType::F32, 2f64.powi(-7));
         }
         if name.ends_with("Own") {
-            let three = gated(&device, sizes, false);
+            let three = gated(&device, DType::Bf16, sizes, false);
             for (i, (got, want)) in got.iter().zip(&three).enumerate() {
                 assert!(numbers(got) == numbers(want), "{name}: output {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gated_mlp_on_a_cpu_is_bit_equal_to_its_three_ops() {
+    let device = Device::cpu();
+    // One row, strips and panels that end within a task, several tasks, and an inner width that has
+    // no panels of its own.
+    for sizes in
+        [[1, 16, 3, 2], [7, 16, 24, 16], [70, 48, 41, 8], [1031, 256, 128, 16], [5, 24, 8, 8]]
+    {
+        for dtype in [DType::F32, DType::Bf16] {
+            let [got, want] = [true, false].map(|fused| gated(&device, dtype, sizes, fused));
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert!(numbers(got) == numbers(want), "{dtype} {sizes:?}: output {i}");
             }
         }
     }

@@ -32,6 +32,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocked;
+mod gated;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod pack;
 mod plan;
@@ -40,6 +41,8 @@ mod portable;
 mod tests;
 
 use std::marker::PhantomData;
+
+pub use gated::{gated, is_gated};
 
 use super::path::Path;
 use crate::backend::Mode;

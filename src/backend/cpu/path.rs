@@ -2,7 +2,7 @@
 //! `HRM_CPU` forces another that it has too, so that one machine can show what all of them compute.
 //!
 //! Only products (`gemm`) differ in bits between paths. Everything else is compiled for several
-//! vector widths and uses no fused multiply-add, which gives the same bits at each of them.
+//! vector widths and fuses only the multiply-adds that say so, which gives the same bits at each.
 
 use std::sync::OnceLock;
 

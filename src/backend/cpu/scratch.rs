@@ -4,6 +4,8 @@
 //! buffers, also when a thread that waits for others picks up another piece of work meanwhile.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -15,16 +17,46 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Elements of unspecified content; the memory goes back when this is dropped.
+pub struct Buffer<T> {
+    lines: Vec<Line>,
+    len: usize,
+    elem: PhantomData<T>,
+}
+
+/// `len` elements of unspecified content.
+pub fn take<T: Pod>(len: usize) -> Buffer<T> {
+    let needed = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+    let mut lines = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if lines.len() < needed {
+        lines.resize(needed, Line([0; 64]));
+    }
+    Buffer { lines, len, elem: PhantomData }
+}
+
+impl<T: Pod> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl<T: Pod> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        FREE.with_borrow_mut(|free| free.push(std::mem::take(&mut self.lines)));
+    }
+}
+
 /// Run `f` with `len` elements of unspecified content.
 pub fn with<T: Pod, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
-    let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
-    let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    if buffer.len() < lines {
-        buffer.resize(lines, Line([0; 64]));
-    }
-    let result = f(&mut bytemuck::cast_slice_mut(&mut buffer[..lines])[..len]);
-    FREE.with_borrow_mut(|free| free.push(buffer));
-    result
+    f(&mut take(len))
 }
 
 /// Run `f` with several slices, each starting on a cache line.

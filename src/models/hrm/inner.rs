@@ -41,6 +41,20 @@ impl Reasoner for Hrm {
 
     /// A gradient flows through the last L pass and the last H pass only.
     fn cycles(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<State> {
+        let State { z_h, z_l } = self.until_last_h(tape, w, from, e)?;
+        let z_h = w.h.forward(tape, &[&z_h, &z_l])?;
+        Ok(State { z_h, z_l })
+    }
+
+    fn cycles_first(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<Var> {
+        let State { z_h, z_l } = self.until_last_h(tape, w, from, e)?;
+        w.h.forward_first(tape, &[&z_h, &z_l])
+    }
+}
+
+impl Hrm {
+    /// All cycles but the last H pass.
+    fn until_last_h(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<State> {
         let State { mut z_h, mut z_l } = from;
         let (h_cycles, l_cycles) = (self.config.h_cycles, self.config.l_cycles);
         tape.paused(|tape| {
@@ -57,7 +71,6 @@ impl Reasoner for Hrm {
             Ok(())
         })?;
         let z_l = w.l.forward(tape, &[&z_h, e, &z_l])?;
-        let z_h = w.h.forward(tape, &[&z_h, &z_l])?;
         Ok(State { z_h, z_l })
     }
 }

@@ -7,6 +7,7 @@ use crate::models::act::{Reasoner, Rules, State, Store};
 use crate::nn::block::Block;
 use crate::nn::level::Level;
 use crate::nn::params::Bound;
+use crate::ops::take_first;
 use crate::tape::{Tape, Var};
 
 impl Reasoner for Trm {
@@ -45,5 +46,10 @@ impl Reasoner for Trm {
             (1..self.config.h_cycles).try_fold(from, |state, _| cycle(tape, state))
         })?;
         cycle(tape, state)
+    }
+
+    fn cycles_first(&self, tape: &mut Tape, level: &Level, from: State, e: &Var) -> Result<Var> {
+        let state = self.cycles(tape, level, from, e)?;
+        take_first::forward(tape, &state.z_h)
     }
 }

@@ -3,7 +3,7 @@ use rayon::prelude::*;
 
 use super::Dims;
 use crate::backend::Mode;
-use crate::backend::cpu::gemm::{Mat, MatMut, gemm};
+use crate::backend::cpu::gemm::{self, Mat, MatMut, gemm};
 use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::ops::ROWS_PER_TASK;
@@ -11,6 +11,13 @@ use crate::ops::ROWS_PER_TASK;
 pub fn forward<E: Float>(d: Dims, x: &[E], w: &[E], b: Option<&[E]>, y: &mut [E]) {
     let Dims { m, n, k } = d;
     gemm(1.0, Mat::new(x, m, k), Mat::new(w, n, k).t(), b, Mode::Set, MatMut::new(y, m, n));
+}
+
+/// d: m rows, n = 2F gate and up columns, k. x (m, k), w (n, k), y (m, F), gate_up (m, n).
+pub fn gated<E: Float>(d: Dims, x: &[E], w: &[E], gate_up: Option<&mut [E]>, y: &mut [E]) {
+    let Dims { m, n, k } = d;
+    let gate_up = gate_up.map(|gate_up| MatMut::new(gate_up, m, n));
+    gemm::gated(Mat::new(x, m, k), Mat::new(w, n, k), gate_up, MatMut::new(y, m, n / 2));
 }
 
 pub fn backward_x<E: Float>(d: Dims, dy: &[E], w: &[E], dx: &mut [E], mode: Mode) {

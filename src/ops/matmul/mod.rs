@@ -7,9 +7,11 @@ mod cpu;
 mod cuda;
 mod cut;
 mod gated;
+mod linear_swiglu;
 pub mod reference;
 
 pub use gated::gated_mlp;
+pub use linear_swiglu::linear_swiglu;
 
 use super::{by_float, dispatch, traffic, written};
 use crate::Result;

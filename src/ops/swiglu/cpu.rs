@@ -16,10 +16,7 @@ pub fn forward<E: Float>(gate_up: &[E], f: usize, y: &mut [E]) {
 fn forward_rows<E: Float>(gate_up: &[E], f: usize, y: &mut [E]) {
     for (x, y) in gate_up.chunks_exact(2 * f).zip(y.chunks_exact_mut(f)) {
         let (gate, up) = x.split_at(f);
-        for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            let g = g.to_f32();
-            *y = E::from_f32(g * simd::sigmoid(g) * u.to_f32());
-        }
+        simd::swiglu(gate, up, y);
     }
 }
 

@@ -33,6 +33,11 @@ pub fn forward(tape: &mut Tape, gate_up: &Var) -> Result<Var> {
         },
         |cost| cuda::forward(cost, x, c / 2, &y),
     )?;
+    record(tape, gate_up, y)
+}
+
+/// y, which was computed from gate_up.
+pub(super) fn record(tape: &mut Tape, gate_up: &Var, y: Tensor) -> Result<Var> {
     tape.output("swiglu", y, &[gate_up], |y| {
         Box::new(Backward { y, gate_up: gate_up.tensor.clone(), id: gate_up.id })
     })

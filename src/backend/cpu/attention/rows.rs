@@ -19,19 +19,10 @@ const AHEAD: usize = 8;
 /// 2^x to about one unit of the last place, at least 2^-126. For x up to 127.
 #[inline(always)]
 fn exp2(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer, which then is the low bits of the sum.
-    const SHIFT: f32 = 12_582_912.0;
     // Not `max`, which would lose a NaN.
     let x = if x < -126.0 { -126.0 } else { x };
-    let shifted = x + SHIFT;
-    let r = x - (shifted - SHIFT);
-    let p = 1.535_336_2e-4f32;
-    let p = p.mul_add(r, 1.339_887_5e-3);
-    let p = p.mul_add(r, 9.618_437e-3);
-    let p = p.mul_add(r, 5.550_332_5e-2);
-    let p = p.mul_add(r, 2.402_264_8e-1);
-    let p = p.mul_add(r, 6.931_472e-1);
-    let p = p.mul_add(r, 1.0);
+    let shifted = x + simd::SHIFT;
+    let p = simd::exp2_fraction(x - (shifted - simd::SHIFT));
     // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }

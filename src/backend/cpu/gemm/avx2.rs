@@ -4,9 +4,8 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::blocked::{self, Columns, Panels, Strip, Tile};
-use super::plan::Plan;
-use super::{Mat, Problem};
+use super::Problem;
+use super::blocked::{self, Columns, Strip, Tile, Work};
 use crate::backend::Mode;
 use crate::backend::cpu::prefetch;
 use crate::dtype::{DType, Float};
@@ -17,25 +16,10 @@ impl Tile for Avx2 {
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
 
-    unsafe fn task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels) {
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn compiled(work: impl Work) {
         // SAFETY: by the trait's contract.
-        unsafe { run_task(p, plan, task, b) }
-    }
-
-    unsafe fn pack_panels<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
-        // SAFETY: by the trait's contract.
-        unsafe { pack(b, panels, packed) }
-    }
-
-    unsafe fn pack_strips<E: Float>(
-        a: Mat<E>,
-        plan: &Plan,
-        strips: Range<usize>,
-        k: usize,
-        packed: &mut [f32],
-    ) {
-        // SAFETY: by the trait's contract.
-        unsafe { pack_strips(a, plan, strips, k, packed) }
+        unsafe { work.run() }
     }
 
     #[inline(always)]
@@ -65,36 +49,6 @@ impl Tile for Avx2 {
             }
         }
     }
-}
-
-/// # Safety
-/// The contract of [`Tile::task`].
-#[target_feature(enable = "avx2,fma")]
-unsafe fn run_task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels) {
-    // SAFETY: by this function's contract.
-    unsafe { blocked::task::<Avx2, E, C>(p, plan, task, b) }
-}
-
-/// # Safety
-/// The contract of [`Tile::pack_panels`].
-#[target_feature(enable = "avx2,fma")]
-unsafe fn pack<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
-    // SAFETY: by this function's contract.
-    unsafe { blocked::pack_panels::<Avx2, E>(b, panels, packed) }
-}
-
-/// # Safety
-/// The contract of [`Tile::pack_strips`].
-#[target_feature(enable = "avx2,fma")]
-unsafe fn pack_strips<E: Float>(
-    a: Mat<E>,
-    plan: &Plan,
-    strips: Range<usize>,
-    k: usize,
-    packed: &mut [f32],
-) {
-    // SAFETY: by this function's contract.
-    unsafe { blocked::pack_strips::<Avx2, E>(a, plan, strips, k, packed) }
 }
 
 /// # Safety

@@ -7,15 +7,19 @@
 //! A is read where it lies if it is f32 and not transposed; otherwise each task packs its strips,
 //! `[k][row]`.
 //!
-//! Everything is `#[inline(always)]`: an instruction set compiles it by calling it from a function
-//! that enables its features.
+//! What runs within a task is [`Work`] that [`Tile::compiled`] compiles for the instruction set.
 
+mod gated;
+mod pack;
+
+use std::marker::PhantomData;
 use std::ops::Range;
+
+pub(super) use gated::run_gated;
 
 use super::plan::Plan;
 use super::{Mat, PANEL, Problem};
 use crate::backend::Mode;
-use crate::backend::cpu::prefetch::prefetch;
 use crate::backend::cpu::{par, scratch};
 use crate::dtype::{DType, Float};
 
@@ -31,6 +35,19 @@ const CHUNK_ELEMS: usize = 32 << 10;
 /// Words that packing a strip may write past its end.
 const SLACK: usize = BLOCK;
 
+/// Words of a packed strip; behind its rows there are [`SLACK`] words that packing may overwrite.
+const fn strip_words<T: Tile>(k: usize) -> usize {
+    T::ROWS * k + SLACK
+}
+
+/// A loop that an instruction set compiles. `run` is `#[inline(always)]` and has no closures, which
+/// would lose the instruction set.
+pub(super) trait Work {
+    /// # Safety
+    /// What the one who made it vouches for.
+    unsafe fn run(self);
+}
+
 /// What an instruction set brings.
 pub(super) trait Tile {
     /// Rows of a strip, at most [`BLOCK`].
@@ -38,29 +55,11 @@ pub(super) trait Tile {
     /// Columns that are summed in one go; divides [`WIDTH`].
     const COLUMNS: usize;
 
-    /// [`task`] compiled for the instruction set.
+    /// The work compiled for the instruction set.
     ///
     /// # Safety
-    /// The CPU has its features; otherwise as [`task`].
-    unsafe fn task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels);
-
-    /// [`pack_panels`] compiled for the instruction set.
-    ///
-    /// # Safety
-    /// The CPU has its features.
-    unsafe fn pack_panels<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]);
-
-    /// [`pack_strips`] compiled for the instruction set.
-    ///
-    /// # Safety
-    /// The CPU has its features.
-    unsafe fn pack_strips<E: Float>(
-        a: Mat<E>,
-        plan: &Plan,
-        strips: Range<usize>,
-        k: usize,
-        packed: &mut [f32],
-    );
+    /// The CPU has the features of the instruction set; otherwise as [`Work::run`].
+    unsafe fn compiled(work: impl Work);
 
     /// An 8 x 8 block turned round.
     ///
@@ -134,7 +133,7 @@ pub(super) unsafe fn pack_b<T: Tile, E: Float>(b: Mat<E>, words: &mut [u32]) {
     let packed = par::by_row(bytemuck::cast_slice_mut(words), WIDTH * k);
     par::rows(n.div_ceil(WIDTH), chunk, packed, |panels, packed| {
         // SAFETY: CPU features by this function's contract.
-        unsafe { T::pack_panels(b, panels, packed) };
+        unsafe { T::compiled(pack::Panels { tile: PhantomData::<T>, b, panels, packed }) };
     });
 }
 
@@ -163,193 +162,99 @@ pub(super) unsafe fn run_packed<T: Tile, E: Float, C: Float>(p: &Problem<E, C>, 
 unsafe fn run_plan<T: Tile, E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, b: Panels) {
     par::tasks(plan.tasks(), |task| {
         // SAFETY: by this function's contract.
-        unsafe { T::task(p, plan, task, b) };
+        unsafe { T::compiled(Task { tile: PhantomData::<T>, p, plan, task, b }) };
     });
 }
 
-/// Panels of B, end to end.
-///
-/// # Safety
-/// The CPU has the features of `T`.
-#[inline(always)]
-pub(super) unsafe fn pack_panels<T: Tile, E: Float>(
-    b: Mat<E>,
-    panels: Range<usize>,
-    packed: &mut [f32],
-) {
-    let (k, n) = b.dims();
-    for (panel, packed) in panels.zip(packed.chunks_exact_mut(WIDTH * k)) {
-        let columns = panel * WIDTH..n.min((panel + 1) * WIDTH);
-        if b.transposed {
-            // SAFETY: CPU features by this function's contract.
-            unsafe { pack_stored_columns::<T, E>(b, columns, packed) };
-            continue;
-        }
-        for (i, packed) in packed.chunks_exact_mut(WIDTH).enumerate() {
-            let stored = &b.elems[i * b.stride + columns.start..][..columns.len()];
-            match <&[E; WIDTH]>::try_from(stored) {
-                Ok(stored) => packed.copy_from_slice(&stored.map(E::to_f32)),
-                Err(_) => {
-                    let (head, tail) = packed.split_at_mut(stored.len());
-                    head.iter_mut().zip(stored).for_each(|(p, x)| *p = x.to_f32());
-                    tail.fill(0.0);
-                }
-            }
-        }
-    }
-}
-
-/// Eight elements from up to eight stored rows, from element `i`; zeros where there are none.
-#[inline(always)]
-fn block<E: Float>(rows: &[&[E]; BLOCK], i: usize) -> [[f32; BLOCK]; BLOCK] {
-    let mut out = [[0.0; BLOCK]; BLOCK];
-    for (out, row) in out.iter_mut().zip(rows) {
-        let rest = row.get(i..).unwrap_or_default();
-        match rest.first_chunk::<BLOCK>() {
-            Some(whole) => widen(whole, out),
-            None => widen(rest, out),
-        }
-    }
-    out
-}
-
-/// A panel of columns that are stored as rows.
-///
-/// # Safety
-/// The CPU has the features of `T`.
-#[inline(always)]
-unsafe fn pack_stored_columns<T: Tile, E: Float>(
-    b: Mat<E>,
-    columns: Range<usize>,
-    packed: &mut [f32],
-) {
-    let k = b.cols;
-    for from in (0..WIDTH).step_by(BLOCK) {
-        let rows: [&[E]; BLOCK] = std::array::from_fn(|c| match columns.start + from + c {
-            column if column < columns.end => &b.elems[column * b.stride..][..k],
-            _ => &[],
-        });
-        for i in (0..k).step_by(BLOCK) {
-            // SAFETY: CPU features by this function's contract.
-            let turned = unsafe { T::transpose(block(&rows, i)) };
-            let packed = packed[i * WIDTH..].chunks_exact_mut(WIDTH);
-            for (packed, turned) in packed.zip(&turned) {
-                packed[from..from + BLOCK].copy_from_slice(turned);
-            }
-        }
-    }
-}
-
-/// Words of a packed strip; behind its rows there are [`SLACK`] words that packing may overwrite.
-const fn strip_words<T: Tile>(k: usize) -> usize {
-    T::ROWS * k + SLACK
-}
-
-/// Strips of A as `[k][row]`, each at a multiple of [`strip_words`].
-///
-/// # Safety
-/// The CPU has the features of `T`.
-#[inline(always)]
-pub(super) unsafe fn pack_strips<T: Tile, E: Float>(
-    a: Mat<E>,
-    plan: &Plan,
-    strips: Range<usize>,
-    k: usize,
-    packed: &mut [f32],
-) {
-    let words = strip_words::<T>(k);
-    if a.transposed {
-        // A block of k for all strips, then the next: strips share cache lines.
-        let columns = plan.row(strips.start)..plan.row(strips.end);
-        for from in (0..k).step_by(BLOCK) {
-            for i in from + BLOCK..k.min(from + 2 * BLOCK) {
-                prefetch(&a.elems[i * a.stride..][columns.clone()]);
-            }
-            for (packed, strip) in packed.chunks_exact_mut(words).zip(strips.clone()) {
-                let (row, end) = (plan.row(strip), plan.row(strip + 1));
-                let n = end - row;
-                for i in from..k.min(from + BLOCK) {
-                    let stored = &a.elems[i * a.stride + row..];
-                    let mut words = [0.0; BLOCK];
-                    match stored.first_chunk::<BLOCK>() {
-                        Some(stored) => widen(stored, &mut words),
-                        None => widen(stored, &mut words),
-                    }
-                    packed[i * n..][..BLOCK].copy_from_slice(&words);
-                }
-            }
-        }
-        return;
-    }
-    for (packed, strip) in packed.chunks_exact_mut(words).zip(strips) {
-        let (row, end) = (plan.row(strip), plan.row(strip + 1));
-        let stored: [&[E]; BLOCK] = std::array::from_fn(|r| match row + r {
-            row if row < end => &a.elems[row * a.stride..][..k],
-            _ => &[],
-        });
-        for i in (0..k).step_by(BLOCK) {
-            // SAFETY: CPU features by this function's contract.
-            let turned = unsafe { T::transpose(block(&stored, i)) };
-            // Words behind the strip's rows belong to the next i, or to the slack.
-            for (j, turned) in turned.iter().enumerate().take(k - i) {
-                packed[(i + j) * (end - row)..][..BLOCK].copy_from_slice(turned);
-            }
-        }
-    }
-}
-
-/// `from`, as far as `to` reaches.
-#[inline(always)]
-fn widen<E: Float>(from: &[E], to: &mut [f32; BLOCK]) {
-    to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_f32());
-}
-
-/// One task of a plan.
-///
-/// # Safety
-/// The CPU has the features of `T`; `b` holds all panels of B; no other task runs that is given the
-/// same number.
-#[inline(always)]
-pub(super) unsafe fn task<T: Tile, E: Float, C: Float>(
-    p: &Problem<E, C>,
-    plan: &Plan,
+/// One task of a plan. The CPU has the features of `T`; `b` holds all panels of B; no other task runs
+/// that is given the same number.
+struct Task<'a, T, E, C> {
+    tile: PhantomData<T>,
+    p: &'a Problem<'a, E, C>,
+    plan: &'a Plan,
     task: usize,
-    b: Panels,
-) {
-    let (strips, panels) = plan.task(task);
-    let k = p.k;
-    let in_place = E::DTYPE == DType::F32 && !p.a.transposed;
-    let strip_words = strip_words::<T>(k);
-    let words = if in_place { 0 } else { strips.len() * strip_words };
-    scratch::with(words, |packed: &mut [f32]| {
-        if !in_place {
-            // SAFETY: CPU features by this function's contract.
-            unsafe { T::pack_strips(p.a, plan, strips.clone(), k, packed) };
-        }
-        let packed = &*packed;
-        let strip_of = |strip: usize| {
-            let rows = plan.row(strip)..plan.row(strip + 1);
-            if in_place {
-                let elems: &[f32] = bytemuck::cast_slice(p.a.elems);
-                let start = elems[p.a.offset(rows.start, 0).min(elems.len())..].as_ptr();
-                return Strip { start, row: p.a.stride, step: 1, rows: rows.len() };
-            }
-            let start = packed[(strip - strips.start) * strip_words..].as_ptr();
-            Strip { start, row: 1, step: rows.len(), rows: rows.len() }
-        };
+    b: Panels<'a>,
+}
+
+impl<T: Tile, E: Float, C: Float> Work for Task<'_, T, E, C> {
+    #[inline(always)]
+    unsafe fn run(self) {
+        let Self { p, plan, task, b, .. } = self;
+        let (strips, panels) = plan.task(task);
+        let mut buffer = scratch::take(Strips::buffer_len::<T, E>(p.a, strips.len(), p.k));
+        // SAFETY: CPU features by this task's promise.
+        let a = unsafe { Strips::new::<T, E>(p.a, plan, strips.clone(), p.k, &mut buffer) };
         let end = p.n.min(panels.end * PANEL);
         for from in (panels.start * PANEL..end).step_by(T::COLUMNS) {
             let columns = from..end.min(from + T::COLUMNS);
-            let b = b.columns(from, k);
+            let b = b.columns(from, p.k);
             for strip in strips.clone() {
-                let row = plan.row(strip);
                 // SAFETY: the strip has k elements in each row (checked when the matrix was made,
                 // or packed), the panel k rows; rows and columns of this task are inside C and no
                 // other's.
-                unsafe { T::product(p, strip_of(strip), b, row, columns.clone()) };
+                unsafe { T::product(p, a.strip(strip), b, plan.row(strip), columns.clone()) };
             }
         }
-    });
+    }
+}
+
+/// The strips of A that a task needs.
+struct Strips<'a> {
+    plan: &'a Plan,
+    /// The first one that lies at the start of `elems`.
+    first: usize,
+    elems: &'a [f32],
+    /// Elements between the rows of A where it lies, or none: then strips are packed.
+    stride: Option<usize>,
+    /// From one packed strip to the next.
+    words: usize,
+}
+
+impl<'a> Strips<'a> {
+    /// Words that [`new`](Self::new) needs.
+    #[inline(always)]
+    fn buffer_len<T: Tile, E: Float>(a: Mat<E>, strips: usize, k: usize) -> usize {
+        if E::DTYPE == DType::F32 && !a.transposed { 0 } else { strips * strip_words::<T>(k) }
+    }
+
+    /// Some strips of A, packed into `buffer` unless they can be read where they lie.
+    ///
+    /// # Safety
+    /// The CPU has the features of `T`.
+    #[inline(always)]
+    unsafe fn new<T: Tile, E: Float>(
+        a: Mat<'a, E>,
+        plan: &'a Plan,
+        strips: Range<usize>,
+        k: usize,
+        buffer: &'a mut [f32],
+    ) -> Self {
+        let words = strip_words::<T>(k);
+        if E::DTYPE == DType::F32 && !a.transposed {
+            let elems = bytemuck::cast_slice(a.elems);
+            return Self { plan, first: 0, elems, stride: Some(a.stride), words };
+        }
+        let first = strips.start;
+        // SAFETY: by this function's contract.
+        unsafe { pack::strips::<T, E>(a, plan, strips, k, buffer) };
+        Self { plan, first, elems: buffer, stride: None, words }
+    }
+
+    #[inline(always)]
+    fn strip(&self, strip: usize) -> Strip {
+        let (row, end) = (self.plan.row(strip), self.plan.row(strip + 1));
+        let rows = end - row;
+        match self.stride {
+            Some(stride) => {
+                let start = self.elems[(row * stride).min(self.elems.len())..].as_ptr();
+                Strip { start, row: stride, step: 1, rows }
+            }
+            None => {
+                let start = self.elems[(strip - self.first) * self.words..].as_ptr();
+                Strip { start, row: 1, step: rows, rows }
+            }
+        }
+    }
 }
 
 /// C (+)= alpha * sums + bias: some columns of one row, as many as there are.

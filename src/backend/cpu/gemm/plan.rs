@@ -7,8 +7,10 @@ use super::PANEL;
 
 /// Strips of nearly equal height and panels of [`PANEL`] columns, by task.
 pub(super) struct Plan {
-    m: usize,
     pub strips: usize,
+    /// Rows of a strip; the first `taller` strips have one more.
+    height: usize,
+    taller: usize,
     panels: usize,
     strips_per_task: usize,
     panels_per_task: usize,
@@ -30,13 +32,24 @@ impl Plan {
         let strips_per_task = strips.div_ceil(tasks).min(cached);
         let tasks_down = strips.div_ceil(strips_per_task);
         let panels_per_task = panels.div_ceil(tasks.div_ceil(tasks_down));
-        Self { m, strips, panels, strips_per_task, panels_per_task }
+        Self::of(m, strips, panels, strips_per_task, panels_per_task)
     }
 
     /// A single task.
     pub fn whole(strip: usize, m: usize, n: usize) -> Self {
         let (strips, panels) = (m.div_ceil(strip), n.div_ceil(PANEL));
-        Self { m, strips, panels, strips_per_task: strips.max(1), panels_per_task: panels.max(1) }
+        Self::of(m, strips, panels, strips.max(1), panels.max(1))
+    }
+
+    fn of(
+        m: usize,
+        strips: usize,
+        panels: usize,
+        strips_per_task: usize,
+        panels_per_task: usize,
+    ) -> Self {
+        let (height, taller) = (m / strips.max(1), m % strips.max(1));
+        Self { strips, height, taller, panels, strips_per_task, panels_per_task }
     }
 
     fn tasks_across(&self) -> usize {
@@ -58,6 +71,6 @@ impl Plan {
 
     /// First row of a strip; heights differ by one at most.
     pub fn row(&self, strip: usize) -> usize {
-        strip * self.m / self.strips
+        strip * self.height + strip.min(self.taller)
     }
 }

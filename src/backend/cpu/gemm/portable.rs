@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::blocked::{self, Columns, Panels, Strip, Tile};
-use super::plan::Plan;
-use super::{Mat, Problem};
+use super::Problem;
+use super::blocked::{self, Columns, Strip, Tile, Work};
 use crate::dtype::Float;
 
 /// 4 rows times 8 columns: with vectors of four lanes, half of x86-64's registers.
@@ -17,25 +16,9 @@ impl Tile for Portable {
     const ROWS: usize = ROWS;
     const COLUMNS: usize = COLUMNS;
 
-    unsafe fn task<E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, task: usize, b: Panels) {
+    unsafe fn compiled(work: impl Work) {
         // SAFETY: by the trait's contract.
-        unsafe { blocked::task::<Portable, E, C>(p, plan, task, b) }
-    }
-
-    unsafe fn pack_panels<E: Float>(b: Mat<E>, panels: Range<usize>, packed: &mut [f32]) {
-        // SAFETY: needs no features.
-        unsafe { blocked::pack_panels::<Portable, E>(b, panels, packed) }
-    }
-
-    unsafe fn pack_strips<E: Float>(
-        a: Mat<E>,
-        plan: &Plan,
-        strips: Range<usize>,
-        k: usize,
-        packed: &mut [f32],
-    ) {
-        // SAFETY: needs no features.
-        unsafe { blocked::pack_strips::<Portable, E>(a, plan, strips, k, packed) }
+        unsafe { work.run() }
     }
 
     #[inline(always)]
