@@ -91,10 +91,10 @@ pub fn device(name: &str) -> Result<(Device, String)> {
     }
 }
 
-/// The number of threads that work is spread over.
+/// The number of threads that work is spread over, this one among them: it hands nothing over.
 pub fn start_threads(asked: Option<usize>) -> Result<usize> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0));
-    pool.build_global().map_err(|e| Error::invalid(format!("cannot start threads: {e}")))?;
+    pool.use_current_thread().build_global().map_err(|e| Error::invalid(format!("cannot start threads: {e}")))?;
     Ok(rayon::current_num_threads())
 }
 

@@ -251,11 +251,18 @@ fn forward<R: Reasoner>(
     Ok(Pass { e, state, logits, q, rows })
 }
 
-/// The Q head after one more segment, without gradient.
+/// The Q head after one more segment, without gradient. Only a probe asks for more than the first
+/// position.
 fn next_q<R: Reasoner>(model: &R, tape: &mut Tape, w: &Weights<R>, pass: &Pass) -> Result<Tensor> {
     tape.paused(|tape| {
         let from = State { z_h: pass.state.z_h.detach(), z_l: pass.state.z_l.detach() };
-        let first = model.cycles_first(tape, &w.levels, from, &pass.e)?;
+        let first = match tape.is_probed() {
+            false => model.cycles_first(tape, &w.levels, from, &pass.e)?,
+            true => {
+                let next = model.cycles(tape, &w.levels, from, &pass.e)?;
+                take_first::forward(tape, &next.z_h)?
+            }
+        };
         Ok(w.io.q(tape, &first)?.tensor)
     })
 }

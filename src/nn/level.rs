@@ -66,8 +66,8 @@ impl Level {
         })
     }
 
-    /// What [`forward`](Self::forward) gives at the first position, (B, C): the last block leaves the
-    /// others out.
+    /// What [`forward`](Self::forward) gives at the first position, (B, C): the last block leaves
+    /// the others out.
     pub fn forward_first(&self, tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
         tape.scope(self.name, |tape| {
             let mut x = add::forward(tape, terms)?;

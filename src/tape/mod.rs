@@ -96,6 +96,11 @@ impl Tape {
         self
     }
 
+    /// Whether somebody looks at every scope's output: then each is made whole.
+    pub fn is_probed(&self) -> bool {
+        self.probe.is_some()
+    }
+
     pub fn device(&self) -> &Device {
         &self.device
     }

@@ -30,19 +30,32 @@ struct Element {
 
 impl Noise {
     /// A step of rate `lr` along `gradient`, which is in doubt by its largest element's rounding.
+    /// An element of zero was not used.
     pub fn note(&mut self, name: &str, gradient: &[f64], lr: f64) {
         let largest = gradient.iter().fold(0.0_f64, |m, g| m.max(g.abs()));
-        self.note_beside(largest, name, gradient, lr);
+        self.add(largest, name, gradient, lr, |g| g != 0.0);
     }
 
-    /// A step of rate `lr` along a `gradient` that comes of numbers as large as `largest`.
+    /// A step of rate `lr` along a `gradient` that comes of numbers as large as `largest`, which
+    /// may have cancelled to zero here and not there.
     pub fn note_beside(&mut self, largest: f64, name: &str, gradient: &[f64], lr: f64) {
+        self.add(largest, name, gradient, lr, |_| largest > 0.0);
+    }
+
+    fn add(
+        &mut self,
+        largest: f64,
+        name: &str,
+        gradient: &[f64],
+        lr: f64,
+        moves: impl Fn(f64) -> bool,
+    ) {
         let is_first = !self.knows(name);
         let error = largest * if is_first { ROUNDING } else { FOLLOWING };
         let elements = self.by_name.entry(name.to_owned()).or_default();
         elements.resize(gradient.len(), Element::default());
         for (element, g) in elements.iter_mut().zip(gradient) {
-            if *g != 0.0 {
+            if moves(*g) {
                 element.lost |= g.abs() <= ROUNDING * largest;
                 element.doubt = element.doubt.max((error / g.abs()).min(1.0));
             }

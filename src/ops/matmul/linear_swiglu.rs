@@ -1,5 +1,5 @@
-//! A linear layer and SwiGLU over what it gives. On a CPU in one pass, with gate and up in memory only
-//! where a gradient needs them; elsewhere two ops. The bits are the same.
+//! A linear layer and SwiGLU over what it gives. On a CPU in one pass, with gate and up in memory
+//! only where a gradient needs them; elsewhere two ops. The bits are the same.
 
 use super::{Dims, cpu, linear, record};
 use crate::Result;

@@ -166,8 +166,8 @@ unsafe fn run_plan<T: Tile, E: Float, C: Float>(p: &Problem<E, C>, plan: &Plan, 
     });
 }
 
-/// One task of a plan. The CPU has the features of `T`; `b` holds all panels of B; no other task runs
-/// that is given the same number.
+/// One task of a plan. The CPU has the features of `T`; `b` holds all panels of B; no other task
+/// runs that is given the same number.
 struct Task<'a, T, E, C> {
     tile: PhantomData<T>,
     p: &'a Problem<'a, E, C>,

@@ -1,5 +1,5 @@
-//! The first product of a SwiGLU MLP with the gate in its epilogue, so that gate and up need not lie
-//! in memory. Bit for bit what a product and the gate after it give.
+//! The first product of a SwiGLU MLP with the gate in its epilogue, so that gate and up need not
+//! lie in memory. Bit for bit what a product and the gate after it give.
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;

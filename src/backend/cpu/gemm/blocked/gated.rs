@@ -9,7 +9,8 @@ use crate::backend::cpu::gemm::{CPtr, Mat, Problem};
 use crate::backend::cpu::{par, prefetch, scratch, simd};
 use crate::dtype::Float;
 
-/// `p.c` (m, n) = silu(g) * u, where [g | u] = `p.a` `b` (m, 2n), kept in `gate_up` if that is given.
+/// `p.c` (m, n) = silu(g) * u, where [g | u] = `p.a` `b` (m, 2n), kept in `gate_up` if that is
+/// given.
 ///
 /// # Safety
 /// The CPU has the features of `T`; the operands have these sizes; n is a multiple of [`WIDTH`].
