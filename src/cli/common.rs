@@ -91,10 +91,24 @@ pub fn device(name: &str) -> Result<(Device, String)> {
     }
 }
 
-/// The number of threads that work is spread over, this one among them: it hands nothing over.
+/// The number of threads that work is spread over, this one among them: it hands nothing over, and
+/// no other thread may start work.
 pub fn start_threads(asked: Option<usize>) -> Result<usize> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0));
-    pool.use_current_thread().build_global().map_err(|e| Error::invalid(format!("cannot start threads: {e}")))?;
+    start(pool(asked).use_current_thread())
+}
+
+/// The number of threads that work is spread over, all of them new: for work that other threads
+/// start.
+pub fn start_workers(asked: Option<usize>) -> Result<usize> {
+    start(pool(asked))
+}
+
+fn pool(asked: Option<usize>) -> rayon::ThreadPoolBuilder {
+    rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0))
+}
+
+fn start(pool: rayon::ThreadPoolBuilder) -> Result<usize> {
+    pool.build_global().map_err(|e| Error::invalid(format!("cannot start threads: {e}")))?;
     Ok(rayon::current_num_threads())
 }
 

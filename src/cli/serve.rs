@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::common::{Compute, device, start_threads};
+use super::common::{Compute, device, start_workers};
 use crate::data::DataSet;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::eval::run::check_data;
@@ -97,7 +97,7 @@ fn positive(text: &str) -> Result<usize, String> {
 }
 
 pub fn run(args: Serve) -> Result<()> {
-    start_threads(args.compute.threads)?;
+    start_workers(args.compute.threads)?;
     let options = Options {
         host: args.host,
         port: args.port,
