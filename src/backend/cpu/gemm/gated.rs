@@ -61,3 +61,53 @@ unsafe fn run<T: Tile, E: Float>(p: &Problem<E, E>, b: Mat<E>, gate_up: Option<C
     // SAFETY: by this function's contract.
     unsafe { blocked::run_gated::<T, E>(p, b, gate_up) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::gemm_with;
+    use super::*;
+    use crate::backend::cpu::simd;
+    use crate::dtype::bf16;
+
+    fn values<E: Float>(len: usize, step: usize) -> Vec<E> {
+        (0..len).map(|i| E::from_f32((i * step % 31) as f32 / 8.0 - 1.9)).collect()
+    }
+
+    fn check<E: Float>(path: Path, [m, f, k]: [usize; 3]) {
+        if !is_gated_on(path, f, k) {
+            return;
+        }
+        let (n, x_stride, y_stride) = (2 * f, k + 3, f + 5);
+        let (x, w) = (values::<E>(m * x_stride, 7), values::<E>(n * k, 11));
+        let x = Mat::strided(&x, m, k, x_stride);
+        let w = Mat::new(&w, n, k);
+        let mut want = values::<E>(m * n, 1);
+        gemm_with(path, 1.0, x, w.t(), None, Mode::Set, MatMut::new(&mut want, m, n));
+        let before = values::<E>(m * y_stride, 3);
+        let mut want_y = before.clone();
+        for (y, want) in want_y.chunks_mut(y_stride).zip(want.chunks(n)) {
+            simd::swiglu(&want[..f], &want[f..], &mut y[..f]);
+        }
+        for keep in [false, true] {
+            let (mut y, mut gate_up) = (before.clone(), values::<E>(m * n, 5));
+            let kept = keep.then(|| MatMut::new(&mut gate_up, m, n));
+            gated_on(path, x, w, kept, MatMut::strided(&mut y, m, f, y_stride));
+            let same =
+                |a: &[E], b: &[E]| bytemuck::cast_slice::<E, u8>(a) == bytemuck::cast_slice(b);
+            assert!(same(&y, &want_y), "{path:?} {} {m}x{f}x{k} keep {keep}", E::DTYPE);
+            assert!(!keep || same(&gate_up, &want), "{path:?} {} {m}x{f}x{k}", E::DTYPE);
+        }
+    }
+
+    #[test]
+    fn its_bits_are_those_of_the_product_and_the_gate_after_it() {
+        for path in Path::ALL.into_iter().filter(|path| path.is_here()) {
+            for sizes in [[1, 32, 1], [7, 64, 5], [50, 96, 33], [200, 160, 64], [0, 32, 8]] {
+                check::<f32>(path, sizes);
+                check::<bf16>(path, sizes);
+            }
+        }
+        assert!(is_gated_on(Path::Portable, 32, 1), "something was compared");
+        assert!(!is_gated_on(Path::Portable, 33, 8) && !is_gated_on(Path::Portable, 32, 0));
+    }
+}
