@@ -80,8 +80,9 @@ pub fn sigmoid(x: f32) -> f32 {
     let shifted = x.mul_add(-HIGH, SHIFT);
     let n = shifted - SHIFT;
     let r = x.mul_add(-LOW, x.mul_add(-HIGH, -n));
-    let e_to_minus_x = exp2_fraction(r).to_bits().wrapping_add(shifted.to_bits() << 23);
-    let y = 1.0 / (1.0 + f32::from_bits(e_to_minus_x));
+    // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
+    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
+    let y = 1.0 / exp2_fraction(r).mul_add(power, 1.0);
     if is_zero { 0.0 } else { y }
 }
 
