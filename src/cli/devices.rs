@@ -53,6 +53,7 @@ pub fn run(args: Devices) -> Result<()> {
             "threads": threads,
             "features": features,
             "path": path.word(),
+            "paths": Path::here().map(Path::word).collect::<Vec<_>>(),
             "fast_bf16": has_fast_bf16,
             "memory_bytes": memory.map(|m| m.0),
             "available_bytes": memory.map(|m| m.1),

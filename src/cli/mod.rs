@@ -36,11 +36,7 @@ use crate::{Error, Result};
 
 #[derive(Debug, Parser)]
 #[command(name = "hrm", version, about, max_term_width = 100, propagate_version = true)]
-#[command(after_long_help = concat!(
-    "Environment:\n",
-    "  HRM_CPU=portable|avx2|avx512bf16   instructions that products on the CPU run on, of those that\n",
-    "                                     it has; without it the fastest (hrm devices names it)\n",
-))]
+#[command(after_long_help = environment())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -62,6 +58,16 @@ enum Command {
     Digest(digest::Digest),
     Devices(devices::Devices),
     Watch(watch::Watch),
+}
+
+/// Help for what every command reads from its environment.
+fn environment() -> String {
+    format!(
+        "Environment:\n  {}={}\n          instructions that products on the CPU run on, of those \
+         that it has; without it the\n          fastest (hrm devices names it)",
+        path::VARIABLE,
+        path::Path::ALL.map(path::Path::word).join("|")
+    )
 }
 
 pub fn main() -> ExitCode {

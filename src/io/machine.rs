@@ -21,7 +21,11 @@ pub fn cpu_features() -> Vec<(&'static str, bool)> {
             ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
         ]
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    {
+        vec![("neon", std::arch::is_aarch64_feature_detected!("neon"))]
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     vec![]
 }
 

@@ -328,7 +328,7 @@ fn gated_mlp_on_a_cpu_is_bit_equal_to_its_three_ops() {
     // One row, strips and panels that end within a task, several tasks, and an inner width that has
     // no panels of its own.
     for sizes in
-        [[1, 16, 3, 2], [7, 16, 24, 16], [70, 48, 41, 8], [1031, 256, 128, 16], [5, 24, 8, 8]]
+        [[1, 32, 3, 2], [7, 32, 24, 16], [70, 96, 41, 8], [1031, 256, 128, 16], [5, 48, 8, 8]]
     {
         for dtype in [DType::F32, DType::Bf16] {
             let [got, want] = [true, false].map(|fused| gated(&device, dtype, sizes, fused));

@@ -24,15 +24,20 @@
 //! Where an operand lies in memory changes no bit either: each element of C is one sum in the order
 //! of k.
 //!
-//! `path.rs` says which kernel runs: with AVX-512 BF16 that of `gemm/avx512.rs` for both types,
-//! otherwise `gemm/blocked.rs` in f32, with the tile of `avx2.rs` or `portable.rs`.
+//! `path.rs` says which kernel runs: with AVX-512 BF16 that of `gemm/avx512bf16.rs` for both types,
+//! otherwise `gemm/blocked.rs` in f32, with the tile of `avx512.rs`, `avx2.rs`, `neon.rs` or
+//! `portable.rs`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 mod blocked;
 mod gated;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod pack;
 mod plan;
@@ -205,9 +210,13 @@ fn gemm_with<E: Float, C: Float>(
     unsafe {
         match path {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Bf16 => avx512::run(&problem, b),
+            Path::Avx512Bf16 => avx512bf16::run(&problem, b),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => blocked::run::<avx512::Avx512, E, C>(&problem, b),
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => blocked::run::<avx2::Avx2, E, C>(&problem, b),
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => blocked::run::<neon::Neon, E, C>(&problem, b),
             _ => blocked::run::<portable::Portable, E, C>(&problem, b),
         }
     }
@@ -237,7 +246,7 @@ fn with_packed_for<E: Float, R>(path: Path, b: Mat<E>, f: impl FnOnce(&Packed<E>
 fn packed_words<E: Float>(path: Path, k: usize, n: usize) -> usize {
     match path {
         #[cfg(target_arch = "x86_64")]
-        Path::Avx512Bf16 => avx512::packed_words::<E>(k, n),
+        Path::Avx512Bf16 => avx512bf16::packed_words::<E>(k, n),
         _ => blocked::packed_words(k, n),
     }
 }
@@ -249,9 +258,13 @@ fn pack<'a, E: Float>(path: Path, b: Mat<E>, words: &'a mut [u32]) -> Packed<'a,
     unsafe {
         match path {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Bf16 => avx512::pack_b(b, words),
+            Path::Avx512Bf16 => avx512bf16::pack_b(b, words),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => blocked::pack_b::<avx512::Avx512, E>(b, words),
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => blocked::pack_b::<avx2::Avx2, E>(b, words),
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => blocked::pack_b::<neon::Neon, E>(b, words),
             _ => blocked::pack_b::<portable::Portable, E>(b, words),
         }
     }
@@ -280,9 +293,13 @@ pub fn product<E: Float>(alpha: f32, a: Mat<E>, b: &Packed<E>, mode: Mode, c: Ma
     unsafe {
         match b.path {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Bf16 => avx512::run_packed(&problem, b.words),
+            Path::Avx512Bf16 => avx512bf16::run_packed(&problem, b.words),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => blocked::run_packed::<avx512::Avx512, E, f32>(&problem, panels),
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => blocked::run_packed::<avx2::Avx2, E, f32>(&problem, panels),
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => blocked::run_packed::<neon::Neon, E, f32>(&problem, panels),
             _ => blocked::run_packed::<portable::Portable, E, f32>(&problem, panels),
         }
     }

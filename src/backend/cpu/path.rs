@@ -11,26 +11,33 @@ use crate::{Error, Result};
 /// The environment variable that forces a path.
 pub const VARIABLE: &str = "HRM_CPU";
 
-/// From the slowest to the fastest.
+/// The paths of each architecture from the slowest to the fastest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Path {
     /// What every CPU of the target has.
     Portable,
     /// AVX2 and FMA.
     Avx2,
-    /// AVX-512 F, BW, VL, DQ and BF16.
+    /// AVX-512 F, BW, VL and DQ.
+    Avx512,
+    /// These and AVX-512 BF16.
     Avx512Bf16,
+    /// NEON, the vectors of aarch64.
+    Neon,
 }
 
 impl Path {
-    pub const ALL: [Path; 3] = [Path::Portable, Path::Avx2, Path::Avx512Bf16];
+    pub const ALL: [Path; 5] =
+        [Path::Portable, Path::Avx2, Path::Avx512, Path::Avx512Bf16, Path::Neon];
 
     /// The word in [`VARIABLE`].
     pub fn word(self) -> &'static str {
         match self {
             Path::Portable => "portable",
             Path::Avx2 => "avx2",
+            Path::Avx512 => "avx512",
             Path::Avx512Bf16 => "avx512bf16",
+            Path::Neon => "neon",
         }
     }
 
@@ -41,21 +48,28 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Path::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Bf16 => {
+            Path::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512bf16")
             }
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Bf16 => Path::Avx512.is_here() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             _ => false,
         }
     }
 
+    /// The paths of this CPU, from the slowest to the fastest.
+    pub fn here() -> impl DoubleEndedIterator<Item = Self> {
+        Self::ALL.into_iter().filter(|path| path.is_here())
+    }
+
     /// The fastest path of this CPU.
     fn fastest() -> Self {
-        Self::ALL.into_iter().rev().find(|path| path.is_here()).unwrap_or(Path::Portable)
+        Self::here().next_back().unwrap_or(Path::Portable)
     }
 
     /// The path of this process. A value of [`VARIABLE`] that [`check`] refuses counts as none.
@@ -77,8 +91,7 @@ pub fn check() -> Result<()> {
 }
 
 fn parse(word: &str) -> Result<Path> {
-    let here: Vec<&str> = Path::ALL.into_iter().filter(|p| p.is_here()).map(Path::word).collect();
-    let here = here.join(", ");
+    let here = Path::here().map(Path::word).collect::<Vec<_>>().join(", ");
     match Path::ALL.into_iter().find(|path| path.word() == word) {
         Some(path) if path.is_here() => Ok(path),
         Some(_) => Err(Error::invalid(format!(
@@ -98,6 +111,10 @@ mod tests {
         for path in Path::ALL {
             assert_eq!(parse(path.word()).ok(), path.is_here().then_some(path));
         }
+        // No CPU has the vectors of both architectures.
+        let elsewhere = if cfg!(target_arch = "aarch64") { Path::Avx2 } else { Path::Neon };
+        let error = parse(elsewhere.word()).unwrap_err().to_string();
+        assert!(error.contains("lacks the instructions; it has: portable"), "{error}");
         let error = parse("avx3").unwrap_err().to_string();
         assert!(error.contains("HRM_CPU=avx3") && error.contains("portable"), "{error}");
     }

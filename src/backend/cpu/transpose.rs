@@ -20,7 +20,7 @@ pub fn transpose(x: &[f32], x_stride: usize, rows: usize, to: &mut [f32], to_str
             let (x, to) = (&x[r * x_stride + c..], &mut to[c * to_stride + r..]);
             let (rows, cols) = ((rows - r).min(BLOCK), (cols - c).min(BLOCK));
             #[cfg(target_arch = "x86_64")]
-            if Path::Avx512Bf16.is_here() {
+            if Path::Avx512.is_here() {
                 // SAFETY: the CPU has the features; the block lies inside both matrices.
                 unsafe { pack::transpose_block(x, x_stride, rows, cols, to, to_stride) };
                 continue;

@@ -154,7 +154,7 @@ unsafe fn store<C: Float>(to: *mut C, x: __m256) {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transpose_8x8(block: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+pub(super) fn transpose_8x8(block: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
     // SAFETY: each row is 8 floats.
     let rows: [__m256; 8] = block.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr()) });
     // Pairs of rows, then quadruples, then the halves of 128 bits.

@@ -2,7 +2,7 @@
 //! store.
 //!
 //! B is packed into panels of 16 columns, `[k][column]`, widened to f32 on the way, the last one
-//! padded with zeros. A strip of a few rows times 8 or 16 columns is summed in registers, over all
+//! padded with zeros. A strip of a few rows times 8 to 32 columns is summed in registers, over all
 //! of k: each sum in the order of k, whatever the operands' layout, place in memory or neighbours.
 //! A is read where it lies if it is f32 and not transposed; otherwise each task packs its strips,
 //! `[k][row]`.
@@ -52,7 +52,7 @@ pub(super) trait Work {
 pub(super) trait Tile {
     /// Rows of a strip, at most [`BLOCK`].
     const ROWS: usize;
-    /// Columns that are summed in one go; divides [`WIDTH`].
+    /// Columns that are summed in one go: [`WIDTH`], a divisor or twice of it.
     const COLUMNS: usize;
 
     /// The work compiled for the instruction set.
@@ -91,11 +91,13 @@ pub(super) struct Strip {
     pub rows: usize,
 }
 
-/// Some columns of B, element (i, c) at `start[i * step + c]`.
+/// Some columns of B, element (i, c) at `start[i * step + c]`, for c from [`WIDTH`] on at
+/// `start[next + i * step + c - WIDTH]`.
 #[derive(Clone, Copy)]
 pub(super) struct Columns {
     pub start: *const f32,
     pub step: usize,
+    pub next: usize,
 }
 
 /// B in panels of `width` columns, `[k][column]`, end to end.
@@ -114,7 +116,8 @@ impl<'a> Panels<'a> {
     fn columns(&self, from: usize, k: usize) -> Columns {
         let (panel, within) = (from / self.width, from % self.width);
         let start = self.words[panel * self.width * k..][within..].as_ptr();
-        Columns { start, step: self.width }
+        let next = if self.width > WIDTH { WIDTH } else { WIDTH * k };
+        Columns { start, step: self.width, next }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The first product of a SwiGLU MLP with the gate in its epilogue, so that gate and up need not
 //! lie in memory. Bit for bit what a product and the gate after it give.
 
-#[cfg(target_arch = "x86_64")]
-use super::avx2::Avx2;
 use super::blocked::{self, Tile};
+#[cfg(target_arch = "aarch64")]
+use super::neon::Neon;
 use super::portable::Portable;
-use super::{CPtr, MAX_K, Mat, MatMut, Path, Problem};
+use super::{CPtr, MAX_K, Mat, MatMut, PANEL, Path, Problem};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2::Avx2, avx512::Avx512};
 use crate::backend::Mode;
 use crate::dtype::Float;
 
@@ -15,7 +17,7 @@ pub fn is_gated(f: usize, k: usize) -> bool {
 }
 
 pub(super) fn is_gated_on(path: Path, f: usize, k: usize) -> bool {
-    path != Path::Avx512Bf16 && f.is_multiple_of(blocked::WIDTH) && (1..=MAX_K).contains(&k)
+    path != Path::Avx512Bf16 && f.is_multiple_of(PANEL) && (1..=MAX_K).contains(&k)
 }
 
 /// y (N, F) = silu(g) * u, where [g | u] = x w^T (N, 2F), also put into `gate_up` where that is
@@ -48,7 +50,11 @@ pub(super) fn gated_on<E: Float>(
     unsafe {
         match path {
             #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => run::<Avx512, E>(&p, w.t(), gate_up),
+            #[cfg(target_arch = "x86_64")]
             Path::Avx2 => run::<Avx2, E>(&p, w.t(), gate_up),
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon => run::<Neon, E>(&p, w.t(), gate_up),
             _ => run::<Portable, E>(&p, w.t(), gate_up),
         }
     }

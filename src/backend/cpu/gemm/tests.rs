@@ -90,12 +90,8 @@ fn check_case<E: Float, C: Float>(path: Path, case: Case) -> Vec<C> {
     c
 }
 
-fn paths() -> impl Iterator<Item = Path> {
-    Path::ALL.into_iter().filter(|path| path.is_here())
-}
-
 fn check_everywhere(case: Case) {
-    for path in paths() {
+    for path in Path::here() {
         check_case::<f32, f32>(path, case);
         check_case::<bf16, f32>(path, case);
         check_case::<bf16, bf16>(path, case);
@@ -134,7 +130,7 @@ fn packed_products_agree_with_whole_ones() {
             let (a, b) = (values::<bf16>(m * k, 3), values::<bf16>(n * k, 4));
             let a = if a_t { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
             let b = Mat::new(&b, n, k).t();
-            for path in paths() {
+            for path in Path::here() {
                 let (mut whole, mut packed) = (vec![0.5f32; m * n], vec![0.5f32; m * n]);
                 gemm_with(path, 2.0, a, b, None, Mode::Add, MatMut::new(&mut whole, m, n));
                 with_packed_for(path, b, |b| {
@@ -206,7 +202,7 @@ fn thread_count_does_not_change_bits() {
             (f, b)
         })
     };
-    for path in paths() {
+    for path in Path::here() {
         assert!(bits(1, path) == bits(2, path));
         assert!(bits(3, path) == bits(2, path));
     }
@@ -214,7 +210,7 @@ fn thread_count_does_not_change_bits() {
 
 #[test]
 fn infinities_and_nan_reach_the_result() {
-    for path in paths() {
+    for path in Path::here() {
         let mut a = vec![bf16::ONE; 3 * 5];
         a[5] = bf16::NAN;
         a[10] = bf16::INFINITY;
@@ -235,35 +231,45 @@ fn shapes_that_do_not_belong_together_are_refused() {
     gemm(1.0, a, b, None, Mode::Set, MatMut::new(&mut [0f32; 4], 2, 2));
 }
 
-/// Bits of a product whose operands start `shift` bytes behind a cache line.
-fn shifted(path: Path, a_t: bool, b_t: bool, shift: usize) -> Vec<u32> {
+/// A copy that starts `shift` bytes behind a cache line, among NaNs, and where it lies.
+fn placed<E: Float>(elems: &[E], shift: usize) -> (Vec<E>, std::ops::Range<usize>) {
+    let mut moved = vec![E::from_f32(f32::NAN); elems.len() + 2 * 64 / size_of::<E>()];
+    let from = moved.as_ptr().align_offset(64) + shift / size_of::<E>();
+    let place = from..from + elems.len();
+    moved[place.clone()].copy_from_slice(elems);
+    (moved, place)
+}
+
+/// Bits of a product whose operands start `shift` bytes behind a cache line, B and the bias
+/// `60 - shift`.
+fn shifted<E: Float, C: Float>(path: Path, a_t: bool, b_t: bool, shift: usize) -> Vec<u32> {
     let (m, n, k) = (37, 45, 67);
-    // A line of slack: `at` moves the start to where it is wanted.
-    let at = |elems: &[f32], shift: usize| {
-        let mut moved = vec![0f32; elems.len() + 32];
-        let from = (moved.as_ptr().align_offset(64) + shift / 4) % 32;
-        moved[from..from + elems.len()].copy_from_slice(elems);
-        (moved, from)
-    };
-    let ((a, a0), (b, b0)) = (at(&values(m * k, 11), shift), at(&values(k * n, 12), 60 - shift));
-    let (mut c, c0) = at(&values(m * n, 13), shift);
-    let (a, b) = (&a[a0..a0 + m * k], &b[b0..b0 + k * n]);
+    let (a, a_place) = placed(&values::<E>(m * k, 11), shift);
+    let (b, b_place) = placed(&values::<E>(k * n, 12), 60 - shift);
+    let (bias, bias_place) = placed(&values::<E>(n, 14), 60 - shift);
+    let (mut c, c_place) = placed(&values::<C>(m * n, 13), shift);
+    let (a, b, c) = (&a[a_place], &b[b_place], &mut c[c_place]);
     let a = if a_t { Mat::new(a, k, m).t() } else { Mat::new(a, m, k) };
     let b = if b_t { Mat::new(b, n, k).t() } else { Mat::new(b, k, n) };
-    let c = &mut c[c0..c0 + m * n];
-    gemm_with(path, 0.75, a, b, None, Mode::Add, MatMut::new(c, m, n));
-    c.iter().map(|x| x.to_bits()).collect()
+    gemm_with(path, 0.75, a, b, Some(&bias[bias_place]), Mode::Add, MatMut::new(c, m, n));
+    c.iter().map(|x| x.to_f32().to_bits()).collect()
 }
 
 #[test]
 fn where_operands_lie_does_not_change_bits() {
-    for path in paths() {
+    fn check<E: Float, C: Float>(path: Path) {
         for (a_t, b_t) in [(false, false), (false, true), (true, false), (true, true)] {
-            let aligned = shifted(path, a_t, b_t, 0);
-            for shift in (4..=60).step_by(4) {
-                assert!(aligned == shifted(path, a_t, b_t, shift), "{path:?} {a_t} {b_t}: {shift}");
+            let aligned = shifted::<E, C>(path, a_t, b_t, 0);
+            for shift in (size_of::<E>()..=60).step_by(size_of::<E>()) {
+                let same = aligned == shifted::<E, C>(path, a_t, b_t, shift);
+                assert!(same, "{path:?} {:?} {a_t} {b_t}: {shift} bytes", E::DTYPE);
             }
         }
+    }
+    for path in Path::here() {
+        check::<f32, f32>(path);
+        check::<bf16, f32>(path);
+        check::<bf16, bf16>(path);
     }
 }
 
@@ -275,7 +281,7 @@ fn layouts_of_the_same_values_have_the_same_bits() {
         (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
     };
     let (a_t, b_t) = (turned(&a, m, k), turned(&b, k, n));
-    for path in paths() {
+    for path in Path::here() {
         let bits = |a: Mat<f32>, b: Mat<f32>| -> Vec<u32> {
             let mut c = vec![0f32; m * n];
             gemm_with(path, 1.0, a, b, None, Mode::Set, MatMut::new(&mut c, m, n));

@@ -13,7 +13,7 @@ use crate::dtype::Float;
 /// given.
 ///
 /// # Safety
-/// The CPU has the features of `T`; the operands have these sizes; n is a multiple of [`WIDTH`].
+/// The CPU has the features of `T`; the operands have these sizes; n is a multiple of [`PANEL`].
 pub(in crate::backend::cpu::gemm) unsafe fn run_gated<T: Tile, E: Float>(
     p: &Problem<E, E>,
     b: Mat<E>,
@@ -52,14 +52,14 @@ impl<T: Tile, E: Float> Work for Task<'_, T, E> {
         // SAFETY: CPU features by this task's promise.
         let a = unsafe { Strips::new::<T, E>(p.a, plan, strips.clone(), p.k, &mut buffer) };
         // Where the sums go: some columns of gate, then of up.
-        let kept_len = if gate_up.is_some() { 0 } else { rows.len() * 2 * WIDTH };
+        let kept_len = if gate_up.is_some() { 0 } else { rows.len() * 2 * T::COLUMNS };
         let mut kept = scratch::take::<E>(kept_len);
-        let kept = CPtr { start: kept.as_mut_ptr(), stride: 2 * WIDTH };
+        let kept = CPtr { start: kept.as_mut_ptr(), stride: 2 * T::COLUMNS };
         let sums = Problem { c: gate_up.unwrap_or(kept), bias: None, mode: Mode::Set, ..*p };
         for from in (panels.start * PANEL..p.n.min(panels.end * PANEL)).step_by(T::COLUMNS) {
             let (first, halves) = match gate_up {
                 Some(_) => (rows.start, [from, p.n + from]),
-                None => (0, [0, WIDTH]),
+                None => (0, [0, T::COLUMNS]),
             };
             for (half, column) in halves.into_iter().enumerate() {
                 let b = b.columns(half * p.n + from, p.k);
