@@ -1,7 +1,7 @@
 //! A matrix turned round, 16 x 16 elements at a time.
 
-use super::gemm::pack;
-use super::path::Path;
+#[cfg(target_arch = "x86_64")]
+use super::{gemm::pack, path::Path};
 
 /// Side of a block.
 const BLOCK: usize = 16;
