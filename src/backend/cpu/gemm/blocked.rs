@@ -97,6 +97,7 @@ pub(super) struct Strip {
 pub(super) struct Columns {
     pub start: *const f32,
     pub step: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub next: usize,
 }
 
