@@ -99,6 +99,7 @@ pub fn start_threads(asked: Option<usize>) -> Result<usize> {
 
 /// The number of threads that work is spread over, all of them new: for work that other threads
 /// start.
+#[cfg(feature = "serve")]
 pub fn start_workers(asked: Option<usize>) -> Result<usize> {
     start(pool(asked))
 }

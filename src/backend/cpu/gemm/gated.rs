@@ -98,8 +98,9 @@ mod tests {
             let (mut y, mut gate_up) = (before.clone(), values::<E>(m * n, 5));
             let kept = keep.then(|| MatMut::new(&mut gate_up, m, n));
             gated_on(path, x, w, kept, MatMut::strided(&mut y, m, f, y_stride));
-            let same =
-                |a: &[E], b: &[E]| bytemuck::cast_slice::<E, u8>(a) == bytemuck::cast_slice(b);
+            let same = |a: &[E], b: &[E]| {
+                bytemuck::cast_slice::<E, u8>(a) == bytemuck::cast_slice::<E, u8>(b)
+            };
             assert!(same(&y, &want_y), "{path:?} {} {m}x{f}x{k} keep {keep}", E::DTYPE);
             assert!(!keep || same(&gate_up, &want), "{path:?} {} {m}x{f}x{k}", E::DTYPE);
         }
