@@ -4,8 +4,8 @@
 //! A step of k is 2 loads of B and 8 broadcasts of A for 16 multiply-adds. These CPUs do up to two
 //! of either in a cycle, so the multiply-adds are the limit, and 16 accumulators are twice what two
 //! units with a latency of four cycles need. The taller strips of `avx512bf16.rs` (16 loads for 28
-//! multiply-adds) meet the same limit, and its units of two bf16 suit its own instruction only. Here
-//! bf16 is widened while it is packed, as for every tile.
+//! multiply-adds) meet the same limit, and its units of two bf16 suit its own instruction only;
+//! here bf16 is widened while it is packed, as for every tile.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
