@@ -38,7 +38,7 @@ pub fn run(args: Devices) -> Result<()> {
         );
     }
     let path = Path::chosen();
-    let has_fast_bf16 = path == Path::Avx512Bf16;
+    let has_fast_bf16 = path.multiplies_bf16();
     if !has_fast_bf16 {
         missing.push(format!(
             "cpu: no AVX-512 BF16 (absent: {}): bf16 products run in f32; train.precision=f32 may \

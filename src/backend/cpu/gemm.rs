@@ -24,10 +24,12 @@
 //! Where an operand lies in memory changes no bit either: each element of C is one sum in the order
 //! of k.
 //!
-//! `path.rs` says which kernel runs: with AVX-512 BF16 that of `gemm/avx512bf16.rs` for both types,
-//! otherwise `gemm/blocked.rs` in f32, with the tile of `avx512.rs`, `avx2.rs`, `neon.rs` or
-//! `portable.rs`.
+//! `path.rs` says which kernel runs: with AMX that of `gemm/amx.rs` for bf16; with AVX-512 BF16 that
+//! of `gemm/avx512bf16.rs` for both types; otherwise `gemm/blocked.rs` in f32, with the tile of
+//! `avx512.rs`, `avx2.rs`, `neon.rs` or `portable.rs`.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -210,6 +212,8 @@ fn gemm_with<E: Float, C: Float>(
     unsafe {
         match path {
             #[cfg(target_arch = "x86_64")]
+            Path::Amx => amx::run(&problem, b),
+            #[cfg(target_arch = "x86_64")]
             Path::Avx512Bf16 => avx512bf16::run(&problem, b),
             #[cfg(target_arch = "x86_64")]
             Path::Avx512 => blocked::run::<avx512::Avx512, E, C>(&problem, b),
@@ -246,7 +250,7 @@ fn with_packed_for<E: Float, R>(path: Path, b: Mat<E>, f: impl FnOnce(&Packed<E>
 fn packed_words<E: Float>(path: Path, k: usize, n: usize) -> usize {
     match path {
         #[cfg(target_arch = "x86_64")]
-        Path::Avx512Bf16 => avx512bf16::packed_words::<E>(k, n),
+        Path::Amx | Path::Avx512Bf16 => avx512bf16::packed_words::<E>(k, n),
         _ => blocked::packed_words(k, n),
     }
 }
@@ -258,7 +262,7 @@ fn pack<'a, E: Float>(path: Path, b: Mat<E>, words: &'a mut [u32]) -> Packed<'a,
     unsafe {
         match path {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512Bf16 => avx512bf16::pack_b(b, words),
+            Path::Amx | Path::Avx512Bf16 => avx512bf16::pack_b(b, words),
             #[cfg(target_arch = "x86_64")]
             Path::Avx512 => blocked::pack_b::<avx512::Avx512, E>(b, words),
             #[cfg(target_arch = "x86_64")]
@@ -292,6 +296,8 @@ pub fn product<E: Float>(alpha: f32, a: Mat<E>, b: &Packed<E>, mode: Mode, c: Ma
     // SAFETY: as in `gemm_with`; `pack` packed B for this path.
     unsafe {
         match b.path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Amx => amx::run_packed(&problem, b.words),
             #[cfg(target_arch = "x86_64")]
             Path::Avx512Bf16 => avx512bf16::run_packed(&problem, b.words),
             #[cfg(target_arch = "x86_64")]

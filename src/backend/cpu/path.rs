@@ -22,13 +22,15 @@ pub enum Path {
     Avx512,
     /// These and AVX-512 BF16.
     Avx512Bf16,
+    /// These and AMX-BF16, which Linux grants to processes that ask for it.
+    Amx,
     /// NEON, the vectors of aarch64.
     Neon,
 }
 
 impl Path {
-    pub const ALL: [Path; 5] =
-        [Path::Portable, Path::Avx2, Path::Avx512, Path::Avx512Bf16, Path::Neon];
+    pub const ALL: [Path; 6] =
+        [Path::Portable, Path::Avx2, Path::Avx512, Path::Avx512Bf16, Path::Amx, Path::Neon];
 
     /// The word in [`VARIABLE`].
     pub fn word(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Path {
             Path::Avx2 => "avx2",
             Path::Avx512 => "avx512",
             Path::Avx512Bf16 => "avx512bf16",
+            Path::Amx => "amx",
             Path::Neon => "neon",
         }
     }
@@ -56,10 +59,17 @@ impl Path {
             }
             #[cfg(target_arch = "x86_64")]
             Path::Avx512Bf16 => Path::Avx512.is_here() && is_x86_feature_detected!("avx512bf16"),
+            #[cfg(target_arch = "x86_64")]
+            Path::Amx => Path::Avx512Bf16.is_here() && super::gemm::amx::tiles::are_here(),
             #[cfg(target_arch = "aarch64")]
             Path::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             _ => false,
         }
+    }
+
+    /// Whether it has instructions for products of bf16; the others widen.
+    pub fn multiplies_bf16(self) -> bool {
+        matches!(self, Path::Avx512Bf16 | Path::Amx)
     }
 
     /// The paths of this CPU, from the slowest to the fastest.
@@ -67,9 +77,9 @@ impl Path {
         Self::ALL.into_iter().filter(|path| path.is_here())
     }
 
-    /// The fastest path of this CPU.
+    /// The fastest path of this CPU, without AMX, which was timed on none.
     fn fastest() -> Self {
-        Self::here().next_back().unwrap_or(Path::Portable)
+        Self::here().rfind(|&path| path != Path::Amx).unwrap_or(Path::Portable)
     }
 
     /// The path of this process. A value of [`VARIABLE`] that [`check`] refuses counts as none.

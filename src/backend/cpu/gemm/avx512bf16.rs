@@ -238,7 +238,7 @@ fn mul_add<E: Float>(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
 /// The masked lanes at `from` are readable.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn load<E: Float>(from: *const E, mask: __mmask16) -> __m512 {
+pub(super) unsafe fn load<E: Float>(from: *const E, mask: __mmask16) -> __m512 {
     // SAFETY: by contract; masked-off lanes are not touched.
     unsafe {
         if is_bf16::<E>() {
@@ -257,7 +257,7 @@ const ALL: __mmask16 = !0;
 /// The masked lanes at `to` are writable.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-unsafe fn store<E: Float>(to: *mut E, mask: __mmask16, x: __m512) {
+pub(super) unsafe fn store<E: Float>(to: *mut E, mask: __mmask16, x: __m512) {
     // SAFETY: by contract; masked-off lanes are not touched.
     unsafe {
         if is_bf16::<E>() {

@@ -17,7 +17,7 @@ pub fn is_gated(f: usize, k: usize) -> bool {
 }
 
 pub(super) fn is_gated_on(path: Path, f: usize, k: usize) -> bool {
-    path != Path::Avx512Bf16 && f.is_multiple_of(PANEL) && (1..=MAX_K).contains(&k)
+    !path.multiplies_bf16() && f.is_multiple_of(PANEL) && (1..=MAX_K).contains(&k)
 }
 
 /// y (N, F) = silu(g) * u, where [g | u] = x w^T (N, 2F), also put into `gate_up` where that is

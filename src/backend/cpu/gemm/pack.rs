@@ -98,24 +98,45 @@ unsafe fn interleave<E: Float>(
         let k0 = unit * per_unit;
         for (column, words) in columns.clone().step_by(LANES).zip(words.chunks_mut(LANES)) {
             let mask = lanes(columns.end - column);
-            let row = &x.elems[k0 * x.stride + column..];
-            // SAFETY: the mask ends with the row, and with the words.
+            // SAFETY: CPU features by contract; the mask of the store ends with the words.
             unsafe {
-                let packed = if is_bf16::<E>() {
-                    let even = _mm256_maskz_loadu_epi16(mask, row.as_ptr().cast());
-                    let mut packed = _mm512_cvtepu16_epi32(even);
-                    if k0 + 1 < k {
-                        let next = row[x.stride..].as_ptr().cast();
-                        let odd = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, next));
-                        packed = _mm512_or_si512(packed, _mm512_slli_epi32::<16>(odd));
-                    }
-                    packed
-                } else {
-                    _mm512_maskz_loadu_epi32(mask, row.as_ptr().cast())
-                };
+                let packed = unit_of(x, k0, column, mask, k);
                 _mm512_mask_storeu_epi32(words.as_mut_ptr().cast(), lanes(words.len()), packed);
             }
         }
+    }
+}
+
+/// The unit at row `k0` of `k`, of the columns that `mask` has from `column` on; zeros from row `k`
+/// on.
+///
+/// # Safety
+/// CPU features; the columns end with the matrix.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn unit_of<E: Float>(
+    x: Mat<E>,
+    k0: usize,
+    column: usize,
+    mask: __mmask16,
+    k: usize,
+) -> __m512i {
+    if k0 >= k {
+        return _mm512_setzero_si512();
+    }
+    let row = &x.elems[k0 * x.stride + column..];
+    // SAFETY: the mask ends with the row.
+    unsafe {
+        if !is_bf16::<E>() {
+            return _mm512_maskz_loadu_epi32(mask, row.as_ptr().cast());
+        }
+        let even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row.as_ptr().cast()));
+        if k0 + 1 == k {
+            return even;
+        }
+        let next = row[x.stride..].as_ptr().cast();
+        let odd = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, next));
+        _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd))
     }
 }
 
@@ -189,7 +210,7 @@ pub(in crate::backend::cpu) unsafe fn transpose_block(
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transpose_16x16(rows: [__m512i; 16]) -> [__m512i; 16] {
+pub(super) fn transpose_16x16(rows: [__m512i; 16]) -> [__m512i; 16] {
     // Pairs of rows, then quadruples, then 128-bit blocks twice.
     let pairs: [__m512i; 16] = std::array::from_fn(|i| {
         let (a, b) = (rows[i & !1], rows[i | 1]);

@@ -113,12 +113,32 @@ fn all_layouts_agree_with_plain_loops() {
         (128, 2, 7),
         (200, 65, 63),
     ];
+    for path in Path::ALL.into_iter().filter(|path| !path.is_here()) {
+        println!("skipped: products on {} (not on this CPU)", path.word());
+    }
     for (m, n, k) in sizes {
         for bits in 0..16 {
             let bit = |i: usize| bits >> i & 1 == 1;
             let mode = if bit(3) { Mode::Add } else { Mode::Set };
             let pad = if bit(1) { 3 } else { 0 };
             check_everywhere(Case { m, n, k, a_t: bit(0), b_t: bit(1), bias: bit(2), mode, pad });
+        }
+    }
+}
+
+/// Rows, columns and k beside the borders of AMX tiles: 16 rows, 16 columns, 32 of k, twice.
+#[test]
+fn tiles_of_every_height_and_width() {
+    if !Path::Amx.is_here() {
+        println!("skipped: shapes of AMX tiles (no AMX here)");
+        return;
+    }
+    for (m, n) in [(16, 16), (17, 15), (31, 33), (32, 17), (33, 32), (48, 48), (65, 1)] {
+        for k in [31, 32, 33, 64, 95, 96] {
+            for a_t in [false, true] {
+                let (b_t, bias, mode, pad) = (k % 2 == 0, true, Mode::Add, 5);
+                check_case::<bf16, f32>(Path::Amx, Case { m, n, k, a_t, b_t, bias, mode, pad });
+            }
         }
     }
 }
