@@ -28,8 +28,8 @@ fn main() -> hrm::Result<()> {
     let settings: Vec<String> = settings.iter().chain(&length).map(|s| s.to_string()).collect();
     let config = Settings::load(Some("sudoku-mini"), None, &settings)?;
 
-    let plan = Plan { config, data_dir: boards, device: "cpu".into(), threads: 1, init: None };
-    let folder = RunFolder::choose(&dir, Some(&dir.join("run")), false, &plan)?;
+    let mut plan = Plan { config, data_dir: boards, device: "cpu".into(), threads: 1, init: None };
+    let folder = RunFolder::choose(&dir, Some(&dir.join("run")), false, &mut plan, &[])?;
     let mut log = Log::open(&folder.log())?;
     let learner = TokenLearner::new(&plan, &folder, data, &Device::cpu(), &mut log)?;
     let outcome = run::run(&plan, &folder, learner, &mut log)?;

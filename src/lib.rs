@@ -48,7 +48,7 @@
 //! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- formats <- models
 //! error                 <- io track
 //! error shape rng io formats <- data             (data never sees a tensor or a device)
-//! models nn ops data    <- config
+//! backend models nn ops data <- config
 //! backend               <- cost
 //! models data config track formats io <- run     (what a run is on disk)
 //! models data formats io run <- eval             (never imports train)

@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("nn", "backend tensor tape ops"),
     ("models", "backend tensor tape ops nn formats"),
     ("formats", "ops nn io"),
-    ("config", "models nn ops data"),
+    ("config", "backend models nn ops data"),
     ("data", "io formats"),
     ("eval", "backend tensor tape ops nn models data formats io run"),
     ("run", "backend tensor ops nn models data config track formats io"),

@@ -15,7 +15,9 @@ pub mod cuda;
 pub mod cuda;
 pub mod gemm;
 mod kernel;
+mod profile;
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub use arena::{Arena, Purpose, Usage};
@@ -24,6 +26,7 @@ pub use card::Card;
 pub use gemm::{Gemm, Products};
 pub use kernel::{Arg, Kernel, Launch, Param, Resources, by_dtype};
 pub(crate) use kernel::{kernel, kernel_pair};
+pub use profile::Span;
 
 use crate::{Error, Result};
 
@@ -35,6 +38,7 @@ struct Inner {
     backend: Backend,
     arena: Mutex<Arena>,
     work: Mutex<Work>,
+    profile: profile::Profile,
 }
 
 enum Backend {
@@ -152,7 +156,8 @@ impl Device {
     fn new(backend: Backend) -> Self {
         let guard_bytes = std::env::var("HRM_GUARD_BYTES").ok().and_then(|n| n.parse().ok());
         let arena = Mutex::new(Arena::new(guard_bytes.unwrap_or(0)));
-        Self(Arc::new(Inner { backend, arena, work: Mutex::default() }))
+        let (work, profile) = Default::default();
+        Self(Arc::new(Inner { backend, arena, work, profile }))
     }
 
     pub fn kind(&self) -> DeviceKind {
@@ -217,6 +222,26 @@ impl Device {
         let start = std::time::Instant::now();
         work()?;
         Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Time each op of the CPU from here on.
+    pub fn profile(&self) {
+        self.0.profile.start();
+    }
+
+    /// What was timed since [`profile`](Self::profile), in the order of first calls; ends it.
+    pub fn take_profile(&self) -> Vec<Span> {
+        self.0.profile.take()
+    }
+
+    /// Whether ops that run from here on are the tape's; what that was before.
+    pub(crate) fn set_backward(&self, is_backward: bool) -> bool {
+        self.0.profile.set_backward(is_backward)
+    }
+
+    /// Run `work` of the op that asks for it at `place`.
+    pub(crate) fn timed<T>(&self, place: &'static Location, work: impl FnOnce() -> T) -> T {
+        self.0.profile.timed(place, work)
     }
 
     /// Run a CUDA kernel, or count it where nothing runs.

@@ -4,21 +4,20 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::backend::Device;
-use crate::config::{Layer, Merged, RunConfig};
+use crate::backend::cpu::path;
+use crate::backend::{Device, DeviceKind};
+use crate::config::{Layer, Merged, PRECISION, Precision, RunConfig, Source};
+use crate::io::machine;
+use crate::io::say::say;
 use crate::{Error, Result};
-
-/// Threads that any machine may be asked for.
-const THREADS: usize = 64;
-/// Threads per core beyond which more only take memory.
-const THREADS_PER_CORE: usize = 4;
 
 #[derive(Debug, Args)]
 pub struct Compute {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// CPU threads; default: all. The result does not depend on it
+    /// CPU threads; default: all that this process can use, which is also the most. The result does
+    /// not depend on it
     #[arg(long, value_name = "N", value_parser = threads)]
     pub threads: Option<usize>,
 }
@@ -43,10 +42,10 @@ pub struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// Preset, file and `key=value`, merged.
-    pub fn merged<C: RunConfig>(&self) -> Result<Merged<C>> {
+    /// Preset, file and `key=value`, merged; what they leave to the device is what suits it.
+    pub fn merged<C: RunConfig>(&self, device: DeviceKind) -> Result<Merged<C>> {
         let (preset, command_line) = self.split()?;
-        Merged::of(preset, self.config.as_deref(), &command_line)
+        Ok(Merged::of(preset, self.config.as_deref(), &command_line)?.on(device))
     }
 
     /// The preset that is named, and the `key=value`s.
@@ -91,6 +90,20 @@ pub fn device(name: &str) -> Result<(Device, String)> {
     }
 }
 
+/// The precision, and who chose it where that was nobody.
+pub fn precision<C: RunConfig>(merged: &Merged<C>, word: Precision, device: DeviceKind) -> String {
+    let is_fastest = word == C::fastest_precision(device);
+    let why = match (merged.source(PRECISION), device) {
+        (Source::Auto, _) if !is_fastest => ": auto, as this run began".to_owned(),
+        (Source::Auto, DeviceKind::Cuda) => ": auto, the fastest on CUDA".to_owned(),
+        (Source::Auto, DeviceKind::Cpu) => {
+            format!(": auto, the fastest on this CPU ({})", path::Path::chosen().word())
+        }
+        _ => String::new(),
+    };
+    format!("{PRECISION}={}{why}", word.word())
+}
+
 /// The number of threads that work is spread over, this one among them: it hands nothing over, and
 /// no other thread may start work.
 pub fn start_threads(asked: Option<usize>) -> Result<usize> {
@@ -105,7 +118,7 @@ pub fn start_workers(asked: Option<usize>) -> Result<usize> {
 }
 
 fn pool(asked: Option<usize>) -> rayon::ThreadPoolBuilder {
-    rayon::ThreadPoolBuilder::new().num_threads(asked.unwrap_or(0))
+    rayon::ThreadPoolBuilder::new().num_threads(bounded_threads(asked))
 }
 
 fn start(pool: rayon::ThreadPoolBuilder) -> Result<usize> {
@@ -113,16 +126,28 @@ fn start(pool: rayon::ThreadPoolBuilder) -> Result<usize> {
     Ok(rayon::current_num_threads())
 }
 
-/// A number of threads that this machine can start.
+/// The threads that were asked for, or all that this process can use: more would only wait for each
+/// other, so a larger number is cut, with a word.
+pub fn bounded_threads(asked: Option<usize>) -> usize {
+    let usable = machine::usable_threads();
+    match asked {
+        Some(asked) if asked > usable => {
+            say!(
+                "--threads {asked}: going on with {usable}, all that this process can use here \
+                 (its cores, its affinity and its quota of CPU time)"
+            );
+            usable
+        }
+        Some(asked) => asked,
+        None => usable,
+    }
+}
+
+/// A number of threads.
 pub fn threads(text: &str) -> Result<usize, String> {
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let most = THREADS.max(THREADS_PER_CORE * cores);
     match text.parse() {
-        Ok(n) if (1..=most).contains(&n) => Ok(n),
-        _ => Err(format!(
-            "expected 1 to {most} threads; this machine has {cores} cores, and more threads than \
-             that make nothing faster"
-        )),
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err("expected a number of threads, 1 or more".to_owned()),
     }
 }
 

@@ -4,8 +4,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::Result;
-use crate::backend::cpu::path::Path;
-use crate::backend::cuda;
+use crate::backend::cpu::path::{Path, VARIABLE};
+use crate::backend::{DeviceKind, cuda};
+use crate::config::Precision;
 use crate::io::machine;
 use crate::io::units::count;
 
@@ -21,11 +22,10 @@ pub struct Devices {
 }
 
 pub fn run(args: Devices) -> Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = machine::usable_threads();
     let (model, memory) = (machine::cpu_model(), machine::memory_bytes());
-    let of = |here: bool| machine::cpu_features().into_iter().filter(move |f| f.1 == here);
-    let features: Vec<&str> = of(true).map(|f| f.0).collect();
-    let absent: Vec<&str> = of(false).map(|f| f.0).collect();
+    let features = machine::cpu_features().into_iter().filter(|(_, is_here)| *is_here);
+    let features: Vec<&str> = features.map(|(name, _)| name).collect();
     let (cards, mut missing) = match cuda::cards() {
         Ok(cards) => (cards, vec![]),
         Err(e) => (vec![], vec![e.to_string()]),
@@ -38,14 +38,14 @@ pub fn run(args: Devices) -> Result<()> {
         );
     }
     let path = Path::chosen();
-    let has_fast_bf16 = path.multiplies_bf16();
-    if !has_fast_bf16 {
-        missing.push(format!(
-            "cpu: no AVX-512 BF16 (absent: {}): bf16 products run in f32; train.precision=f32 may \
-             be as fast",
-            absent.join(" ")
-        ));
+    let here: Vec<&str> = Path::here().map(Path::word).collect();
+    for path in Path::ALL {
+        let lacks = path.lacks();
+        if !lacks.is_empty() {
+            missing.push(format!("cpu: {} lacks {}", path.word(), lacks.join(", ")));
+        }
     }
+    let precision = Precision::fastest(DeviceKind::Cpu).word();
     if args.json {
         let cpu = json!({
             "name": "cpu",
@@ -53,8 +53,9 @@ pub fn run(args: Devices) -> Result<()> {
             "threads": threads,
             "features": features,
             "path": path.word(),
-            "paths": Path::here().map(Path::word).collect::<Vec<_>>(),
-            "fast_bf16": has_fast_bf16,
+            "paths": here,
+            "fast_bf16": path.multiplies_bf16(),
+            "precision": precision,
             "memory_bytes": memory.map(|m| m.0),
             "available_bytes": memory.map(|m| m.1),
         });
@@ -94,6 +95,7 @@ pub fn run(args: Devices) -> Result<()> {
         features.join(" "),
         path.word()
     );
+    outln!("         {VARIABLE} may be {}; train.precision=auto is {precision}", here.join(", "));
     if let Some((total, available)) = memory {
         let (total, available) = (total as f64 / GIB, available as f64 / GIB);
         outln!("         {total:.1} GiB of memory, {available:.1} GiB available");

@@ -15,6 +15,7 @@ mod import;
 mod plan;
 mod predict;
 mod preset_data;
+mod probe;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::backend::DeviceKind;
 use crate::backend::cpu::path;
 use crate::config::{DistillConfig, Settings};
 use crate::io::out;
@@ -113,9 +115,13 @@ fn run(command: Command) -> Result<()> {
 pub fn check_line(words: &[String]) -> Result<()> {
     let cli = Cli::try_parse_from(words).map_err(|e| Error::invalid(e.to_string()))?;
     match cli.command {
-        Command::Train(args) => args.settings.merged::<Settings>()?.config().map(drop),
+        Command::Train(args) => {
+            args.settings.merged::<Settings>(DeviceKind::Cpu)?.config().map(drop)
+        }
         Command::Plan(args) => args.check(),
-        Command::Distill(args) => args.settings.merged::<DistillConfig>()?.config().map(drop),
+        Command::Distill(args) => {
+            args.settings.merged::<DistillConfig>(DeviceKind::Cpu)?.config().map(drop)
+        }
         _ => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::check::require;
 use super::preset::{self, Presets};
 use super::{Layer, Merged, Precision, RunConfig};
+use crate::backend::DeviceKind;
 use crate::{Error, Result};
 
 /// What `hrm distill` is configured by; `presets/distill/base.toml` has the default of every key.
@@ -152,7 +153,8 @@ pub enum Projector {
 impl DistillConfig {
     /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
     pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        Merged::of(preset, file, &Layer::command_line(overrides)?)?.config()
+        let merged = Merged::of(preset, file, &Layer::command_line(overrides)?)?;
+        merged.on(DeviceKind::Cpu).config()
     }
 }
 
@@ -165,6 +167,10 @@ impl RunConfig for DistillConfig {
 
     fn seed(&self) -> u64 {
         self.train.seed
+    }
+
+    fn fastest_precision(_: DeviceKind) -> Precision {
+        Precision::F32
     }
 
     fn check(&self) -> Result<()> {

@@ -24,6 +24,8 @@ pub enum Source {
     File,
     /// `key=value`, and flags that stand for it.
     CommandLine,
+    /// The device, of what was `auto`.
+    Auto,
 }
 
 /// A value as its source has it: text gets its type from the key when it is merged.

@@ -11,8 +11,10 @@ use toml::{Table, Value};
 
 use super::hints::{did_you_mean, hint};
 use super::layer::{Layer, Setting, Source};
+use super::precision::{AUTO, PRECISION};
 use super::table::{flatten, parse};
 use super::{RunConfig, Settings};
+use crate::backend::DeviceKind;
 use crate::{Error, Result};
 
 /// Settings of several sources, each over those below; every key knows who set it.
@@ -71,6 +73,15 @@ impl<C: RunConfig> Merged<C> {
             self.replace(key, value, layer.source);
         }
         Ok(())
+    }
+
+    /// What is `auto` becomes what suits `device`, before there can be a configuration.
+    pub fn on(mut self, device: DeviceKind) -> Self {
+        if self.value(PRECISION).and_then(Value::as_str) == Some(AUTO) {
+            let word = C::fastest_precision(device).word().to_owned();
+            self.replace(PRECISION, Value::String(word), Source::Auto);
+        }
+        self
     }
 
     /// The checked configuration.
@@ -199,6 +210,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Precision;
 
     #[test]
     fn every_key_knows_who_set_it() {
@@ -221,5 +233,27 @@ mod tests {
             keys.contains(&"model.arch".into()) && !keys.contains(&"preset".into()),
             "{keys:?}"
         );
+    }
+
+    #[test]
+    fn precision_that_is_left_to_the_device_becomes_a_word() {
+        let of = |asked: &[&str], device| {
+            let asked: Vec<String> = asked.iter().map(|a| format!("{PRECISION}={a}")).collect();
+            let layer = Layer::command_line(&asked).unwrap();
+            let merged = Merged::<Settings>::of(None, None, &layer).unwrap();
+            assert_eq!(merged.config().is_err(), asked.is_empty() || asked[0].ends_with(AUTO));
+            let merged = merged.on(device);
+            (merged.config().unwrap().train.precision, merged.source(PRECISION))
+        };
+        for asked in [&[][..], &[AUTO]] {
+            for device in [DeviceKind::Cpu, DeviceKind::Cuda] {
+                assert_eq!(of(asked, device), (Precision::fastest(device), Source::Auto));
+            }
+        }
+        let told = (Precision::F32, Source::CommandLine);
+        assert_eq!(of(&["f32"], DeviceKind::Cuda), told);
+        let paper = Merged::<Settings>::new(Some("arc1")).unwrap().on(DeviceKind::Cpu);
+        assert_eq!(paper.config().unwrap().train.precision, Precision::Bf16);
+        assert_eq!(paper.source(PRECISION), Source::Preset);
     }
 }

@@ -12,6 +12,7 @@ mod distill;
 mod hints;
 mod layer;
 mod load;
+mod precision;
 mod preset;
 mod table;
 
@@ -27,13 +28,14 @@ pub use distill::{
 };
 pub use layer::{Layer, Setting, Source};
 pub use load::Merged;
+pub use precision::{PRECISION, Precision};
 pub use preset::{DEFAULT_DISTILL_PRESET, DEFAULT_PRESET, DISTILL_PRESETS, PRESETS, Presets};
 pub use table::{Diff, diff, flatten};
 
 use crate::Result;
+use crate::backend::DeviceKind;
 use crate::data::Order;
 use crate::data::builders::arc::Holdout;
-use crate::dtype::DType;
 use crate::models::{Arch, Compute, ModelConfig, ModelShape, Sizes};
 use crate::nn::level::Recompute;
 use crate::ops::adam::Rule;
@@ -53,7 +55,7 @@ pub struct Settings {
 }
 
 /// A configuration that a plan can hold.
-pub trait RunConfig: Serialize + DeserializeOwned {
+pub trait RunConfig: Clone + Serialize + DeserializeOwned {
     /// What it is merged from.
     const PRESETS: Presets;
 
@@ -65,6 +67,9 @@ pub trait RunConfig: Serialize + DeserializeOwned {
 
     /// Refuse values that cannot be meant; whatever was merged has been checked.
     fn check(&self) -> Result<()>;
+
+    /// What `train.precision=auto` becomes.
+    fn fastest_precision(device: DeviceKind) -> Precision;
 
     /// Take keys out of a table that this kind of run, as it is configured there, does not have.
     /// `is_meant` says whether somebody meant a key for it; such a key is refused with the reason.
@@ -88,6 +93,10 @@ impl RunConfig for Settings {
         check::check(self)
     }
 
+    fn fastest_precision(device: DeviceKind) -> Precision {
+        Precision::fastest(device)
+    }
+
     fn settle(table: &mut Table, is_meant: impl Fn(&str) -> bool) -> Result<()> {
         match table.get_mut("model") {
             Some(Value::Table(model)) => {
@@ -99,9 +108,11 @@ impl RunConfig for Settings {
 }
 
 impl Settings {
-    /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked.
+    /// `preset` (or the default one), then the file, then `overrides` (`key=value`), checked; what
+    /// is left to the device is what suits this CPU.
     pub fn load(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        Merged::of(preset, file, &Layer::command_line(overrides)?)?.config()
+        let merged = Merged::of(preset, file, &Layer::command_line(overrides)?)?;
+        merged.on(DeviceKind::Cpu).config()
     }
 
     /// The model's shape for batches of training, over data of these sizes.
@@ -155,7 +166,8 @@ pub struct TrainConfig {
     pub ema: f64,
     /// Rule of the update: adam_atan2 | adamw.
     pub optimizer: Rule,
-    /// Element type that forward and backward compute in: bf16 | f32.
+    /// Element type that forward and backward compute in: auto (what is fastest on the device) |
+    /// bf16 | f32; a plan holds the one that it became.
     pub precision: Precision,
     /// What backward runs again to save memory: none | layer | cycle (hrm_seed); changes no bit.
     pub recompute: Recompute,
@@ -217,24 +229,4 @@ pub enum Dataset {
     Maze,
     /// Maze-Hard, from its CSV files.
     MazeHard,
-}
-
-/// Element type of what is computed or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// bfloat16: half the bytes, three digits
-    Bf16,
-    /// Single precision: seven digits
-    F32,
-}
-
-impl Precision {
-    /// The element type of tensors.
-    pub fn dtype(self) -> DType {
-        match self {
-            Self::Bf16 => DType::Bf16,
-            Self::F32 => DType::F32,
-        }
-    }
 }

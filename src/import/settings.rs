@@ -7,13 +7,12 @@ use std::fmt::Display;
 use toml::Value;
 
 use super::official::{self, Official};
-use crate::config::{Layer, Merged, PRESETS, Settings, Source};
+use crate::backend::DeviceKind;
+use crate::config::{Layer, Merged, PRECISION, PRESETS, Settings, Source};
 use crate::data::DataSet;
 use crate::models::Arch;
 use crate::models::foreign::Shown;
 use crate::{Error, Result};
-
-const PRECISION: &str = "train.precision";
 
 /// Where the settings come from that no tensor tells.
 #[derive(Clone, Copy)]
@@ -55,6 +54,7 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec
         facts.set(key, len.to_string());
         merged = merge(Some(preset), &facts, given)?;
     }
+    let merged = merged.on(DeviceKind::Cpu);
     let config = merged.config()?;
     let says = |from: &str, keys: &mut dyn Iterator<Item = &str>| {
         let said = keys.filter_map(|key| Some(format!(" {key}={}", text(merged.value(key)?))));
@@ -75,6 +75,9 @@ pub fn resolve(arch: Arch, shown: &Shown, given: Given) -> Result<(Settings, Vec
     let rest = format!("preset {preset} and the command line");
     if !untold.is_empty() {
         lines.push(says(&rest, &mut untold.into_iter()));
+    }
+    if merged.source(PRECISION) == Source::Auto {
+        lines.push(says("this CPU", &mut [PRECISION].into_iter()));
     }
     Ok((config, lines))
 }

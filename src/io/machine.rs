@@ -1,6 +1,6 @@
 //! What this machine is and what this process takes of it.
 
-use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{CpuRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// The processor as the system names it.
 pub fn cpu_model() -> String {
@@ -8,6 +8,12 @@ pub fn cpu_model() -> String {
     system.refresh_cpu_specifics(CpuRefreshKind::nothing());
     let brand = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
     brand.filter(|brand| !brand.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+/// Threads that this process can make use of: processors that it may run on, or fewer where a quota
+/// grants the time of fewer.
+pub fn usable_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 /// Instruction sets that kernels choose by: name, and whether it is here.
@@ -51,6 +57,25 @@ pub fn peak_resident_bytes() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.split_whitespace().next()?.parse::<usize>().ok()? * 1024)
+}
+
+/// End a process, by its id, and what it started.
+pub fn end_process(id: u32) {
+    let mut system = System::new();
+    system.refresh_processes(ProcessesToUpdate::All, true);
+    let mut doomed = vec![Pid::from_u32(id)];
+    let mut next = 0;
+    while let Some(&parent) = doomed.get(next) {
+        let children = system.processes().iter().filter(|(_, p)| p.parent() == Some(parent));
+        let children = children.map(|(id, _)| *id).filter(|id| !doomed.contains(id));
+        let children: Vec<Pid> = children.collect();
+        doomed.extend(children);
+        next += 1;
+    }
+    // Parents first, which could start more.
+    for id in doomed {
+        system.process(id).map(|process| process.kill());
+    }
 }
 
 #[cfg(test)]

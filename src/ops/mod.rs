@@ -45,6 +45,8 @@ pub mod take_first;
 pub mod transpose;
 pub mod workloads;
 
+use std::panic::Location;
+
 use crate::backend::{Cost, Device, DeviceKind, Mode};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -80,6 +82,7 @@ pub(crate) use by_float;
 /// Run an op where its memory is. `cost` is a read of each input, a write of each output and a read
 /// of an output that is added to; the few numbers of a guard, draw or factor are left out. CUDA's
 /// launches carry it, and what their workspaces add; a CPU without memory only counts it.
+#[track_caller]
 fn dispatch(
     device: &Device,
     cost: Cost,
@@ -92,7 +95,7 @@ fn dispatch(
             device.count(cost);
             Ok(())
         }
-        DeviceKind::Cpu => cpu(),
+        DeviceKind::Cpu => device.timed(Location::caller(), cpu),
     }
 }
 

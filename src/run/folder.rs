@@ -34,12 +34,14 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// `root` is where unnamed runs live. `fresh`: never continue; an old run in the named folder
-    /// is moved aside, not deleted.
+    /// is moved aside, not deleted. A run that goes on keeps its values of the keys that are
+    /// `open`, which nobody set, and the plan takes them.
     pub fn choose<C: RunConfig>(
         root: &Path,
         named: Option<&Path>,
         fresh: bool,
-        plan: &Plan<C>,
+        plan: &mut Plan<C>,
+        open: &[&str],
     ) -> Result<Self> {
         match named {
             Some(dir) if fresh => {
@@ -48,15 +50,23 @@ impl RunFolder {
                 move_aside(&dir)?;
                 Self::open(&dir)
             }
-            Some(dir) => Self::open(dir),
+            Some(dir) => {
+                // Its checkpoints say what differs if the plan beside them cannot be read.
+                if let Ok(stored) = fs::read_to_string(dir.join(PLAN)) {
+                    let _ = plan.keep(open, &stored);
+                }
+                Self::open(dir)
+            }
             None => {
                 let preset = plan.config.preset();
                 let runs = numbered(root, preset)?;
-                let unfinished = runs.iter().rev().filter(|_| !fresh).map(|(_, dir)| dir);
-                for dir in unfinished {
-                    match is_unfinished(dir, plan) {
-                        Ok(true) => return Self::open(dir),
-                        Ok(false) => {}
+                for (_, dir) in runs.iter().rev().filter(|_| !fresh) {
+                    match unfinished(dir, plan, open) {
+                        Ok(Some(same)) => {
+                            *plan = same;
+                            return Self::open(dir);
+                        }
+                        Ok(None) => {}
                         Err(e) => say!("passed over: {e}"),
                     }
                 }
@@ -157,14 +167,17 @@ fn numbered(root: &Path, preset: &str) -> Result<Vec<(u64, PathBuf)>> {
     Ok(runs)
 }
 
-fn is_unfinished<C: RunConfig>(dir: &Path, plan: &Plan<C>) -> Result<bool> {
+/// The plan of an unfinished run that does what `plan` would, but for keys that are `open`.
+fn unfinished<C: RunConfig>(dir: &Path, plan: &Plan<C>, open: &[&str]) -> Result<Option<Plan<C>>> {
     if !is_run(dir)? {
-        return Ok(false);
+        return Ok(None);
     }
     let path = dir.join(PLAN);
     let stored = fs::read_to_string(&path).map_err(Error::io(&path, "read the plan"))?;
-    let same = plan.differences(&stored).is_ok_and(|d| d.is_empty());
-    Ok(same && !Folder::new(dir.join(CHECKPOINTS)).has_final()?)
+    let mut plan = plan.clone();
+    let same = plan.keep(open, &stored).and_then(|()| plan.differences(&stored));
+    let same = same.is_ok_and(|differences| differences.is_empty());
+    Ok((same && !Folder::new(dir.join(CHECKPOINTS)).has_final()?).then_some(plan))
 }
 
 /// Whether a folder holds a run.

@@ -80,6 +80,23 @@ impl<C: RunConfig> Plan<C> {
         Ok(all)
     }
 
+    /// Take the values that a stored plan has for `keys`, as far as this kind of run has them.
+    pub fn keep(&mut self, keys: &[&str], stored: &str) -> Result<()> {
+        let bad = |e: toml::de::Error| Error::invalid(format!("stored plan: {e}"));
+        let stored: Table = stored.parse().map_err(bad)?;
+        let mut table = self.table()?;
+        table.remove("run");
+        for key in keys {
+            let (section, name) = key.split_once('.').unwrap_or(("", key));
+            let kept = stored.get(section).and_then(|section| section.get(name));
+            if let (Some(kept), Some(Value::Table(section))) = (kept, table.get_mut(section)) {
+                section.insert(name.to_owned(), kept.clone());
+            }
+        }
+        self.config = table.try_into().map_err(bad)?;
+        Ok(())
+    }
+
     /// One line per section, wrapped: what is printed at the start.
     pub fn summary(&self) -> Result<String> {
         const WIDTH: usize = 100;
@@ -120,6 +137,17 @@ mod tests {
         let differences = other.differences(&stored).unwrap();
         let lines: Vec<String> = differences.iter().map(Diff::to_string).collect();
         assert_eq!(lines, ["train.lr: 0.001 -> 0.5"]);
+    }
+
+    #[test]
+    fn what_was_left_open_is_kept_as_stored() {
+        let stored = plan(&["train.precision=bf16", "train.lr=0.5"]).to_toml().unwrap();
+        let mut now = plan(&["train.precision=f32"]);
+        now.keep(&[], &stored).unwrap();
+        assert_eq!(now, plan(&["train.precision=f32"]));
+        now.keep(&["train.precision"], &stored).unwrap();
+        assert_eq!(now, plan(&["train.precision=bf16"]));
+        assert!(now.keep(&["train.precision"], "[train]\nprecision = \"auto\"").is_err());
     }
 
     #[test]

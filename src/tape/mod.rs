@@ -212,12 +212,15 @@ impl Tape {
 }
 
 fn run(rules: Vec<(&'static str, Box<dyn Rule>)>, grads: &mut Grads) -> Result<()> {
-    for (op, rule) in rules.into_iter().rev() {
-        let _range = grads.device().range(op);
+    let device = grads.device().clone();
+    let was_backward = device.set_backward(true);
+    let result = rules.into_iter().rev().try_for_each(|(op, rule)| {
+        let _range = device.range(op);
         grads.current_op = op;
-        rule.backward(grads)?;
-    }
-    Ok(())
+        rule.backward(grads)
+    });
+    device.set_backward(was_backward);
+    result
 }
 
 fn expect_finite(op: &str, what: &str, tensor: &Tensor) -> Result<()> {

@@ -220,6 +220,12 @@ fn after(earlier: &str, from: u64, name: impl Fn(u64) -> String) -> u64 {
     low
 }
 
+/// `YYYY-MM-DD` of a Unix time.
+pub fn date(unix_s: u64) -> String {
+    let all = date_time(unix_s);
+    format!("{}-{}-{}", &all[..4], &all[4..6], &all[6..8])
+}
+
 /// `YYYYMMDD_HHMMSS` of a Unix time. The date by Hinnant's `civil_from_days`.
 fn date_time(unix_s: u64) -> String {
     let (days, s) = ((unix_s / 86_400) as i64, unix_s % 86_400);

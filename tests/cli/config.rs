@@ -80,7 +80,7 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
         ("train.clip=-1", "must be 0 or more"),
         ("train.max_steps=0", "set one"),
         ("train.optimizer=sgd", "expected `adam_atan2` or `adamw`"),
-        ("train.precision=f16", "expected `bf16` or `f32`"),
+        ("train.precision=f16", "expected `auto`, `bf16` or `f32`"),
         ("data.sampler=random", "expected `groups` or `shuffle`"),
     ] {
         let error = expect_error(&lab.hrm(&["train", given]));
@@ -197,7 +197,7 @@ fn flags_that_cannot_be_meant_are_answered() {
     std::fs::write(lab.path("task.json"), "{}").unwrap();
     std::fs::create_dir(lab.path("run")).unwrap();
     for (args, says) in [
-        (&["train", "--threads", "20000"][..], "threads"),
+        (&["train", "--threads", "many"][..], "1 or more"),
         (&["plan", "--vram", "16"], "16GiB"),
         (&["plan", "--puzzles", "99999999999"], "99999999999"),
         (&["predict", "task.json", "run"], "hrm predict RUN TASK.json"),
@@ -206,5 +206,34 @@ fn flags_that_cannot_be_meant_are_answered() {
     ] {
         let output = lab.hrm(args);
         assert!(!output.status.success() && stderr(&output).contains(says), "{args:?}: {output:?}");
+    }
+}
+
+#[test]
+fn devices_name_the_paths_and_what_auto_becomes() {
+    let lab = Lab::empty();
+    let devices = |flags: &[&str], forced: Option<&str>| {
+        let mut command = lab.command(&[&["devices"], flags].concat());
+        command.env_remove("HRM_CPU").envs(forced.map(|path| ("HRM_CPU", path)));
+        let output = command.output().unwrap();
+        expect_success(&output);
+        stdout(&output)
+    };
+    let said = devices(&[], Some("portable"));
+    for words in
+        ["products run on portable", "train.precision=auto is f32", "HRM_CPU may be portable"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let said = devices(&[], None);
+    let json: serde_json::Value = serde_json::from_str(&devices(&["--json"], None)).unwrap();
+    let cpu = json["devices"].as_array().unwrap().iter().find(|d| d["name"] == "cpu").unwrap();
+    let precision = if cpu["fast_bf16"] == true { "bf16" } else { "f32" };
+    assert_eq!(cpu["precision"], precision);
+    assert!(said.contains(&format!("train.precision=auto is {precision}")), "{said}");
+    let here = cpu["paths"].as_array().unwrap();
+    assert!(here.contains(&cpu["path"]), "{cpu}");
+    if cfg!(target_arch = "x86_64") && !here.contains(&"avx512bf16".into()) {
+        assert!(said.contains("missing  cpu: avx512bf16 lacks "), "{said}");
     }
 }

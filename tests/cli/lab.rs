@@ -29,6 +29,7 @@ const TINY: &[&str] = &[
     "train.warmup_steps=3",
     "train.ema=0.9",
     "train.log_every=2",
+    "train.precision=bf16",
     "data.sampler=shuffle",
 ];
 

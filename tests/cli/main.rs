@@ -1,5 +1,6 @@
 //! The binary in a fresh folder: configuration, runs, resuming, damage, signals, full disks.
 
+mod bench;
 mod config;
 mod cuda;
 mod damage;
@@ -10,3 +11,4 @@ mod lab;
 mod places;
 mod resume;
 mod runs;
+mod threads;

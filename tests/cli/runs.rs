@@ -71,6 +71,49 @@ fn unfinished_run_of_the_same_plan_goes_on_whatever_is_logged() {
 }
 
 #[test]
+fn precision_by_auto_is_stored_as_its_word_and_kept() {
+    let lab = Lab::new();
+    let train = |settings: &[&str]| {
+        let length = ["train.max_steps=4", "train.checkpoint_every=2"];
+        let output =
+            lab.train_command(&[&length, settings].concat()).env("HRM_CPU", "portable").output();
+        let output = output.unwrap();
+        expect_success(&output);
+        stdout(&output)
+    };
+    let unfinished = |run: &str| {
+        for name in ["final", "best", "step_4"] {
+            let name = format!("checkpoints/hrm_arc_{name}.safetensors");
+            std::fs::remove_file(lab.path(run).join(name)).unwrap();
+        }
+    };
+    let stored = |run: &str, word: &str| {
+        let plan = std::fs::read_to_string(lab.path(run).join("plan.toml")).unwrap();
+        assert!(plan.contains(&format!("precision = \"{word}\"\n")), "{run}: {plan}");
+    };
+    let said = train(&["train.precision=auto"]);
+    assert!(
+        said.contains("train.precision=f32: auto, the fastest on this CPU (portable)"),
+        "{said}"
+    );
+    stored("runs/sudoku-mini-1", "f32");
+    // Where another word is the fastest, a run that goes on keeps its own.
+    train(&["train.precision=bf16"]);
+    let whole = lab.digest("runs/sudoku-mini-2");
+    for folder in [&[][..], &["--run-dir", "runs/sudoku-mini-2"]] {
+        unfinished("runs/sudoku-mini-2");
+        let said = train(&[&["train.precision=auto"], folder].concat());
+        for words in ["train.precision=bf16: auto, as this run began", "going on from step 2"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert!(!said.contains("changed since"), "{said}");
+        stored("runs/sudoku-mini-2", "bf16");
+        assert_eq!(lab.digest("runs/sudoku-mini-2"), whole);
+    }
+    assert!(!lab.path("runs/sudoku-mini-3").exists());
+}
+
+#[test]
 fn named_folder_goes_on_further_and_fresh_moves_it_aside() {
     let lab = Lab::new();
     let constant = |steps: &'static str| vec![steps, "train.checkpoint_every=2", "--run-dir", "r"];

@@ -38,8 +38,8 @@ const STEPS: &[(&str, &[&str])] = &[
     ("trm-sudoku-mlp", &["train.batch_size=8", "train.precision=f32"]),
     ("arc-full", &[]),
     ("arc-full", &["train.batch_size=8", "train.precision=f32"]),
-    ("arc-small", &["model.num_heads=8"]),
-    ("arc-small", &["model.num_heads=16"]),
+    ("arc-small", &["train.precision=bf16", "model.num_heads=8"]),
+    ("arc-small", &["train.precision=bf16", "model.num_heads=16"]),
 ];
 
 fn predict(preset: &str, settings: &[&str]) -> Prediction {

@@ -15,7 +15,7 @@ const MAY_NAME_A_MODEL: &[(&str, &str)] = &[
     ("src/config/preset.rs", "its presets"),
     ("src/cli/train/mod.rs", "help: the presets"),
     ("src/cli/import.rs", "help: an example"),
-    ("src/cli/bench.rs", "the published settings that are timed beside PyTorch's"),
+    ("src/cli/bench/shapes.rs", "the published settings that are timed beside PyTorch's"),
     ("src/run/plan.rs", "its tests: plans of older versions"),
     ("src/models/onnx/tests.rs", "a test"),
     ("src/formats/mod.rs", "the official programs, which have names of models"),

@@ -11,18 +11,12 @@ in the forward pass and master weights stay f32.
 import argparse
 import itertools
 import json
-import math
 import os
-import re
-import resource
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / "target" / "torchinductor"))
+from timing import ROOT, add_options, time_steps  # first: it says where compiled code is kept
 
 import torch
 
@@ -39,31 +33,6 @@ SHAPES = {
 CPU_SHAPES = tuple(SHAPES)[:3]
 CUDA_SHAPES = tuple(SHAPES)[3:]
 VARIANTS = ("eager-f32", "compile-f32", "eager-bf16", "compile-bf16")
-
-
-def peak_resident_bytes():
-    """Highest resident memory since `reset_peak`, or of the whole process without Linux's /proc."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1])
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def peak_bytes(device):
-    return peak_resident_bytes() if device == "cpu" else torch.cuda.max_memory_allocated()
-
-
-def reset_peak(device):
-    """Compilation needs more memory than training and happens once: it is not counted."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        return
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def time_variant(shape, variant, args):
@@ -89,23 +58,7 @@ def time_variant(shape, variant, args):
         optimizer=args.optimizer,
         compiled=mode == "compile",
     )
-    for _ in range(3):  # compilation, optimizer state, caches
-        trainer.step(batch)
-    reset_peak(args.device)
-    step_ms = []
-    for _ in range(args.steps):
-        start = time.perf_counter()
-        loss = trainer.step(batch)
-        step_ms.append((time.perf_counter() - start) * 1e3)
-        if not math.isfinite(loss):
-            sys.exit(f"hrm.py --bench: {shape} {variant}: loss is {loss}")
-    return {
-        "shape": shape,
-        "variant": variant,
-        "step_ms": round(statistics.median(step_ms), 3),
-        "fastest_ms": round(min(step_ms), 3),
-        "peak_bytes": peak_bytes(args.device),
-    }
+    return time_steps(shape, variant, lambda: trainer.step(batch), args)
 
 
 def bench(args):
@@ -116,7 +69,7 @@ def bench(args):
     columns = ("shape", "variant", "median_ms", "fastest_ms", "peak_MiB")
     print("{:<16}{:<16}{:>12}{:>12}{:>12}".format(*columns), file=table)
     options = ["--steps", args.steps, "--threads", args.threads, "--optimizer", args.optimizer]
-    options += ["--device", args.device]
+    options += ["--device", args.device, "--warm-up", args.warm_up]
     results = []
     for shape, variant in itertools.product(args.shapes, args.variants or VARIANTS):
         command = [sys.executable, __file__, "--one", f"{shape}/{variant}", *map(str, options)]
@@ -153,14 +106,12 @@ def parse_args():
     task.add_argument("--bench", action="store_true", help="time the training step")
     task.add_argument("--one", metavar="SHAPE/VARIANT", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="JSON on stdout, table on stderr")
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     parser.add_argument("--shapes", type=chosen(SHAPES),
                         help=f"comma-separated, of {', '.join(SHAPES)} (default: those for the device)")
     parser.add_argument("--variants", type=chosen(VARIANTS),
                         help=f"comma-separated, of {', '.join(VARIANTS)} "
                              "(default: all; of --check: eager-f32)")
-    parser.add_argument("--steps", type=int, default=9, help="timed steps per variant (9)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
+    add_options(parser)
     parser.add_argument("--optimizer", choices=("adamw", "atan2"), default="adamw")
     args = parser.parse_args()
     args.shapes = args.shapes or (CPU_SHAPES if args.device == "cpu" else CUDA_SHAPES)
@@ -168,8 +119,8 @@ def parse_args():
         parser.error(f"--device {args.device}: this PyTorch sees no CUDA device")
     if args.device != "cpu" and args.check:
         parser.error("--check runs on the CPU")
-    if args.steps < 1 or args.threads < 1:
-        parser.error("--steps and --threads must be at least 1")
+    if args.steps < 1 or args.threads < 1 or args.warm_up < 0:
+        parser.error("--steps and --threads must be at least 1, --warm-up 0 or more")
     if args.check and any("bf16" in v for v in args.variants or ()):
         parser.error("--check: the goldens are f32; choose eager-f32 or compile-f32")
     return args

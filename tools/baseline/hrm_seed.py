@@ -2,7 +2,7 @@
 """PyTorch baseline of the `hrm_seed` training step (`arc-full`), made of nn.TransformerEncoderLayer.
 
   hrm_seed.py --check [DIR]  compare cases and optimizer steps with the golden vectors
-  hrm_seed.py --bench        time one training step: forward, loss, backward, clip, AdamW
+  hrm_seed.py --one SHAPE/VARIANT  time a training step: forward, loss, backward, clip, AdamW
 
 It reads no data set and trains nothing useful. bf16 means autocast, as a user would run it.
 """
@@ -12,16 +12,16 @@ import json
 import math
 import os
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
+
+from timing import ROOT, add_options, time_steps  # first: it says where compiled code is kept
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from check import Comparison, load_golden, under
-from hrm import ROOT, peak_bytes, reset_peak
 
 HALT_ABOVE, HALT_WEIGHT = 0.9, 0.01
 
@@ -191,70 +191,48 @@ def check_optimizer(model, tensors, how, result):
 # ---- speed -------------------------------------------------------------------------------------
 
 
-def bench(args):
-    results = []
-    for shape in args.shapes:
-        for variant in args.variants:
-            results.append(time_variant(shape, variant, args))
-            r = results[-1]
-            gib = r["peak_bytes"] / 2**30
-            print(f"{shape} {variant}: {r['step_ms']:.0f} ms, {gib:.2f} GiB", file=sys.stderr)
-    if args.json:
-        print(json.dumps(results, indent=1))
-
-
 def time_variant(shape, variant, args):
-    """The first steps are not counted unless there is to be only one."""
     cfg = SHAPES[shape]
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     model = HrmSeed(cfg)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.01, fused=True)
     batch = [torch.randint(0, cfg.vocab_size, (cfg.batch_size, cfg.seq_len)) for _ in range(2)]
-    reset_peak("cpu")
-    step_ms = []
-    for _ in range(args.warm_up + args.steps):
-        start = time.perf_counter()
+
+    def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=variant.endswith("bf16")):
             total, _, _ = losses(*model(batch[0]), batch[1])
         total.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        if not math.isfinite(total.item()):
-            sys.exit(f"hrm_seed.py --bench: {shape} {variant}: loss is {total.item()}")
-        step_ms.append((time.perf_counter() - start) * 1e3)
-    timed = sorted(step_ms[args.warm_up :])
-    return {
-        "shape": shape,
-        "variant": variant,
-        "step_ms": round(timed[len(timed) // 2], 3),
-        "fastest_ms": round(timed[0], 3),
-        "peak_bytes": peak_bytes("cpu"),
-    }
+        return total.item()
+
+    return time_steps(shape, variant, step, args)
+
+
+def known_variant(text):
+    shape, _, variant = text.partition("/")
+    if shape not in SHAPES or variant not in VARIANTS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected SHAPE/VARIANT")
+    return shape, variant
 
 
 def main():
     golden = Path(os.environ.get("HRM_GOLDEN_DIR") or ROOT.parent / "shared" / "golden")
     parser = argparse.ArgumentParser(
         description="hrm_seed training step in PyTorch: speed baseline, checked against the goldens.",
-        epilog="Example: hrm_seed.py --bench --variants eager-f32 --warm-up 0 --steps 1",
+        epilog="Example: hrm_seed.py --one arc-full-b2/eager-f32",
     )
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--check", nargs="?", type=Path, const=golden, metavar="DIR",
                       help="folder of goldens (default: HRM_GOLDEN_DIR or ../shared/golden)")
-    task.add_argument("--bench", action="store_true", help="time the training step")
-    listed = lambda text: text.split(",")
-    parser.add_argument("--shapes", type=listed, default=list(SHAPES))
-    parser.add_argument("--variants", type=listed, default=list(VARIANTS),
-                        help=f"comma-separated, of {', '.join(VARIANTS)}")
-    parser.add_argument("--steps", type=int, default=1, help="timed steps per variant (1)")
-    parser.add_argument("--warm-up", type=int, default=0, help="steps before them (0)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
-    parser.add_argument("--json", action="store_true", help="JSON on stdout")
+    task.add_argument("--one", metavar="SHAPE/VARIANT", type=known_variant,
+                      help=f"shapes: {', '.join(SHAPES)}; variants: {', '.join(VARIANTS)}")
+    add_options(parser, steps=1, warm_up=0)
     args = parser.parse_args()
-    if args.bench:
-        bench(args)
+    if args.one:
+        print(json.dumps(time_variant(*args.one, args)))
     else:
         sys.exit(0 if check(args.check) else 1)
 

@@ -77,6 +77,21 @@ impl Path {
         Self::ALL.into_iter().filter(|path| path.is_here())
     }
 
+    /// Instruction sets that it needs and this CPU lacks. Empty where it is here, and for a path of
+    /// another kind of processor.
+    pub fn lacks(self) -> Vec<&'static str> {
+        const AVX512: [&str; 4] = ["avx512f", "avx512bw", "avx512vl", "avx512dq"];
+        let needs = match self.word() {
+            _ if self.is_here() || !cfg!(target_arch = "x86_64") => vec![],
+            "avx2" => vec!["avx2", "fma"],
+            "avx512" => AVX512.to_vec(),
+            "avx512bf16" => [&AVX512[..], &["avx512bf16"]].concat(),
+            "amx" => [&AVX512[..], &["avx512bf16", "amx-bf16"]].concat(),
+            _ => vec![],
+        };
+        needs.into_iter().filter(|name| !has(name)).collect()
+    }
+
     /// The fastest path of this CPU, without AMX, which was timed on none.
     fn fastest() -> Self {
         Self::here().rfind(|&path| path != Path::Amx).unwrap_or(Path::Portable)
@@ -90,6 +105,26 @@ impl Path {
             Err(_) => Self::fastest(),
         })
     }
+}
+
+/// Whether this CPU has an instruction set.
+#[cfg(target_arch = "x86_64")]
+fn has(name: &str) -> bool {
+    match name {
+        "avx2" => is_x86_feature_detected!("avx2"),
+        "fma" => is_x86_feature_detected!("fma"),
+        "avx512f" => is_x86_feature_detected!("avx512f"),
+        "avx512bw" => is_x86_feature_detected!("avx512bw"),
+        "avx512vl" => is_x86_feature_detected!("avx512vl"),
+        "avx512dq" => is_x86_feature_detected!("avx512dq"),
+        "avx512bf16" => is_x86_feature_detected!("avx512bf16"),
+        _ => false,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has(_: &str) -> bool {
+    false
 }
 
 /// Refuses an `HRM_CPU` that names no path, or one that this CPU does not have.
@@ -114,6 +149,14 @@ fn parse(word: &str) -> Result<Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_path_that_is_not_here_lacks_something() {
+        for path in Path::ALL.into_iter().filter(|path| path.word() != "neon") {
+            assert_eq!(path.lacks().is_empty(), path.is_here(), "{path:?}: {:?}", path.lacks());
+        }
+    }
 
     #[test]
     fn words_name_paths_and_the_fastest_is_here() {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub use args::{Distill, DistillCommand};
 
 use super::common::{device, start_threads};
+use crate::backend::DeviceKind;
 use crate::config::{DistillConfig, Merged};
 use crate::data::images::ImageSet;
 use crate::io::progress::Progress;
@@ -32,15 +33,16 @@ pub fn run(args: Distill) -> Result<()> {
 }
 
 fn train(args: &Distill) -> Result<()> {
-    let config = configured(args)?;
     let (device, device_name) = device(&args.compute.device)?;
+    let config = configured(args, device.kind())?;
     let threads = start_threads(args.compute.threads)?;
     let set = dataset::read(&config.data, Progress::Shown)?;
     let data_dir = PathBuf::from(&config.data.dataset);
-    let plan = Plan { config, data_dir, device: device_name, threads, init: None };
+    let mut plan = Plan { config, data_dir, device: device_name, threads, init: None };
     // From here on there is something to save; before, a signal just ends the process.
     signal::install()?;
-    let folder = RunFolder::choose(Path::new(RUNS), args.run_dir.as_deref(), args.fresh, &plan)?;
+    let (root, named) = (Path::new(RUNS), args.run_dir.as_deref());
+    let folder = RunFolder::choose(root, named, args.fresh, &mut plan, &[])?;
     let mut log = Log::open(&folder.log())?;
     log.say(&format!("hrm distill: run folder {}", folder.dir().display()))?;
     log.say(&plan.summary()?)?;
@@ -75,7 +77,7 @@ fn train(args: &Distill) -> Result<()> {
 }
 
 /// The configuration of preset, file, settings and flags; a path in it is absolute.
-fn configured(args: &Distill) -> Result<DistillConfig> {
+fn configured(args: &Distill, device: DeviceKind) -> Result<DistillConfig> {
     let (preset, mut command_line) = args.settings.split()?;
     let epochs = [("train.epochs", args.epochs), ("train.teacher_epochs", args.teacher_epochs)];
     for (key, value) in epochs {
@@ -87,7 +89,7 @@ fn configured(args: &Distill) -> Result<DistillConfig> {
         command_line.set("data.dataset", dataset.clone());
     }
     let merged = Merged::of(preset, args.settings.config.as_deref(), &command_line)?;
-    let mut config: DistillConfig = merged.config()?;
+    let mut config: DistillConfig = merged.on(device).config()?;
     config.data.dataset = dataset::absolute(&config.data.dataset)?;
     Ok(config)
 }

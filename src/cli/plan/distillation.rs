@@ -45,10 +45,11 @@ pub fn run(args: &PlanArgs) -> Result<()> {
             )));
         }
     }
-    let merged = args.settings.merged::<DistillConfig>()?;
-    let config = merged.config()?;
-    let (card, (images, basis)) = (args.card()?, images(&config.data)?);
+    let card = args.card()?;
     let kind = kind(&card);
+    let merged = args.settings.merged::<DistillConfig>(kind)?;
+    let config = merged.config()?;
+    let (images, basis) = images(&config.data)?;
     let length = Length::of(&config, images);
     let options = Options::of(&config, length.batch);
     let Needed { memory, phases } = Needed::of(kind, &options)?;

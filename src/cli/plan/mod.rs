@@ -2,11 +2,9 @@
 //! without memory; time is a bound from a measurement, or a prediction for a card, and says which.
 //!
 //! `training.rs` a run of `hrm train` · `distillation.rs` one of `hrm distill` · `sizes.rs` what
-//! the data adds · `rooms.rs` memory and what fits it · `time.rs` step time · `probe.rs` the speed
-//! of this CPU.
+//! the data adds · `rooms.rs` memory and what fits it · `time.rs` step time.
 
 mod distillation;
-mod probe;
 mod rooms;
 mod sizes;
 mod time;
@@ -91,9 +89,10 @@ fn is_distillation(settings: &SettingsArgs) -> Result<bool> {
 impl PlanArgs {
     /// Refuse settings that no run can have.
     pub fn check(&self) -> Result<()> {
+        let device = kind(&self.card()?);
         match is_distillation(&self.settings)? {
-            true => self.settings.merged::<DistillConfig>()?.config().map(drop),
-            false => self.settings.merged::<Settings>()?.config().map(drop),
+            true => self.settings.merged::<DistillConfig>(device)?.config().map(drop),
+            false => self.settings.merged::<Settings>(device)?.config().map(drop),
         }
     }
 

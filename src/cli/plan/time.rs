@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::probe::matmul_flops_per_s;
 use crate::backend::{Work, cuda};
+use crate::cli::probe::matmul_flops_per_s;
 use crate::cost::{Card, FORMULA, Prediction};
 use crate::dtype::DType;
 use crate::io::units::count;

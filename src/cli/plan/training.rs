@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{PlanArgs, kind, rooms, settings, sizes, time};
 use crate::Result;
 use crate::backend::Device;
+use crate::cli::common::precision;
 use crate::config::Settings;
 use crate::io::units::{MIB, grouped};
 use crate::train::needed::Needed;
@@ -16,10 +17,10 @@ use crate::train::setup;
 
 /// Print the plan.
 pub fn run(args: &PlanArgs) -> Result<()> {
-    let merged = args.settings.merged()?;
-    let mut config: Settings = merged.config()?;
     let card = args.card()?;
     let kind = kind(&card);
+    let merged = args.settings.merged(kind)?;
+    let mut config: Settings = merged.config()?;
     let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
     config.data.canvas = sizes.canvas;
     let shape = config.shape(sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
@@ -85,6 +86,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     }
     let mut text = String::new();
     let _ = writeln!(text, "data         {}", sizes.basis);
+    let _ = writeln!(text, "precision    {}", precision(&merged, config.train.precision, kind));
     let _ = writeln!(
         text,
         "parameters   {} and {} in puzzle embeddings",

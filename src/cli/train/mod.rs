@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::planned::{Planned, plan};
-use super::common::{Compute, SettingsArgs};
+use super::common::{Compute, SettingsArgs, precision};
 use super::eval;
+use crate::config::{PRECISION, Source};
 use crate::eval::job::Job;
 use crate::io::machine;
 use crate::run::folder::{EVALUATION, RunFolder};
@@ -72,14 +73,19 @@ pub struct Train {
 }
 
 pub fn run(args: Train) -> Result<()> {
-    let Planned { plan, data, device } = plan(&args)?;
+    let Planned { mut plan, data, device, merged } = plan(&args)?;
     // From here on there is something to save; before, a signal just ends the process.
     signal::install()?;
     let named = args.run_dir.as_deref();
-    let folder = RunFolder::choose(Path::new(RUNS), named, args.fresh, &plan)?;
+    let is_auto = merged.source(PRECISION) == Source::Auto;
+    let open: &[&str] = if is_auto { &[PRECISION] } else { &[] };
+    let folder = RunFolder::choose(Path::new(RUNS), named, args.fresh, &mut plan, open)?;
     let mut log = Log::open(&folder.log())?;
     log.say(&format!("hrm train: run folder {}", folder.dir().display()))?;
     log.say(&plan.summary()?)?;
+    if is_auto {
+        log.say(&precision(&merged, plan.config.train.precision, device.kind()))?;
+    }
     let (cells, tokens, ids) = (data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
     let model = plan.config.shape(cells, tokens, ids);
     let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;

@@ -7,7 +7,7 @@ use super::{Train, quick};
 use crate::backend::Device;
 use crate::cli::common::{absolute, device, start_threads};
 use crate::cli::preset_data;
-use crate::config::Settings;
+use crate::config::{Merged, Settings};
 use crate::data::DataSet;
 use crate::run::plan::Plan;
 use crate::run::trained;
@@ -17,15 +17,17 @@ pub struct Planned {
     pub plan: Plan,
     pub data: Arc<DataSet>,
     pub device: Device,
+    /// What was merged, and who set what.
+    pub merged: Merged,
 }
 
 pub fn plan(args: &Train) -> Result<Planned> {
-    let merged = args.settings.merged()?;
+    let (device, device_name) = device(&args.compute.device)?;
+    let merged = args.settings.merged(device.kind())?;
     let mut config: Settings = merged.config()?;
     if args.quick {
         quick::cut(&mut config, &merged);
     }
-    let (device, device_name) = device(&args.compute.device)?;
     let threads = start_threads(args.compute.threads)?;
     let data = match &args.data {
         Some(dir) => DataSet::open(dir)?,
@@ -44,7 +46,7 @@ pub fn plan(args: &Train) -> Result<Planned> {
     let data_dir = absolute(data.dir())?;
     let init = args.init.as_deref().map(checkpoint_of).transpose()?;
     let plan = Plan { config, data_dir, device: device_name, threads, init };
-    Ok(Planned { plan, data: Arc::new(data), device })
+    Ok(Planned { plan, data: Arc::new(data), device, merged })
 }
 
 /// A checkpoint file, or that of a run folder; absolute.
