@@ -226,6 +226,7 @@ mod tests {
         assert_eq!(merged.source("train.seed"), Source::CommandLine);
         // Whoever asks for epochs says that steps do not end the run.
         assert_eq!(merged.source("train.max_steps"), Source::CommandLine);
+        let merged = merged.on(DeviceKind::Cpu);
         let config = merged.config().unwrap();
         assert_eq!((config.train.lr, config.train.seed, config.train.max_steps), (1.0, 4, 0));
         let keys: Vec<String> = merged.entries().unwrap().map(|(key, ..)| key).collect();

@@ -40,13 +40,14 @@ pub fn cut(config: &mut Settings, merged: &Merged) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::DeviceKind;
     use crate::config::Layer;
 
     #[test]
     fn quick_runs_are_short_and_keep_what_was_asked_for() {
         let asked = Layer::command_line(&["train.batch_size=64".to_owned()]).unwrap();
         for preset in ["arc-simple", "arc-full", "arc-small"] {
-            let merged = Merged::of(Some(preset), None, &asked).unwrap();
+            let merged = Merged::of(Some(preset), None, &asked).unwrap().on(DeviceKind::Cpu);
             let mut config = merged.config().unwrap();
             cut(&mut config, &merged);
             assert_eq!((config.train.batch_size, config.train.grad_accum), (64, 1), "{preset}");
