@@ -132,7 +132,11 @@ fn the_result_depends_on_the_seed_but_not_on_the_threads() {
 fn the_budget_and_a_signal_end_it_with_an_answer() {
     let lab = Lab::hrm();
     let dir = lab.dir();
-    write(&lab.path("u.json"), &unseen());
+    // Two answers to one input: no fit reproduces both and ends before it is told to.
+    let mut task = unseen();
+    let twice = json!({ "input": task["train"][0]["input"], "output": [[6, 6, 6]] });
+    task["train"].as_array_mut().unwrap().push(twice);
+    write(&lab.path("u.json"), &task);
     let endless = ["predict", "run", "u.json", "--json", "--steps", "1000000000"];
     let json = json_of(dir, &[&endless[..], &["--budget", "3s"]].concat());
     assert_eq!(json["origin"]["fitted"]["ended"], "time");
