@@ -81,7 +81,7 @@ fn profile(timed: &mut impl FnMut() -> Result<f64>, device: &Device) -> Result<V
     }
     let n = PROFILED_STEPS as f64;
     let mut spans = device.take_profile();
-    spans.sort_by(|a, b| b.time.cmp(&a.time));
+    spans.sort_by_key(|span| std::cmp::Reverse(span.time));
     let mut shares: Vec<Share> = spans
         .into_iter()
         .map(|span| {
