@@ -82,7 +82,7 @@ const SEED: Baseline = Baseline {
     knows_cuda: false,
 };
 const AUTOENCODERS: Baseline = Baseline {
-    script: "tools/baseline/autoencoders.py",
+    script: "tools/baseline/vae_bench.py",
     variants: &["eager-f32", "compile-f32"],
     ..HRM
 };

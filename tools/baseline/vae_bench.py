@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times the student's training step of `hrm distill tiny-vae` and `tiny-vae-pro` in PyTorch.
 
-  autoencoders.py --one tiny-vae/eager-f32
+  vae_bench.py --one tiny-vae/eager-f32
 
 Forward, all losses of the preset, backward, clipping, AdamW; of `tiny-vae` with its teacher in
 evaluation, a trained projector and the teacher's features as the perceptual term. Images are random.
