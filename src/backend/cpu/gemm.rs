@@ -25,8 +25,8 @@
 //! of k.
 //!
 //! `path.rs` says which kernel runs: with AMX that of `gemm/amx.rs` for bf16; with AVX-512 BF16
-//! that of `gemm/avx512bf16.rs` for both types; otherwise `gemm/blocked.rs` in f32, with the tile of
-//! `avx512.rs`, `avx2.rs`, `neon.rs` or `portable.rs`.
+//! that of `gemm/avx512bf16.rs` for both types; otherwise `gemm/blocked.rs` in f32, with the tile
+//! of `avx512.rs`, `avx2.rs`, `neon.rs` or `portable.rs`.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod amx;
