@@ -80,10 +80,15 @@ pub fn sigmoid(x: f32) -> f32 {
     let shifted = x.mul_add(-HIGH, SHIFT);
     let n = shifted - SHIFT;
     let r = x.mul_add(-LOW, x.mul_add(-HIGH, -n));
-    // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    let y = 1.0 / exp2_fraction(r).mul_add(power, 1.0);
+    let y = 1.0 / exp2_fraction(r).mul_add(exp2_shifted(shifted), 1.0);
     if is_zero { 0.0 } else { y }
+}
+
+/// 2^n of n + [`SHIFT`], n a whole number in -126..=127.
+#[inline(always)]
+pub fn exp2_shifted(shifted: f32) -> f32 {
+    // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
+    f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
 }
 
 /// 2^x for x in -0.5..=0.5 to about one unit of the last place.

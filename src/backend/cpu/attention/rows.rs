@@ -22,9 +22,7 @@ fn exp2(x: f32) -> f32 {
     // Not `max`, which would lose a NaN.
     let x = if x < -126.0 { -126.0 } else { x };
     let shifted = x + simd::SHIFT;
-    let p = simd::exp2_fraction(x - (shifted - simd::SHIFT));
-    // The low bits of `shifted` go to the exponent; those of SHIFT leave it at the top.
-    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
+    simd::exp2_fraction(x - (shifted - simd::SHIFT)) * simd::exp2_shifted(shifted)
 }
 
 /// Rounds like `E::from_f32`, but spends nothing on a NaN with all bits set.

@@ -38,15 +38,7 @@ impl Tile for Avx2 {
     ) {
         // SAFETY: by the trait's contract.
         unsafe {
-            match strip.rows {
-                1 => product::<E, C, 1>(p, strip, b, row, columns),
-                2 => product::<E, C, 2>(p, strip, b, row, columns),
-                3 => product::<E, C, 3>(p, strip, b, row, columns),
-                4 => product::<E, C, 4>(p, strip, b, row, columns),
-                5 => product::<E, C, 5>(p, strip, b, row, columns),
-                6 => product::<E, C, 6>(p, strip, b, row, columns),
-                rows => unreachable!("a strip has 1 to 6 rows, not {rows}"),
-            }
+            blocked::by_height!(strip: 1 2 3 4 5 6, R => product::<E, C, R>(p, strip, b, row, columns))
         }
     }
 }

@@ -62,17 +62,8 @@ unsafe fn by_height<E: Float, C: Float, const V: usize>(
 ) {
     // SAFETY: by this function's contract.
     unsafe {
-        match strip.rows {
-            1 => product::<E, C, 1, V>(p, strip, b, row, columns),
-            2 => product::<E, C, 2, V>(p, strip, b, row, columns),
-            3 => product::<E, C, 3, V>(p, strip, b, row, columns),
-            4 => product::<E, C, 4, V>(p, strip, b, row, columns),
-            5 => product::<E, C, 5, V>(p, strip, b, row, columns),
-            6 => product::<E, C, 6, V>(p, strip, b, row, columns),
-            7 => product::<E, C, 7, V>(p, strip, b, row, columns),
-            8 => product::<E, C, 8, V>(p, strip, b, row, columns),
-            rows => unreachable!("a strip has 1 to 8 rows, not {rows}"),
-        }
+        blocked::by_height!(strip: 1 2 3 4 5 6 7 8,
+            R => product::<E, C, R, V>(p, strip, b, row, columns))
     }
 }
 

@@ -82,6 +82,20 @@ pub(super) trait Tile {
     );
 }
 
+/// `$product` with the height of a strip as its constant `$R`.
+macro_rules! by_height {
+    ($strip:ident: $($height:literal)+, $R:ident => $product:expr) => {
+        match $strip.rows {
+            $($height => {
+                const $R: usize = $height;
+                $product
+            })+
+            rows => unreachable!("no strip of this tile has {rows} rows"),
+        }
+    };
+}
+pub(super) use by_height;
+
 /// Some rows of A, element (r, i) at `start[r * row + i * step]`.
 #[derive(Clone, Copy)]
 pub(super) struct Strip {

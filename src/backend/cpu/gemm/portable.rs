@@ -36,13 +36,7 @@ impl Tile for Portable {
     ) {
         // SAFETY: by the trait's contract.
         unsafe {
-            match strip.rows {
-                1 => product::<E, C, 1>(p, strip, b, row, columns),
-                2 => product::<E, C, 2>(p, strip, b, row, columns),
-                3 => product::<E, C, 3>(p, strip, b, row, columns),
-                4 => product::<E, C, 4>(p, strip, b, row, columns),
-                rows => unreachable!("a strip has 1 to {ROWS} rows, not {rows}"),
-            }
+            blocked::by_height!(strip: 1 2 3 4, R => product::<E, C, R>(p, strip, b, row, columns))
         }
     }
 }
