@@ -52,8 +52,9 @@ impl Mlp {
     }
 }
 
-fn forward(tape: &mut Tape, weights: &Bound, tokens: &Tensor) -> hrm::Result<Answer> {
-    let e = embedding::forward(tape, tokens, &weights.get(TOKENS)?, None, None, 1.0)?;
+fn forward(tape: &mut Tape, weights: &Bound, carry: &Carry) -> hrm::Result<Answer> {
+    let (tokens, table) = (&carry.current.inputs, weights.get(TOKENS)?);
+    let e = embedding::forward(tape, tokens, &table, None, None, 1.0, &carry.layout)?;
     let hidden = Linear::bind(weights, HIDDEN)?;
     let x = matmul::linear(tape, &e, &hidden.w, None)?;
     let x = bias_relu::forward(tape, &x, &hidden.b)?;
@@ -83,9 +84,8 @@ impl Model for Mlp {
         _draw: &Tensor,
         mode: Mode,
     ) -> hrm::Result<Segment> {
-        let tokens = &carry.current.inputs;
         one_pass::train(self, tape, (carry, batch, space), mode, |tape, weights| {
-            forward(tape, &weights, tokens)
+            forward(tape, &weights, carry)
         })
     }
 
@@ -95,9 +95,8 @@ impl Model for Mlp {
         batch: &DeviceBatch,
         space: &Workspace,
     ) -> hrm::Result<Segment> {
-        let tokens = &carry.current.inputs;
         one_pass::evaluate(self, (carry, batch, space), |tape, weights| {
-            forward(tape, &weights, tokens)
+            forward(tape, &weights, carry)
         })
     }
 }

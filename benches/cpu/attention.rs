@@ -22,31 +22,33 @@ const SHAPES: &[(usize, usize, usize, usize)] = &[
 pub fn run() {
     println!("attention    batch    t heads  hd   fwd ms   bwd ms  fwd GFLOP/s  bwd GFLOP/s");
     for &(batch, t, heads, head_dim) in SHAPES {
-        let d = Dims { batch, t, heads, head_dim };
-        one::<bf16>("bf16", d);
-        one::<f32>("f32", d);
+        let starts: Vec<usize> = (0..=batch).map(|b| b * t).collect();
+        let lengths = vec![t as i32; batch];
+        let d = Dims { starts: &starts, lengths: &lengths, heads, head_dim };
+        one::<bf16>("bf16", d, t);
+        one::<f32>("f32", d, t);
     }
 }
 
-fn one<E: Float>(name: &str, d: Dims) {
+fn one<E: Float>(name: &str, d: Dims, t: usize) {
     let values = |len: usize| -> Vec<E> {
         (0..len).map(|i| E::from_f32((i * 7 % 13) as f32 / 6.5 - 0.8)).collect()
     };
-    let tokens = d.batch * d.t;
+    let batch = d.lengths.len();
+    let tokens = batch * t;
     let (qkv, dy) = (values(tokens * 3 * d.c()), values(tokens * d.c()));
     let (mut y, mut dqkv) = (dy.clone(), qkv.clone());
     let mut lse = vec![0.0; tokens * d.heads];
-    let table = vec![0.7; d.t * d.head_dim];
-    let rope = Some(Rope { cos: &table, sin: &table });
+    let table = vec![0.7; t * d.head_dim];
+    let places: Vec<i32> = (0..batch).flat_map(|_| 0..t as i32).collect();
+    let rope = Some(Rope { cos: &table, sin: &table, places: &places });
     let forward_ms = best_ms(|| forward(d, &qkv, rope, &mut y, &mut lse));
     let backward_ms = best_ms(|| {
         backward(d, &qkv, rope, &y, &lse, &dy, Mode::Set, &mut dqkv);
     });
-    let product_gflop = 2e-9 * (tokens * d.t * d.c()) as f64;
+    let product_gflop = 2e-9 * (tokens * t * d.c()) as f64;
     println!(
-        "{name:<12} {:>5} {:>4} {:>5} {:>3} {forward_ms:>8.3} {backward_ms:>8.3} {:>12.1} {:>12.1}",
-        d.batch,
-        d.t,
+        "{name:<12} {batch:>5} {t:>4} {:>5} {:>3} {forward_ms:>8.3} {backward_ms:>8.3} {:>12.1} {:>12.1}",
         d.heads,
         d.head_dim,
         2e3 * product_gflop / forward_ms,

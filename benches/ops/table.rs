@@ -10,6 +10,7 @@ use hrm::ops::batch_norm::How;
 use hrm::ops::cross_entropy::Kind;
 use hrm::ops::draw::Draw;
 use hrm::ops::dropout::Site;
+use hrm::ops::layout::Layout;
 use hrm::ops::workloads::Workload;
 use hrm::ops::{
     self, attention, batch_norm, conv_transpose2d, conv2d, gauss_sample, layer_norm, matmul,
@@ -105,7 +106,9 @@ pub fn swiglu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 pub fn attention(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.t, 3 * w.c])?;
     let (tables, heads) = (rope::tables(device, w.t, w.c / w.nh, 10_000.0)?, w.nh);
-    let run = move |tape: &mut _, x: &[_]| attention::forward(tape, &x[0], heads, Some(&tables));
+    let layout = Layout::of(&x, 1)?;
+    let run =
+        move |tape: &mut _, x: &[_]| attention::forward(tape, &x[0], heads, Some(&tables), &layout);
     Ok(Work::Taped(vec![x], Box::new(run)))
 }
 
@@ -113,16 +116,18 @@ pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let tokens = filled(device, DType::I32, &[w.b, w.t - 1])?;
     let table = filled(device, dtype, &[w.v, w.c])?;
     let puzzle = filled(device, DType::F32, &[w.b, w.c])?;
+    let layout = Layout::padded(device, w.b, 1, w.t - 1)?;
     let run = move |tape: &mut _, x: &[_]| {
-        let prefix = ops::embedding::Prefix { puzzle: &x[1], tokens: 1 };
-        ops::embedding::forward(tape, &tokens, &x[0], Some(prefix), None, 1.0)
+        ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), None, 1.0, &layout)
     };
     Ok(Work::Taped(vec![table, puzzle], Box::new(run)))
 }
 
 pub fn take_first(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.t, w.c])?;
-    Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::take_first::forward(tape, &x[0]))))
+    let layout = Layout::of(&x, 1)?;
+    let run = move |tape: &mut _, x: &[_]| ops::take_first::forward(tape, &x[0], &layout);
+    Ok(Work::Taped(vec![x], Box::new(run)))
 }
 
 pub fn transpose(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
@@ -145,8 +150,9 @@ pub fn halt_head(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 pub fn cross_entropy(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let logits = filled(device, dtype, &[w.b, w.t, w.v])?;
     let labels = filled(device, DType::I32, &[w.b, w.t - 1])?;
+    let layout = Layout::of(&logits, 1)?;
     let run = move |tape: &mut _, x: &[_]| {
-        ops::cross_entropy::forward(tape, Kind::Stablemax, &x[0], &labels)
+        ops::cross_entropy::forward(tape, Kind::Stablemax, &x[0], &labels, &layout)
     };
     Ok(Work::Taped(vec![logits], Box::new(run)))
 }
@@ -168,12 +174,13 @@ pub fn puzzle_emb(w: &Workload, device: &Device, _: DType) -> Result<Work> {
 pub fn act_halt(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let (halted, steps) = (filled(device, DType::U8, &[w.b])?, filled(device, DType::I32, &[w.b])?);
     let (z, init) = (filled(device, dtype, &[w.b, w.t, w.c])?, filled(device, dtype, &[w.c])?);
+    let layout = Layout::of(&z, 1)?;
     let q = filled(device, dtype, &[w.b, 2])?;
     let how = Halting { max_steps: 16, training: true, q_continue: true, exploration_prob: 0.1 };
     let draw =
         Tensor::from_slice(device, &Draw { seed: 1, number: 1 }.words(), [4], Purpose::Workspace)?;
     Ok(Work::Plain(Box::new(move || {
-        ops::act_halt::reset(&halted, &init, &z)?;
+        ops::act_halt::reset(&halted, &init, &z, &layout)?;
         ops::act_halt::decide(&q, how, Some(&draw), &steps, &halted)
     })))
 }

@@ -13,6 +13,7 @@ use crate::nn::init::Init;
 use crate::nn::params::{Bound, Params, Spec};
 use crate::ops::act_halt::{self, Halting};
 use crate::ops::cross_entropy::Kind;
+use crate::ops::layout::Layout;
 use crate::ops::{bce_logits, cast, cross_entropy, puzzle_emb, take_first};
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
@@ -39,13 +40,20 @@ pub trait Reasoner {
     fn rules(&self) -> Rules;
     fn store(&self) -> &Store;
 
-    fn levels(&self, bound: &Bound) -> Result<Self::Levels>;
+    fn levels(&self, bound: &Bound, layout: &Layout) -> Result<Self::Levels>;
 
-    /// All cycles of one segment over the embedded input `e` (B, T, C).
+    /// All cycles of one segment over the embedded input `e` (N, C).
     fn cycles(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<State>;
 
     /// z_h after [`cycles`](Self::cycles) at the first position, (B, C), which the Q head reads.
-    fn cycles_first(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<Var>;
+    fn cycles_first(
+        &self,
+        tape: &mut Tape,
+        w: &Self::Levels,
+        from: State,
+        e: &Var,
+        layout: &Layout,
+    ) -> Result<Var>;
 }
 
 /// All weights of one step.
@@ -55,16 +63,16 @@ struct Weights<R: Reasoner> {
 }
 
 impl<R: Reasoner> Weights<R> {
-    fn of(model: &R, bound: &Bound) -> Result<Self> {
+    fn of(model: &R, bound: &Bound, layout: &Layout) -> Result<Self> {
         let io = Io::bind(bound, Reasoner::dims(model))?;
-        Ok(Self { io, levels: model.levels(bound)? })
+        Ok(Self { io, levels: model.levels(bound, layout)? })
     }
 }
 
 /// The two states.
 pub struct State {
-    pub z_h: Var, // (B, T, C)
-    pub z_l: Var, // (B, T, C)
+    pub z_h: Var, // (N, C)
+    pub z_l: Var, // (N, C)
 }
 
 /// How a segment is judged and when it is the last.
@@ -167,12 +175,12 @@ impl<R: Reasoner> Model for R {
         mode: Mode,
     ) -> Result<Segment> {
         let mut tape = tape;
-        let w = Weights::of(self, &self.params().bind(&mut tape, mode)?)?;
+        let w = Weights::of(self, &self.params().bind(&mut tape, mode)?, &carry.layout)?;
         let pass = forward(self, &mut tape, &w, carry, batch, space)?;
         let halting = self.rules().halting(true);
         act_halt::decide(&pass.q.tensor, halting, Some(draw), &carry.steps, &carry.halted)?;
         let next_q = match self.rules().q_continue {
-            true => Some(next_q(self, &mut tape, &w, &pass)?),
+            true => Some(next_q(self, &mut tape, &w, &pass, &carry.layout)?),
             false => None,
         };
         drop(w);
@@ -192,7 +200,7 @@ impl<R: Reasoner> Model for R {
         space: &Workspace,
     ) -> Result<Segment> {
         let mut tape = Tape::no_grad(self.device());
-        let w = Weights::of(self, &self.params().constants()?)?;
+        let w = Weights::of(self, &self.params().constants()?, &carry.layout)?;
         let pass = forward(self, &mut tape, &w, carry, batch, space)?;
         let halting = self.rules().halting(false);
         act_halt::decide(&pass.q.tensor, halting, None, &carry.steps, &carry.halted)?;
@@ -231,8 +239,9 @@ fn forward<R: Reasoner>(
 ) -> Result<Pass> {
     let (z_h, z_l) = (&carry.states[0].1, &carry.states[1].1);
     let store = model.store();
-    act_halt::reset(&carry.halted, &store.h_start, z_h)?;
-    act_halt::reset(&carry.halted, &store.l_start, z_l)?;
+    let layout = &carry.layout;
+    act_halt::reset(&carry.halted, &store.h_start, z_h, layout)?;
+    act_halt::reset(&carry.halted, &store.l_start, z_l, layout)?;
     carry.admit(batch)?;
     let puzzle = match (&store.puzzle_table, &space.puzzle_rows) {
         (Some(table), Some((rows, d_rows))) => {
@@ -241,26 +250,33 @@ fn forward<R: Reasoner>(
         }
         _ => None,
     };
-    let e = w.io.embed(tape, &carry.current.inputs, puzzle.as_ref())?;
+    let e = w.io.embed(tape, &carry.current.inputs, puzzle.as_ref(), layout)?;
     let from = State { z_h: Var::constant(z_h.clone()), z_l: Var::constant(z_l.clone()) };
     let state = model.cycles(tape, &w.levels, from, &e)?;
     let logits = w.io.logits(tape, &state.z_h)?;
-    let first = take_first::forward(tape, &state.z_h)?;
+    let first = take_first::forward(tape, &state.z_h, layout)?;
     let q = w.io.q(tape, &first)?;
-    let rows = cross_entropy::forward(tape, model.rules().loss, &logits, &carry.current.labels)?;
+    let (loss, labels) = (model.rules().loss, &carry.current.labels);
+    let rows = cross_entropy::forward(tape, loss, &logits, labels, layout)?;
     Ok(Pass { e, state, logits, q, rows })
 }
 
 /// The Q head after one more segment, without gradient. Only a probe asks for more than the first
 /// position.
-fn next_q<R: Reasoner>(model: &R, tape: &mut Tape, w: &Weights<R>, pass: &Pass) -> Result<Tensor> {
+fn next_q<R: Reasoner>(
+    model: &R,
+    tape: &mut Tape,
+    w: &Weights<R>,
+    pass: &Pass,
+    layout: &Layout,
+) -> Result<Tensor> {
     tape.paused(|tape| {
         let from = State { z_h: pass.state.z_h.detach(), z_l: pass.state.z_l.detach() };
         let first = match tape.is_probed() {
-            false => model.cycles_first(tape, &w.levels, from, &pass.e)?,
+            false => model.cycles_first(tape, &w.levels, from, &pass.e, layout)?,
             true => {
                 let next = model.cycles(tape, &w.levels, from, &pass.e)?;
-                take_first::forward(tape, &next.z_h)?
+                take_first::forward(tape, &next.z_h, layout)?
             }
         };
         Ok(w.io.q(tape, &first)?.tensor)

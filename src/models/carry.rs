@@ -1,33 +1,64 @@
 //! What runs on from one segment to the next, and the rows offered to it.
 
 use super::Model;
-use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::ops::act_halt;
+use crate::ops::layout::{Bounds, Layout};
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 
 /// One slot per batch row: states, counters and the data being worked on. All slots start halted,
 /// so the first batch enters every one; what is in them before is never read.
 pub struct Carry {
-    /// (B, T, C) each, in the order of [`Model::states`].
+    /// (N, C) each, in the order of [`Model::states`].
     pub states: Vec<(&'static str, Tensor)>,
     pub steps: Tensor,  // (B) i32
     pub halted: Tensor, // (B) u8
     pub current: DeviceBatch,
+    /// Whose positions are whose; those of the rows at work.
+    pub layout: Layout,
 }
 
-/// Rows on the device: tokens (B, S), labels (B, S), puzzle ids (B), all i32.
+/// Rows on the device: tokens and labels, one to a cell, puzzle ids (B), all i32.
 pub struct DeviceBatch {
     pub inputs: Tensor,
     pub labels: Tensor,
     pub puzzle_ids: Tensor,
+    /// None where every row has the whole canvas.
+    pub placed: Option<Placed>,
+}
+
+/// Where packed rows are in their slots and on the canvas, see [`Layout`].
+pub struct Placed {
+    pub lengths: Tensor, // (B) i32
+    pub places: Tensor,  // (N) i32
 }
 
 impl DeviceBatch {
+    /// `b` rows of the whole canvas of `s` cells.
     pub fn new(device: &Device, b: usize, s: usize) -> Result<Self> {
         let zeros = |shape: &[usize]| Tensor::zeros(device, DType::I32, shape, Purpose::Carry);
-        Ok(Self { inputs: zeros(&[b, s])?, labels: zeros(&[b, s])?, puzzle_ids: zeros(&[b])? })
+        Ok(Self {
+            inputs: zeros(&[b, s])?,
+            labels: zeros(&[b, s])?,
+            puzzle_ids: zeros(&[b])?,
+            placed: None,
+        })
+    }
+
+    /// Rows for the slots of `layout`.
+    pub fn packed(device: &Device, layout: &Layout) -> Result<Self> {
+        let zeros = |len| Tensor::zeros(device, DType::I32, [len], Purpose::Carry);
+        let placed =
+            Placed { lengths: zeros(layout.rows())?, places: zeros(layout.positions().total())? };
+        Self::of(device, layout, Some(placed))
+    }
+
+    fn of(device: &Device, layout: &Layout, placed: Option<Placed>) -> Result<Self> {
+        let cells = || Tensor::zeros(device, DType::I32, layout.cells_shape(), Purpose::Carry);
+        let puzzle_ids = Tensor::zeros(device, DType::I32, [layout.rows()], Purpose::Carry)?;
+        Ok(Self { inputs: cells()?, labels: cells()?, puzzle_ids, placed })
     }
 
     pub fn upload(&self, inputs: &[i32], labels: &[i32], puzzle_ids: &[i32]) -> Result<()> {
@@ -36,8 +67,18 @@ impl DeviceBatch {
         self.puzzle_ids.upload(puzzle_ids)
     }
 
-    fn tensors(&self) -> [&Tensor; 3] {
-        [&self.inputs, &self.labels, &self.puzzle_ids]
+    /// Each tensor with its name in a checkpoint, and which of its elements are a slot's.
+    fn tensors<'a>(&'a self, layout: &'a Layout) -> Vec<(&'static str, &'a Tensor, &'a Bounds)> {
+        let mut all = vec![
+            ("inputs", &self.inputs, layout.cells()),
+            ("labels", &self.labels, layout.cells()),
+            ("puzzle_identifiers", &self.puzzle_ids, layout.ones()),
+        ];
+        if let Some(Placed { lengths, places }) = &self.placed {
+            all.push(("lengths", lengths, layout.ones()));
+            all.push(("places", places, layout.positions()));
+        }
+        all
     }
 }
 
@@ -47,18 +88,34 @@ impl Carry {
         Self::of_rows(model, model.dims().batch_size)
     }
 
-    /// For a batch of `b` rows.
+    /// For a batch of `b` rows of the whole canvas.
     pub fn of_rows(model: &dyn Model, b: usize) -> Result<Self> {
-        let (device, dims) = (model.device(), model.dims());
-        let (t, c) = (dims.positions(), dims.hidden_size);
+        let dims = model.dims();
+        let layout = Layout::padded(model.device(), b, dims.prefix, dims.seq_len)?;
+        let current = DeviceBatch::of(model.device(), &layout, None)?;
+        Self::of_layout(model, layout, current)
+    }
+
+    /// For packed rows, in slots of so many cells.
+    pub fn packed(model: &dyn Model, slots: &[usize]) -> Result<Self> {
+        let layout = Layout::packed(model.device(), model.dims().prefix, slots)?;
+        let placed = Placed { lengths: layout.lengths.clone(), places: layout.places.clone() };
+        let current = DeviceBatch::of(model.device(), &layout, Some(placed))?;
+        Self::of_layout(model, layout, current)
+    }
+
+    fn of_layout(model: &dyn Model, layout: Layout, current: DeviceBatch) -> Result<Self> {
+        let (device, b) = (model.device(), layout.rows());
+        let shape = layout.shape(model.dims().hidden_size);
         let state = |name: &&'static str| {
-            Ok((*name, Tensor::zeros(device, model.dtype(), [b, t, c], Purpose::Carry)?))
+            Ok((*name, Tensor::zeros(device, model.dtype(), shape, Purpose::Carry)?))
         };
         let carry = Self {
             states: model.states().iter().map(state).collect::<Result<_>>()?,
             steps: Tensor::zeros(device, DType::I32, [b], Purpose::Carry)?,
             halted: Tensor::zeros(device, DType::U8, [b], Purpose::Carry)?,
-            current: DeviceBatch::new(device, b, dims.seq_len)?,
+            current,
+            layout,
         };
         carry.halt_all()?;
         Ok(carry)
@@ -71,8 +128,12 @@ impl Carry {
 
     /// Rows of `batch` enter the halted slots; rows for running slots are discarded.
     pub(super) fn admit(&self, batch: &DeviceBatch) -> Result<()> {
-        for (dst, src) in self.current.tensors().into_iter().zip(batch.tensors()) {
-            act_halt::admit(&self.halted, src, dst)?;
+        let (to, from) = (self.current.tensors(&self.layout), batch.tensors(&self.layout));
+        if to.len() != from.len() {
+            return Err(Error::invalid("a packed batch for padded slots, or the other way"));
+        }
+        for ((_, dst, bounds), (_, src, _)) in to.into_iter().zip(from) {
+            act_halt::admit(&self.halted, bounds, src, dst)?;
         }
         Ok(())
     }
@@ -81,8 +142,7 @@ impl Carry {
     pub fn tensors(&self) -> Vec<(&'static str, &Tensor)> {
         let mut all: Vec<_> = self.states.iter().map(|(name, state)| (*name, state)).collect();
         all.extend([("steps", &self.steps), ("halted", &self.halted)]);
-        let names = ["inputs", "labels", "puzzle_identifiers"];
-        all.extend(names.into_iter().zip(self.current.tensors()));
+        all.extend(self.current.tensors(&self.layout).into_iter().map(|(name, t, _)| (name, t)));
         all
     }
 }

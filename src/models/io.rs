@@ -7,7 +7,7 @@ use super::Dims;
 use crate::Result;
 use crate::nn::init::Init;
 use crate::nn::params::{Bound, Spec};
-use crate::ops::embedding::Prefix;
+use crate::ops::layout::Layout;
 use crate::ops::{embedding, matmul};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -67,17 +67,22 @@ impl Io {
         })
     }
 
-    /// Tokens (B, S) and puzzle rows (B, D) to (B, T, C).
-    pub fn embed(&self, tape: &mut Tape, tokens: &Tensor, puzzle: Option<&Var>) -> Result<Var> {
+    /// Tokens, one to a cell, and puzzle rows (B, D) to (N, C).
+    pub fn embed(
+        &self,
+        tape: &mut Tape,
+        tokens: &Tensor,
+        puzzle: Option<&Var>,
+        layout: &Layout,
+    ) -> Result<Var> {
         let scale = (self.dims.hidden_size as f32).sqrt();
-        let prefix = puzzle.map(|puzzle| Prefix { puzzle, tokens: self.dims.prefix });
         let pos = self.embed_pos.as_ref();
         tape.scope("input_embeddings", |tape| {
-            embedding::forward(tape, tokens, &self.embed_tokens, prefix, pos, scale)
+            embedding::forward(tape, tokens, &self.embed_tokens, puzzle, pos, scale, layout)
         })
     }
 
-    /// (B, T, V)
+    /// (N, V)
     pub fn logits(&self, tape: &mut Tape, z_h: &Var) -> Result<Var> {
         matmul::linear(tape, z_h, &self.lm_head, None)
     }

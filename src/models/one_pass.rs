@@ -24,7 +24,7 @@ const ONE_STEP: Halting =
     Halting { max_steps: 1, training: false, q_continue: false, exploration_prob: 0.0 };
 
 pub struct Answer {
-    pub logits: Var, // (B, T, V)
+    pub logits: Var, // (N, V)
     /// (B, 2) of each cycle, see [`halt_head`]; empty: the model has none.
     pub halts: Vec<Var>,
 }
@@ -41,7 +41,7 @@ pub fn train(
     let bound = model.params().bind(&mut tape, mode)?;
     let Answer { logits, halts } = forward(&mut tape, bound)?;
     let labels = &carry.current.labels;
-    let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels)?;
+    let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels, &carry.layout)?;
     let logits = logits.tensor;
     let q = losses(&rows.tensor, &halts, carry, space)?;
     let mut seeds = vec![(&rows, space.d_rows.clone())];
@@ -65,7 +65,7 @@ pub fn evaluate(
     carry.admit(batch)?;
     let Answer { logits, halts } = forward(&mut tape, model.params().constants()?)?;
     let labels = &carry.current.labels;
-    let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels)?;
+    let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels, &carry.layout)?;
     let q = losses(&rows.tensor, &halts, carry, space)?;
     Ok(Segment { logits: logits.tensor, q })
 }

@@ -6,6 +6,7 @@ use super::init::Init;
 use super::params::{Bound, Spec};
 use crate::Result;
 use crate::ops::attention::Rope;
+use crate::ops::layout::Layout;
 use crate::ops::{attention, matmul, rms_norm, take_first, transpose};
 use crate::tape::{Tape, Var};
 
@@ -59,6 +60,7 @@ pub fn gated_mlp(tape: &mut Tape, x: &Var, w: &Var, v: &Var) -> Result<Var> {
 pub struct Block {
     mixer: Mixer,
     mlp: Mlp,
+    layout: Layout,
 }
 
 /// What lets positions see each other.
@@ -93,26 +95,33 @@ impl Mlp {
 }
 
 impl Block {
-    pub fn bind(params: &Bound, prefix: &str, heads: usize, rope: Option<&Rope>) -> Result<Self> {
+    pub fn bind(
+        params: &Bound,
+        prefix: &str,
+        heads: usize,
+        rope: Option<&Rope>,
+        layout: &Layout,
+    ) -> Result<Self> {
         let get = |name: &str| params.get(&format!("{prefix}.self_attn.{name}.weight"));
         let (qkv, o) = (get("qkv_proj")?, get("o_proj")?);
         let mixer = Mixer::Attention { qkv, o, heads, rope: rope.cloned() };
-        Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")? })
+        Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")?, layout: layout.clone() })
     }
 
-    pub fn bind_mlp_t(params: &Bound, prefix: &str) -> Result<Self> {
+    /// Every row of `layout` has all positions.
+    pub fn bind_mlp_t(params: &Bound, prefix: &str, layout: &Layout) -> Result<Self> {
         let mixer = Mixer::MlpT(Mlp::bind(params, prefix, "mlp_t")?);
-        Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")? })
+        Ok(Self { mixer, mlp: Mlp::bind(params, prefix, "mlp")?, layout: layout.clone() })
     }
 
-    /// y = norm(h + mlp(h)).  x, y (B, T, C).  With attention h = norm(x + attention(x)); with
+    /// y = norm(h + mlp(h)).  x, y (N, C).  With attention h = norm(x + attention(x)); with
     /// mlp_t h^T = norm(x^T + mlp_t(x^T)), where the norm, too, goes over T.
     pub fn forward(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         let h = match &self.mixer {
             Mixer::Attention { qkv, o, heads, rope } => {
                 let a = tape.scope("self_attn", |tape| {
                     let qkv = tape.scope("qkv_proj", |tape| matmul::linear(tape, x, qkv, None))?;
-                    let a = attention::forward(tape, &qkv, *heads, rope.as_ref())?;
+                    let a = attention::forward(tape, &qkv, *heads, rope.as_ref(), &self.layout)?;
                     drop(qkv);
                     matmul::linear(tape, &a, o, None)
                 })?;
@@ -132,16 +141,16 @@ impl Block {
     pub fn forward_first(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
         let Mixer::Attention { qkv, o, heads, rope } = &self.mixer else {
             let y = self.forward(tape, x)?;
-            return take_first::forward(tape, &y);
+            return take_first::forward(tape, &y, &self.layout);
         };
         let a = tape.scope("self_attn", |tape| {
             let qkv = tape.scope("qkv_proj", |tape| matmul::linear(tape, x, qkv, None))?;
-            let a = attention::forward(tape, &qkv, *heads, rope.as_ref())?;
+            let a = attention::forward(tape, &qkv, *heads, rope.as_ref(), &self.layout)?;
             drop(qkv);
-            let a = take_first::forward(tape, &a)?;
+            let a = take_first::forward(tape, &a, &self.layout)?;
             matmul::linear(tape, &a, o, None)
         })?;
-        let x = take_first::forward(tape, x)?;
+        let x = take_first::forward(tape, x, &self.layout)?;
         let h = rms_norm::forward(tape, &x, &a, RMS_NORM_EPS)?;
         self.mlp.forward(tape, "mlp", &h)
     }

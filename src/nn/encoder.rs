@@ -8,6 +8,7 @@ use crate::Result;
 use crate::ops::bias_relu;
 use crate::ops::dropout::{self, Site};
 use crate::ops::layer_norm::{self, Affine};
+use crate::ops::layout::Layout;
 use crate::ops::{attention, matmul};
 use crate::tape::{self, Tape, Var};
 use crate::tensor::Tensor;
@@ -115,6 +116,7 @@ pub struct EncoderLayer {
     outer: Linear, // (C, F)
     norms: [Norm; 2],
     heads: usize,
+    layout: Layout,
 }
 
 impl EncoderLayer {
@@ -134,7 +136,7 @@ impl EncoderLayer {
         specs
     }
 
-    pub fn bind(params: &Bound, prefix: &str, heads: usize) -> Result<Self> {
+    pub fn bind(params: &Bound, prefix: &str, heads: usize, layout: &Layout) -> Result<Self> {
         let at = |name: &str| format!("{prefix}.{name}");
         let in_proj = |part: &str| params.get(&at(&format!("self_attn.in_proj_{part}")));
         Ok(Self {
@@ -144,11 +146,12 @@ impl EncoderLayer {
             outer: Linear::bind(params, &at("linear2"))?,
             norms: [Norm::bind(params, &at("norm1"))?, Norm::bind(params, &at("norm2"))?],
             heads,
+            layout: layout.clone(),
         })
     }
 
     /// h = norm1(x + drop(attention(x))); y = norm2(h + drop(linear2(drop(relu(linear1(h)))))).
-    /// x, y (B, T, C). The layer's dropouts are at `site` and the numbers after it.
+    /// x, y (N, C). The layer's dropouts are at `site` and the numbers after it.
     pub fn forward(
         &self,
         tape: &mut Tape,
@@ -158,7 +161,7 @@ impl EncoderLayer {
     ) -> Result<Var> {
         let a = tape.scope("self_attn", |tape| {
             let qkv = self.qkv.forward(tape, x)?;
-            let a = attention::forward(tape, &qkv, self.heads, None)?;
+            let a = attention::forward(tape, &qkv, self.heads, None, &self.layout)?;
             drop(qkv);
             self.out.forward(tape, &a)
         })?;

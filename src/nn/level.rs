@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::block::Block;
-use crate::Result;
-use crate::ops::{add, take_first};
+use crate::ops::add;
 use crate::tape::{self, Tape, Var};
+use crate::{Error, Result};
 
 /// What is computed again in backward instead of being kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -51,11 +51,14 @@ impl Level {
         recompute: Recompute,
         bind: impl Fn(&str) -> Result<Block>,
     ) -> Result<Self> {
+        if layers == 0 {
+            return Err(Error::invalid(format!("{name} has no layers")));
+        }
         let blocks = (0..layers).map(|i| bind(&layer(name, i))).collect::<Result<_>>()?;
         Ok(Self { name, blocks, recompute })
     }
 
-    /// One pass over the sum of `terms`, (B, T, C) each.
+    /// One pass over the sum of `terms`, (N, C) each.
     pub fn forward(&self, tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
         tape.scope(self.name, |tape| {
             let mut x = add::forward(tape, terms)?;
@@ -71,9 +74,7 @@ impl Level {
     pub fn forward_first(&self, tape: &mut Tape, terms: &[&Var]) -> Result<Var> {
         tape.scope(self.name, |tape| {
             let mut x = add::forward(tape, terms)?;
-            let Some((last, blocks)) = self.blocks.split_last() else {
-                return take_first::forward(tape, &x);
-            };
+            let (last, blocks) = self.blocks.split_last().expect("a level has layers");
             for (i, block) in blocks.iter().enumerate() {
                 x = tape.scope(format!("layers.{i}"), |tape| self.layer(tape, block, x))?;
             }

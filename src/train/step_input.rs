@@ -47,7 +47,8 @@ impl StepInput {
         let mut next = || views.next().expect("a view for each part");
         let micro_batches = (0..grad_accum)
             .map(|_| {
-                let batch = DeviceBatch { inputs: next()?, labels: next()?, puzzle_ids: next()? };
+                let (inputs, labels, puzzle_ids) = (next()?, next()?, next()?);
+                let batch = DeviceBatch { inputs, labels, puzzle_ids, placed: None };
                 Ok(MicroBatch { batch, draw: next()? })
             })
             .collect::<Result<_>>()?;

@@ -11,6 +11,7 @@ use hrm::ops::act_halt::metric;
 use hrm::ops::attention::Rope;
 use hrm::ops::draw::Draw;
 use hrm::ops::embedding;
+use hrm::ops::layout::Layout;
 use hrm::tape::{Mode, Tape, Var};
 use hrm::tensor::Tensor;
 
@@ -195,7 +196,10 @@ fn check_debug(
             let table = Var::constant(table.unwrap());
             let mut tape = Tape::no_grad(model.device());
             let tokens = &carry.current.inputs;
-            let e = embedding::forward(&mut tape, tokens, &table, None, None, 1.0).unwrap();
+            let dims = model.dims();
+            let layout = Layout::padded(model.device(), dims.batch_size, 0, dims.seq_len).unwrap();
+            let e = embedding::forward(&mut tape, tokens, &table, None, None, 1.0, &layout);
+            let e = e.unwrap();
             golden.check_f32(&full, &e.tensor.download().unwrap(), TOLERANCE);
             continue;
         }

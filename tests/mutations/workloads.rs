@@ -8,6 +8,7 @@ use hrm::backend::{Device, Purpose};
 use hrm::dtype::{DType, Float, bf16};
 use hrm::nn::rope;
 use hrm::ops;
+use hrm::ops::layout::Layout;
 use hrm::rng::{self, Rng};
 use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
@@ -245,7 +246,7 @@ fn attend(x: &Inputs, kernels: [&'static str; 3], dims: [usize; 4]) -> Result<Ve
     let tables = rope::tables(x.device, t, hd, 10_000.0)?;
     let [forward, dq, dkv] = kernels;
     let mut written = x.drive(&[forward, dq], vec![qkv], 1, |tape, x| {
-        ops::attention::forward(tape, &x[0], nh, Some(&tables))
+        ops::attention::forward(tape, &x[0], nh, Some(&tables), &Layout::of(&x[0].tensor, 0)?)
     })?;
     let all = written.pop().expect("the gradient");
     written.push(all.columns(dq, 3 * c, |i| i < c));
@@ -297,8 +298,8 @@ fn embedding(device: &Device) -> Result<Vec<Output>> {
     let kernels =
         ["embedding_fwd_f32", "embedding_table_sum", "embedding_puzzle_f32", "embedding_pos_f32"];
     x.drive(&kernels, leaves, 1, |tape, x| {
-        let prefix = ops::embedding::Prefix { puzzle: &x[1], tokens: 2 };
-        ops::embedding::forward(tape, &tokens, &x[0], Some(prefix), Some(&x[2]), 4.0)
+        let layout = Layout::padded(tape.device(), B, 2, S)?;
+        ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), Some(&x[2]), 4.0, &layout)
     })
 }
 
@@ -327,7 +328,8 @@ fn cross_entropy(device: &Device) -> Result<Vec<Output>> {
     let kernels = ["cross_entropy_fwd_f32", "bias_relu_bwd_f32", "bias_relu_sum"];
     x.drive(&kernels, leaves, 1, |tape, x| {
         let logits = ops::bias_relu::forward(tape, &x[0], &x[1])?;
-        ops::cross_entropy::forward(tape, ops::cross_entropy::Kind::Stablemax, &logits, &labels)
+        let (kind, layout) = (ops::cross_entropy::Kind::Stablemax, Layout::of(&logits.tensor, P)?);
+        ops::cross_entropy::forward(tape, kind, &logits, &labels, &layout)
     })
 }
 
@@ -392,7 +394,7 @@ fn act_halt(device: &Device) -> Result<Vec<Output>> {
     let steps = ints(device, &[B], &[4, 2, 4])?;
     let (z, rows) = (x.normal(&[B, T, C])?, x.normal(&[B, 4])?);
     let (q, q_rows) = (x.normal(&[B, 2])?, x.normal(&[B, 2])?);
-    ops::act_halt::reset(&halted, &x.normal(&[C])?, &z)?;
+    ops::act_halt::reset(&halted, &x.normal(&[C])?, &z, &Layout::of(&z, 0)?)?;
     let metrics = Tensor::uninit(device, DType::F32, [8], Purpose::Activations)?;
     ops::act_halt::metrics(&rows, &q, &q_rows, &steps, &halted, &metrics)?;
     Ok(vec![Output::new("act_halt_reset_f32", &z)?, Output::new("act_halt_metrics_f32", &metrics)?])
@@ -565,7 +567,7 @@ fn take_first(device: &Device) -> Result<Vec<Output>> {
     let x = Inputs::new(device, DType::F32);
     let kernels = ["take_first_fwd_f32", "take_first_bwd_f32"];
     x.drive(&kernels, vec![x.normal(&[3, 5, 13])?], 2, |tape, x| {
-        ops::take_first::forward(tape, &x[0])
+        ops::take_first::forward(tape, &x[0], &Layout::of(&x[0].tensor, 0)?)
     })
 }
 

@@ -3,6 +3,7 @@ use hrm::dtype::DType;
 use hrm::ops::act_halt::{self, Halting, metric, reference};
 use hrm::ops::bce_logits::NO_TARGET;
 use hrm::ops::draw::Draw;
+use hrm::ops::layout::Layout;
 use hrm::rng::{Rng, Stream};
 use hrm::tensor::Tensor;
 
@@ -147,7 +148,7 @@ fn reset_and_admit_do_not_let_old_content_leak() {
             let (before, init_bytes) = (bytes(&z), bytes(&init));
             let mut want = before;
             reference::reset(&HALTED, &init_bytes, 2, &mut want);
-            act_halt::reset(&halted, &init, &z).unwrap();
+            act_halt::reset(&halted, &init, &z, &Layout::of(&z, 0).unwrap()).unwrap();
             assert!(bytes(&z) == want, "reset of {dtype}, c {c} on {name}");
         }
         for (dtype, s) in [(DType::F32, 2), (DType::I32, 3), (DType::I32, 8), (DType::U8, 5)] {
@@ -155,7 +156,8 @@ fn reset_and_admit_do_not_let_old_content_leak() {
             let dst = tensor(&device, dtype, &[3, s], &old(3 * s));
             let mut want = bytes(&dst);
             reference::admit(&HALTED, s * dtype.size_bytes(), &bytes(&src), &mut want);
-            act_halt::admit(&halted, &src, &dst).unwrap();
+            let layout = Layout::padded(&device, 3, 0, s).unwrap();
+            act_halt::admit(&halted, layout.cells(), &src, &dst).unwrap();
             assert!(bytes(&dst) == want, "admit of {dtype}, s {s} on {name}");
         }
     }
@@ -237,13 +239,18 @@ fn mismatches_are_refused() {
         };
         let (halted, steps) = (flags(&device, &[0; 3]), ints(&device, &[3], &[0; 3]));
         let two = flags(&device, &[0; 2]);
-        let admit = act_halt::admit(&two, &f32s(&[3, 4]), &f32s(&[3, 4]));
+        let layout = Layout::padded(&device, 3, 0, 4).unwrap();
+        let cells = layout.cells();
+        let admit = act_halt::admit(&two, cells, &f32s(&[3, 4]), &f32s(&[3, 4]));
         refuses("admit", admit, &["act_halt", "halted (B)", "(2)", "(3)"]);
-        let admit = act_halt::admit(&halted, &f32s(&[3, 5]), &f32s(&[3, 4]));
+        let admit = act_halt::admit(&halted, cells, &f32s(&[3, 5]), &f32s(&[3, 4]));
         refuses("admit", admit, &["act_halt", "src", "(3, 5)", "(3, 4)"]);
-        let reset = act_halt::reset(&two, &f32s(&[4]), &f32s(&[3, 2, 4]));
+        let five = act_halt::admit(&halted, cells, &f32s(&[3, 5]), &f32s(&[3, 5]));
+        refuses("admit", five, &["act_halt", "dst", "(3, 5)", "12 elements"]);
+        let layout = Layout::padded(&device, 3, 0, 2).unwrap();
+        let reset = act_halt::reset(&two, &f32s(&[4]), &f32s(&[3, 2, 4]), &layout);
         refuses("reset", reset, &["act_halt", "halted (B)", "(2)", "(3)"]);
-        let reset = act_halt::reset(&halted, &f32s(&[5]), &f32s(&[3, 2, 4]));
+        let reset = act_halt::reset(&halted, &f32s(&[5]), &f32s(&[3, 2, 4]), &layout);
         refuses("reset", reset, &["act_halt", "init (C)", "(5)", "(4)"]);
         let decide = act_halt::decide(&f32s(&[3, 3]), TRAINING, None, &steps, &halted);
         refuses("decide", decide, &["act_halt", "q (B, 2)", "(3, 3)"]);

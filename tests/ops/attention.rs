@@ -4,7 +4,8 @@ use hrm::Result;
 use hrm::backend::Device;
 use hrm::dtype::DType;
 use hrm::nn::rope;
-use hrm::ops::attention::{self, Dims, reference};
+use hrm::ops::attention::{self, reference, reference::Dims};
+use hrm::ops::layout::Layout;
 use hrm::ops::real::Real;
 use hrm::tape::{Tape, Var};
 
@@ -81,7 +82,8 @@ impl Op for Case {
     }
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
         let tables = rope::tables(tape.device(), self.t, self.hd, THETA)?;
-        attention::forward(tape, &x[0], self.nh, self.rope.then_some(&tables))
+        let layout = Layout::of(&x[0].tensor, 0)?;
+        attention::forward(tape, &x[0], self.nh, self.rope.then_some(&tables), &layout)
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         let tables = self.tables().map(|t| t.map(|t| reals::<R>(&t)));
@@ -119,14 +121,19 @@ fn mismatches_are_refused() {
             let zeros = vec![0.0; shape.iter().product()];
             Var::constant(tensor(&device, DType::F32, shape, &zeros))
         };
+        let layout = Layout::padded(&device, 1, 0, 5).unwrap();
         let run = |x: &Var, heads, rope: Option<usize>| {
             let tables = rope.map(|t| rope::tables(&device, t, 4, THETA).unwrap());
-            attention::forward(&mut Tape::new(&device), x, heads, tables.as_ref())
+            attention::forward(&mut Tape::new(&device), x, heads, tables.as_ref(), &layout)
         };
         let x = var(&[1, 5, 24]);
         refuses("heads", run(&x, 0, None), &["attention", "0 heads"]);
         refuses("width", run(&x, 3, None), &["attention", "3 heads", "multiple of 4"]);
         refuses("tables", run(&x, 2, Some(4)), &["attention", "cos (T, HD)", "(4, 4)", "(5, 4)"]);
-        refuses("rank", run(&var(&[5, 24]), 2, None), &["attention", "qkv", "(5, 24)"]);
+        refuses(
+            "rows",
+            run(&var(&[6, 24]), 2, None),
+            &["attention", "qkv", "(6, 24)", "5 positions"],
+        );
     }
 }

@@ -2,7 +2,8 @@ use approx::relative_eq;
 use hrm::Result;
 use hrm::backend::DeviceKind;
 use hrm::dtype::DType;
-use hrm::ops::cross_entropy::{self, Dims, IGNORE, Kind, ROW, reference};
+use hrm::ops::cross_entropy::{self, IGNORE, Kind, ROW, reference, reference::Dims};
+use hrm::ops::layout::Layout;
 use hrm::ops::real::Real;
 use hrm::rng::{Rng, Stream};
 use hrm::tape::{Tape, Var};
@@ -79,7 +80,8 @@ impl Op for Case {
     }
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
         let labels = ints(tape.device(), &[self.b, self.s], &self.labels());
-        cross_entropy::forward(tape, self.kind, &x[0], &labels)
+        let layout = Layout::of(&x[0].tensor, self.p)?;
+        cross_entropy::forward(tape, self.kind, &x[0], &labels, &layout)
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         let mut rows = vec![R::default(); self.b * ROW];
@@ -107,7 +109,8 @@ fn rows_without_labels_are_right_and_cost_nothing() {
             let mut tape = Tape::no_grad(&device);
             let x = Var::constant(tensor(&device, DType::F32, &[1, 2, 3], &[1.0; 6]));
             let labels = ints(&device, &[1, 2], &[IGNORE; 2]);
-            let rows = cross_entropy::forward(&mut tape, kind, &x, &labels).unwrap();
+            let layout = Layout::of(&x.tensor, 0).unwrap();
+            let rows = cross_entropy::forward(&mut tape, kind, &x, &labels, &layout).unwrap();
             assert_eq!(rows.tensor.download::<f32>().unwrap(), [0.0, 0.0, 0.0, 1.0]);
         }
     }
@@ -126,7 +129,9 @@ fn extreme_logits_agree_with_the_reference() {
                 let logits = Var::constant(tensor(&device, DType::F32, &[1, 3, 3], &x));
                 let labels = ints(&device, &[1, 3], &labels);
                 let mut tape = Tape::no_grad(&device);
-                let rows = cross_entropy::forward(&mut tape, kind, &logits, &labels).unwrap();
+                let layout = Layout::of(&logits.tensor, 0).unwrap();
+                let rows = cross_entropy::forward(&mut tape, kind, &logits, &labels, &layout);
+                let rows = rows.unwrap();
                 let got = rows.tensor.download::<f32>().unwrap();
                 assert_eq!(got.len(), want.len(), "{device_name} {kind:?}");
                 for (got, want) in got.iter().zip(want) {
@@ -147,7 +152,8 @@ fn labels_outside_the_vocabulary_are_refused() {
         for bad in [6, -1, -99, i32::MAX] {
             let labels = ints(&device, &[1, 2], &[IGNORE, bad]);
             let mut tape = Tape::new(&device);
-            let rows = cross_entropy::forward(&mut tape, Kind::Stablemax, &x, &labels);
+            let layout = Layout::of(&x.tensor, 1).unwrap();
+            let rows = cross_entropy::forward(&mut tape, Kind::Stablemax, &x, &labels, &layout);
             if device.kind() == DeviceKind::Cuda {
                 let rows = numbers(&rows.unwrap().tensor);
                 assert!(
@@ -165,7 +171,8 @@ fn labels_outside_the_vocabulary_are_refused() {
 fn mismatches_are_refused() {
     for (_, device) in devices() {
         let run = |x: &Var, labels| {
-            cross_entropy::forward(&mut Tape::new(&device), Kind::Softmax, x, labels)
+            let layout = Layout::padded(&device, 2, 0, 3)?;
+            cross_entropy::forward(&mut Tape::new(&device), Kind::Softmax, x, labels, &layout)
         };
         let x = Var::constant(tensor(&device, DType::F32, &[2, 3, 6], &[0.0; 36]));
         let long = ints(&device, &[2, 4], &[0; 8]);
@@ -174,7 +181,7 @@ fn mismatches_are_refused() {
         refuses("batch", run(&x, &other_batch), &["cross_entropy", "labels (B, S)", "(1, 3)"]);
         let floats = tensor(&device, DType::F32, &[2, 3], &[0.0; 6]);
         refuses("dtype", run(&x, &floats), &["cross_entropy", "labels", "f32", "i32"]);
-        let flat = Var::constant(tensor(&device, DType::F32, &[6, 6], &[0.0; 36]));
-        refuses("rank", run(&flat, &long), &["cross_entropy", "logits (B, T, V)", "(6, 6)"]);
+        let short = Var::constant(tensor(&device, DType::F32, &[5, 6], &[0.0; 30]));
+        refuses("rows", run(&short, &long), &["cross_entropy", "logits (N, V)", "(5, 6)"]);
     }
 }

@@ -1,7 +1,8 @@
 use hrm::Result;
 use hrm::backend::DeviceKind;
 use hrm::dtype::DType;
-use hrm::ops::embedding::{self, Dims, Prefix, reference};
+use hrm::ops::embedding::{self, reference, reference::Dims};
+use hrm::ops::layout::Layout;
 use hrm::ops::real::Real;
 use hrm::rng::{Rng, Stream};
 use hrm::tape::{Tape, Var};
@@ -73,8 +74,8 @@ impl Op for Case {
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
         let (table, puzzle, pos) = self.split(x);
         let tokens = ints(tape.device(), &[self.b, self.s], &self.tokens());
-        let prefix = puzzle.map(|puzzle| Prefix { puzzle, tokens: self.dims().p });
-        embedding::forward(tape, &tokens, table, prefix, pos, SCALE)
+        let layout = Layout::padded(tape.device(), self.b, self.dims().p, self.s)?;
+        embedding::forward(tape, &tokens, table, puzzle, pos, SCALE, &layout)
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         let (d, (table, puzzle, pos)) = (self.dims(), self.split(x));
@@ -118,7 +119,9 @@ fn with_positions_is_the_plain_sum() {
         let var = |x: &Input| Var::constant(tensor(&device, DType::F32, &x.shape, &x.values));
         let ids = ints(&device, &[b, s], &tokens);
         let mut tape = Tape::no_grad(&device);
-        let y = embedding::with_positions(&mut tape, &ids, &var(&e), &var(&pos)).unwrap();
+        let layout = Layout::padded(&device, b, 0, s).unwrap();
+        let (e, pos) = (var(&e), var(&pos));
+        let y = embedding::with_positions(&mut tape, &ids, &e, &pos, &layout).unwrap();
         assert_eq!(numbers(&y.tensor), want, "{name}");
     }
 }
@@ -128,10 +131,11 @@ fn with_positions_is_the_plain_sum() {
 fn tokens_outside_the_vocabulary_are_refused() {
     for (name, device) in devices() {
         let table = Var::constant(tensor(&device, DType::F32, &[6, 4], &[1.0; 24]));
+        let layout = Layout::padded(&device, 1, 0, 3).unwrap();
         for bad in [6, 255, -1, i32::MIN] {
             let tokens = ints(&device, &[1, 3], &[0, bad, 5]);
             let mut tape = Tape::new(&device);
-            let y = embedding::forward(&mut tape, &tokens, &table, None, None, 1.0);
+            let y = embedding::forward(&mut tape, &tokens, &table, None, None, 1.0, &layout);
             if device.kind() == DeviceKind::Cuda {
                 let y = numbers(&y.unwrap().tensor);
                 assert!(y[4..8].iter().all(|y| y.is_nan()), "{bad} on {name}: {y:?}");
@@ -153,8 +157,10 @@ fn mismatches_are_refused() {
         let tokens = ints(&device, &[2, 3], &[0; 6]);
         let run = |tokens, puzzle: Option<Var>, pos: Option<Var>| {
             let mut tape = Tape::new(&device);
-            let prefix = puzzle.as_ref().map(|puzzle| Prefix { puzzle, tokens: 2 });
-            embedding::forward(&mut tape, tokens, &table, prefix, pos.as_ref(), 1.0)
+            let prefix = if puzzle.is_some() { 2 } else { 0 };
+            let layout = Layout::padded(&device, 2, prefix, 3)?;
+            let (puzzle, pos) = (puzzle.as_ref(), pos.as_ref());
+            embedding::forward(&mut tape, tokens, &table, puzzle, pos, 1.0, &layout)
         };
         let floats = tensor(&device, DType::F32, &[2, 3], &[0.0; 6]);
         refuses("tokens", run(&floats, None, None), &["embedding", "tokens", "f32", "i32"]);

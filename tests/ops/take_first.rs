@@ -1,5 +1,6 @@
 use hrm::Result;
 use hrm::dtype::DType;
+use hrm::ops::layout::Layout;
 use hrm::ops::real::Real;
 use hrm::ops::take_first::{self, reference};
 use hrm::tape::{Tape, Var};
@@ -28,7 +29,7 @@ impl Op for Case {
         vec![input(&[self.b, self.t, self.c], 1.0, 1)]
     }
     fn run(&self, tape: &mut Tape, x: &[Var]) -> Result<Var> {
-        take_first::forward(tape, &x[0])
+        take_first::forward(tape, &x[0], &Layout::of(&x[0].tensor, 0)?)
     }
     fn forward<R: Real>(&self, x: &[Vec<R>]) -> Vec<R> {
         let mut y = vec![R::default(); self.b * self.c];
@@ -45,10 +46,11 @@ impl Op for Case {
 op_tests!(CASES);
 
 #[test]
-fn another_rank_is_refused() {
+fn other_positions_are_refused() {
     for (_, device) in devices() {
         let x = Var::constant(tensor(&device, DType::F32, &[2, 3], &[0.0; 6]));
-        let y = take_first::forward(&mut Tape::new(&device), &x);
-        refuses("rank", y, &["take_first", "x (B, T, C)", "(2, 3)", "3 dimensions"]);
+        let layout = Layout::padded(&device, 1, 0, 3).unwrap();
+        let y = take_first::forward(&mut Tape::new(&device), &x, &layout);
+        refuses("rows", y, &["take_first", "x (N, C)", "(2, 3)", "3 positions"]);
     }
 }

@@ -1,19 +1,22 @@
 //! Multi-head attention with rotary positions, without a T x T matrix in memory.
 //!
 //! ```text
-//! q, k, v     = parts of qkv (B, T, 3*C), per token [q heads | k heads | v heads]
+//! q, k, v     = parts of qkv (N, 3*C), per token [q heads | k heads | v heads]
 //! q, k        = rope(q), rope(k), rounded to the element type       (if tables are given)
 //! s[i, j]     = q[i] . k[j] / sqrt(HD)                              (no mask, not causal)
-//! lse[i]      = ln sum_j e^s[i, j]                                  (B, NH, T)
-//! y[i]        = sum_j e^(s[i, j] - lse[i]) v[j]                     (B, T, C)
-//! rope(x)     = x * cos + [-x2 | x1] * sin,  x = [x1 | x2]          tables (T, HD)
+//! lse[i]      = ln sum_j e^s[i, j]                                  a slot's (NH, T) end to end
+//! y[i]        = sum_j e^(s[i, j] - lse[i]) v[j]                     (N, C)
+//! rope(x)     = x * cos + [-x2 | x1] * sin,  x = [x1 | x2]          tables (places, HD)
 //! ```
+//!
+//! Rows lie in slots, see [`Dims`]: i and j are positions of the same row. Positions of a slot
+//! beyond its row get y = 0 and no gradient.
 //!
 //! Scores and sums are f32; in bf16 the weights are rounded before they meet v. Memory beyond the
 //! arguments is thread-local scratch of O(T * HD).
 //!
-//! Bits do not depend on the number of threads: forward is parallel over batch, head and ranges of
-//! queries, backward over batch and head; no sum is divided between threads.
+//! Bits do not depend on the number of threads: forward is parallel over row, head and ranges of
+//! queries, backward over row and head; no sum is divided between threads.
 
 mod backward;
 mod rows;
@@ -29,27 +32,45 @@ use super::{par, scratch};
 use crate::backend::Mode;
 use crate::dtype::Float;
 
-/// `C = heads * head_dim`.
+/// `C = heads * head_dim`, and where the rows are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Dims {
-    pub batch: usize,
-    pub t: usize,
+pub struct Dims<'a> {
+    /// First position of each slot, and the end of the last.
+    pub starts: &'a [usize], // (R + 1)
+    /// Positions of each slot that its row has, the first of them.
+    pub lengths: &'a [i32], // (R)
     pub heads: usize,
     pub head_dim: usize,
 }
 
-/// Rotary tables, (T, HD) each.
+/// Rotary tables, (places, HD) each, and the place of each position.
 #[derive(Clone, Copy)]
 pub struct Rope<'a> {
     pub cos: &'a [f32],
     pub sin: &'a [f32],
+    pub places: &'a [i32], // (N)
+}
+
+impl<'a> Rope<'a> {
+    /// For the positions from `start` on.
+    fn from(self, start: usize) -> Self {
+        Self { places: &self.places[start..], ..self }
+    }
+
+    /// Cosines and sines of the positions in order, (HD) each.
+    fn rows(self, hd: usize) -> impl Iterator<Item = (&'a [f32], &'a [f32])> {
+        self.places.iter().map(move |&place| {
+            let at = place as usize * hd;
+            (&self.cos[at..at + hd], &self.sin[at..at + hd])
+        })
+    }
 }
 
 /// Queries whose scores are in the L1 cache at a time, against keys of one block.
 const QUERIES: usize = 28;
 const KEYS: usize = 256;
 
-impl Dims {
+impl Dims<'_> {
     pub fn c(&self) -> usize {
         self.heads * self.head_dim
     }
@@ -59,13 +80,17 @@ impl Dims {
     }
 
     fn check(&self, qkv: usize, rope: Option<Rope>, y: usize, lse: usize) {
-        let tokens = self.batch * self.t;
-        assert_eq!(qkv, tokens * 3 * self.c(), "attention qkv (B, T, 3*C)");
-        assert_eq!(y, tokens * self.c(), "attention y (B, T, C)");
-        assert_eq!(lse, tokens * self.heads, "attention lse (B, NH, T)");
+        let positions = self.starts.last().copied().unwrap_or(0);
+        assert_eq!(qkv, positions * 3 * self.c(), "attention qkv (N, 3*C)");
+        assert_eq!(y, positions * self.c(), "attention y (N, C)");
+        assert_eq!(lse, positions * self.heads, "attention lse, as many as queries");
+        assert_eq!(self.lengths.len() + 1, self.starts.len(), "attention lengths (R)");
+        let slots = self.starts.windows(2).zip(self.lengths);
+        let fit = |(slot, &length): (&[usize], &i32)| length as usize <= slot[1] - slot[0];
+        assert!(slots.clone().all(fit), "attention rows fit their slots");
         if let Some(rope) = rope {
-            let table = self.t * self.head_dim;
-            assert!(rope.cos.len() == table && rope.sin.len() == table, "rope tables (T, HD)");
+            assert_eq!(rope.places.len(), positions, "rope places (N)");
+            assert_eq!(rope.cos.len(), rope.sin.len(), "rope tables (places, HD)");
             assert!(self.head_dim.is_multiple_of(2), "rope needs an even head width");
         }
     }
@@ -79,36 +104,41 @@ enum Part {
     V,
 }
 
-/// One (batch, head): where its rows lie in qkv, y and lse.
+/// One (row, head): where its positions lie in qkv, y and lse.
 #[derive(Clone, Copy)]
-struct Head {
-    dims: Dims,
-    batch: usize,
+struct Head<'a> {
+    dims: Dims<'a>,
     head: usize,
+    /// First position of the slot, positions of the slot, positions of the row in it.
+    start: usize,
+    room: usize,
+    t: usize,
 }
 
-impl Head {
-    fn nth(dims: Dims, i: usize) -> Self {
-        Self { dims, batch: i / dims.heads, head: i % dims.heads }
+impl<'a> Head<'a> {
+    fn nth(dims: Dims<'a>, i: usize) -> Self {
+        let (row, head) = (i / dims.heads, i % dims.heads);
+        let (start, end) = (dims.starts[row], dims.starts[row + 1]);
+        Self { dims, head, start, room: end - start, t: dims.lengths[row] as usize }
     }
 
     fn qkv_start(&self, part: Part) -> usize {
         let d = &self.dims;
-        (self.batch * d.t * 3 + part as usize) * d.c() + self.head * d.head_dim
+        (self.start * 3 + part as usize) * d.c() + self.head * d.head_dim
     }
 
     fn y_start(&self) -> usize {
-        self.batch * self.dims.t * self.dims.c() + self.head * self.dims.head_dim
+        self.start * self.dims.c() + self.head * self.dims.head_dim
     }
 
     fn lse_start(&self) -> usize {
-        (self.batch * self.dims.heads + self.head) * self.dims.t
+        self.start * self.dims.heads + self.head * self.room
     }
 
     /// The head's part as a T x HD matrix inside qkv.
-    fn part<'a, E>(&self, qkv: &'a [E], part: Part) -> Mat<'a, E> {
+    fn part<'b, E>(&self, qkv: &'b [E], part: Part) -> Mat<'b, E> {
         let d = &self.dims;
-        Mat::strided(&qkv[self.qkv_start(part)..], d.t, d.head_dim, 3 * d.c())
+        Mat::strided(&qkv[self.qkv_start(part)..], self.t, d.head_dim, 3 * d.c())
     }
 
     /// q or k, rotated, as contiguous rows.
@@ -116,7 +146,7 @@ impl Head {
         let (hd, stride) = (self.dims.head_dim, 3 * self.dims.c());
         let x = &qkv[self.qkv_start(part)..];
         match rope {
-            Some(rope) => rows::rotate(x, stride, hd, rope, out),
+            Some(rope) => rows::rotate(x, stride, hd, rope.from(self.start), out),
             None => {
                 for (x, out) in x.chunks(stride).zip(out.chunks_exact_mut(hd)) {
                     out.copy_from_slice(&x[..hd]);
@@ -156,13 +186,23 @@ impl<T> Shared<T> {
 pub fn forward<E: Float>(dims: Dims, qkv: &[E], rope: Option<Rope>, y: &mut [E], lse: &mut [f32]) {
     dims.check(qkv.len(), rope, y.len(), lse.len());
     let (y, lse) = (Shared::new(y), Shared::new(lse));
-    let heads = dims.batch * dims.heads;
+    let heads = dims.lengths.len() * dims.heads;
+    let longest = dims.lengths.iter().copied().max().unwrap_or(0) as usize;
     // Each range of queries prepares the keys anew: only few heads are divided, into long ranges.
-    let ranges = 16usize.div_ceil(heads.max(1)).min(dims.t.div_ceil(8 * QUERIES)).max(1);
+    let ranges = 16usize.div_ceil(heads.max(1)).min(longest.div_ceil(8 * QUERIES)).max(1);
     par::tasks(heads * ranges, |task| {
         let (head, range) = (Head::nth(dims, task / ranges), task % ranges);
-        let queries = dims.t * range / ranges..dims.t * (range + 1) / ranges;
-        head_forward(head, qkv, rope, queries, y, lse);
+        let queries = head.t * range / ranges..head.t * (range + 1) / ranges;
+        if !queries.is_empty() {
+            head_forward(head, qkv, rope, queries, y, lse);
+        }
+        if range == 0 {
+            for position in head.t..head.room {
+                // SAFETY: a position of this slot and head beyond the row, which no query is.
+                let y = unsafe { y.piece(head.y_start() + position * dims.c(), dims.head_dim) };
+                y.fill(E::from_f32(0.0));
+            }
+        }
     });
 }
 
@@ -175,7 +215,7 @@ fn head_forward<E: Float>(
     y: Shared<E>,
     lse: Shared<f32>,
 ) {
-    let (d, t, hd) = (head.dims, head.dims.t, head.dims.head_dim);
+    let (d, t, hd) = (head.dims, head.t, head.dims.head_dim);
     let (n, longest) = (queries.len(), KEYS.min(t));
     let width = longest.next_multiple_of(rows::LANES);
     let v = head.part(qkv, Part::V);

@@ -7,6 +7,7 @@ use crate::models::act::{Reasoner, Rules, State, Store};
 use crate::nn::block::Block;
 use crate::nn::level::Level;
 use crate::nn::params::Bound;
+use crate::ops::layout::Layout;
 use crate::tape::{Tape, Var};
 
 pub struct Levels {
@@ -29,11 +30,11 @@ impl Reasoner for Hrm {
         &self.store
     }
 
-    fn levels(&self, bound: &Bound) -> Result<Levels> {
+    fn levels(&self, bound: &Bound, layout: &Layout) -> Result<Levels> {
         let c = &self.config;
         let level = |name, layers| {
             Level::bind(name, layers, self.recompute, |prefix| {
-                Block::bind(bound, prefix, c.num_heads, self.rope())
+                Block::bind(bound, prefix, c.num_heads, self.rope(), layout)
             })
         };
         Ok(Levels { h: level(names::H_LEVEL, c.h_layers)?, l: level(names::L_LEVEL, c.l_layers)? })
@@ -46,7 +47,14 @@ impl Reasoner for Hrm {
         Ok(State { z_h, z_l })
     }
 
-    fn cycles_first(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<Var> {
+    fn cycles_first(
+        &self,
+        tape: &mut Tape,
+        w: &Levels,
+        from: State,
+        e: &Var,
+        _: &Layout,
+    ) -> Result<Var> {
         let State { z_h, z_l } = self.until_last_h(tape, w, from, e)?;
         w.h.forward_first(tape, &[&z_h, &z_l])
     }

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::models::one_pass::{Answer, probabilities};
 use crate::nn::encoder::{EncoderLayer, Linear, Noise, Norm, SITES_PER_LAYER};
 use crate::nn::params::Bound;
+use crate::ops::layout::Layout;
 use crate::ops::{add, embedding, halt_head};
 use crate::tape::{self, Tape, Var};
 use crate::tensor::Tensor;
@@ -40,14 +41,15 @@ impl HrmSeed {
         tape: &mut Tape,
         bound: Bound,
         tokens: &Tensor,
+        layout: &Layout,
         noise: Option<&Noise>,
     ) -> Result<Answer> {
-        let weights = Rc::new(Weights::bind(&bound, &self.config, self.recompute)?);
+        let weights = Rc::new(Weights::bind(&bound, &self.config, self.recompute, layout)?);
         let table = bound.get(names::TOKEN_EMBEDDING)?;
         let output = Linear::bind(&bound, names::OUTPUT)?;
         drop(bound);
         let positions = Var::constant(self.positions.clone());
-        let e = embedding::with_positions(tape, tokens, &table, &positions)?;
+        let e = embedding::with_positions(tape, tokens, &table, &positions, layout)?;
         let e = Noise::apply(noise, tape, e, EMBEDDING_SITE)?;
         let (mut h, mut l) = (e.clone(), e);
         let mut halts: Vec<Var> = vec![];
@@ -95,9 +97,9 @@ fn run_cycle(
 }
 
 impl Weights {
-    fn bind(bound: &Bound, config: &Config, recompute: Recompute) -> Result<Self> {
+    fn bind(bound: &Bound, config: &Config, recompute: Recompute, layout: &Layout) -> Result<Self> {
         let level = |n: usize, name: fn(usize) -> String| {
-            let bind = |i| EncoderLayer::bind(bound, &name(i), config.num_heads);
+            let bind = |i| EncoderLayer::bind(bound, &name(i), config.num_heads, layout);
             (0..n).map(bind).collect::<Result<Vec<_>>>()
         };
         Ok(Self {

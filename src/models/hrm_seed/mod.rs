@@ -131,9 +131,9 @@ impl Model for HrmSeed {
         mode: Mode,
     ) -> Result<Segment> {
         let noise = Noise::new(draw, self.config.dropout);
-        let tokens = &carry.current.inputs;
+        let (tokens, layout) = (&carry.current.inputs, &carry.layout);
         one_pass::train(self, tape, (carry, batch, space), mode, |tape, bound| {
-            self.forward(tape, bound, tokens, noise.as_ref())
+            self.forward(tape, bound, tokens, layout, noise.as_ref())
         })
     }
 
@@ -143,9 +143,9 @@ impl Model for HrmSeed {
         batch: &DeviceBatch,
         space: &Workspace,
     ) -> Result<Segment> {
-        let tokens = &carry.current.inputs;
+        let (tokens, layout) = (&carry.current.inputs, &carry.layout);
         one_pass::evaluate(self, (carry, batch, space), |tape, bound| {
-            self.forward(tape, bound, tokens, None)
+            self.forward(tape, bound, tokens, layout, None)
         })
     }
 }

@@ -25,6 +25,7 @@ use crate::nn::encoder::{EncoderLayer, Linear, Noise, SITES_PER_LAYER};
 use crate::nn::params::{Bound, Params};
 use crate::nn::sinusoids;
 use crate::ops::embedding;
+use crate::ops::layout::Layout;
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
 
@@ -83,15 +84,16 @@ impl Transformer {
         tape: &mut Tape,
         bound: Bound,
         tokens: &Tensor,
+        layout: &Layout,
         noise: Option<&Noise>,
     ) -> Result<Answer> {
         let positions = Var::constant(self.positions.clone());
         let table = bound.get(names::TOKEN_EMBEDDING)?;
-        let e = embedding::with_positions(tape, tokens, &table, &positions)?;
+        let e = embedding::with_positions(tape, tokens, &table, &positions, layout)?;
         let mut x = Noise::apply(noise, tape, e, 0)?;
         for i in 0..self.config.layers {
             let name = names::layer(i);
-            let layer = EncoderLayer::bind(&bound, &name, self.config.num_heads)?;
+            let layer = EncoderLayer::bind(&bound, &name, self.config.num_heads, layout)?;
             let site = 1 + i as u32 * SITES_PER_LAYER;
             let again = self.recompute == Recompute::Layer;
             x = tape.scope(name, |tape| layer.run(tape, x, noise, site, again))?;
@@ -125,9 +127,9 @@ impl Model for Transformer {
         mode: Mode,
     ) -> Result<Segment> {
         let noise = Noise::new(draw, self.config.dropout);
-        let tokens = &carry.current.inputs;
+        let (tokens, layout) = (&carry.current.inputs, &carry.layout);
         one_pass::train(self, tape, (carry, batch, space), mode, |tape, bound| {
-            self.forward(tape, bound, tokens, noise.as_ref())
+            self.forward(tape, bound, tokens, layout, noise.as_ref())
         })
     }
 
@@ -137,9 +139,9 @@ impl Model for Transformer {
         batch: &DeviceBatch,
         space: &Workspace,
     ) -> Result<Segment> {
-        let tokens = &carry.current.inputs;
+        let (tokens, layout) = (&carry.current.inputs, &carry.layout);
         one_pass::evaluate(self, (carry, batch, space), |tape, bound| {
-            self.forward(tape, bound, tokens, None)
+            self.forward(tape, bound, tokens, layout, None)
         })
     }
 }

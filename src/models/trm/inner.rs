@@ -7,6 +7,7 @@ use crate::models::act::{Reasoner, Rules, State, Store};
 use crate::nn::block::Block;
 use crate::nn::level::Level;
 use crate::nn::params::Bound;
+use crate::ops::layout::Layout;
 use crate::ops::take_first;
 use crate::tape::{Tape, Var};
 
@@ -25,11 +26,11 @@ impl Reasoner for Trm {
         &self.store
     }
 
-    fn levels(&self, bound: &Bound) -> Result<Level> {
+    fn levels(&self, bound: &Bound, layout: &Layout) -> Result<Level> {
         let c = &self.config;
         Level::bind(names::L_LEVEL, c.layers, self.recompute, |prefix| match c.mlp_t {
-            true => Block::bind_mlp_t(bound, prefix),
-            false => Block::bind(bound, prefix, c.num_heads, self.rope()),
+            true => Block::bind_mlp_t(bound, prefix, layout),
+            false => Block::bind(bound, prefix, c.num_heads, self.rope(), layout),
         })
     }
 
@@ -48,8 +49,15 @@ impl Reasoner for Trm {
         cycle(tape, state)
     }
 
-    fn cycles_first(&self, tape: &mut Tape, level: &Level, from: State, e: &Var) -> Result<Var> {
+    fn cycles_first(
+        &self,
+        tape: &mut Tape,
+        level: &Level,
+        from: State,
+        e: &Var,
+        layout: &Layout,
+    ) -> Result<Var> {
         let state = self.cycles(tape, level, from, e)?;
-        take_first::forward(tape, &state.z_h)
+        take_first::forward(tape, &state.z_h, layout)
     }
 }

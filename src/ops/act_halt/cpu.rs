@@ -5,18 +5,20 @@ use crate::dtype::Float;
 use crate::ops::bce_logits::NO_TARGET;
 use crate::ops::cross_entropy::ROW;
 use crate::ops::draw::Draw;
+use crate::ops::layout::Bounds;
 use crate::rng::{Stream, philox, unit_f32};
 
-pub fn admit(halted: &[u8], src: &[u8], dst: &mut [u8]) {
-    let row_bytes = dst.len() / halted.len();
-    let rows = dst.chunks_exact_mut(row_bytes).zip(src.chunks_exact(row_bytes));
+pub fn admit(halted: &[u8], bounds: &Bounds, src: &[u8], dst: &mut [u8]) {
+    let elem_bytes = dst.len() / bounds.total().max(1);
+    let rows = bounds.pieces_mut(dst, elem_bytes).into_iter().zip(bounds.pieces(src, elem_bytes));
     for ((dst, src), _) in rows.zip(halted).filter(|(_, halted)| **halted != 0) {
         dst.copy_from_slice(src);
     }
 }
 
-pub fn reset<E: Float>(halted: &[u8], init: &[E], t: usize, z: &mut [E]) {
-    z.par_chunks_mut(t * init.len()).zip(halted).filter(|(_, h)| **h != 0).for_each(|(z, _)| {
+pub fn reset<E: Float>(halted: &[u8], init: &[E], positions: &Bounds, z: &mut [E]) {
+    let slots = positions.pieces_mut(z, init.len()).into_par_iter();
+    slots.zip(halted).filter(|(_, h)| **h != 0).for_each(|(z, _)| {
         z.chunks_exact_mut(init.len()).for_each(|z| z.copy_from_slice(init));
     });
 }

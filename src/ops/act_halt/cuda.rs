@@ -3,6 +3,7 @@ use crate::Result;
 use crate::backend::{Cost, Kernel, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
 use crate::ops::launch::{On, PIECE_BYTES, THREADS, width};
+use crate::ops::layout::{Bounds, Layout};
 use crate::tensor::Tensor;
 
 const ADMIT: Kernel = kernel!("act_halt", "act_halt_admit", [Out, In, In, U32]);
@@ -22,7 +23,13 @@ fn slot_grid(b: usize, n: usize, width: usize) -> [usize; 3] {
     [b, n.div_ceil(width * THREADS).min(MAX_BLOCKS_PER_SLOT), 1]
 }
 
-pub fn admit(cost: Cost, halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
+pub fn admit(
+    cost: Cost,
+    halted: &Tensor,
+    _bounds: &Bounds,
+    src: &Tensor,
+    dst: &Tensor,
+) -> Result<()> {
     let on = On { device: dst.device(), kernel: &ADMIT, cost };
     let b = halted.elems();
     let row_bytes = dst.bytes() / b;
@@ -30,7 +37,14 @@ pub fn admit(cost: Cost, halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<
     on.blocks(slot_grid(b, row_bytes, PIECE_BYTES), THREADS, &args)
 }
 
-pub fn reset(cost: Cost, halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
+pub fn reset(
+    cost: Cost,
+    halted: &Tensor,
+    init: &Tensor,
+    z: &Tensor,
+    layout: &Layout,
+) -> Result<()> {
+    layout.uniform_cells()?;
     let on = On { device: z.device(), kernel: by_dtype(z.dtype(), &RESET)?, cost };
     let (b, c) = (halted.elems(), init.elems());
     let n = z.elems() / b;

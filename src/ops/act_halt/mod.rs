@@ -4,8 +4,9 @@
 //! Slots carry `steps` (B) i32 and `halted` (B) u8. All functions work in place on the carry.
 //!
 //! ```text
-//!   admit     dst[b] = src[b] where halted[b]     (never a product with a mask: the old content
-//!   reset     z[b,t] = init   where halted[b]      may be anything)
+//!   admit     dst[i] = src[i] where halted[b]     for the elements i of slot b
+//!   reset     z[n]   = init   where halted[b]     for its positions n   (never a product with a
+//!                                                 mask: the old content may be anything)
 //!   decide    s = (halted[b] ? 0 : steps[b]) + 1;  last = s >= halt_max;  halted = last
 //!             training and halt_max > 1:  halted |= q_halt > q_continue    (q_halt > 0 without it)
 //!                                         halted &= s >= min_steps[b]
@@ -22,6 +23,7 @@ mod cuda;
 pub mod reference;
 
 use super::draw::Draw;
+use super::layout::{Bounds, Layout};
 use super::{by_float, dispatch, expect_same_shape, refuse, traffic};
 use crate::Result;
 use crate::dtype::DType;
@@ -52,25 +54,29 @@ pub mod metric {
     pub const LEN: usize = 8;
 }
 
-/// dst\[b\] = src\[b\] where halted\[b\]; any dtype, first dimension B.
-pub fn admit(halted: &Tensor, src: &Tensor, dst: &Tensor) -> Result<()> {
+/// dst = src in the slots that halted; any dtype, `bounds` say where each slot's elements are.
+pub fn admit(halted: &Tensor, bounds: &Bounds, src: &Tensor, dst: &Tensor) -> Result<()> {
     expect_same_shape("act_halt src", dst, src)?;
-    check_slots(dst.shape().dims().first().copied().unwrap_or(1), None, halted)?;
+    check_slots(bounds.slots(), None, halted)?;
+    if dst.elems() != bounds.total() {
+        let (shape, total) = (dst.shape(), bounds.total());
+        return Err(refuse("act_halt dst", format!("{shape} is not {total} elements in slots")));
+    }
     dispatch(
         dst.device(),
         traffic(halted.bytes() + src.bytes() + dst.bytes()),
         || {
-            cpu::admit(&halted.read()?, &src.read_bytes()?, &mut dst.write_bytes()?);
+            cpu::admit(&halted.read()?, bounds, &src.read_bytes()?, &mut dst.write_bytes()?);
             Ok(())
         },
-        |cost| cuda::admit(cost, halted, src, dst),
+        |cost| cuda::admit(cost, halted, bounds, src, dst),
     )
 }
 
-/// z\[b,t\] = init where halted\[b\]: z (B, T, C), init (C).
-pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
-    let [b, t, c] = z.dims("act_halt z (B, T, C)")?;
-    check_slots(b, None, halted)?;
+/// z\[n\] = init at the positions of slots that halted: z (N, C), init (C).
+pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor, layout: &Layout) -> Result<()> {
+    let c = layout.width("act_halt z (N, C)", z)?;
+    check_slots(layout.rows(), None, halted)?;
     init.expect_dims("act_halt init (C)", &[c])?;
     init.expect_dtype("act_halt init", z.dtype())?;
     dispatch(
@@ -78,11 +84,11 @@ pub fn reset(halted: &Tensor, init: &Tensor, z: &Tensor) -> Result<()> {
         traffic(halted.bytes() + init.bytes() + z.bytes()),
         || {
             by_float!(z.dtype(), "act_halt", E => {
-                cpu::reset::<E>(&halted.read()?, &init.read()?, t, &mut z.write()?);
+                cpu::reset::<E>(&halted.read()?, &init.read()?, layout.positions(), &mut z.write()?);
                 Ok(())
             })
         },
-        |cost| cuda::reset(cost, halted, init, z),
+        |cost| cuda::reset(cost, halted, init, z, layout),
     )
 }
 

@@ -1,32 +1,57 @@
-use super::Dims;
+use super::{Call, Rope};
+use crate::Result;
 use crate::backend::Mode;
-use crate::backend::cpu::attention::{self, Rope};
+use crate::backend::cpu::attention::{self, Dims};
 use crate::dtype::Float;
+use crate::ops::refuse;
 
-/// cos, sin (T, HD)
-type Tables<'a> = Option<(&'a [f32], &'a [f32])>;
-
-pub fn forward<E: Float>(d: Dims, qkv: &[E], tables: Tables, y: &mut [E], lse: &mut [f32]) {
-    attention::forward(dims(d), qkv, rope(tables), y, lse);
+pub fn forward<E: Float>(
+    call: &Call,
+    qkv: &[E],
+    rope: Option<&Rope>,
+    y: &mut [E],
+    lse: &mut [f32],
+) -> Result<()> {
+    with_rows(call, rope, |dims, rope| attention::forward(dims, qkv, rope, y, lse))
 }
 
 /// `saved`: qkv, y, lse.
 pub fn backward<E: Float>(
-    d: Dims,
-    saved: (&[E], &[E], &[f32]),
-    tables: Tables,
+    call: &Call,
+    (qkv, y, lse): (&[E], &[E], &[f32]),
+    rope: Option<&Rope>,
     dy: &[E],
     dqkv: &mut [E],
     mode: Mode,
-) {
-    let (qkv, y, lse) = saved;
-    attention::backward(dims(d), qkv, rope(tables), y, lse, dy, mode, dqkv);
+) -> Result<()> {
+    with_rows(call, rope, |dims, rope| attention::backward(dims, qkv, rope, y, lse, dy, mode, dqkv))
 }
 
-fn dims(d: Dims) -> attention::Dims {
-    attention::Dims { batch: d.b, t: d.t, heads: d.nh, head_dim: d.hd }
-}
-
-fn rope(tables: Tables<'_>) -> Option<Rope<'_>> {
-    tables.map(|(cos, sin)| Rope { cos, sin })
+/// Calls `run` with what the device's memory says of the rows, once it was checked.
+fn with_rows(
+    call: &Call,
+    rope: Option<&Rope>,
+    run: impl FnOnce(Dims, Option<attention::Rope>),
+) -> Result<()> {
+    let Call { layout, nh, hd } = call;
+    let (lengths, places) = (layout.lengths.read::<i32>()?, layout.places.read::<i32>()?);
+    let mut rows = layout.positions().sizes().zip(&*lengths);
+    if let Some((room, length)) = rows.find(|(room, length)| !(0..=*room as i32).contains(*length))
+    {
+        let what = format!("a row of {length} positions in a slot of {room}");
+        return Err(refuse("attention", what));
+    }
+    let starts = &layout.positions().host;
+    let dims = Dims { starts, lengths: &lengths, heads: *nh, head_dim: *hd };
+    let Some(Rope { cos, sin }) = rope else {
+        run(dims, None);
+        return Ok(());
+    };
+    let known = cos.elems() / hd;
+    if let Some(place) = places.iter().find(|place| !(0..known as i32).contains(*place)) {
+        return Err(refuse("attention", format!("place {place} is not below {known}")));
+    }
+    let (cos, sin) = (&cos.read()?[..], &sin.read()?[..]);
+    run(dims, Some(attention::Rope { cos, sin, places: &places }));
+    Ok(())
 }

@@ -7,12 +7,33 @@
 mod plain;
 mod tensor;
 
-use super::{Dims, Rope, bytes_of};
+use super::{Rope, bytes_of};
 use crate::Result;
 use crate::backend::{Arg, Cost, Mode, Purpose};
 use crate::dtype::DType;
 use crate::ops::{refuse, written};
 use crate::tensor::Tensor;
+
+/// Sizes of one call; the letters of the contract.
+#[derive(Clone, Copy)]
+struct Dims {
+    b: usize,
+    t: usize,
+    nh: usize,
+    hd: usize,
+}
+
+impl Dims {
+    fn of(call: &super::Call) -> Result<Self> {
+        let &super::Call { ref layout, nh, hd } = call;
+        let t = layout.uniform().ok_or_else(|| refuse("attention", "rows of one length".into()))?;
+        Ok(Self { b: layout.rows(), t, nh, hd })
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.hd as f32).sqrt()
+    }
+}
 
 /// What the launches of a pass share.
 struct Call<'a> {
@@ -47,12 +68,13 @@ impl<'a> Call<'a> {
 
 pub fn forward(
     cost: Cost,
-    d: Dims,
+    call: &super::Call,
     qkv: &Tensor,
     rope: Option<&Rope>,
     y: &Tensor,
     lse: &Tensor,
 ) -> Result<()> {
+    let d = Dims::of(call)?;
     let call = Call::new(d, [y, lse, qkv], rope, None, cost)?;
     match tensor::kernels(d, qkv) {
         Some(kernels) => kernels.fwd.launch(call),
@@ -63,7 +85,7 @@ pub fn forward(
 /// `saved`: qkv, y, lse.
 pub fn backward(
     cost: Cost,
-    d: Dims,
+    call: &super::Call,
     saved: [&Tensor; 3],
     rope: Option<&Rope>,
     dy: &Tensor,
@@ -71,6 +93,7 @@ pub fn backward(
     mode: Mode,
 ) -> Result<()> {
     let [qkv, y, lse] = saved;
+    let d = Dims::of(call)?;
     let kernels = tensor::kernels(d, qkv);
     if let Some(kernels) = kernels
         && d.t <= tensor::SHORT_T

@@ -1,22 +1,24 @@
-//! RoPE and multi-head self-attention in one: not causal, not masked.
+//! RoPE and multi-head self-attention in one, within each row of a [`Layout`]: not causal.
 //!
 //! ```text
 //!   q, k, v = qkv cut per token into NH heads of HD each, in this order
-//!   q, k    = x cos[t] + rotate_half(x) sin[t],  rotate_half(x) = (-x[HD/2..], x[..HD/2])
-//!   y       = softmax(q k^T / sqrt(HD)) v
+//!   q, k    = x cos[p] + rotate_half(x) sin[p],  rotate_half(x) = (-x[HD/2..], x[..HD/2]),
+//!             p the place of the position
+//!   y       = softmax(q k^T / sqrt(HD)) v  over the positions of a row; 0 in filling
 //! ```
 //!
-//! qkv (B, T, 3*NH*HD), cos, sin (T, HD) f32 with halves alike, or none (learned positions),
-//! y (B, T, NH*HD).
+//! qkv (N, 3*NH*HD), cos, sin (places, HD) f32 with halves alike, or none (learned positions),
+//! y (N, NH*HD).
 //! f32, or bf16 with rotated q, k and the probabilities rounded to bf16 and f32 sums. No T x T
-//! matrix is stored: saved are qkv, y and lse (B, NH, T) f32, and backward recomputes the
-//! probabilities. HD is any multiple of 4. Reference: `Attention` and `RotaryEmbedding` of the
+//! matrix is stored: saved are qkv, y and lse (N NH) f32, a slot's (NH, T) end to end, and backward
+//! recomputes the probabilities. Filling gets no gradient. HD is any multiple of 4. Reference: `Attention` and `RotaryEmbedding` of the
 //! official HRM.
 
 mod cpu;
 mod cuda;
 pub mod reference;
 
+use super::layout::Layout;
 use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::backend::Cost;
@@ -24,27 +26,28 @@ use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
-/// Sizes of one call; the letters of the contract.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dims {
-    pub b: usize,
-    pub t: usize,
-    pub nh: usize,
-    pub hd: usize,
+/// Heads and rows of one call; the letters of the contract.
+#[derive(Clone)]
+struct Call {
+    layout: Layout,
+    nh: usize,
+    hd: usize,
 }
 
-impl Dims {
-    fn scale(self) -> f32 {
-        1.0 / (self.hd as f32).sqrt()
+impl Call {
+    /// Scores of all heads, filling counted.
+    fn scores(&self) -> f64 {
+        let of_slots: usize = self.layout.positions().sizes().map(|t| t * t).sum();
+        (of_slots * self.nh) as f64
     }
 
-    fn cost(self, products: f64, bytes: usize) -> Cost {
-        let Dims { b, t, nh, hd } = self;
-        Cost { matmul_flops: products * 2.0 * (b * nh * t * t * hd) as f64, ..traffic(bytes) }
+    fn cost(&self, products: f64, bytes: usize) -> Cost {
+        let matmul_flops = products * 2.0 * self.scores() * self.hd as f64;
+        Cost { matmul_flops, ..traffic(bytes) }
     }
 }
 
-/// Rotation tables, (T, HD) f32 each.
+/// Rotation tables, (places, HD) f32 each.
 #[derive(Clone)]
 pub struct Rope {
     pub cos: Tensor,
@@ -55,9 +58,15 @@ fn bytes_of(rope: Option<&Rope>) -> usize {
     rope.map_or(0, |Rope { cos, sin }| cos.bytes() + sin.bytes())
 }
 
-pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) -> Result<Var> {
+pub fn forward(
+    tape: &mut Tape,
+    qkv: &Var,
+    heads: usize,
+    rope: Option<&Rope>,
+    layout: &Layout,
+) -> Result<Var> {
     let x = &qkv.tensor;
-    let [b, t, c3] = x.dims("attention qkv (B, T, 3*NH*HD)")?;
+    let c3 = layout.width("attention qkv (N, 3*NH*HD)", x)?;
     if heads == 0 || c3 % (3 * heads) != 0 || !(c3 / (3 * heads)).is_multiple_of(4) {
         return Err(refuse(
             "attention",
@@ -67,29 +76,29 @@ pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) ->
             ),
         ));
     }
-    let d = Dims { b, t, nh: heads, hd: c3 / (3 * heads) };
+    let d = Call { layout: layout.clone(), nh: heads, hd: c3 / (3 * heads) };
     if let Some(rope) = rope {
+        let [places, _] = rope.cos.dims("attention cos (T, HD)")?;
+        // A batch of whole canvases has all places.
+        let places = layout.uniform().map_or(places, |t| t.max(places));
         for (what, table) in
             [("attention cos (T, HD)", &rope.cos), ("attention sin (T, HD)", &rope.sin)]
         {
-            table.expect_dims(what, &[t, d.hd])?;
+            table.expect_dims(what, &[places, d.hd])?;
             table.expect_dtype(what, DType::F32)?;
         }
     }
-    let y = tape.alloc(x.dtype(), [b, t, c3 / 3])?;
-    let lse = tape.alloc(DType::F32, [b, heads, t])?;
+    let y = tape.alloc(x.dtype(), layout.shape(c3 / 3))?;
+    let lse = tape.alloc(DType::F32, [layout.positions().total() * heads])?;
     dispatch(
         tape.device(),
         d.cost(2.0, x.bytes() + bytes_of(rope) + y.bytes() + lse.bytes()),
         || {
             by_float!(x.dtype(), "attention", E => {
-                let tables = read_tables(rope)?;
-                let tables = tables.as_ref().map(|(c, s)| (&c[..], &s[..]));
-                cpu::forward::<E>(d, &x.read()?, tables, &mut y.write()?, &mut lse.write()?);
-                Ok(())
+                cpu::forward::<E>(&d, &x.read()?, rope, &mut y.write()?, &mut lse.write()?)
             })
         },
-        |cost| cuda::forward(cost, d, x, rope, &y, &lse),
+        |cost| cuda::forward(cost, &d, x, rope, &y, &lse),
     )?;
     let saved_y = y.clone();
     tape.output("attention", y, &[qkv], |id| {
@@ -105,18 +114,12 @@ pub fn forward(tape: &mut Tape, qkv: &Var, heads: usize, rope: Option<&Rope>) ->
     })
 }
 
-type Tables<'a> = Option<(crate::tensor::Read<'a, f32>, crate::tensor::Read<'a, f32>)>;
-
-fn read_tables(rope: Option<&Rope>) -> Result<Tables<'_>> {
-    rope.map(|r| Ok((r.cos.read()?, r.sin.read()?))).transpose()
-}
-
 struct Backward {
     id: VarId,
-    d: Dims,
-    qkv: Tensor, // (B, T, 3*NH*HD)
-    y: Tensor,   // (B, T, NH*HD)
-    lse: Tensor, // (B, NH, T)
+    d: Call,
+    qkv: Tensor, // (N, 3*NH*HD)
+    y: Tensor,   // (N, NH*HD)
+    lse: Tensor, // (N * NH)
     rope: Option<Rope>,
     qkv_id: Option<VarId>,
 }
@@ -134,16 +137,14 @@ impl Rule for Backward {
             self.d.cost(5.0, read + bytes_of(self.rope.as_ref()) + written(&dx, mode)),
             || {
                 by_float!(x.dtype(), "attention", E => {
-                    let tables = read_tables(self.rope.as_ref())?;
-                    let tables = tables.as_ref().map(|(c, s)| (&c[..], &s[..]));
                     let saved = (&x.read::<E>()?[..], &self.y.read::<E>()?[..], &self.lse.read()?[..]);
-                    cpu::backward::<E>(self.d, saved, tables, &dy.read()?, &mut dx.write()?, mode);
-                    Ok(())
+                    let rope = self.rope.as_ref();
+                    cpu::backward::<E>(&self.d, saved, rope, &dy.read()?, &mut dx.write()?, mode)
                 })
             },
             |cost| {
                 let saved = [x, &self.y, &self.lse];
-                cuda::backward(cost, self.d, saved, self.rope.as_ref(), &dy, &dx, mode)
+                cuda::backward(cost, &self.d, saved, self.rope.as_ref(), &dy, &dx, mode)
             },
         )
     }

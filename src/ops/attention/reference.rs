@@ -1,7 +1,15 @@
-//! Plain loops; see the contract in `mod.rs`.
+//! Plain loops over rows of one length at places 0, 1, ...; see the contract in `mod.rs`.
 
-use super::Dims;
 use crate::ops::real::Real;
+
+/// Sizes of one call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dims {
+    pub b: usize,
+    pub t: usize,
+    pub nh: usize,
+    pub hd: usize,
+}
 
 /// cos, sin (T, HD)
 pub type Tables<'a, R> = Option<(&'a [R], &'a [R])>;

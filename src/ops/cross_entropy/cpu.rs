@@ -1,15 +1,37 @@
 use macro_rules_attribute::apply;
 use rayon::prelude::*;
 
-use super::{Dims, IGNORE, Kind, ROW};
+use super::{IGNORE, Kind, ROW};
 use crate::backend::Mode;
 use crate::backend::cpu::simd;
 use crate::dtype::Float;
+use crate::ops::layout::Layout;
 
-pub fn forward<E: Float>(d: Dims, kind: Kind, logits: &[E], labels: &[i32], rows: &mut [f32]) {
+/// Sizes that all rows of a call share.
+#[derive(Clone, Copy)]
+struct Dims {
+    p: usize,
+    v: usize,
+}
+
+impl Dims {
+    fn of<E>(layout: &Layout, logits: &[E]) -> Self {
+        let n = layout.positions().total();
+        Self { p: layout.prefix(), v: logits.len() / n.max(1) }
+    }
+}
+
+pub fn forward<E: Float>(
+    layout: &Layout,
+    kind: Kind,
+    logits: &[E],
+    labels: &[i32],
+    rows: &mut [f32],
+) {
+    let d = Dims::of(layout, logits);
     rows.par_chunks_mut(ROW)
-        .zip(logits.par_chunks((d.p + d.s) * d.v))
-        .zip(labels.par_chunks(d.s))
+        .zip(layout.positions().pieces(logits, d.v))
+        .zip(layout.cells().pieces(labels, 1))
         .for_each(|((row, logits), labels)| forward_sequence(d, kind, logits, labels, row));
 }
 
@@ -37,7 +59,7 @@ fn forward_sequence<E: Float>(d: Dims, kind: Kind, logits: &[E], labels: &[i32],
 }
 
 pub fn backward<E: Float>(
-    d: Dims,
+    layout: &Layout,
     kind: Kind,
     logits: &[E],
     labels: &[i32],
@@ -45,9 +67,13 @@ pub fn backward<E: Float>(
     dx: &mut [E],
     mode: Mode,
 ) {
-    dx.par_chunks_mut((d.p + d.s) * d.v)
-        .zip(logits.par_chunks((d.p + d.s) * d.v))
-        .zip(labels.par_chunks(d.s))
+    let d = Dims::of(layout, logits);
+    let (positions, cells) = (layout.positions(), layout.cells());
+    positions
+        .pieces_mut(dx, d.v)
+        .into_par_iter()
+        .zip(positions.pieces(logits, d.v))
+        .zip(cells.pieces(labels, 1))
         .zip(drows.par_chunks(ROW))
         .for_each(|(((dx, x), labels), drow)| {
             if mode == Mode::Set {

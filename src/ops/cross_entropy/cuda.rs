@@ -1,7 +1,8 @@
-use super::{Dims, Kind};
+use super::Kind;
 use crate::Result;
 use crate::backend::{Cost, Kernel, Mode, by_dtype, kernel_pair};
 use crate::ops::launch::On;
+use crate::ops::layout::Layout;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] =
@@ -22,14 +23,15 @@ fn code(kind: Kind) -> usize {
 
 pub fn forward(
     cost: Cost,
-    d: Dims,
+    layout: &Layout,
     kind: Kind,
     logits: &Tensor,
     labels: &Tensor,
     rows: &Tensor,
 ) -> Result<()> {
     let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &FWD)?, cost };
-    let (Dims { p, s, v }, b) = (d, rows.shape().rows());
+    let (p, v, b) = (layout.prefix(), logits.shape().last(), rows.shape().rows());
+    let s = layout.uniform_cells()?;
     let args = [
         rows.into(),
         logits.into(),
@@ -51,7 +53,7 @@ pub struct Saved<'a> {
 
 pub fn backward(
     cost: Cost,
-    d: Dims,
+    layout: &Layout,
     kind: Kind,
     saved: Saved,
     drows: &Tensor,
@@ -60,7 +62,8 @@ pub fn backward(
 ) -> Result<()> {
     let Saved { logits, labels, rows } = saved;
     let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &BWD)?, cost };
-    let (Dims { p, s, v }, n) = (d, logits.shape().rows());
+    let (p, v, n) = (layout.prefix(), logits.shape().last(), logits.shape().rows());
+    let s = layout.uniform_cells()?;
     let args = [
         dx.into(),
         logits.into(),

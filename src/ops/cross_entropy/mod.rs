@@ -9,8 +9,8 @@
 //!   rows[b,3] = 1 if rows[b,2] == rows[b,1]: the whole answer is right (also when none is valid)
 //! ```
 //!
-//! logits (B, P + S, V) f32 or bf16, whose first P positions are the puzzle prefix and take no
-//! part; labels (B, S) i32, [`IGNORE`] where not valid; rows (B, 4) f32. The reference computes
+//! logits (N, V) f32 or bf16 in a [`Layout`], whose prefix positions take no part; labels i32, one
+//! for each of its cells, [`IGNORE`] where not valid; rows (R, 4) f32. The reference computes
 //! stablemax in f64; here s is f32, and a token's log is f64 of the ratio on a CPU, log1p of what
 //! the other classes weigh on CUDA: both stay within the goldens' tolerance. Any other label is an
 //! error; on CUDA, where nobody waits to hear of it, it makes the loss NaN and the guard refuses
@@ -24,6 +24,7 @@ pub mod reference;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::Layout;
 use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
@@ -42,21 +43,16 @@ pub enum Kind {
     Softmax,
 }
 
-/// Sizes of one call; the letters of the contract.
-#[derive(Clone, Copy, Debug)]
-pub struct Dims {
-    pub p: usize,
-    pub s: usize,
-    pub v: usize,
-}
-
-pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Result<Var> {
-    let [b, t, v] = logits.tensor.dims("cross_entropy logits (B, T, V)")?;
-    let [_, s] = labels.dims("cross_entropy labels (B, S)")?;
-    labels.expect_dims("cross_entropy labels (B, S)", &[b, s.min(t)])?;
-    labels.expect_dtype("cross_entropy labels", DType::I32)?;
-    let dims = Dims { p: t - s, s, v };
-    let rows = tape.alloc(DType::F32, [b, ROW])?;
+pub fn forward(
+    tape: &mut Tape,
+    kind: Kind,
+    logits: &Var,
+    labels: &Tensor,
+    layout: &Layout,
+) -> Result<Var> {
+    let v = layout.width("cross_entropy logits (N, V)", &logits.tensor)?;
+    layout.expect_cells("cross_entropy labels (B, S)", labels)?;
+    let rows = tape.alloc(DType::F32, [layout.rows(), ROW])?;
     dispatch(
         tape.device(),
         traffic(logits.tensor.bytes() + labels.bytes() + rows.bytes()),
@@ -69,18 +65,18 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
                 ));
             }
             by_float!(logits.tensor.dtype(), "cross_entropy", E => {
-                cpu::forward::<E>(dims, kind, &logits.tensor.read()?, &labels, &mut rows.write()?);
+                cpu::forward::<E>(layout, kind, &logits.tensor.read()?, &labels, &mut rows.write()?);
                 Ok(())
             })
         },
-        |cost| cuda::forward(cost, dims, kind, &logits.tensor, labels, &rows),
+        |cost| cuda::forward(cost, layout, kind, &logits.tensor, labels, &rows),
     )?;
     let of_rows = rows.clone();
     tape.output("cross_entropy", rows, &[logits], |rows| {
         Box::new(Backward {
             rows,
             kind,
-            dims,
+            layout: layout.clone(),
             logits: logits.tensor.clone(),
             labels: labels.clone(),
             of_rows,
@@ -92,10 +88,10 @@ pub fn forward(tape: &mut Tape, kind: Kind, logits: &Var, labels: &Tensor) -> Re
 struct Backward {
     rows: VarId,
     kind: Kind,
-    dims: Dims,
-    logits: Tensor,  // (B, T, V)
-    labels: Tensor,  // (B, S)
-    of_rows: Tensor, // (B, 4)
+    layout: Layout,
+    logits: Tensor,  // (N, V)
+    labels: Tensor,  // a label to each cell
+    of_rows: Tensor, // (R, 4)
     id: Option<VarId>,
 }
 
@@ -116,7 +112,7 @@ impl Rule for Backward {
             || {
                 by_float!(x.dtype(), "cross_entropy", E => {
                     cpu::backward::<E>(
-                        self.dims,
+                        &self.layout,
                         self.kind,
                         &x.read()?,
                         &self.labels.read()?,
@@ -129,7 +125,7 @@ impl Rule for Backward {
             },
             |cost| {
                 let saved = cuda::Saved { logits: x, labels: &self.labels, rows: &self.of_rows };
-                cuda::backward(cost, self.dims, self.kind, saved, &drows, &dx, mode)
+                cuda::backward(cost, &self.layout, self.kind, saved, &drows, &dx, mode)
             },
         )
     }

@@ -1,7 +1,15 @@
-//! Plain loops; see the contract in `mod.rs`.
+//! Plain loops over rows of one length; see the contract in `mod.rs`.
 
-use super::{Dims, IGNORE, Kind, ROW};
+use super::{IGNORE, Kind, ROW};
 use crate::ops::real::Real;
+
+/// Sizes of one call; the letters of the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Dims {
+    pub p: usize,
+    pub s: usize,
+    pub v: usize,
+}
 
 /// s(x), softmax's relative to the largest logit.
 fn scores<R: Real>(kind: Kind, x: &[R]) -> Vec<R> {

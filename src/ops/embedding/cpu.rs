@@ -1,61 +1,72 @@
 use rayon::prelude::*;
 
-use super::Dims;
+use super::Call;
+use crate::Result;
 use crate::backend::Mode;
 use crate::dtype::Float;
+use crate::ops::refuse;
+use crate::tensor::Read;
 
 /// Sequences whose table gradients are summed by one task, before the tasks are summed in order.
 const SEQUENCES_PER_TASK: usize = 4;
 
 pub fn forward<E: Float>(
-    d: Dims,
+    call: &Call,
     tokens: &[i32],
     table: &[E],
     puzzle: &[f32],
     pos: Option<&[E]>,
-    scale: f32,
     y: &mut [E],
-) {
-    let Dims { s, p, c, .. } = d;
-    y.par_chunks_mut((p + s) * c).enumerate().for_each(|(b, y)| {
-        let (prefix, cells) = y.split_at_mut(p * c);
-        let rows = if d.d == 0 { &[][..] } else { &puzzle[b * d.d..(b + 1) * d.d] };
-        for (i, y) in prefix.iter_mut().enumerate() {
-            let e = E::from_f32(rows.get(i).copied().unwrap_or(0.0)).to_f32();
-            *y = E::from_f32(scale * (e + pos.map_or(0.0, |pos| pos[i].to_f32())));
-        }
-        for (t, y) in cells.chunks_exact_mut(c).enumerate() {
-            let id = tokens[b * s + t] as usize;
-            let e = &table[id * c..(id + 1) * c];
-            match pos {
-                None => y.iter_mut().zip(e).for_each(|(y, e)| *y = E::from_f32(scale * e.to_f32())),
-                Some(pos) => {
-                    let pos = &pos[(p + t) * c..(p + t + 1) * c];
-                    for ((y, e), pos) in y.iter_mut().zip(e).zip(pos) {
-                        *y = E::from_f32(scale * (e.to_f32() + pos.to_f32()));
+) -> Result<()> {
+    let &Call { ref layout, c, d, scale, .. } = call;
+    let places = call.places()?;
+    let slots = layout.positions().pieces_mut(y, c).into_par_iter();
+    let slots = slots.zip(layout.cells().pieces(tokens, 1));
+    slots.zip(layout.positions().pieces(&places, 1)).enumerate().for_each(
+        |(b, ((y, tokens), places))| {
+            let (prefix, cells) = y.split_at_mut(layout.prefix() * c);
+            let row = if d == 0 { &[][..] } else { &puzzle[b * d..(b + 1) * d] };
+            for (i, y) in prefix.iter_mut().enumerate() {
+                let e = E::from_f32(row.get(i).copied().unwrap_or(0.0)).to_f32();
+                *y = E::from_f32(scale * (e + pos.map_or(0.0, |pos| pos[i].to_f32())));
+            }
+            let places = &places[layout.prefix()..];
+            for ((y, &id), &place) in cells.chunks_exact_mut(c).zip(tokens).zip(places) {
+                let e = &table[id as usize * c..][..c];
+                match pos {
+                    None => {
+                        y.iter_mut().zip(e).for_each(|(y, e)| *y = E::from_f32(scale * e.to_f32()));
+                    }
+                    Some(pos) => {
+                        let pos = &pos[place as usize * c..][..c];
+                        for ((y, e), pos) in y.iter_mut().zip(e).zip(pos) {
+                            *y = E::from_f32(scale * (e.to_f32() + pos.to_f32()));
+                        }
                     }
                 }
             }
-        }
-    });
+        },
+    );
+    Ok(())
 }
 
 pub fn backward_table<E: Float>(
-    d: Dims,
+    call: &Call,
     tokens: &[i32],
     dy: &[E],
-    scale: f32,
     dtable: &mut [f32],
     mode: Mode,
 ) {
-    let Dims { s, p, c, v, .. } = d;
+    let &Call { ref layout, c, v, scale, .. } = call;
+    let dy = layout.positions().pieces(dy, c);
+    let tokens = layout.cells().pieces(tokens, 1);
     let partials: Vec<Vec<f32>> = dy
-        .par_chunks(SEQUENCES_PER_TASK * (p + s) * c)
-        .zip(tokens.par_chunks(SEQUENCES_PER_TASK * s))
+        .par_chunks(SEQUENCES_PER_TASK)
+        .zip(tokens.par_chunks(SEQUENCES_PER_TASK))
         .map(|(dy, tokens)| {
             let mut sums = vec![0.0; v * c];
-            for (dy, tokens) in dy.chunks_exact((p + s) * c).zip(tokens.chunks_exact(s)) {
-                for (dy, &id) in dy[p * c..].chunks_exact(c).zip(tokens) {
+            for (dy, tokens) in dy.iter().zip(tokens) {
+                for (dy, &id) in dy[layout.prefix() * c..].chunks_exact(c).zip(*tokens) {
                     let sum = &mut sums[id as usize * c..][..c];
                     sum.iter_mut().zip(dy).for_each(|(sum, dy)| *sum += dy.to_f32());
                 }
@@ -69,22 +80,43 @@ pub fn backward_table<E: Float>(
     }
 }
 
-pub fn backward_puzzle<E: Float>(d: Dims, dy: &[E], scale: f32, dpuzzle: &mut [f32], mode: Mode) {
+pub fn backward_puzzle<E: Float>(call: &Call, dy: &[E], dpuzzle: &mut [f32], mode: Mode) {
     start(dpuzzle, mode);
-    for (g, dy) in dpuzzle.chunks_exact_mut(d.d).zip(dy.chunks_exact((d.p + d.s) * d.c)) {
-        g.iter_mut().zip(dy).for_each(|(g, dy)| *g += scale * dy.to_f32());
+    let slots = call.layout.positions().pieces(dy, call.c);
+    for (g, dy) in dpuzzle.chunks_exact_mut(call.d).zip(slots) {
+        g.iter_mut().zip(dy).for_each(|(g, dy)| *g += call.scale * dy.to_f32());
     }
 }
 
-pub fn backward_pos<E: Float>(d: Dims, dy: &[E], scale: f32, dpos: &mut [f32], mode: Mode) {
+/// Sums go over the rows in order.
+pub fn backward_pos<E: Float>(call: &Call, dy: &[E], dpos: &mut [f32], mode: Mode) -> Result<()> {
     start(dpos, mode);
-    let width = d.c;
-    dpos.par_chunks_mut(width).enumerate().for_each(|(t, g)| {
-        for dy in dy.chunks_exact((d.p + d.s) * d.c) {
-            let dy = &dy[t * width..(t + 1) * width];
-            g.iter_mut().zip(dy).for_each(|(g, dy)| *g += scale * dy.to_f32());
+    let &Call { c, scale, .. } = call;
+    let places = call.places()?;
+    let mut of_place = vec![vec![]; call.places];
+    for (n, &place) in places.iter().enumerate() {
+        of_place[place as usize].push(n);
+    }
+    dpos.par_chunks_mut(c).zip(of_place).for_each(|(g, positions)| {
+        for n in positions {
+            g.iter_mut().zip(&dy[n * c..][..c]).for_each(|(g, dy)| *g += scale * dy.to_f32());
         }
     });
+    Ok(())
+}
+
+impl Call {
+    /// The place of each position, where there is a table of them.
+    fn places(&self) -> Result<Read<'_, i32>> {
+        let places = self.layout.places.read::<i32>()?;
+        let known = |place: &&i32| **place >= 0 && (**place as usize) < self.places;
+        match places.iter().find(|place| !known(place)).filter(|_| self.places > 0) {
+            Some(bad) => {
+                Err(refuse("embedding", format!("place {bad} is not below {}", self.places)))
+            }
+            None => Ok(places),
+        }
+    }
 }
 
 fn start(gradient: &mut [f32], mode: Mode) {

@@ -1,4 +1,4 @@
-use super::Dims;
+use super::Call;
 use crate::Result;
 use crate::backend::{Cost, Kernel, Mode, Purpose, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
@@ -29,9 +29,10 @@ pub struct Inputs<'a> {
     pub pos: Option<&'a Tensor>,
 }
 
-pub fn forward(cost: Cost, dims: Dims, x: Inputs, scale: f32, y: &Tensor) -> Result<()> {
+pub fn forward(cost: Cost, call: &Call, x: Inputs, y: &Tensor) -> Result<()> {
     let on = On { device: y.device(), kernel: by_dtype(y.dtype(), &FWD)?, cost };
-    let (Dims { s, p, c, v, d, .. }, n) = (dims, y.elems());
+    let (&Call { ref layout, c, v, d, scale, .. }, n) = (call, y.elems());
+    let (s, p) = (layout.uniform_cells()?, layout.prefix());
     let args = [
         y.into(),
         x.tokens.into(),
@@ -51,14 +52,14 @@ pub fn forward(cost: Cost, dims: Dims, x: Inputs, scale: f32, y: &Tensor) -> Res
 
 pub fn backward_table(
     cost: Cost,
-    d: Dims,
+    call: &Call,
     tokens: &Tensor,
     dy: &Tensor,
-    scale: f32,
     dtable: &Tensor,
     mode: Mode,
 ) -> Result<()> {
-    let Dims { s, p, c, v, .. } = d;
+    let &Call { ref layout, c, v, scale, .. } = call;
+    let (s, p) = (layout.uniform_cells()?, layout.prefix());
     let (rows, device) = (tokens.elems(), dy.device());
     let parts =
         Tensor::uninit(device, DType::F32, [launch::parts(rows), v, c], Purpose::Workspace)?;
@@ -88,13 +89,13 @@ pub fn backward_table(
 
 pub fn backward_puzzle(
     cost: Cost,
-    dims: Dims,
+    call: &Call,
     dy: &Tensor,
-    scale: f32,
     dpuzzle: &Tensor,
     mode: Mode,
 ) -> Result<()> {
-    let Dims { s, p, c, d, .. } = dims;
+    let &Call { ref layout, c, d, scale, .. } = call;
+    let (s, p) = (layout.uniform_cells()?, layout.prefix());
     let n = dpuzzle.elems();
     let on = On { device: dy.device(), kernel: by_dtype(dy.dtype(), &PUZZLE)?, cost };
     let stride = (p + s) * c;
@@ -103,16 +104,9 @@ pub fn backward_puzzle(
     on.pieces(n, 1, &args)
 }
 
-pub fn backward_pos(
-    cost: Cost,
-    d: Dims,
-    dy: &Tensor,
-    scale: f32,
-    dpos: &Tensor,
-    mode: Mode,
-) -> Result<()> {
+pub fn backward_pos(cost: Cost, call: &Call, dy: &Tensor, dpos: &Tensor, mode: Mode) -> Result<()> {
     let on = On { device: dy.device(), kernel: by_dtype(dy.dtype(), &POS)?, cost };
-    let width = dpos.elems();
-    let args = [dpos.into(), dy.into(), d.b.into(), width.into(), mode.into(), scale.into()];
+    let (width, b, scale) = (dpos.elems(), call.layout.rows(), call.scale);
+    let args = [dpos.into(), dy.into(), b.into(), width.into(), mode.into(), scale.into()];
     on.column_sum(width, &args)
 }

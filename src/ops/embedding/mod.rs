@@ -4,12 +4,13 @@
 //!   e[b,t]  = puzzle[b], zero-padded to P C, cut into P tokens  for t < P
 //!             table[tokens[b,t-P]]                              for t >= P
 //!   y[b,t]  = scale * e[b,t]                                    without positions
-//!             scale * 0.7071 * (e[b,t] + pos[t])                with learned positions
-//!             e[b,t] + pos[t]                                   by [`with_positions`]
+//!             scale * 0.7071 * (e[b,t] + pos[place of t])       with learned positions
+//!             e[b,t] + pos[place of t]                          by [`with_positions`]
 //! ```
 //!
-//! tokens (B, S) i32, table (V, C), puzzle (B, D) f32 with D <= P C, pos (P + S, C), y (B, P + S,
-//! C) in the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients
+//! Rows b and their prefix P lie in a [`Layout`], which also has the place of each position. tokens
+//! i32, one to a cell, table (V, C), puzzle (B, D) f32 with D <= P C, pos (places, C), y (N, C) in
+//! the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients
 //! of table, puzzle and pos are f32 sums in a fixed order. A token outside the table is an error;
 //! on CUDA, where nobody waits to hear of it, it makes its row NaN and the guard refuses the step.
 //! Reference: `_input_embeddings` of the official HRM.
@@ -18,6 +19,7 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
+use super::layout::Layout;
 use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
 use crate::dtype::DType;
@@ -27,40 +29,41 @@ use crate::tensor::Tensor;
 /// 1 / sqrt(2) as the official implementation writes it.
 pub const POSITION_SCALE: f32 = 0.707_106_77;
 
-/// Sizes of one call; the letters of the contract.
-#[derive(Clone, Copy, Debug)]
-pub struct Dims {
-    pub b: usize,
-    pub s: usize,
-    pub p: usize,
-    pub c: usize,
-    pub v: usize,
-    pub d: usize,
+/// Sizes and arrangement of one call; the letters of the contract.
+#[derive(Clone)]
+struct Call {
+    layout: Layout,
+    c: usize,
+    v: usize,
+    d: usize,
+    /// Rows of pos; 0: none.
+    places: usize,
+    scale: f32,
 }
 
-/// What comes before the tokens.
-#[derive(Clone, Copy)]
-pub struct Prefix<'a> {
-    pub puzzle: &'a Var, // (B, D) f32
-    /// P
-    pub tokens: usize,
-}
-
+/// `puzzle` (B, D) f32 fills the prefix of `layout`.
 pub fn forward(
     tape: &mut Tape,
     tokens: &Tensor,
     table: &Var,
-    prefix: Option<Prefix>,
+    puzzle: Option<&Var>,
     pos: Option<&Var>,
     scale: f32,
+    layout: &Layout,
 ) -> Result<Var> {
     let factor = if pos.is_some() { scale * POSITION_SCALE } else { scale };
-    embed(tape, tokens, table, prefix, pos, factor)
+    embed(tape, tokens, table, puzzle, pos, factor, layout)
 }
 
 /// The plain sum of a token's embedding and its position's: no prefix, no scale.
-pub fn with_positions(tape: &mut Tape, tokens: &Tensor, table: &Var, pos: &Var) -> Result<Var> {
-    embed(tape, tokens, table, None, Some(pos), 1.0)
+pub fn with_positions(
+    tape: &mut Tape,
+    tokens: &Tensor,
+    table: &Var,
+    pos: &Var,
+    layout: &Layout,
+) -> Result<Var> {
+    embed(tape, tokens, table, None, Some(pos), 1.0, layout)
 }
 
 /// y = scale * (e + pos).
@@ -68,33 +71,40 @@ fn embed(
     tape: &mut Tape,
     tokens: &Tensor,
     table: &Var,
-    prefix: Option<Prefix>,
+    puzzle: Option<&Var>,
     pos: Option<&Var>,
     scale: f32,
+    layout: &Layout,
 ) -> Result<Var> {
-    let [b, s] = tokens.dims("embedding tokens (B, S)")?;
     let [v, c] = table.tensor.dims("embedding table (V, C)")?;
-    tokens.expect_dtype("embedding tokens", DType::I32)?;
-    let (p, d) = match prefix {
-        Some(Prefix { puzzle, tokens: p }) => {
+    layout.expect_cells("embedding tokens (B, S)", tokens)?;
+    let (b, p) = (layout.rows(), layout.prefix());
+    let d = match puzzle {
+        Some(puzzle) => {
             puzzle.tensor.expect_dtype("embedding puzzle", DType::F32)?;
             let [_, d] = puzzle.tensor.dims("embedding puzzle (B, D)")?;
             puzzle.tensor.expect_dims("embedding puzzle (B, D)", &[b, d])?;
-            if d > p * c {
-                let room = format!("puzzle rows of {d} do not fit {p} prefix tokens of {c}");
-                return Err(refuse("embedding", room));
-            }
-            (p, d)
+            d
         }
-        None => (0, 0),
+        None => 0,
     };
-    let puzzle = prefix.map(|p| p.puzzle);
-    let dims = Dims { b, s, p, c, v, d };
-    if let Some(pos) = pos {
-        pos.tensor.expect_dims("embedding pos (T, C)", &[p + s, c])?;
-        pos.tensor.expect_dtype("embedding pos", table.tensor.dtype())?;
+    if d > p * c || (d == 0 && p > 0) {
+        let room = format!("puzzle rows of {d} do not fill {p} prefix tokens of {c}");
+        return Err(refuse("embedding", room));
     }
-    let y = tape.alloc(table.tensor.dtype(), [b, p + s, c])?;
+    let places = match pos {
+        Some(pos) => {
+            let [places, _] = pos.tensor.dims("embedding pos (T, C)")?;
+            // A batch of whole canvases has all places.
+            let places = layout.uniform().map_or(places, |t| t.max(places));
+            pos.tensor.expect_dims("embedding pos (T, C)", &[places, c])?;
+            pos.tensor.expect_dtype("embedding pos", table.tensor.dtype())?;
+            places
+        }
+        None => 0,
+    };
+    let call = Call { layout: layout.clone(), c, v, d, places, scale };
+    let y = tape.alloc(table.tensor.dtype(), layout.shape(c))?;
     let x = cuda::Inputs {
         tokens,
         table: &table.tensor,
@@ -114,18 +124,16 @@ fn embed(
                 let puzzle = puzzle.map(|p| p.tensor.read::<f32>()).transpose()?;
                 let pos = pos.map(|p| p.tensor.read::<E>()).transpose()?;
                 cpu::forward::<E>(
-                    dims,
+                    &call,
                     &tokens,
                     &table.tensor.read()?,
                     puzzle.as_deref().unwrap_or(&[]),
                     pos.as_deref(),
-                    scale,
                     &mut y.write()?,
-                );
-                Ok(())
+                )
             })
         },
-        |cost| cuda::forward(cost, dims, x, scale, &y),
+        |cost| cuda::forward(cost, &call, x, &y),
     )?;
     let mut inputs = vec![table];
     inputs.extend(puzzle);
@@ -133,8 +141,7 @@ fn embed(
     tape.output("embedding", y, &inputs, |y| {
         Box::new(Backward {
             y,
-            dims,
-            scale,
+            call,
             tokens: tokens.clone(),
             table: table.id,
             puzzle: puzzle.and_then(|v| v.id),
@@ -145,9 +152,8 @@ fn embed(
 
 struct Backward {
     y: VarId,
-    dims: Dims,
-    scale: f32,
-    tokens: Tensor, // (B, S)
+    call: Call,
+    tokens: Tensor, // one to a cell
     table: Option<VarId>,
     puzzle: Option<VarId>,
     pos: Option<VarId>,
@@ -156,24 +162,26 @@ struct Backward {
 impl Rule for Backward {
     fn backward(&self, grads: &mut Grads) -> Result<()> {
         let Some(dy) = grads.take(self.y)? else { return Ok(()) };
-        let Dims { b, s, p, c, v, d } = self.dims;
+        let call = &self.call;
+        let &Call { c, v, d, places, .. } = call;
+        let b = call.layout.rows();
         let dtable = grads.slot(self.table, DType::F32, &[v, c].into())?;
         let dpuzzle = grads.slot(self.puzzle, DType::F32, &[b, d].into())?;
-        let dpos = grads.slot(self.pos, DType::F32, &[p + s, c].into())?;
-        let (device, dims, scale) = (dy.device(), self.dims, self.scale);
+        let dpos = grads.slot(self.pos, DType::F32, &[places, c].into())?;
+        let device = dy.device();
         if let Some((to, mode)) = dtable {
-            let of_tokens = b * s * c * dy.dtype().size_bytes();
+            let of_tokens = self.tokens.elems() * c * dy.dtype().size_bytes();
             dispatch(
                 device,
                 traffic(self.tokens.bytes() + of_tokens + written(&to, mode)),
                 || {
                     by_float!(dy.dtype(), "embedding", E => {
                         let (tokens, dy) = (self.tokens.read()?, dy.read()?);
-                        cpu::backward_table::<E>(dims, &tokens, &dy, scale, &mut to.write()?, mode);
+                        cpu::backward_table::<E>(call, &tokens, &dy, &mut to.write()?, mode);
                         Ok(())
                     })
                 },
-                |cost| cuda::backward_table(cost, dims, &self.tokens, &dy, scale, &to, mode),
+                |cost| cuda::backward_table(cost, call, &self.tokens, &dy, &to, mode),
             )?;
         }
         if let Some((to, mode)) = dpuzzle {
@@ -182,11 +190,11 @@ impl Rule for Backward {
                 traffic(to.elems() * dy.dtype().size_bytes() + written(&to, mode)),
                 || {
                     by_float!(dy.dtype(), "embedding", E => {
-                        cpu::backward_puzzle::<E>(dims, &dy.read()?, scale, &mut to.write()?, mode);
+                        cpu::backward_puzzle::<E>(call, &dy.read()?, &mut to.write()?, mode);
                         Ok(())
                     })
                 },
-                |cost| cuda::backward_puzzle(cost, dims, &dy, scale, &to, mode),
+                |cost| cuda::backward_puzzle(cost, call, &dy, &to, mode),
             )?;
         }
         if let Some((to, mode)) = dpos {
@@ -195,11 +203,10 @@ impl Rule for Backward {
                 traffic(dy.bytes() + written(&to, mode)),
                 || {
                     by_float!(dy.dtype(), "embedding", E => {
-                        cpu::backward_pos::<E>(dims, &dy.read()?, scale, &mut to.write()?, mode);
-                        Ok(())
+                        cpu::backward_pos::<E>(call, &dy.read()?, &mut to.write()?, mode)
                     })
                 },
-                |cost| cuda::backward_pos(cost, dims, &dy, scale, &to, mode),
+                |cost| cuda::backward_pos(cost, call, &dy, &to, mode),
             )?;
         }
         Ok(())

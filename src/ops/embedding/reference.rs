@@ -1,7 +1,18 @@
-//! Plain loops; see the contract in `mod.rs`.
+//! Plain loops over rows of one length at places 0, 1, ...; see the contract in `mod.rs`.
 
-use super::{Dims, POSITION_SCALE};
+use super::POSITION_SCALE;
 use crate::ops::real::Real;
+
+/// Sizes of one call; the letters of the contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Dims {
+    pub b: usize,
+    pub s: usize,
+    pub p: usize,
+    pub c: usize,
+    pub v: usize,
+    pub d: usize,
+}
 
 /// What y's sum is multiplied by.
 fn factor<R: Real>(scale: f32, with_pos: bool) -> R {

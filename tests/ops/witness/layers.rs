@@ -1,7 +1,8 @@
 use hrm::ops::attention::{self, Rope};
 use hrm::ops::dropout::{self, Site};
-use hrm::ops::embedding::{self, Prefix};
+use hrm::ops::embedding;
 use hrm::ops::layer_norm::{self, Affine};
+use hrm::ops::layout::Layout;
 use hrm::ops::pointwise::{relu, sigmoid};
 use hrm::ops::{
     add, bias_relu, cast, halt_head, matmul, reshape, rms_norm, swiglu, take_first, transpose,
@@ -17,7 +18,8 @@ pub const ALL: &[Witness] = &[
     Witness::gradient("add", |_, tape, x| add::forward(tape, &x.iter().collect::<Vec<_>>())),
     Witness::gradient("attention", |case, tape, x| {
         let rope = case.has("cos").then(|| Rope { cos: case.f32s("cos"), sin: case.f32s("sin") });
-        attention::forward(tape, &x[0], case.int("heads"), rope.as_ref())
+        let layout = Layout::of(&x[0].tensor, 0)?;
+        attention::forward(tape, &x[0], case.int("heads"), rope.as_ref(), &layout)
     }),
     Witness::gradient("relu", |_, tape, x| relu::forward(tape, &x[0])).exact(),
     Witness::gradient("sigmoid", |_, tape, x| sigmoid::forward(tape, &x[0])),
@@ -31,13 +33,17 @@ pub const ALL: &[Witness] = &[
     }),
     Witness::gradient("embedding", |case, tape, x| {
         let (table, rest) = x.split_first().expect("a table");
-        let tokens = case.int("prefix");
-        let prefix = rest.first().map(|puzzle| Prefix { puzzle, tokens });
+        let tokens = case.ints("tokens");
+        let [b, s] = tokens.dims("tokens (B, S)")?;
+        let layout = Layout::padded(tape.device(), b, case.int("prefix"), s)?;
         let scale = case.number("scale") as f32;
-        embedding::forward(tape, &case.ints("tokens"), table, prefix, rest.get(1), scale)
+        embedding::forward(tape, &tokens, table, rest.first(), rest.get(1), scale, &layout)
     }),
     Witness::gradient("embedding::with_positions", |case, tape, x| {
-        embedding::with_positions(tape, &case.ints("tokens"), &x[0], &x[1])
+        let tokens = case.ints("tokens");
+        let [b, s] = tokens.dims("tokens (B, S)")?;
+        let layout = Layout::padded(tape.device(), b, 0, s)?;
+        embedding::with_positions(tape, &tokens, &x[0], &x[1], &layout)
     }),
     Witness::gradient("halt_head", |_, tape, x| {
         halt_head::forward(tape, &x[0], &x[1], &x[2], &x[3])
@@ -55,7 +61,10 @@ pub const ALL: &[Witness] = &[
     }),
     Witness::gradient("matmul", |_, tape, x| matmul::linear(tape, &x[0], &x[1], x.get(2))),
     Witness::gradient("swiglu", |_, tape, x| swiglu::forward(tape, &x[0])),
-    Witness::gradient("take_first", |_, tape, x| take_first::forward(tape, &x[0])).exact(),
+    Witness::gradient("take_first", |_, tape, x| {
+        take_first::forward(tape, &x[0], &Layout::of(&x[0].tensor, 0)?)
+    })
+    .exact(),
     Witness::gradient("transpose", |_, tape, x| transpose::forward(tape, &x[0])).exact(),
     Witness::gradient("reshape", |_, tape, x| reshape::forward(tape, &x[0], [x[0].tensor.elems()]))
         .exact(),

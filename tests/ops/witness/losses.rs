@@ -1,6 +1,7 @@
 use hrm::dtype::DType;
 use hrm::ops::act_halt::{self, Halting};
 use hrm::ops::cross_entropy::{self, Kind};
+use hrm::ops::layout::Layout;
 use hrm::ops::{bce_logits, mse};
 
 use super::Witness;
@@ -12,7 +13,10 @@ pub const ALL: &[Witness] = &[
             "stablemax" => Kind::Stablemax,
             other => panic!("kind {other}"),
         };
-        cross_entropy::forward(tape, kind, &x[0], &case.ints("labels"))
+        let labels = case.ints("labels");
+        let ([_, t, _], [_, s]) = (x[0].tensor.dims("logits")?, labels.dims("labels")?);
+        let layout = Layout::of(&x[0].tensor, t - s)?;
+        cross_entropy::forward(tape, kind, &x[0], &labels, &layout)
     }),
     Witness::gradient("bce_logits", |case, tape, x| {
         bce_logits::forward(tape, &x[0], &case.f32s("targets"))
@@ -20,14 +24,17 @@ pub const ALL: &[Witness] = &[
     Witness::gradient("mse", |_, tape, x| mse::forward(tape, &x[0], &x[1])),
     Witness::direct("act_halt::admit", |case| {
         let slots = case.f32s("dst");
-        act_halt::admit(&case.flags("halted"), &case.f32s("src"), &slots)?;
+        let [b, s] = slots.dims("slots (B, S)")?;
+        let layout = Layout::padded(slots.device(), b, 0, s)?;
+        act_halt::admit(&case.flags("halted"), layout.cells(), &case.f32s("src"), &slots)?;
         case.check("y", &slots);
         Ok(())
     })
     .exact(),
     Witness::direct("act_halt::reset", |case| {
         let z = case.f32s("z");
-        act_halt::reset(&case.flags("halted"), &case.f32s("init"), &z)?;
+        let layout = Layout::of(&z, 0)?;
+        act_halt::reset(&case.flags("halted"), &case.f32s("init"), &z, &layout)?;
         case.check("y", &z);
         Ok(())
     })

@@ -19,7 +19,7 @@ use crate::dtype::Float;
 const QUERIES: usize = 128;
 const KEYS: usize = 56;
 
-/// dqkv (B, T, 3*C) set or added to; `y` and `lse` as `forward` left them.
+/// dqkv (N, 3*C) set or added to; `y` and `lse` as `forward` left them.
 #[allow(clippy::too_many_arguments)]
 pub fn backward<E: Float>(
     dims: Dims,
@@ -34,12 +34,19 @@ pub fn backward<E: Float>(
     dims.check(qkv.len(), rope, y.len(), lse.len());
     assert!(dy.len() == y.len() && dqkv.len() == qkv.len(), "attention dy and dqkv");
     let dqkv = Shared::new(dqkv);
-    par::tasks(dims.batch * dims.heads, |task| {
+    par::tasks(dims.lengths.len() * dims.heads, |task| {
         let head = Head::nth(dims, task);
-        let (t, hd) = (dims.t, dims.head_dim);
+        let (t, hd) = (head.t, dims.head_dim);
+        if mode == Mode::Set {
+            clear_filling(head, dqkv);
+        }
+        if t == 0 {
+            return;
+        }
         scratch::split(&[t * hd; 3], |[dq, dk, dv]| {
             head_backward(head, qkv, rope, y, lse, dy, [&mut *dq, &mut *dk, &mut *dv]);
             if let Some(rope) = rope {
+                let rope = rope.from(head.start);
                 rows::rotate_back(hd, rope, dq);
                 rows::rotate_back(hd, rope, dk);
             }
@@ -60,6 +67,17 @@ pub fn backward<E: Float>(
     });
 }
 
+/// No gradient where the slot has no row.
+fn clear_filling<E: Float>(head: Head, dqkv: Shared<E>) {
+    let (stride, hd) = (3 * head.dims.c(), head.dims.head_dim);
+    for start in [Part::Q, Part::K, Part::V].map(|part| head.qkv_start(part)) {
+        for position in head.t..head.room {
+            // SAFETY: rows of this head and slot, which no other task touches.
+            unsafe { dqkv.piece(start + position * stride, hd) }.fill(E::from_f32(0.0));
+        }
+    }
+}
+
 fn head_backward<E: Float>(
     head: Head,
     qkv: &[E],
@@ -69,7 +87,7 @@ fn head_backward<E: Float>(
     dy: &[E],
     [dq, dk, dv]: [&mut [f32]; 3],
 ) {
-    let (d, t, hd) = (head.dims, head.dims.t, head.dims.head_dim);
+    let (d, t, hd) = (head.dims, head.t, head.dims.head_dim);
     let padded_t = t.next_multiple_of(rows::LANES);
     let key_blocks = t.div_ceil(KEYS);
     let block = KEYS * QUERIES;

@@ -126,8 +126,7 @@ pub(super) fn softmax_backward<E: Float>(
 /// `out` = rope(x), a row per token; rows of x are `stride` apart.
 #[apply(simd)]
 pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {
-    let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
-    for ((row, out), (cos, sin)) in out.chunks_exact_mut(hd).enumerate().zip(tables) {
+    for ((row, out), (cos, sin)) in out.chunks_exact_mut(hd).enumerate().zip(rope.rows(hd)) {
         prefetch(x.get((row + AHEAD) * stride..).and_then(|x| x.get(..hd)).unwrap_or_default());
         out.copy_from_slice(&x[row * stride..][..hd]);
         pairs(out, cos, sin, |x, [c1, c2], [s1, s2]| {
@@ -140,8 +139,7 @@ pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, ou
 /// The gradient of `rotate`, in place.
 #[apply(simd)]
 pub(super) fn rotate_back(hd: usize, rope: Rope, d: &mut [f32]) {
-    let tables = rope.cos.chunks_exact(hd).zip(rope.sin.chunks_exact(hd));
-    for (d, (cos, sin)) in d.chunks_exact_mut(hd).zip(tables) {
+    for (d, (cos, sin)) in d.chunks_exact_mut(hd).zip(rope.rows(hd)) {
         pairs(d, cos, sin, |[a, b], [c1, c2], [s1, s2]| [a * c1 + b * s2, b * c2 - a * s1]);
     }
 }

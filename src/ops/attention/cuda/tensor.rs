@@ -1,7 +1,6 @@
 //! bf16 on tensor cores. A warp owns 16 rows; a block has as many warps as share the rows evenly.
 
-use super::super::Dims;
-use super::Call;
+use super::{Call, Dims};
 use crate::Result;
 use crate::backend::{Cost, Kernel, Launch, kernel};
 use crate::dtype::DType;
