@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use hrm::data::builders::arc::{self, ArcOptions};
 use hrm::data::builders::sudoku::{self, SudokuOptions};
-use hrm::data::{Batch, BatchOptions, DataSet, Order, Sampler, npy};
+use hrm::data::{Batch, BatchOptions, DataSet, Dealer, Lengths, Order, Sampler, npy};
 use hrm::io::progress::Progress;
 use hrm::rng::{Rng, Stream};
 
@@ -83,12 +83,39 @@ fn main() {
         let what = format!("batches of {BATCH_ROWS} ({order:?})");
         row(&what, done as f64 / start.cpu_s(), "examples/CPU s");
     }
+    packed_batches(&data, &row);
     numpy_batches(&data, scratch.path(), &row);
 
     let options = SudokuOptions { train: 200, test: 200, ..SudokuOptions::default() };
     let start = Stopwatch::start();
     sudoku::generate(&scratch.path().join("sudoku"), &options, Progress::Quiet).expect("generates");
     row("9x9 Sudoku, divided by orbit", 400.0 / start.cpu_s(), "boards/CPU s");
+}
+
+/// Packed batches in the order `shuffle`, whose epoch is the whole split.
+fn packed_batches(data: &DataSet, row: &dyn Fn(&str, f64, &str)) {
+    let shard = data.split("train").expect("train split");
+    let start = Stopwatch::start();
+    let lengths = Lengths::of(data, "train", Order::Shuffle).expect("examples");
+    row("lengths of all rows", start.cpu_s() * 1e3, "ms");
+    let slots = lengths.slots(BATCH_ROWS);
+    row("left empty in packed batches", 100.0 * lengths.filling(BATCH_ROWS), "%");
+    let dealer = Dealer::new(data, "train", slots).expect("slots hold the split");
+    let sampler = Sampler::new(Order::Shuffle, 1, BATCH_ROWS);
+    let Ok(epoch) = sampler.epoch(shard, 0) else { return };
+    let start = Stopwatch::start();
+    let dealt = dealer.deal(shard, &epoch).expect("an epoch of the split");
+    row("dealing an epoch", start.cpu_s() * 1e3, "ms");
+    let (mut done, mut index, start) = (0, 0, Stopwatch::start());
+    while start.cpu_s() < 1.0 {
+        let examples = dealt.examples(index % dealt.batches());
+        let options = BatchOptions::default();
+        let batch = Batch::packed(data, "train", examples, dealt.slots(), options);
+        done += batch.expect("decodes").real_rows;
+        index += 1;
+    }
+    let what = format!("packed batches of {BATCH_ROWS} (Shuffle)");
+    row(&what, done as f64 / start.cpu_s(), "examples/CPU s");
 }
 
 /// Random tasks of the usual sizes.

@@ -1,8 +1,9 @@
 //! A batch on the host: token rows ready for upload.
 
+use super::dataset::DataSet;
 use super::shard::Shard;
 use super::vocab::{BLANK_ID, IGNORE, PAD};
-use crate::Result;
+use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BatchOptions {
@@ -23,11 +24,19 @@ impl Default for BatchOptions {
     }
 }
 
+/// Padded: every row has the whole canvas. Packed: every row has the cells of its
+/// [`Window`](super::Window), at the beginning of a slot; the slots stand end to end.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Batch {
-    pub inputs: Vec<i32>,     // (B, S)
-    pub labels: Vec<i32>,     // (B, S), PAD or IGNORE where nothing is asked
+    /// PAD where there is no grid and in what a row leaves of its slot.
+    pub inputs: Vec<i32>, // (B, S), packed (cells of all slots)
+    /// PAD or [`IGNORE`] where nothing is asked.
+    pub labels: Vec<i32>, // as `inputs`
     pub puzzle_ids: Vec<i32>, // (B)
+    /// Packed: index on the canvas of each cell, 0 in what a row leaves of its slot. Padded: empty.
+    pub cells: Vec<i32>, // as `inputs`
+    /// Packed: cells of each row, 0 of a row that is padding. Padded: empty.
+    pub lengths: Vec<i32>, // (B)
     /// Rows that are examples; the others are padding: PAD, IGNORE and the blank id.
     pub real_rows: usize,
 }
@@ -36,7 +45,7 @@ impl Batch {
     /// Rows that are all examples.
     pub fn new(inputs: Vec<i32>, labels: Vec<i32>, puzzle_ids: Vec<i32>) -> Self {
         let real_rows = puzzle_ids.len();
-        Self { inputs, labels, puzzle_ids, real_rows }
+        Self { inputs, labels, puzzle_ids, real_rows, ..Self::default() }
     }
 
     /// The given examples, filled up with padding to `rows` rows.
@@ -53,12 +62,61 @@ impl Batch {
             labels: vec![IGNORE; rows * seq_len],
             puzzle_ids: vec![BLANK_ID as i32; rows],
             real_rows: examples.len(),
+            ..Self::default()
         };
         let pad_label = options.pad_label();
         let lines = batch.inputs.chunks_exact_mut(seq_len);
         let lines = lines.zip(batch.labels.chunks_exact_mut(seq_len)).zip(&mut batch.puzzle_ids);
         for (&example, ((input, label), id)) in examples.iter().zip(lines) {
             *id = shard.decode(example as usize, pad_label, input, label)? as i32;
+        }
+        Ok(batch)
+    }
+
+    /// A packed batch: example k in slot k, which has room for `slots[k]` cells. Slots without an
+    /// example are padding. What a label has outside its row's window is not there.
+    pub fn packed(
+        data: &DataSet,
+        split: &str,
+        examples: &[u32],
+        slots: &[usize],
+        options: BatchOptions,
+    ) -> Result<Self> {
+        if examples.len() > slots.len() {
+            let (rows, slots) = (examples.len(), slots.len());
+            return Err(Error::invalid(format!("batch: {rows} examples for {slots} slots")));
+        }
+        let (shard, canvas) = (data.split(split)?, data.canvas());
+        let (total, pad_label) = (slots.iter().sum(), options.pad_label());
+        let mut batch = Self {
+            inputs: vec![PAD; total],
+            labels: vec![IGNORE; total],
+            puzzle_ids: vec![BLANK_ID as i32; slots.len()],
+            cells: vec![0; total],
+            lengths: vec![0; slots.len()],
+            real_rows: examples.len(),
+        };
+        let mut rows = vec![PAD; 2 * data.seq_len()];
+        let (input, label) = rows.split_at_mut(data.seq_len());
+        let mut from = 0;
+        for (row, (&example, &slot)) in examples.iter().zip(slots).enumerate() {
+            let window = data.window(split, example as usize)?;
+            if window.len() > slot {
+                return Err(Error::invalid(format!(
+                    "batch: example {example} of split {split} has {} cells, its slot {row} has \
+                     room for {slot}",
+                    window.len()
+                )));
+            }
+            let id = shard.decode(example as usize, pad_label, input, label)?;
+            let own = from..from + window.len();
+            window.pick(input, canvas, &mut batch.inputs[own.clone()]);
+            window.pick(label, canvas, &mut batch.labels[own.clone()]);
+            let cells = batch.cells[own].iter_mut().zip(window.cells(canvas));
+            cells.for_each(|(to, cell)| *to = cell as i32);
+            batch.puzzle_ids[row] = id as i32;
+            batch.lengths[row] = window.len() as i32;
+            from += slot;
         }
         Ok(batch)
     }

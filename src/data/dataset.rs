@@ -10,6 +10,7 @@ use super::manifest::{self, Manifest};
 use super::overlap;
 use super::shard::{Example, Shard, Spec};
 use super::vocab::Kind;
+use super::window::{Window, Windows};
 use crate::io::file;
 use crate::{Error, Result};
 
@@ -21,6 +22,7 @@ pub struct DataSet {
     manifest: Manifest,
     splits: Vec<(String, Shard)>,
     identifiers: OnceLock<Vec<String>>,
+    windows: OnceLock<Windows>,
 }
 
 impl DataSet {
@@ -48,7 +50,8 @@ impl DataSet {
             }
             splits.push((name.clone(), shard));
         }
-        Ok(Self { dir: dir.to_owned(), manifest, splits, identifiers: OnceLock::new() })
+        let (identifiers, windows) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { dir: dir.to_owned(), manifest, splits, identifiers, windows })
     }
 
     pub fn dir(&self) -> &Path {
@@ -104,6 +107,24 @@ impl DataSet {
 
     pub fn example(&self, split: &str, i: usize) -> Result<Example> {
         self.split(split)?.example(i)
+    }
+
+    /// The cells of the canvas that a packed row of the example holds.
+    pub fn window(&self, split: &str, i: usize) -> Result<Window> {
+        self.windows()?.window(self.split(split)?, i)
+    }
+
+    /// Cells of the [window](Self::window) of each example of a split.
+    pub fn row_lengths(&self, split: &str) -> Result<Vec<u16>> {
+        self.windows()?.lengths(self.split(split)?)
+    }
+
+    fn windows(&self) -> Result<&Windows> {
+        if let Some(windows) = self.windows.get() {
+            return Ok(windows);
+        }
+        let windows = Windows::new(self.split("train").ok())?;
+        Ok(self.windows.get_or_init(|| windows))
     }
 
     pub fn mean_puzzle_examples(&self, split: &str) -> Result<f64> {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::batch::{Batch, BatchOptions};
 use super::dataset::DataSet;
+use super::deal::{Dealer, Dealt};
 use super::sampler::{Epoch, Position, Sampler};
 use crate::{Error, Result};
 
@@ -27,26 +28,26 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Endless training batches from `from` on; `ahead` of them are kept ready.
+    /// Endless training batches from `from` on; `ahead` of them are kept ready. Packed if there are
+    /// `slots`, one per row of the sampler's batches: the cells of each, longest first.
     pub fn train(
         data: Arc<DataSet>,
         split: &str,
         sampler: Sampler,
+        slots: Option<Vec<usize>>,
         options: BatchOptions,
         from: Position,
         ahead: usize,
     ) -> Result<Self> {
-        let shard = data.split(split)?;
-        let mut epoch = sampler.epoch(shard, from.epoch)?;
+        let dealer = slots.map(|slots| Dealer::new(&data, split, slots)).transpose()?;
+        let feed = Feed { data, split: split.to_owned(), sampler, dealer, options };
         let mut at = from;
+        let mut epoch = feed.epoch(at.epoch)?;
         if at.index as usize >= epoch.batches() {
             at = Position { epoch: from.epoch + 1, index: 0 };
-            epoch = sampler.epoch(shard, at.epoch)?;
+            epoch = feed.epoch(at.epoch)?;
         }
-        let split = split.to_owned();
-        Self::spawn(ahead, move |send| {
-            while send_or_stop(send, step(&data, &split, sampler, options, &mut epoch, &mut at)) {}
-        })
+        Self::spawn(ahead, move |send| while send_or_stop(send, feed.step(&mut epoch, &mut at)) {})
     }
 
     /// A split from beginning to end, once; the last batch is filled up with padding.
@@ -133,22 +134,63 @@ fn send_or_stop(send: &SyncSender<Result<Loaded>>, loaded: Result<Loaded>) -> bo
     send.send(loaded).is_ok() && !failed
 }
 
-fn step(
-    data: &DataSet,
-    split: &str,
+/// What training batches are made of.
+struct Feed {
+    data: Arc<DataSet>,
+    split: String,
     sampler: Sampler,
+    dealer: Option<Dealer>, // packed batches
     options: BatchOptions,
-    epoch: &mut Epoch,
-    at: &mut Position,
-) -> Result<Loaded> {
-    let shard = data.split(split)?;
-    let this = *at;
-    let examples = epoch.examples(shard, this.index as usize)?;
-    let batch = Batch::assemble(shard, &examples, sampler.batch_rows, options)?;
-    *at = Position { index: this.index + 1, ..this };
-    if at.index as usize == epoch.batches() {
-        *at = Position { epoch: this.epoch + 1, index: 0 };
-        *epoch = sampler.epoch(shard, at.epoch)?;
+}
+
+/// An epoch laid out.
+enum Layout {
+    Padded(Epoch),
+    Packed(Dealt),
+}
+
+impl Layout {
+    fn batches(&self) -> usize {
+        match self {
+            Self::Padded(epoch) => epoch.batches(),
+            Self::Packed(dealt) => dealt.batches(),
+        }
     }
-    Ok(Loaded { batch, at: this, next: *at, wait_ms: 0.0 })
+}
+
+impl Feed {
+    fn epoch(&self, number: u32) -> Result<Layout> {
+        let shard = self.data.split(&self.split)?;
+        let epoch = self.sampler.epoch(shard, number)?;
+        match &self.dealer {
+            None => Ok(Layout::Padded(epoch)),
+            Some(dealer) => dealer.deal(shard, &epoch).map(Layout::Packed),
+        }
+    }
+
+    fn batch(&self, epoch: &Layout, index: usize) -> Result<Batch> {
+        let Self { data, split, options, .. } = self;
+        match epoch {
+            Layout::Padded(epoch) => {
+                let shard = data.split(split)?;
+                let examples = epoch.examples(shard, index)?;
+                Batch::assemble(shard, &examples, self.sampler.batch_rows, *options)
+            }
+            Layout::Packed(dealt) => {
+                Batch::packed(data, split, dealt.examples(index), dealt.slots(), *options)
+            }
+        }
+    }
+
+    /// The batch at `at`, which moves on.
+    fn step(&self, epoch: &mut Layout, at: &mut Position) -> Result<Loaded> {
+        let this = *at;
+        let batch = self.batch(epoch, this.index as usize)?;
+        *at = Position { index: this.index + 1, ..this };
+        if at.index as usize == epoch.batches() {
+            *at = Position { epoch: this.epoch + 1, index: 0 };
+            *epoch = self.epoch(at.epoch)?;
+        }
+        Ok(Loaded { batch, at: this, next: *at, wait_ms: 0.0 })
+    }
 }

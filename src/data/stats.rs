@@ -1,7 +1,9 @@
 //! Counts of a data set, for people and (as JSON) for scripts.
 
 use super::dataset::DataSet;
+use super::lengths::Lengths;
 use super::overlap::{self, SCORED};
+use super::sampler::Order;
 use super::vocab::{Kind, PAD};
 use crate::Result;
 
@@ -34,7 +36,31 @@ pub struct SplitStats {
     pub sampled_examples: usize,
     /// Tokens of the sampled labels, by token.
     pub label_tokens: Vec<u64>,
+    /// Canvases have them, boards do not.
+    pub windows: Option<WindowStats>,
 }
+
+/// Cells of the windows that packed rows hold, as [`Order::Groups`] visits the rows.
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct WindowStats {
+    pub mean_cells: f64,
+    pub canvas_frac: f64,
+    /// A quarter of the rows, half of them and so on have no more cells.
+    pub q25_cells: usize,
+    pub q50_cells: usize,
+    pub q75_cells: usize,
+    pub q90_cells: usize,
+    /// Share of a packed batch that its rows leave empty.
+    pub filling: Vec<Filling>,
+}
+
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct Filling {
+    pub batch_rows: usize,
+    pub frac: f64,
+}
+
+const BATCH_ROWS: [usize; 5] = [8, 16, 32, 64, 768];
 
 /// Token counts come from at most this many examples, evenly spaced.
 const SAMPLE: usize = 20_000;
@@ -78,7 +104,25 @@ fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
         mean_label_tokens: real as f64 / sampled_examples.max(1) as f64,
         sampled_examples,
         label_tokens,
+        windows: window_stats(data, split)?,
     })
+}
+
+fn window_stats(data: &DataSet, split: &str) -> Result<Option<WindowStats>> {
+    if data.kind() != Kind::Arc || data.split(split)?.examples() == 0 {
+        return Ok(None);
+    }
+    let lengths = Lengths::of(data, split, Order::Groups)?;
+    let filling = BATCH_ROWS.map(|rows| Filling { batch_rows: rows, frac: lengths.filling(rows) });
+    Ok(Some(WindowStats {
+        mean_cells: lengths.mean(),
+        canvas_frac: lengths.mean() / data.seq_len() as f64,
+        q25_cells: lengths.quantile(0.25),
+        q50_cells: lengths.quantile(0.5),
+        q75_cells: lengths.quantile(0.75),
+        q90_cells: lengths.quantile(0.9),
+        filling: filling.into(),
+    }))
 }
 
 impl Stats {
@@ -104,11 +148,40 @@ impl Stats {
                 s.mean_label_tokens
             );
         }
+        text += &self.windows_table();
         if self.held_out_by_content > 0 {
             text += &format!("{}\n", overlap::words_left_out(self.held_out_by_content));
         }
         if self.train_in_test > 0 {
             text += &format!("{}\n", overlap::words(self.train_in_test, SCORED));
+        }
+        text
+    }
+
+    /// Empty where no split has windows.
+    fn windows_table(&self) -> String {
+        let mut text = String::new();
+        for s in &self.splits {
+            let Some(windows) = &s.windows else { continue };
+            if text.is_empty() {
+                text +=
+                    "windows  mean cells  of canvas  25 %  50 %  75 %  90 %  % empty in batches of";
+                BATCH_ROWS.iter().for_each(|rows| text += &format!(" {rows:>5}"));
+                text += "\n";
+            }
+            text += &format!(
+                "{:<8} {:>10.1} {:>8.1} % {:>5} {:>5} {:>5} {:>5} {:>22}",
+                s.split,
+                windows.mean_cells,
+                100.0 * windows.canvas_frac,
+                windows.q25_cells,
+                windows.q50_cells,
+                windows.q75_cells,
+                windows.q90_cells,
+                ""
+            );
+            windows.filling.iter().for_each(|f| text += &format!(" {:>5.1}", 100.0 * f.frac));
+            text += "\n";
         }
         text
     }

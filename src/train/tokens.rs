@@ -148,7 +148,7 @@ impl Learner for TokenLearner<'_> {
         let (data, from) = (self.data.clone(), state.position);
         let ahead = 2 * config.train.grad_accum;
         let options = BatchOptions { ignore_pad: self.trainer.model.dims().ignores_pad };
-        self.loader = Some(Loader::train(data, setup::SPLIT, sampler, options, from, ahead)?);
+        self.loader = Some(Loader::train(data, setup::SPLIT, sampler, None, options, from, ahead)?);
         Ok(())
     }
 

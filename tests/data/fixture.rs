@@ -59,3 +59,44 @@ pub fn small(dir: &Path, seed: u64, groups: usize) -> (DataSet, Vec<Vec<Puzzle>>
     output.finish(&names).unwrap();
     (DataSet::open(dir).unwrap(), written)
 }
+
+/// Groups of a training split whose puzzles, each of the 8 transforms among them, are asked in the
+/// test split. Canvas 10; demonstrations have sides of 1 to 6, test inputs of 1 to 8. `answers` is
+/// the seed of the test pairs' outputs alone.
+pub fn asked(dir: &Path, seed: u64, groups: usize, answers: u64) -> DataSet {
+    let spec = Spec::arc(10);
+    let mut output = Output::create(dir, spec, serde_json::json!({ "builder": "test" })).unwrap();
+    let mut names = vec![];
+    for split in ["train", "test"] {
+        let mut writer = output.writer(split).unwrap();
+        for group in 0..groups {
+            let mut rng = Rng::new(seed, Stream::Test, 1 + group as u64);
+            let mut answer_rng = Rng::new(answers, Stream::Test, 1 + group as u64);
+            let mut buf = GroupBuf::new(spec);
+            let shown: Vec<Pair> =
+                (0..1 + rng.below(4)).map(|_| random_pair(&mut rng, 6)).collect();
+            let input = random_pair(&mut rng, 8).input;
+            let question = Pair { input, output: random_pair(&mut answer_rng, 9).output };
+            let pairs = if split == "train" { shown } else { vec![question] };
+            let stored: Vec<_> = pairs.iter().map(|p| buf.store(p).unwrap()).collect();
+            let mut ids = vec![];
+            for transform in 0..8 {
+                let variant = Variant { transform, ..Variant::random(&mut rng) };
+                buf.begin_puzzle(variant);
+                for &pair in &stored {
+                    let mut place = || if split == "train" { rng.below(5) as u8 } else { 0 };
+                    let at = Placement { top: place(), left: place() };
+                    buf.push(pair, at, at).unwrap();
+                }
+                ids.push((8 * group + transform as usize + 1) as u32);
+                if split == "train" {
+                    names.push(format!("task{group}_{variant}"));
+                }
+            }
+            writer.push(&buf, &ids).unwrap();
+        }
+        output.finish_split(split, writer).unwrap();
+    }
+    output.finish(&names).unwrap();
+    DataSet::open(dir).unwrap()
+}

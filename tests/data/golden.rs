@@ -271,7 +271,8 @@ fn check_train_batches(golden: &Rows) {
     let passes = about["epochs_per_iter"].as_u64().unwrap() as usize;
     let sampler = Sampler { passes, ..Sampler::new(Order::Groups, 1, rows) };
     let options = BatchOptions::default();
-    let loader = Loader::train(data, "train", sampler, options, Position::default(), 2).unwrap();
+    let loader =
+        Loader::train(data, "train", sampler, None, options, Position::default(), 2).unwrap();
     let first_epoch = loader.map(Result::unwrap).take_while(|l| l.at.epoch == 0);
     let mut visits = vec![];
     first_epoch.for_each(|l| visits.extend(check(&l.batch.puzzle_ids)));

@@ -11,4 +11,6 @@ mod golden;
 mod images;
 mod interop;
 mod order;
+mod packed;
 mod shards;
+mod windows;

@@ -68,8 +68,16 @@ fn a_loader_resumed_anywhere_continues_with_the_same_batches() {
     for order in [Order::Groups, Order::Shuffle] {
         let sampler = Sampler::new(order, 9, 7);
         let start = |from, ahead| {
-            Loader::train(data.clone(), "train", sampler, BatchOptions::default(), from, ahead)
-                .unwrap()
+            Loader::train(
+                data.clone(),
+                "train",
+                sampler,
+                None,
+                BatchOptions::default(),
+                from,
+                ahead,
+            )
+            .unwrap()
         };
         let all: Vec<_> = start(Position::default(), 3).take(40).collect::<Result<_, _>>().unwrap();
         assert!(all.iter().any(|l| l.at.epoch >= 2), "several epochs are covered");

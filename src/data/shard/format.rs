@@ -234,6 +234,7 @@ pub struct Record {
     pub output: Side,
 }
 
+/// Input or output: its size and its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Side {
     pub h: u8,

@@ -5,6 +5,6 @@ pub mod format;
 pub mod reader;
 pub mod writer;
 
-pub use format::{Section, Spec};
+pub use format::{Section, Side, Spec};
 pub use reader::{Example, Shard};
 pub use writer::{GroupBuf, Writer};

@@ -170,6 +170,49 @@ impl Shard {
         }
     }
 
+    /// A side through the variant, checked against the canvas.
+    #[inline]
+    fn view(&self, i: usize, side: Side, transform: u8) -> Result<View> {
+        let Spec { kind, canvas, .. } = self.header.spec;
+        let (h, w) = (side.h as usize, side.w as usize);
+        if h == 0 || w == 0 || h > canvas || w > canvas {
+            return Err(self.bad_example(i, format!("grid {h} x {w} on canvas {canvas}")));
+        }
+        let view = View::new(transform, h, w);
+        let (bottom, right) = (side.at.top as usize + view.h, side.at.left as usize + view.w);
+        let board = kind == Kind::Arc || (h == canvas && w == canvas);
+        if bottom > canvas || right > canvas || !board {
+            return Err(self.bad_example(i, format!("{h} x {w} at {:?}", side.at)));
+        }
+        Ok(view)
+    }
+
+    /// Puzzle of an example, and its input and output as the variant shows them. No cell is read.
+    pub fn outline(&self, i: usize) -> Result<(usize, [Side; 2])> {
+        let record = self.record(i)?;
+        let puzzle = record.puzzle as usize;
+        Ok((puzzle, self.seen(i, record, self.variant(puzzle)?.transform)?))
+    }
+
+    /// Input and output of each example of a puzzle, as in [`Self::outline`].
+    pub fn outlines(&self, puzzle: usize) -> Result<impl Iterator<Item = Result<[Side; 2]>>> {
+        let transform = self.variant(puzzle)?.transform;
+        let own = move |i| match self.record(i)? {
+            record if record.puzzle as usize == puzzle => self.seen(i, record, transform),
+            record => Err(self.bad_puzzle(i, record, puzzle)),
+        };
+        Ok(self.puzzle_range(puzzle)?.map(own))
+    }
+
+    #[inline]
+    fn seen(&self, i: usize, record: Record, transform: u8) -> Result<[Side; 2]> {
+        let seen = |side: Side| -> Result<Side> {
+            let View { h, w, .. } = self.view(i, side, transform)?;
+            Ok(Side { h: h as u8, w: w as u8, ..side })
+        };
+        Ok([seen(record.input)?, seen(record.output)?])
+    }
+
     /// The stored cells of one side, unpacked and checked, and the view through the variant.
     #[inline]
     fn cells<'a>(
@@ -180,23 +223,13 @@ impl Shard {
         variant: &Variant,
         buffer: &'a mut [u8; MAX_CELLS],
     ) -> Result<(&'a [u8], View)> {
-        let Spec { kind, canvas, .. } = self.header.spec;
-        let (h, w) = (side.h as usize, side.w as usize);
-        if h == 0 || w == 0 || h > canvas || w > canvas {
-            return Err(self.bad_example(i, format!("grid {h} x {w} on canvas {canvas}")));
-        }
-        let view = View::new(variant.transform, h, w);
-        let (bottom, right) = (side.at.top as usize + view.h, side.at.left as usize + view.w);
-        let board = kind == Kind::Arc || (h == canvas && w == canvas);
-        if bottom > canvas || right > canvas || !board {
-            return Err(self.bad_example(i, format!("{h} x {w} at {:?}", side.at)));
-        }
+        let view = self.view(i, side, variant.transform)?;
         let section = self.section(Section::Cells)?;
         let Some(packed) = section.get(first_byte..first_byte + side.packed_bytes()) else {
             let (end, have) = (first_byte + side.packed_bytes(), section.len());
             return Err(self.bad_example(i, format!("ends at byte {end} of {have} in cells")));
         };
-        let cells = &mut buffer[..h * w];
+        let cells = &mut buffer[..view.h * view.w];
         if unpack(packed, cells) as usize >= self.header.spec.cell_values() {
             return Err(self.bad_example(i, "a cell value is out of range".into()));
         }
@@ -205,6 +238,10 @@ impl Shard {
 
     fn bad_example(&self, i: usize, what: String) -> Error {
         self.corrupt(format!("examples record {i}: {what}"))
+    }
+
+    fn bad_puzzle(&self, i: usize, record: Record, puzzle: usize) -> Error {
+        self.bad_example(i, format!("names puzzle {}, not {puzzle}", record.puzzle))
     }
 
     pub fn example(&self, i: usize) -> Result<Example> {
@@ -286,9 +323,9 @@ impl Shard {
         let (input, label) = rows.split_at_mut(self.spec().seq_len());
         for puzzle in 0..self.puzzles() {
             for i in self.puzzle_range(puzzle)? {
-                let named = self.record(i)?.puzzle as usize;
-                if named != puzzle {
-                    return Err(self.bad_example(i, format!("names puzzle {named}, not {puzzle}")));
+                let record = self.record(i)?;
+                if record.puzzle as usize != puzzle {
+                    return Err(self.bad_puzzle(i, record, puzzle));
                 }
                 self.decode(i, PAD, input, label)?;
             }
