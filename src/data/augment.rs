@@ -176,6 +176,11 @@ impl PuzzleName {
         self.variant.map_or_else(|| grid.clone(), |v| v.apply(&grid))
     }
 
+    /// A pair of the original task as this puzzle shows it.
+    pub fn apply_pair(&self, pair: &Pair) -> Pair {
+        Pair { input: self.apply(&pair.input), output: self.apply(&pair.output) }
+    }
+
     /// Back to the grid of the original task. `None` if the grid cannot come from the pattern:
     /// a prediction may have any shape.
     pub fn undo(&self, grid: &Grid) -> Option<Grid> {

@@ -3,6 +3,7 @@
 use super::dataset::DataSet;
 use super::shard::Shard;
 use super::vocab::{BLANK_ID, IGNORE, PAD};
+use super::window::Window;
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,38 +88,59 @@ impl Batch {
             return Err(Error::invalid(format!("batch: {rows} examples for {slots} slots")));
         }
         let (shard, canvas) = (data.split(split)?, data.canvas());
-        let (total, pad_label) = (slots.iter().sum(), options.pad_label());
-        let mut batch = Self {
-            inputs: vec![PAD; total],
-            labels: vec![IGNORE; total],
-            puzzle_ids: vec![BLANK_ID as i32; slots.len()],
-            cells: vec![0; total],
-            lengths: vec![0; slots.len()],
-            real_rows: examples.len(),
-        };
+        let pad_label = options.pad_label();
+        let mut batch = Self { real_rows: examples.len(), ..Self::default() };
         let mut rows = vec![PAD; 2 * data.seq_len()];
         let (input, label) = rows.split_at_mut(data.seq_len());
-        let mut from = 0;
-        for (row, (&example, &slot)) in examples.iter().zip(slots).enumerate() {
+        for (&example, &slot) in examples.iter().zip(slots) {
             let window = data.window(split, example as usize)?;
-            if window.len() > slot {
-                return Err(Error::invalid(format!(
-                    "batch: example {example} of split {split} has {} cells, its slot {row} has \
-                     room for {slot}",
-                    window.len()
-                )));
-            }
             let id = shard.decode(example as usize, pad_label, input, label)?;
-            let own = from..from + window.len();
-            window.pick(input, canvas, &mut batch.inputs[own.clone()]);
-            window.pick(label, canvas, &mut batch.labels[own.clone()]);
-            let cells = batch.cells[own].iter_mut().zip(window.cells(canvas));
-            cells.for_each(|(to, cell)| *to = cell as i32);
-            batch.puzzle_ids[row] = id as i32;
-            batch.lengths[row] = window.len() as i32;
-            from += slot;
+            batch
+                .push_packed(input, label, id, window, canvas, slot)
+                .map_err(|e| Error::invalid(format!("{e}: example {example} of split {split}")))?;
+        }
+        for &slot in &slots[examples.len()..] {
+            batch.fill(slot);
+            batch.puzzle_ids.push(BLANK_ID as i32);
+            batch.lengths.push(0);
         }
         Ok(batch)
+    }
+
+    /// Adds a slot of `slot` cells for the window of a row whose canvas has these tokens.
+    pub fn push_packed(
+        &mut self,
+        input: &[i32],
+        label: &[i32],
+        puzzle_id: u32,
+        window: Window,
+        canvas: usize,
+        slot: usize,
+    ) -> Result<()> {
+        let from = self.inputs.len();
+        if window.len() > slot {
+            let (row, cells) = (self.puzzle_ids.len(), window.len());
+            return Err(Error::invalid(format!(
+                "batch: row {row} has {cells} cells, its slot has room for {slot}"
+            )));
+        }
+        self.fill(slot);
+        let own = from..from + window.len();
+        window.pick(input, canvas, &mut self.inputs[own.clone()]);
+        window.pick(label, canvas, &mut self.labels[own.clone()]);
+        let cells = self.cells[own].iter_mut().zip(window.cells(canvas));
+        cells.for_each(|(to, cell)| *to = cell as i32);
+        self.puzzle_ids.push(puzzle_id as i32);
+        self.lengths.push(window.len() as i32);
+        Ok(())
+    }
+
+    /// Adds a slot with nothing in it.
+    fn fill(&mut self, slot: usize) {
+        let end = self.inputs.len() + slot;
+        self.inputs.resize(end, PAD);
+        self.labels.resize(end, IGNORE);
+        self.cells.resize(end, 0);
     }
 
     pub fn rows(&self) -> usize {

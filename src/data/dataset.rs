@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use super::builders::sudoku_board::Shape;
 use super::builders::{maze, sudoku};
+use super::canvas::Placement;
 use super::grid::{Grid, Pair};
 use super::manifest::{self, Manifest};
 use super::overlap;
@@ -112,6 +113,11 @@ impl DataSet {
     /// The cells of the canvas that a packed row of the example holds.
     pub fn window(&self, split: &str, i: usize) -> Result<Window> {
         self.windows()?.window(self.split(split)?, i)
+    }
+
+    /// The window of another input of a puzzle.
+    pub fn window_of_input(&self, puzzle_id: u32, input: &Grid, at: Placement) -> Result<Window> {
+        Ok(self.windows()?.window_of_input(puzzle_id, input, at, self.canvas()))
     }
 
     /// Cells of the [window](Self::window) of each example of a split.

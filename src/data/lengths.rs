@@ -41,6 +41,11 @@ impl Lengths {
         Ok(Self::from_weights(weights))
     }
 
+    /// All rows have as many cells.
+    pub fn one(cells: usize) -> Self {
+        Self { shares: vec![(cells, 1.0)] }
+    }
+
     /// From weights that need not sum to 1; there is at least one.
     fn from_weights(weights: BTreeMap<usize, f64>) -> Self {
         let total: f64 = weights.values().sum();

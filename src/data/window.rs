@@ -129,6 +129,15 @@ impl Windows {
         Ok(lengths)
     }
 
+    pub fn window_of_input(&self, id: u32, input: &Grid, at: Placement, canvas: usize) -> Window {
+        match self.most.get(id as usize) {
+            Some(&most) if most != [0; 2] => {
+                Window::around(larger(most, [input.h() as u8, input.w() as u8]), at, canvas)
+            }
+            _ => Window::whole(canvas),
+        }
+    }
+
     fn around(&self, id: u32, [input, output]: [Side; 2], canvas: usize) -> Window {
         match self.most.get(id as usize) {
             Some(&most) if most != [0; 2] && input.at == output.at => {
