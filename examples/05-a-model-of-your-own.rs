@@ -132,10 +132,11 @@ pub fn trainer(device: &Device, dtype: DType) -> hrm::Result<Trainer> {
 pub fn answers(model: &dyn Model, batch: &Batch) -> hrm::Result<Vec<i32>> {
     let rows = batch.inputs.chunks(SIZES.seq_len).zip(batch.labels.chunks(SIZES.seq_len));
     let row = |(inputs, labels): (&[i32], &[i32])| {
-        Ok(Row { inputs: inputs.to_vec(), labels: labels.to_vec(), puzzle_id: 0 })
+        let (inputs, labels) = (inputs.to_vec(), labels.to_vec());
+        Ok(Row { inputs, labels, puzzle_id: 0, window: None })
     };
     let mut tokens = vec![];
-    Evaluator::new(model, SIZES.batch_size)?.answer(
+    Evaluator::new(model, SIZES.batch_size).answer(
         model,
         rows.map(row),
         Halt::Last,

@@ -186,7 +186,12 @@ impl<R: Reasoner> Model for R {
         drop(w);
         let q_rows = losses(self, &mut tape, &pass, next_q, carry, space)?;
         let Pass { logits, q, rows, e, state } = pass;
-        let segment = Segment { logits: logits.tensor, q: q.tensor };
+        let segment = Segment {
+            logits: logits.tensor,
+            q: q.tensor,
+            rows: rows.tensor.clone(),
+            q_rows: q_rows.tensor.clone(),
+        };
         drop((e, state));
         let seeds = [(&rows, space.d_rows.clone()), (&q_rows, space.d_q_rows.clone())];
         tape.backward(&seeds)?;
@@ -204,8 +209,9 @@ impl<R: Reasoner> Model for R {
         let pass = forward(self, &mut tape, &w, carry, batch, space)?;
         let halting = self.rules().halting(false);
         act_halt::decide(&pass.q.tensor, halting, None, &carry.steps, &carry.halted)?;
-        losses(self, &mut tape, &pass, None, carry, space)?;
-        Ok(Segment { logits: pass.logits.tensor, q: pass.q.tensor })
+        let q_rows = losses(self, &mut tape, &pass, None, carry, space)?.tensor;
+        let Pass { logits, q, rows, .. } = pass;
+        Ok(Segment { logits: logits.tensor, q: q.tensor, rows: rows.tensor, q_rows })
     }
 }
 

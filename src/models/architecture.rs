@@ -114,6 +114,11 @@ pub trait Configuration {
 
     fn dims(&self, sizes: Sizes) -> Dims;
 
+    /// Whether rows may have only some cells of the canvas, each row others.
+    fn takes_packed_rows(&self) -> bool {
+        true
+    }
+
     /// Memory and initial values.
     fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>>;
 

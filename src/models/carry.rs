@@ -121,6 +121,11 @@ impl Carry {
         Ok(carry)
     }
 
+    /// Whether rows have only some cells of the canvas.
+    pub fn is_packed(&self) -> bool {
+        self.current.placed.is_some()
+    }
+
     /// The next batch enters every slot.
     pub fn halt_all(&self) -> Result<()> {
         self.halted.upload(&vec![1_u8; self.halted.elems()])

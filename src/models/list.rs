@@ -1,6 +1,7 @@
 //! The list of architectures, the one place that names the folders; and what is the same for each.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use toml::{Table, Value};
@@ -8,6 +9,7 @@ use toml::{Table, Value};
 use super::architecture::{Architecture, Compute, Configuration, Sizes};
 use super::{Dims, Model, check, hrm, hrm_seed, transformer, trm};
 use crate::backend::Device;
+use crate::data::Lengths;
 use crate::{Error, Result};
 
 macro_rules! architectures {
@@ -121,11 +123,23 @@ impl<'de> Deserialize<'de> for ModelConfig {
 pub struct ModelShape {
     pub config: ModelConfig,
     pub sizes: Sizes,
+    /// How long the rows of training are, where they are packed.
+    pub lengths: Option<Arc<Lengths>>,
 }
 
 impl ModelShape {
     pub fn new(config: impl Into<ModelConfig>, sizes: Sizes) -> Self {
-        Self { config: config.into(), sizes }
+        Self { config: config.into(), sizes, lengths: None }
+    }
+
+    /// For packed rows of such lengths, or for padded ones.
+    pub fn with_lengths(self, lengths: Option<Arc<Lengths>>) -> Self {
+        Self { lengths, ..self }
+    }
+
+    /// Cells of each slot of a packed batch.
+    pub fn slots(&self) -> Option<Vec<usize>> {
+        self.lengths.as_ref().map(|lengths| lengths.slots(self.sizes.batch_size))
     }
 
     pub fn dims(&self) -> Dims {

@@ -24,7 +24,7 @@ pub mod transformer;
 pub mod trm;
 
 pub use architecture::{Absent, Architecture, Compute, Configuration, Sizes};
-pub use carry::{Carry, DeviceBatch};
+pub use carry::{Carry, DeviceBatch, Placed};
 pub use list::{ARCHITECTURES, Arch, ModelConfig, ModelShape};
 pub use segment::{HALT_LOSS_WEIGHT, Segment, Workspace};
 

@@ -52,7 +52,7 @@ pub fn train(
         seeds.extend(halts.iter().map(|halt| (halt, of_cycle.clone())));
     }
     tape.backward(&seeds)?;
-    Ok(Segment { logits, q })
+    Ok(Segment { logits, q, rows: rows.tensor, q_rows: space.q_targets.clone() })
 }
 
 /// Run the model without a gradient.
@@ -67,7 +67,8 @@ pub fn evaluate(
     let labels = &carry.current.labels;
     let rows = cross_entropy::forward(&mut tape, Kind::Softmax, &logits, labels, &carry.layout)?;
     let q = losses(&rows.tensor, &halts, carry, space)?;
-    Ok(Segment { logits: logits.tensor, q })
+    let q_rows = space.q_targets.clone();
+    Ok(Segment { logits: logits.tensor, q, rows: rows.tensor, q_rows })
 }
 
 /// Halting probabilities (B) of a cycle; `None`: nothing runs on this device.

@@ -30,8 +30,12 @@ pub struct Workspace {
 
 /// What a segment gives out.
 pub struct Segment {
-    pub logits: Tensor, // (B, T, V), prefix positions included
+    pub logits: Tensor, // (N, V), prefix positions included
     pub q: Tensor,      // (B, 2)
+    /// Loss and hits of each row, see [`cross_entropy`].
+    pub rows: Tensor, // (B, 4)
+    /// Losses of the two Q logits.
+    pub q_rows: Tensor, // (B, 2)
 }
 
 impl Workspace {

@@ -132,6 +132,16 @@ impl Layout {
         Self::padded(x.device(), b, prefix, t.saturating_sub(prefix))
     }
 
+    /// The place of each position, where `cells` has the canvas index of each cell.
+    pub fn places_of(&self, cells: &[i32]) -> Vec<i32> {
+        let prefix = self.prefix as i32;
+        let of_row = |cells: &&[i32]| {
+            let cells = cells.iter().map(move |cell| prefix + cell);
+            (0..prefix).chain(cells).collect::<Vec<i32>>()
+        };
+        self.cells.pieces(cells, 1).iter().flat_map(of_row).collect()
+    }
+
     /// P
     pub fn prefix(&self) -> usize {
         self.prefix

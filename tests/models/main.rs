@@ -11,6 +11,7 @@ mod noise;
 mod optim;
 mod optim_unit;
 mod own;
+mod packed;
 mod schedule;
 mod seed_hrm;
 mod segments;

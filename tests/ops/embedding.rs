@@ -170,8 +170,8 @@ fn mismatches_are_refused() {
         refuses("puzzle", run(&tokens, puzzle, None), &["embedding", "puzzle", "bf16", "f32"]);
         let puzzle = Some(var(DType::F32, &[2, 9]));
         refuses("puzzle", run(&tokens, puzzle, None), &["embedding", "rows of 9", "2 prefix", "4"]);
-        let pos = Some(var(DType::F32, &[4, 4]));
-        refuses("pos", run(&tokens, None, pos), &["embedding", "pos (T, C)", "(4, 4)", "(3, 4)"]);
+        let pos = Some(var(DType::F32, &[2, 4]));
+        refuses("pos", run(&tokens, None, pos), &["embedding", "pos (T, C)", "(2, 4)", "(3, 4)"]);
         let pos = Some(var(DType::Bf16, &[3, 4]));
         refuses("pos", run(&tokens, None, pos), &["embedding", "pos", "bf16", "f32"]);
     }

@@ -64,6 +64,11 @@ impl Configuration for Config {
         Dims::plain(sizes, self.hidden_size)
     }
 
+    /// The halting head takes the mean over all positions.
+    fn takes_packed_rows(&self) -> bool {
+        false
+    }
+
     fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
         Ok(Box::new(HrmSeed::new(device, self.clone(), sizes, compute)?))
     }

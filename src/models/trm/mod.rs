@@ -66,6 +66,11 @@ impl Configuration for Config {
         }
     }
 
+    /// `mlp_t` has a weight for each position of the canvas.
+    fn takes_packed_rows(&self) -> bool {
+        !self.mlp_t
+    }
+
     fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {
         Ok(Box::new(Trm::new(device, self.clone(), sizes, compute)?))
     }

@@ -54,6 +54,25 @@ pub mod metric {
     pub const LEN: usize = 8;
 }
 
+/// What one row that halted after `steps` steps adds to the metrics: of its `cross_entropy` row, its
+/// Q logits and their losses.
+pub fn metrics_of_row(row: &[f32], q: [f32; 2], q_row: [f32; 2], steps: i32) -> [f64; metric::LEN] {
+    let (valid, right, exact) = (row[1] as f64, row[2] as f64, row[3] as f64);
+    let mut sums = [0.0; metric::LEN];
+    sums[metric::LM_LOSS] = row[0] as f64;
+    sums[metric::Q_HALT_LOSS] = q_row[0] as f64;
+    sums[metric::Q_CONTINUE_LOSS] = q_row[1] as f64;
+    if valid > 0.0 {
+        let thinks_right = (q[0] >= 0.0) as u32 as f64;
+        sums[metric::COUNT] = 1.0;
+        sums[metric::ACCURACY] = right / valid;
+        sums[metric::EXACT_ACCURACY] = exact;
+        sums[metric::Q_HALT_ACCURACY] = (thinks_right == exact) as u32 as f64;
+        sums[metric::STEPS] = steps as f64;
+    }
+    sums
+}
+
 /// dst = src in the slots that halted; any dtype, `bounds` say where each slot's elements are.
 pub fn admit(halted: &Tensor, bounds: &Bounds, src: &Tensor, dst: &Tensor) -> Result<()> {
     expect_same_shape("act_halt src", dst, src)?;

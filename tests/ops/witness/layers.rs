@@ -35,7 +35,8 @@ pub const ALL: &[Witness] = &[
         let (table, rest) = x.split_first().expect("a table");
         let tokens = case.ints("tokens");
         let [b, s] = tokens.dims("tokens (B, S)")?;
-        let layout = Layout::padded(tape.device(), b, case.int("prefix"), s)?;
+        let prefix = if rest.is_empty() { 0 } else { case.int("prefix") };
+        let layout = Layout::padded(tape.device(), b, prefix, s)?;
         let scale = case.number("scale") as f32;
         embedding::forward(tape, &tokens, table, rest.first(), rest.get(1), scale, &layout)
     }),

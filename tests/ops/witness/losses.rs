@@ -24,9 +24,10 @@ pub const ALL: &[Witness] = &[
     Witness::gradient("mse", |_, tape, x| mse::forward(tape, &x[0], &x[1])),
     Witness::direct("act_halt::admit", |case| {
         let slots = case.f32s("dst");
-        let [b, s] = slots.dims("slots (B, S)")?;
-        let layout = Layout::padded(slots.device(), b, 0, s)?;
-        act_halt::admit(&case.flags("halted"), layout.cells(), &case.f32s("src"), &slots)?;
+        let halted = case.flags("halted");
+        let b = halted.elems();
+        let layout = Layout::padded(slots.device(), b, 0, slots.elems() / b)?;
+        act_halt::admit(&halted, layout.cells(), &case.f32s("src"), &slots)?;
         case.check("y", &slots);
         Ok(())
     })
