@@ -149,11 +149,13 @@ fn load(path: &Path, data: Option<&Path>, device_name: &str, solves: bool) -> Re
     let model = trained.load_as(&shape, &device)?;
     say!("{}: step {}", trained.reader.path().display(), trained.step());
     let (preset, step) = (trained.plan.config.preset.clone(), trained.step());
+    let layout = trained.plan.config.data.layout;
     let trained_on = trained.trained_on().to_owned();
     let again = |data: &DataSet| DataSet::open(data.dir());
     let solver = match solves {
         true => Some(Solver::new(trained, data.as_ref().map(again).transpose()?, &device)?),
         false => None,
     };
-    Ok(Served { model, canvas, data: data.map(Arc::new), preset, step, trained_on, solver })
+    let data = data.map(Arc::new);
+    Ok(Served { model, canvas, layout, data, preset, step, trained_on, solver })
 }

@@ -1,6 +1,6 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
-use super::Settings;
+use super::{RowLayout, Settings};
 use crate::models::ARCHITECTURES;
 use crate::{Error, Result};
 
@@ -55,7 +55,15 @@ pub(super) fn check(config: &Settings) -> Result<()> {
             words.join(", ")
         )));
     }
-    config.model.validate()
+    config.model.validate()?;
+    if d.layout == RowLayout::Packed && !config.model.takes_packed_rows() {
+        return Err(Error::invalid(format!(
+            "data.layout=packed: {} takes whole canvases only, as it is configured: set \
+             data.layout=padded",
+            arch.word()
+        )));
+    }
+    Ok(())
 }
 
 pub(super) fn require(

@@ -119,7 +119,7 @@ impl Settings {
     pub fn shape(&self, seq_len: usize, vocab_size: usize, num_puzzle_ids: usize) -> ModelShape {
         let batch_size = self.train.batch_size;
         let sizes = Sizes { batch_size, seq_len, vocab_size, num_puzzle_ids };
-        ModelShape { config: self.model.clone(), sizes }
+        ModelShape::new(self.model.clone(), sizes)
     }
 
     /// How the model computes.
@@ -211,6 +211,21 @@ pub struct DataConfig {
     pub seed: u64,
     /// What an epoch visits once: groups (every task) | shuffle (every example).
     pub sampler: Order,
+    /// Cells that a row of ARC has: packed (those that its task needs, by its demonstrations and its
+    /// own input) | padded (the whole canvas, as the official programs). Boards fill their canvas.
+    #[serde(default)]
+    pub layout: RowLayout,
+}
+
+/// Cells that a row has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowLayout {
+    /// Those that its task needs.
+    Packed,
+    /// The whole canvas.
+    #[default]
+    Padded,
 }
 
 /// A published data set, or one that is generated.

@@ -1,26 +1,36 @@
-//! A model's answers to rows of tokens. The batch is a set of slots: a row enters a free one and
-//! leaves it when it is answered. As the reference evaluates, every row runs all `halt_max_steps`
-//! segments; with early halting a row leaves as soon as training's rule would halt, and the next
-//! row enters its slot, which is what saves time. Nothing is random.
+//! A model's answers to rows of tokens. Rows of whole canvases and of windows of it lie in one batch
+//! end to end, each with its own cells only; a row that is answered leaves, and the next ones take
+//! its room. As the reference evaluates, every row runs all `halt_max_steps` segments; with early
+//! halting a row leaves as soon as training's rule would halt, which is what saves time. Nothing is
+//! random.
+//!
+//! An answer that reaches the edge of its window may go on beyond it: such a row is asked again on
+//! the whole canvas, and that answer counts.
 //!
 //! A model that answers at once (`hrm_seed`, `transformer`) has one segment: both are the same.
 
+use std::collections::VecDeque;
+
+use super::at_work::{self, AtWork, Working};
+use super::score::answered_grid;
 use crate::backend::DeviceKind;
-use crate::data::vocab::{BLANK_ID, IGNORE, PAD};
-use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
-use crate::ops::act_halt::metric;
+use crate::data::canvas::Placement;
+use crate::data::vocab::{IGNORE, PAD};
+use crate::data::{Kind, Window};
+use crate::models::{Carry, DeviceBatch, Dims, Model, Segment};
+use crate::ops::act_halt::{self, metric};
 use crate::{Error, Result};
 
 /// Positions that a CPU works on at once: more make no row faster, and take memory and patience.
 const BATCH_POSITIONS: usize = 2048;
 const BATCH_POSITIONS_CUDA: usize = 32 * BATCH_POSITIONS;
 
-/// The device memory of an evaluation. A run that validates now and then makes it once.
+/// How much of an evaluation is at work at a time.
 pub struct Evaluator {
-    rows: usize, // B
-    carry: Carry,
-    batch: DeviceBatch,
-    space: Workspace,
+    /// Whole canvases that are fast together.
+    rows: usize,
+    /// Positions that they have, which bound a batch.
+    positions: usize,
 }
 
 /// What is asked.
@@ -30,11 +40,13 @@ pub struct Row {
     /// What the loss compares with; [`IGNORE`] where nothing is known. The answer never sees it.
     pub labels: Vec<i32>, // (S)
     pub puzzle_id: i32,
+    /// The cells that are shown to the model; none: the whole canvas.
+    pub window: Option<Window>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Answer {
-    /// The likeliest token of each cell.
+    /// The likeliest token of each cell; PAD outside the row's window.
     pub tokens: Vec<u8>, // (S)
     /// Logits of the last segment: halt, continue.
     pub q: [f32; 2],
@@ -42,6 +54,8 @@ pub struct Answer {
     pub halt_step: u32,
     /// Segments that were run.
     pub steps: u32,
+    /// Whether its window was too small and the whole canvas was asked.
+    pub asked_again: bool,
 }
 
 /// What a segment finished.
@@ -49,7 +63,7 @@ pub struct Answer {
 pub(super) struct Finished {
     /// Number of the row, its answer.
     pub answers: Vec<(usize, Answer)>,
-    /// The device's sums over the rows that ran all segments, see [`metric`].
+    /// Sums over those of them that ran all segments, see [`metric`].
     pub sums: [f64; metric::LEN],
 }
 
@@ -72,31 +86,33 @@ pub fn fast_rows(kind: DeviceKind, dims: Dims) -> usize {
 }
 
 impl Evaluator {
-    /// For `asked` rows in all: a batch holds no more than those, than the model's own batch, and
-    /// than are fast together. An answer does not depend on the batch, but for models whose rows
-    /// halt together: those keep their own.
-    pub fn new(model: &dyn Model, asked: usize) -> Result<Self> {
-        let (device, dims) = (model.device(), model.dims());
+    /// For `asked` rows in all: a batch holds no more positions than those have on the whole canvas,
+    /// than the model's own batch, and than are fast together. An answer does not depend on the
+    /// batch, but for models whose rows halt together: those keep their own.
+    pub fn new(model: &dyn Model, asked: usize) -> Self {
+        let dims = model.dims();
         let rows = match model.rows_halt_together() {
             true => dims.batch_size,
-            false => asked.min(fast_rows(device.kind(), dims)).max(1),
+            false => asked.min(fast_rows(model.device().kind(), dims)).max(1),
         };
-        Ok(Self {
-            rows,
-            carry: Carry::of_rows(model, rows)?,
-            batch: DeviceBatch::new(device, rows, dims.seq_len)?,
-            space: Workspace::of_rows(model, rows, rows)?,
-        })
+        Self { rows, positions: rows * dims.positions() }
     }
 
-    /// Rows of a batch.
+    /// Whole canvases in a batch.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Calls `each` with the number of the row (from 0) and its answer: in the order of the rows
-    /// with [`Halt::Last`], in the order in which they halt with [`Halt::Early`]. `model` has the
-    /// shape that this was made for. The first error of `rows` or `each` ends it.
+    /// A segment of blank rows that take all room, for the shape-only device to watch.
+    pub fn dry_run(&self, model: &dyn Model) -> Result<()> {
+        let mut at = AtWork::new(model);
+        at.join(vec![], self.rows)?;
+        at.segment().map(|_| ())
+    }
+
+    /// Calls `each` with the number of the row (from 0) and its answer, in the order in which they
+    /// are answered: that of the rows with [`Halt::Last`], but for those that are asked again. The
+    /// first error of `rows` or `each` ends it.
     pub fn answer(
         &self,
         model: &dyn Model,
@@ -118,17 +134,37 @@ impl Evaluator {
         name: impl Fn(usize) -> String,
         mut each: impl FnMut(Finished) -> Result<()>,
     ) -> Result<()> {
-        self.segments(model, rows, halt, &name, |segment, q, done| {
-            let answers = read(model.dims(), segment, q, done, &name)?;
-            let mut sums = [0.0; metric::LEN];
-            let last = self.space.metrics.download::<f32>()?;
-            sums.iter_mut().zip(last).for_each(|(sum, one)| *sum = one as f64);
-            each(Finished { answers, sums })
+        let steps = model.dims().segments as u32;
+        self.segments(model, rows, halt, &name, |segment, q, at, done| {
+            let (rows, q_rows) = (segment.rows.to_f32s()?, segment.q_rows.to_f32s()?);
+            let mut finished = Finished { answers: vec![], sums: [0.0; metric::LEN] };
+            let mut again = vec![];
+            let answers = read(model.dims(), segment, q, at, done, &name)?;
+            for (&slot, answer) in done.iter().zip(answers) {
+                let working = &at.rows()[slot];
+                let tokens: Vec<i32> = answer.tokens.iter().map(|&t| t as i32).collect();
+                if working.row.is_reached_beyond(&tokens) {
+                    again.push(slot);
+                    continue;
+                }
+                if answer.steps == steps {
+                    let pair = |x: &[f32]| [x[2 * slot], x[2 * slot + 1]];
+                    let row = &rows[slot * 4..][..4];
+                    let own = act_halt::metrics_of_row(row, pair(q), pair(&q_rows), steps as i32);
+                    finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                }
+                finished.answers.push((working.number, answer));
+            }
+            match finished.answers.is_empty() {
+                true => Ok(again),
+                false => each(finished).map(|()| again),
+            }
         })
     }
 
     /// Calls `each` with the number of the row (from 0), its logits (S, V) after all segments, and
-    /// the two Q logits: halt, continue. In the order of the rows.
+    /// the two Q logits: halt, continue. In the order of the rows. Outside a row's window PAD is
+    /// certain; nothing is asked again.
     pub fn logits(
         &self,
         model: &dyn Model,
@@ -136,144 +172,107 @@ impl Evaluator {
         mut each: impl FnMut(usize, &[f32], [f32; 2]) -> Result<()>,
     ) -> Result<()> {
         let name = |i: usize| format!("row {i}");
-        self.segments(model, rows, Halt::Last, name, |segment, q, done| {
-            let [_, t, v] = segment.logits.dims("evaluation logits (B, T, V)")?;
+        self.segments(model, rows, Halt::Last, name, |segment, q, at, done| {
             let logits = segment.logits.to_f32s()?;
-            done.iter().try_for_each(|&(b, working)| {
-                let cells = &logits[b * t * v..][..t * v][model.dims().prefix * v..];
-                each(working.row, cells, [q[2 * b], q[2 * b + 1]])
-            })
+            for &slot in done {
+                let (working, v) = (&at.rows()[slot], model.dims().vocab_size);
+                let mut cells = vec![f32::NEG_INFINITY; model.dims().seq_len * v];
+                cells.iter_mut().skip(PAD as usize).step_by(v).for_each(|x| *x = 0.0);
+                for (cell, own) in
+                    working.row.cells().zip(at.cells_of(slot, &logits).chunks_exact(v))
+                {
+                    cells[cell * v..][..v].copy_from_slice(own);
+                }
+                each(working.number, &cells, [q[2 * slot], q[2 * slot + 1]])?;
+            }
+            Ok(vec![])
         })
     }
 
-    /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), and slot
-    /// and row of those that are done with it.
+    /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), the rows
+    /// at work and the slots of those that are done with it; it gives the slots of those that are to
+    /// be asked again on the whole canvas.
     fn segments(
         &self,
         model: &dyn Model,
         rows: impl Iterator<Item = Result<Row>>,
         halt: Halt,
         name: impl Fn(usize) -> String,
-        mut each: impl FnMut(&Segment, &[f32], &[(usize, Working)]) -> Result<()>,
+        mut each: impl FnMut(&Segment, &[f32], &AtWork, &[usize]) -> Result<Vec<usize>>,
     ) -> Result<()> {
         let dims = model.dims();
-        let mut slots = Slots::new(dims, self.rows);
-        let mut rows = rows.enumerate().fuse();
+        let checked = |(number, row): (usize, Result<Row>)| {
+            let row = row?;
+            row.check(dims).map_err(|what| Error::invalid(format!("{}: {what}", name(number))))?;
+            Ok(Working::new(number, row, dims))
+        };
+        let mut rows = rows.enumerate().map(checked).fuse();
+        let mut next: Option<Working> = None;
+        let mut again: VecDeque<Working> = VecDeque::new();
+        let mut at = AtWork::new(model);
         loop {
-            slots.fill(&mut rows, &name)?;
-            if slots.rows.iter().all(Option::is_none) {
+            let mut joining: Vec<Working> = vec![];
+            let mut room = self.positions.saturating_sub(at.positions());
+            loop {
+                let is_empty = at.rows().is_empty() && joining.is_empty();
+                if room <= dims.prefix && !is_empty {
+                    break;
+                }
+                if next.is_none() {
+                    next = again.pop_front().map(Ok).or_else(|| rows.next()).transpose()?;
+                }
+                let fits = |row: &mut Working| is_empty || row.positions() <= room;
+                let Some(row) = next.take_if(fits) else { break };
+                room = room.saturating_sub(row.positions());
+                joining.push(row);
+            }
+            if at.rows().is_empty() && joining.is_empty() {
                 return Ok(());
             }
-            slots.upload(&self.carry, &self.batch)?;
-            let segment = model.eval_segment(&self.carry, &self.batch, &self.space)?;
+            at.join(joining, if model.rows_halt_together() { self.rows } else { 0 })?;
+            let segment = at.segment()?;
             let q = segment.q.to_f32s()?;
-            let done = slots.step(dims.segments as u32, halt, &q, |q| model.would_halt(q));
-            if !done.is_empty() {
-                each(&segment, &q, &done)?;
-            }
-        }
-    }
-}
-
-/// The rows at work, one per row of the batch, and what the device is to know of them.
-struct Slots {
-    dims: Dims,
-    rows: Vec<Option<Working>>, // (B)
-    inputs: Vec<i32>,           // (B, S)
-    labels: Vec<i32>,           // (B, S)
-    puzzle_ids: Vec<i32>,       // (B)
-    /// Whether the device has not yet seen who entered or left.
-    changed: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Working {
-    row: usize,
-    steps: u32,
-    halt_step: Option<u32>,
-}
-
-impl Slots {
-    fn new(dims: Dims, b: usize) -> Self {
-        let s = dims.seq_len;
-        Self {
-            dims,
-            rows: vec![None; b],
-            inputs: vec![PAD; b * s],
-            labels: vec![IGNORE; b * s],
-            puzzle_ids: vec![BLANK_ID as i32; b],
-            changed: true,
-        }
-    }
-
-    /// The next rows enter the free slots.
-    fn fill(
-        &mut self,
-        rows: &mut impl Iterator<Item = (usize, Result<Row>)>,
-        name: impl Fn(usize) -> String,
-    ) -> Result<()> {
-        for b in 0..self.rows.len() {
-            if self.rows[b].is_some() {
+            let done = at.step(dims.segments as u32, halt, &q);
+            if done.is_empty() {
                 continue;
             }
-            let Some((i, row)) = rows.next() else { return Ok(()) };
-            let row = row?;
-            row.check(self.dims).map_err(|what| Error::invalid(format!("{}: {what}", name(i))))?;
-            let s = self.dims.seq_len;
-            self.inputs[b * s..][..s].copy_from_slice(&row.inputs);
-            self.labels[b * s..][..s].copy_from_slice(&row.labels);
-            self.puzzle_ids[b] = row.puzzle_id;
-            self.changed = true;
-            self.rows[b] = Some(Working { row: i, steps: 0, halt_step: None });
-        }
-        Ok(())
-    }
-
-    /// New rows enter with the next segment; rows at work run on.
-    fn upload(&mut self, carry: &Carry, batch: &DeviceBatch) -> Result<()> {
-        if !self.changed {
-            return Ok(());
-        }
-        let starts = |slot: &Option<Working>| slot.is_none_or(|w| w.steps == 0) as u8;
-        carry.halted.upload(&self.rows.iter().map(starts).collect::<Vec<_>>())?;
-        batch.upload(&self.inputs, &self.labels, &self.puzzle_ids)?;
-        self.changed = false;
-        Ok(())
-    }
-
-    /// Counts a segment and frees the slots that are done with it: slot and row of each.
-    fn step(
-        &mut self,
-        segments: u32,
-        halt: Halt,
-        q: &[f32],
-        would_halt: impl Fn([f32; 2]) -> bool,
-    ) -> Vec<(usize, Working)> {
-        let mut done = vec![];
-        for (b, q) in q.chunks_exact(2).enumerate() {
-            let Some(working) = &mut self.rows[b] else { continue };
-            working.steps += 1;
-            if working.halt_step.is_none() && would_halt([q[0], q[1]]) {
-                working.halt_step = Some(working.steps);
+            for slot in each(&segment, &q, &at, &done)? {
+                again.push_back(at.rows()[slot].again());
             }
-            let halts = halt == Halt::Early && working.halt_step.is_some();
-            if halts || working.steps == segments {
-                done.push((b, *working));
-            }
+            at.leave(&done);
         }
-        let s = self.dims.seq_len;
-        for &(b, _) in &done {
-            self.rows[b] = None;
-            self.inputs[b * s..][..s].fill(PAD);
-            self.labels[b * s..][..s].fill(IGNORE);
-            self.puzzle_ids[b] = BLANK_ID as i32;
-            self.changed = true;
-        }
-        done
     }
 }
 
 impl Row {
+    /// Canvas indices of the cells that are shown, in order.
+    pub fn cells(&self) -> Box<dyn Iterator<Item = usize>> {
+        match self.window {
+            Some(window) => Box::new(window.cells(self.inputs.len().isqrt())),
+            None => Box::new(0..self.inputs.len()),
+        }
+    }
+
+    /// Number of [`cells`](Self::cells).
+    pub fn cell_count(&self) -> usize {
+        self.window.map_or(self.inputs.len(), |window| window.len())
+    }
+
+    /// Whether the grid of an answer (S) touches an edge of the window beyond which the canvas goes
+    /// on: nothing says that it ends there.
+    pub fn is_reached_beyond(&self, tokens: &[i32]) -> bool {
+        let Some(Window { top, left, h, w }) = self.window else { return false };
+        let side = tokens.len().isqrt();
+        let grid = answered_grid(Kind::Arc, tokens, Placement { top, left }, side);
+        let (bottom, right) = (top as usize + h as usize, left as usize + w as usize);
+        (grid.h() == h as usize && bottom < side) || (grid.w() == w as usize && right < side)
+    }
+
+    /// The row alone in a batch, from the beginning: what it carries, and itself to be admitted.
+    pub fn alone(&self, model: &dyn Model) -> Result<(Carry, DeviceBatch)> {
+        at_work::batch(model, std::slice::from_ref(self), 0)
+    }
+
     fn check(&self, dims: Dims) -> Result<(), String> {
         let (s, v) = (dims.seq_len, dims.vocab_size as i32);
         for (what, tokens) in [("input", &self.inputs), ("label", &self.labels)] {
@@ -286,6 +285,13 @@ impl Row {
             }
         }
         let (id, ids) = (self.puzzle_id, dims.num_puzzle_ids);
+        let side = s.isqrt();
+        if let Some(Window { top, left, h, w }) = self.window {
+            let inside = |from: u8, size: u8| size > 0 && from as usize + size as usize <= side;
+            if side * side != s || !inside(top, h) || !inside(left, w) {
+                return Err(format!("its window is {h} x {w} at ({top}, {left}) of {s} cells"));
+            }
+        }
         let known = usize::try_from(id).is_ok_and(|id| id < ids);
         if dims.puzzle_emb_ndim > 0 && !known {
             return Err(format!("puzzle id {id}, the model has embeddings for {ids} ids"));
@@ -299,26 +305,29 @@ fn read(
     dims: Dims,
     segment: &Segment,
     q: &[f32],
-    done: &[(usize, Working)],
+    at: &AtWork,
+    done: &[usize],
     name: impl Fn(usize) -> String,
-) -> Result<Vec<(usize, Answer)>> {
-    let [_, t, v] = segment.logits.dims("evaluation logits (B, T, V)")?;
+) -> Result<Vec<Answer>> {
     let logits = segment.logits.to_f32s()?;
-    let one = |&(b, working): &(usize, Working)| {
-        let (logits, q) = (&logits[b * t * v..][..t * v], &q[2 * b..][..2]);
+    let one = |&slot: &usize| {
+        let working = &at.rows()[slot];
+        let (logits, q) = (at.cells_of(slot, &logits), &q[2 * slot..][..2]);
         if !logits.iter().chain(q).all(|x| x.is_finite()) {
             return Err(Error::invalid(format!(
                 "evaluation: the model's output for {} is not finite: its weights are damaged or \
                  training diverged; use an earlier checkpoint",
-                name(working.row)
+                name(working.number)
             )));
         }
-        let tokens =
-            logits[dims.prefix * v..].chunks_exact(v).map(|cell| argmax(cell) as u8).collect();
-        let Working { row, steps, halt_step } = working;
+        let mut tokens = vec![PAD as u8; dims.seq_len];
+        for (cell, logits) in working.row.cells().zip(logits.chunks_exact(dims.vocab_size)) {
+            tokens[cell] = argmax(logits) as u8;
+        }
+        let &Working { steps, halt_step, asked_again, .. } = working;
         // Without a halt the last segment is where it ends.
         let halt_step = halt_step.unwrap_or(steps);
-        Ok((row, Answer { tokens, q: [q[0], q[1]], halt_step, steps }))
+        Ok(Answer { tokens, q: [q[0], q[1]], halt_step, steps, asked_again })
     };
     done.iter().map(one).collect()
 }

@@ -76,12 +76,13 @@ impl<'a> Job<'a> {
             return self.write(trained, &known, None);
         }
         let model = trained.load_as(&shape, device)?;
-        let evaluator = Evaluator::new(&*model, examples.len())?;
+        let evaluator = Evaluator::new(&*model, examples.len());
+        let layout = trained.plan.config.data.layout;
         let weights = if self.resumable { Some(trained.reader.digest()?) } else { None };
         let kept = |halt| self.output.join(format!("answers-{}.partial", word(halt)));
         let answer = |halt| {
             let progress = Progress::Shown;
-            let request = Request { data, split, examples: &examples, halt, progress };
+            let request = Request { data, split, examples: &examples, layout, halt, progress };
             let path = kept(halt);
             let key = weights.map(|weights| key(weights, &*model, &request));
             let saved = key.as_ref().map(|key| (path.as_path(), key.as_str()));
@@ -97,7 +98,7 @@ impl<'a> Job<'a> {
         let early = if self.early_halt { Some(answer(Halt::Early)?) } else { None };
         let report = self.write(trained, &evaluation, early.as_ref())?;
         if let Some(file) = self.save_logits {
-            logits::save(&*model, &evaluator, data, split, &examples, file)?;
+            logits::save(&*model, &evaluator, data, split, &examples, layout, file)?;
         }
         if self.resumable {
             for halt in [Halt::Last, Halt::Early] {
@@ -135,8 +136,8 @@ fn key(weights: blake3::Hash, model: &dyn Model, request: &Request) -> String {
     let mut hash = blake3::Hasher::new();
     let data = request.data.digest();
     let (dtype, device) = (model.dtype(), model.device().kind());
-    let (split, halt) = (request.split, word(request.halt));
-    let words = format!("{weights} {data} {dtype} {device:?} {halt} {split}");
+    let (split, halt, layout) = (request.split, word(request.halt), request.layout);
+    let words = format!("{weights} {data} {dtype} {device:?} {halt} {split} {layout:?}");
     hash.update(words.as_bytes());
     request.examples.iter().for_each(|example| {
         hash.update(&example.to_le_bytes());

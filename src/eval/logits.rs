@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::Result;
+use crate::config::RowLayout;
 use crate::data::DataSet;
 use crate::dtype::DType;
 use crate::eval::{Evaluator, row_of};
@@ -22,10 +23,11 @@ pub fn save(
     data: &DataSet,
     split: &str,
     examples: &[u32],
+    layout: RowLayout,
     file: &Path,
 ) -> Result<()> {
     let (s, v) = (model.dims().seq_len, model.dims().vocab_size);
-    let row = |example: &u32| row_of(model, data, split, *example);
+    let row = |example: &u32| row_of(model, data, split, *example, layout);
     let (mut inputs, mut labels, mut ids) = (vec![], vec![], vec![]);
     for example in examples {
         let row = row(example)?;

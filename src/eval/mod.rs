@@ -10,6 +10,7 @@
 
 pub mod answer;
 mod answered;
+mod at_work;
 pub mod breakdown;
 mod files;
 pub mod images;

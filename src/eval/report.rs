@@ -87,6 +87,8 @@ pub struct Cost {
     pub act_steps: f64,
     /// Mean segment at which training's rule would have halted.
     pub act_steps_wanted: f64,
+    /// Examples whose answer reached the edge of their window, so that the whole canvas was asked.
+    pub asked_again: usize,
     pub time: Time,
 }
 
@@ -193,6 +195,7 @@ fn column(
     let cost = (!evaluation.steps.is_empty()).then(|| Cost {
         act_steps: evaluation.mean_steps(),
         act_steps_wanted: evaluation.mean_halt_steps(),
+        asked_again: evaluation.asked_again,
         time: Time {
             wall_s: *wall_s,
             ms_per_example: wall_s * 1e3 / examples.len().max(1) as f64,

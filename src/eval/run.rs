@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::config::RowLayout;
 use crate::data::{BatchOptions, DataSet};
 use crate::io::progress::Progress;
 use crate::models::{Dims, Model};
@@ -20,6 +21,8 @@ pub struct Request<'a> {
     pub data: &'a DataSet,
     pub split: &'a str,
     pub examples: &'a [u32], // (N), into the split
+    /// Cells of each example that are shown to the model.
+    pub layout: RowLayout,
     pub halt: Halt,
     pub progress: Progress,
 }
@@ -38,6 +41,8 @@ pub struct Evaluation {
     pub halt_steps: Vec<u32>, // (N)
     /// Segments that were run for each example.
     pub steps: Vec<u32>, // (N)
+    /// Rows whose window was too small, so that the whole canvas was asked.
+    pub asked_again: usize,
     /// Sums over the rows that ran all segments, see [`metric`], as the official evaluation forms
     /// them.
     pub sums: [f64; metric::LEN],
@@ -48,7 +53,7 @@ pub struct Evaluation {
 /// Make the memory, run to the end, drop it.
 pub fn evaluate(model: &dyn Model, request: Request) -> Result<Evaluation> {
     let whole =
-        Evaluator::new(model, request.examples.len())?.run(model, request, None, || false)?;
+        Evaluator::new(model, request.examples.len()).run(model, request, None, || false)?;
     whole.ok_or_else(|| Error::invalid("the evaluation ended early"))
 }
 
@@ -100,7 +105,7 @@ impl Evaluator {
         saved: Option<(&Path, &str)>,
         stop: impl Fn() -> bool,
     ) -> Result<Option<Evaluation>> {
-        let Request { data, split, examples, halt, progress } = request;
+        let Request { data, split, examples, layout, halt, progress } = request;
         let dims = model.dims();
         check_data(&dims, None, data)?;
         let mut out = Gathered::new(split, examples, dims.seq_len);
@@ -116,7 +121,7 @@ impl Evaluator {
         let (before_s, start) = (out.evaluation.wall_s, Instant::now());
         let missing: Vec<usize> = (0..examples.len()).filter(|&i| !out.answered[i]).collect();
         let bar = progress.bar(&format!("evaluating {split}"), missing.len() as u64);
-        let row = |&i: &usize| row_of(model, data, split, examples[i]);
+        let row = |&i: &usize| row_of(model, data, split, examples[i], layout);
         let rows = missing.iter().take_while(|_| !stop()).map(row);
         let name = |row: usize| format!("example {} of split {split}", examples[missing[row]]);
         self.answer_named(model, rows, halt, name, |mut done| {
@@ -131,11 +136,22 @@ impl Evaluator {
 }
 
 /// An example of a split as the model takes it.
-pub fn row_of(model: &dyn Model, data: &DataSet, split: &str, example: u32) -> Result<Row> {
+pub fn row_of(
+    model: &dyn Model,
+    data: &DataSet,
+    split: &str,
+    example: u32,
+    layout: RowLayout,
+) -> Result<Row> {
     let dims = model.dims();
     let pad_label = BatchOptions { ignore_pad: dims.ignores_pad }.pad_label();
-    let mut row =
-        Row { inputs: vec![0; dims.seq_len], labels: vec![0; dims.seq_len], puzzle_id: 0 };
+    let canvas = vec![0; dims.seq_len];
+    let window = match layout {
+        RowLayout::Padded => None,
+        RowLayout::Packed => Some(data.window(split, example as usize)?),
+    };
+    let window = window.filter(|window| window.len() < dims.seq_len);
+    let mut row = Row { inputs: canvas.clone(), labels: canvas, puzzle_id: 0, window };
     let shard = data.split(split)?;
     let id = shard.decode(example as usize, pad_label, &mut row.inputs, &mut row.labels)?;
     row.puzzle_id = id as i32;
@@ -159,6 +175,7 @@ impl Gathered {
             q: vec![[0.0; 2]; n],
             halt_steps: vec![0; n],
             steps: vec![0; n],
+            asked_again: 0,
             sums: [0.0; metric::LEN],
             wall_s: 0.0,
         };
@@ -175,6 +192,7 @@ impl Gathered {
             out.tokens[i * out.seq_len..][..out.seq_len].copy_from_slice(&answer.tokens);
             out.q[*i] = answer.q;
             (out.halt_steps[*i], out.steps[*i]) = (answer.halt_step, answer.steps);
+            out.asked_again += answer.asked_again as usize;
             self.answered[*i] = true;
         }
         out.sums.iter_mut().zip(done.sums).for_each(|(all, one)| *all += one);

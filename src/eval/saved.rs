@@ -41,6 +41,7 @@ struct SavedRow {
     q: [u32; 2],
     halt_step: u32,
     steps: u32,
+    asked_again: bool,
 }
 
 impl Saved {
@@ -98,6 +99,7 @@ fn encode(done: &Finished, wall_s: f64) -> Result<String> {
         q: answer.q.map(f32::to_bits),
         halt_step: answer.halt_step,
         steps: answer.steps,
+        asked_again: answer.asked_again,
     };
     let rows = done.answers.iter().map(row).collect();
     let line = Line { rows, sums: done.sums.map(f64::to_bits), wall_s: wall_s.to_bits() };
@@ -114,8 +116,9 @@ fn decode(line: &[u8]) -> Option<(Finished, f64)> {
     let line: Line = serde_json::from_str(json).ok()?;
     let row = |saved: SavedRow| {
         let tokens = BASE64.decode(saved.tokens).ok()?;
-        let SavedRow { row, halt_step, steps, .. } = saved;
-        Some((row, Answer { tokens, q: saved.q.map(f32::from_bits), halt_step, steps }))
+        let SavedRow { row, halt_step, steps, asked_again, .. } = saved;
+        let q = saved.q.map(f32::from_bits);
+        Some((row, Answer { tokens, q, halt_step, steps, asked_again }))
     };
     let answers = line.rows.into_iter().map(row).collect::<Option<_>>()?;
     Some((Finished { answers, sums: line.sums.map(f64::from_bits) }, f64::from_bits(line.wall_s)))
@@ -127,7 +130,8 @@ mod tests {
 
     fn done(row: usize) -> Finished {
         let q = [0.1 + row as f32, f32::MIN_POSITIVE];
-        let answer = Answer { tokens: vec![row as u8; 9], q, halt_step: 2, steps: 4 };
+        let (tokens, asked_again) = (vec![row as u8; 9], row % 2 == 1);
+        let answer = Answer { tokens, q, halt_step: 2, steps: 4, asked_again };
         Finished { answers: vec![(row, answer)], sums: [0.1 * row as f64; metric::LEN] }
     }
 

@@ -55,6 +55,9 @@ impl Report {
             };
             line("ACT steps", &cost(|c| format!("{:.2}", c.act_steps)));
             line("ACT steps wanted", &cost(|c| format!("{:.2}", c.act_steps_wanted)));
+            if self.model.cost.is_some_and(|c| c.asked_again > 0) {
+                line("asked again, whole canvas", &cost(|c| c.asked_again.to_string()));
+            }
             line("time per example", &cost(|c| format!("{:.1} ms", c.time.ms_per_example)));
             line("time per task", &cost(|c| format!("{:.2} s", c.time.s_per_task)));
             line("time", &cost(|c| format!("{:.1} s", c.time.wall_s)));

@@ -6,7 +6,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::data::DataSet;
+use crate::Result;
+use crate::config::RowLayout;
+use crate::data::canvas::Placement;
+use crate::data::{DataSet, Grid, Window};
 use crate::models::Model;
 use crate::solve::Solver;
 
@@ -15,6 +18,8 @@ pub struct Served {
     /// Made for batches of 1.
     pub model: Box<dyn Model>,
     pub canvas: usize,
+    /// Cells of a known puzzle that are shown to the model.
+    pub layout: RowLayout,
     /// Names of puzzles, where the data set is there.
     pub data: Option<Arc<DataSet>>,
     /// Preset, optimizer steps and digest of the training data, as the checkpoint says them.
@@ -45,6 +50,17 @@ pub struct About {
 }
 
 impl Served {
+    /// The cells to show of an input of this puzzle in the canvas corner; none: the whole canvas.
+    pub fn window(&self, puzzle_id: i32, input: &Grid) -> Result<Option<Window>> {
+        match (&self.data, self.layout) {
+            (Some(data), RowLayout::Packed) => {
+                let at = Placement::default();
+                data.window_of_input(puzzle_id as u32, input, at).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// `solve_budget`: what solving a task may take.
     pub fn about(&self, solve_budget: Duration) -> About {
         let dims = self.model.dims();

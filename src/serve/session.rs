@@ -7,11 +7,14 @@ use serde::Serialize;
 
 use crate::data::Grid;
 use crate::data::canvas::crop;
+use crate::data::vocab::PAD;
+use crate::eval::Row;
 use crate::eval::answer::argmax;
 use crate::models::{Carry, DeviceBatch, Model, Workspace};
 use crate::{Error, Result};
 
 pub struct Session {
+    asked: Row,
     carry: Carry,
     batch: DeviceBatch,
     pub state: State,
@@ -24,7 +27,9 @@ pub struct State {
     pub id: String,
     /// ACT segments run so far.
     pub step: usize,
-    /// The session ends after so many.
+    /// The session ends after so many; twice as many where the model was shown the cells that the
+    /// puzzle's demonstrations need, and its answer reached their edge: then it begins again on the
+    /// whole canvas.
     pub max_steps: usize,
     pub puzzle_id: i32,
     /// All segments were run.
@@ -52,34 +57,38 @@ pub struct Answer {
 }
 
 impl Session {
-    /// `inputs`: tokens (S) of the canvas. The model's batch size is 1.
-    pub fn new(model: &dyn Model, id: String, inputs: &[i32], puzzle_id: i32) -> Result<Self> {
-        let dims = model.dims();
-        let batch = DeviceBatch::new(model.device(), 1, dims.seq_len)?;
-        // Labels only enter sums that nobody reads here.
-        batch.upload(inputs, inputs, &[puzzle_id])?;
-        let max_steps = dims.segments;
+    /// The model's batch size is 1.
+    pub fn new(model: &dyn Model, id: String, asked: Row) -> Result<Self> {
+        let (max_steps, puzzle_id) = (model.dims().segments, asked.puzzle_id);
         let state = State { id, step: 0, max_steps, puzzle_id, done: false, answer: None };
-        Ok(Self { carry: Carry::new(model)?, batch, state, used: Instant::now() })
+        let (carry, batch) = asked.alone(model)?;
+        Ok(Self { asked, carry, batch, state, used: Instant::now() })
     }
 
     /// One segment.
     pub fn step(&mut self, model: &dyn Model, space: &Workspace, canvas: usize) -> Result<&State> {
         let segment = model.eval_segment(&self.carry, &self.batch, space)?;
-        let [_, _, v] = segment.logits.dims("logits (B, T, V)")?;
+        let v = segment.logits.shape().last();
         let (logits, q) = (segment.logits.to_f32s()?, segment.q.to_f32s()?);
         if !logits.iter().chain(&q).all(|x| x.is_finite()) {
             return Err(Error::invalid(
                 "the model's output is not finite: its weights are damaged; serve an earlier checkpoint",
             ));
         }
-        let cells: Vec<(i32, f32)> =
-            logits[model.dims().prefix * v..].chunks_exact(v).map(likeliest).collect();
+        let mut cells = vec![(PAD, 1.0); model.dims().seq_len];
+        let shown = self.asked.cells().zip(logits[model.dims().prefix * v..].chunks_exact(v));
+        shown.for_each(|(cell, logits)| cells[cell] = likeliest(logits));
         let tokens: Vec<i32> = cells.iter().map(|(token, _)| *token).collect();
         let grid = crop(&tokens, canvas);
         let sure = |r: usize| (0..grid.w()).map(|c| cells[r * canvas + c].1).collect();
         self.state.step += 1;
         self.state.done = self.state.step >= self.state.max_steps;
+        if self.state.done && self.asked.is_reached_beyond(&tokens) {
+            self.asked.window = None;
+            (self.carry, self.batch) = self.asked.alone(model)?;
+            self.state.max_steps += model.dims().segments;
+            self.state.done = false;
+        }
         self.state.answer = Some(Answer {
             confidence: (0..grid.h()).map(sure).collect(),
             grid,

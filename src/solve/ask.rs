@@ -1,11 +1,13 @@
 //! Asks a model for the outputs of some inputs as each puzzle of a task, and counts the answers.
-//! Test inputs stand in the canvas corner, as the test rows of a data set do.
+//! Test inputs stand in the canvas corner, as the test rows of a data set do. Where rows are packed,
+//! a window follows from the demonstrations and the input.
 
 use super::known::Puzzle;
 use crate::Result;
+use crate::config::RowLayout;
 use crate::data::canvas::{self, Placement};
 use crate::data::vocab::IGNORE;
-use crate::data::{Grid, Kind};
+use crate::data::{Grid, Kind, Pair, window_of};
 use crate::eval::score::answered_grid;
 use crate::eval::{Ballots, Evaluator, Halt, Row};
 use crate::models::Model;
@@ -26,14 +28,17 @@ pub struct Asked<'a> {
     pub model: &'a dyn Model,
     pub evaluator: &'a Evaluator,
     pub canvas: usize,
+    pub layout: RowLayout,
 }
 
 impl Asked<'_> {
-    /// One poll per input. Puzzles are asked in order, each for all inputs; `go_on` is asked with
-    /// the number of answers so far before each question but the first batch, and ends it.
+    /// One poll per input, whose task has the `demonstrations`. Puzzles are asked in order, each for
+    /// all inputs; `go_on` is asked with the number of answers so far before each question but the
+    /// first batch, and ends it.
     pub fn poll(
         &self,
         inputs: &[&Grid],
+        demonstrations: &[Pair],
         puzzles: &[Puzzle],
         mut go_on: impl FnMut(usize) -> Result<bool>,
     ) -> Result<Vec<Poll>> {
@@ -44,13 +49,22 @@ impl Asked<'_> {
         let questions = questions.filter_map(|(puzzle, i)| {
             let shown = puzzle.name.apply(inputs[i]);
             let tokens = canvas::encode(&shown, Placement::default(), self.canvas)?;
-            Some((puzzle, i, tokens))
+            let window = match self.layout {
+                RowLayout::Padded => None,
+                RowLayout::Packed => {
+                    let shown_as = |pair: &Pair| puzzle.name.apply_pair(pair);
+                    let demonstrations: Vec<Pair> = demonstrations.iter().map(shown_as).collect();
+                    let at = Placement::default();
+                    Some(window_of(&demonstrations, &shown, at, self.canvas))
+                }
+            };
+            Some((puzzle, i, tokens, window))
         });
         let questions: Vec<_> = questions.collect();
         let batch = self.evaluator.rows();
         let answered = std::cell::Cell::new(0);
         let mut ended = false;
-        let rows = questions.iter().enumerate().map_while(|(n, (puzzle, _, tokens))| {
+        let rows = questions.iter().enumerate().map_while(|(n, (puzzle, _, tokens, window))| {
             // Asked when a batch begins, so that none runs half empty.
             if n >= batch && n % batch == 0 && !ended {
                 match go_on(answered.get()) {
@@ -59,11 +73,12 @@ impl Asked<'_> {
                 }
             }
             let labels = vec![IGNORE; tokens.len()];
-            let row = Row { inputs: tokens.clone(), labels, puzzle_id: puzzle.id as i32 };
+            let (inputs, puzzle_id) = (tokens.clone(), puzzle.id as i32);
+            let row = Row { inputs, labels, puzzle_id, window: *window };
             (!ended).then_some(Ok(row))
         });
         self.evaluator.answer(self.model, rows, Halt::Last, |n, answer| {
-            let (puzzle, i, _) = &questions[n];
+            let (puzzle, i, ..) = &questions[n];
             let poll = &mut polls[*i];
             poll.asked += 1;
             poll.halt_steps += answer.halt_step as u64;
@@ -73,7 +88,7 @@ impl Asked<'_> {
                 Some(grid) => poll.ballots.cast(grid, answer.q[0] as f64),
                 None => poll.unreadable += 1,
             }
-            answered.set(n + 1);
+            answered.set(answered.get() + 1);
             Ok(())
         })?;
         Ok(polls)

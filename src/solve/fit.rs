@@ -1,13 +1,16 @@
 //! Fine-tuning for one task: a model with one puzzle embedding per variant of it, everything else
 //! from the checkpoint. With `FineTune::Embedding` nothing but those embeddings changes, by a bit.
 
+use std::sync::Arc;
+
 use super::ask::Asked;
 use super::known::Puzzle;
 use super::options::{Ended, FineTune, Fitted, GoOn};
 use super::outcome;
-use super::rows::Rows;
+use super::rows::{self, Rows};
 use crate::Result;
-use crate::data::{BatchOptions, Grid, Pair};
+use crate::config::RowLayout;
+use crate::data::{BatchOptions, Grid, Lengths, Pair};
 use crate::eval::{Evaluator, Share};
 use crate::models::{Model, ModelShape};
 use crate::run::checkpoint::{Reader, fill_dense};
@@ -29,6 +32,7 @@ pub struct Start<'a> {
     pub shape: &'a ModelShape,
     pub model: &'a dyn Model,
     pub canvas: usize,
+    pub layout: RowLayout,
 }
 
 pub struct Tuner<'a> {
@@ -38,6 +42,7 @@ pub struct Tuner<'a> {
     rates: Rates,
     ignore_pad: bool,
     canvas: usize,
+    layout: RowLayout,
     /// What every new puzzle embedding starts from (D).
     start: Vec<f32>,
     seed: u64,
@@ -49,14 +54,18 @@ impl<'a> Tuner<'a> {
     pub fn new(
         start: Start<'a>,
         puzzles: usize,
-        pairs: usize,
+        pairs: &[Pair],
         fine_tune: FineTune,
         seed: u64,
     ) -> Result<Self> {
-        let Start { trained, shape, model, canvas } = start;
+        let Start { trained, shape, model, canvas, layout } = start;
         let (reader, config) = (&trained.reader, &trained.plan.config);
-        let rows = (puzzles * pairs).clamp(1, shape.dims().batch_size);
-        let mut shape = shape.clone();
+        let rows = (puzzles * pairs.len()).clamp(1, shape.dims().batch_size);
+        let lengths = match layout {
+            RowLayout::Padded => None,
+            RowLayout::Packed => Some(Arc::new(Lengths::one(rows::most_cells(pairs, canvas)))),
+        };
+        let mut shape = shape.clone().with_lengths(lengths);
         (shape.sizes.num_puzzle_ids, shape.sizes.batch_size) = (1 + puzzles, rows);
         let mut options = setup::options(config);
         // One task is a small batch; its average is not what is asked.
@@ -67,9 +76,10 @@ impl<'a> Tuner<'a> {
             puzzle_emb_lr: config.train.puzzle_emb_lr,
         };
         let ignore_pad = trainer.model.dims().ignores_pad;
-        let evaluator = Evaluator::new(&*trainer.model, usize::MAX)?;
+        let evaluator = Evaluator::new(&*trainer.model, usize::MAX);
         let start = mean_embedding(model)?;
-        let mut tuner = Self { reader, trainer, evaluator, rates, ignore_pad, canvas, start, seed };
+        let mut tuner =
+            Self { reader, trainer, evaluator, rates, ignore_pad, canvas, layout, start, seed };
         tuner.reset()?;
         Ok(tuner)
     }
@@ -96,7 +106,8 @@ impl<'a> Tuner<'a> {
     }
 
     pub fn asked(&self) -> Asked<'_> {
-        Asked { model: self.model(), evaluator: &self.evaluator, canvas: self.canvas }
+        let Self { evaluator, canvas, layout, .. } = self;
+        Asked { model: self.model(), evaluator, canvas: *canvas, layout: *layout }
     }
 
     /// Trains on `pairs` as `puzzles` for at most `steps`; ends when a vote reproduces all of them.
@@ -112,6 +123,7 @@ impl<'a> Tuner<'a> {
         let options = BatchOptions { ignore_pad: self.ignore_pad };
         let mut rows = Rows::new(task, pairs, puzzles, self.canvas, options, self.seed);
         let batch_rows = self.trainer.model.dims().batch_size;
+        let slot = self.trainer.slots().map(|slots| slots[0]);
         let mut step = 0;
         let ended = loop {
             if step == steps {
@@ -122,11 +134,11 @@ impl<'a> Tuner<'a> {
                 GoOn::TimeIsUp => break Ended::Time,
                 GoOn::Stop => break Ended::Stopped,
             }
-            let batch = rows.next_batch(batch_rows)?;
+            let batch = rows.next_batch(batch_rows, slot)?;
             self.trainer.step(vec![batch], self.rates)?;
             step += 1;
             if step % LOOK_EVERY == 0 {
-                let look = self.look(pairs, puzzles, || Ok(go_on(step)? == GoOn::Yes))?;
+                let look = self.look(pairs, pairs, puzzles, || Ok(go_on(step)? == GoOn::Yes))?;
                 if look.is_some_and(|Share { right, of }| right == of) {
                     break Ended::Reproduced;
                 }
@@ -135,16 +147,18 @@ impl<'a> Tuner<'a> {
         Ok(Fitted { steps: step, ended })
     }
 
-    /// How many pairs a vote answers rightly; `None` if `go_on` ended it.
+    /// How many pairs a vote answers rightly, where the task shows `demonstrations`; `None` if
+    /// `go_on` ended it.
     pub fn look(
         &self,
         pairs: &[Pair],
+        demonstrations: &[Pair],
         puzzles: &[Puzzle],
         mut go_on: impl FnMut() -> Result<bool>,
     ) -> Result<Option<Share>> {
         let inputs: Vec<&Grid> = pairs.iter().map(|p| &p.input).collect();
         let mut whole = true;
-        let polls = self.asked().poll(&inputs, puzzles, |_| {
+        let polls = self.asked().poll(&inputs, demonstrations, puzzles, |_| {
             whole = go_on()?;
             Ok(whole)
         })?;

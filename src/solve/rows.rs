@@ -5,11 +5,11 @@
 use super::known::Puzzle;
 use crate::data::augment::{PuzzleName, Variant};
 use crate::data::builders::variants;
-use crate::data::canvas::encode;
+use crate::data::canvas::{Placement, encode};
 use crate::data::grid::Pair;
 use crate::data::task::Task;
 use crate::data::vocab::PAD;
-use crate::data::{Batch, BatchOptions};
+use crate::data::{Batch, BatchOptions, window_of};
 use crate::eval::Row;
 use crate::rng::{Rng, Stream};
 use crate::{Error, Result};
@@ -20,6 +20,12 @@ pub fn puzzles(task: &Task, num_aug: usize, seed: u64, canvas: usize) -> Vec<Puz
     let drawn = variants::draw(task, &pairs, num_aug, seed, canvas, &[]);
     let names = drawn.iter().map(|d| PuzzleName::parse(&d.name(&task.id)));
     (1..).zip(names).map(|(id, name)| Puzzle { id, name }).collect()
+}
+
+/// Cells of the largest window of the task's pairs; its variants have no larger one.
+pub fn most_cells(pairs: &[Pair], canvas: usize) -> usize {
+    let of = |pair: &Pair| window_of(pairs, &pair.input, Placement::default(), canvas).len();
+    pairs.iter().map(of).max().unwrap_or(canvas * canvas)
 }
 
 /// Batches without end.
@@ -47,16 +53,26 @@ impl<'a> Rows<'a> {
         Self { task, pairs, puzzles, canvas, options, seed, pass: 0, left: vec![] }
     }
 
-    pub fn next_batch(&mut self, rows: usize) -> Result<Batch> {
+    /// Packed into slots of `slot` cells, or padded.
+    pub fn next_batch(&mut self, rows: usize, slot: Option<usize>) -> Result<Batch> {
         let mut batch = Batch { real_rows: rows, ..Batch::default() };
         while batch.rows() < rows {
             let Some(row) = self.left.pop() else {
                 self.left = self.next_pass()?;
                 continue;
             };
-            batch.inputs.extend(row.inputs);
-            batch.labels.extend(row.labels);
-            batch.puzzle_ids.push(row.puzzle_id);
+            match (slot, row.window) {
+                (Some(slot), Some(window)) => {
+                    let Row { inputs, labels, puzzle_id, .. } = &row;
+                    let (id, canvas) = (*puzzle_id as u32, self.canvas);
+                    batch.push_packed(inputs, labels, id, window, canvas, slot)?;
+                }
+                _ => {
+                    batch.inputs.extend(row.inputs);
+                    batch.labels.extend(row.labels);
+                    batch.puzzle_ids.push(row.puzzle_id);
+                }
+            }
         }
         Ok(batch)
     }
@@ -68,6 +84,8 @@ impl<'a> Rows<'a> {
             let number = self.pass * self.puzzles.len() + number;
             let (seed, task, canvas) = (self.seed, self.task, self.canvas);
             let places = variants::placements(seed, task, number, self.pairs, variant, canvas);
+            let demonstrations: Vec<Pair> =
+                self.pairs.iter().map(|pair| variant.apply_pair(pair)).collect();
             for (pair, at) in self.pairs.iter().zip(places) {
                 let shown = variant.apply_pair(pair);
                 let tokens = |grid| {
@@ -80,8 +98,9 @@ impl<'a> Rows<'a> {
                 let pad = self.options.pad_label();
                 let labels = tokens(&shown.output)?.into_iter();
                 let labels = labels.map(|t| if t == PAD { pad } else { t }).collect();
+                let window = Some(window_of(&demonstrations, &shown.input, at, canvas));
                 let (inputs, puzzle_id) = (tokens(&shown.input)?, puzzle.id as i32);
-                all.push(Row { inputs, labels, puzzle_id });
+                all.push(Row { inputs, labels, puzzle_id, window });
             }
         }
         let mut rng = Rng::new(self.seed, Stream::Order, self.pass as u64);

@@ -10,6 +10,7 @@ use super::outcome::{self, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::unseen;
 use crate::backend::Device;
+use crate::config::RowLayout;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::data::{DataSet, Grid, Task};
 use crate::eval::run::check_data;
@@ -25,6 +26,7 @@ pub struct Solver {
     model: Box<dyn Model>,
     data: Option<DataSet>,
     canvas: usize,
+    layout: RowLayout,
 }
 
 impl Solver {
@@ -45,7 +47,8 @@ impl Solver {
         shape.sizes.batch_size = fast_rows(device.kind(), dims);
         let model = trained.load_as(&shape, device)?;
         let canvas = trained.plan.config.data.canvas;
-        Ok(Self { trained, shape, model, data, canvas })
+        let layout = trained.plan.config.data.layout;
+        Ok(Self { trained, shape, model, data, canvas, layout })
     }
 
     /// The side of the largest grid that the model takes.
@@ -59,8 +62,8 @@ impl Solver {
 
     /// What fine-tuning for a task starts from.
     pub fn start(&self) -> Start<'_> {
-        let Self { trained, shape, model, canvas, .. } = self;
-        Start { trained, shape, model: &**model, canvas: *canvas }
+        let Self { trained, shape, model, canvas, layout, .. } = self;
+        Start { trained, shape, model: &**model, canvas: *canvas, layout: *layout }
     }
 
     /// Answers the task's test inputs. `watch` hears of the progress, and may end it.
@@ -100,18 +103,21 @@ impl Solver {
     fn known(&self, task: &Task, known: &Known, pace: &mut Pace) -> Result<Outcome> {
         let puzzles = &known.puzzles[..];
         let rows = puzzles.len() * task.test.len().max(task.train.len());
-        let evaluator = Evaluator::new(&*self.model, rows)?;
-        let asked = Asked { model: &*self.model, evaluator: &evaluator, canvas: self.canvas };
+        let evaluator = &Evaluator::new(&*self.model, rows);
+        let Self { canvas, layout, .. } = *self;
+        let asked = Asked { model: &*self.model, evaluator, canvas, layout };
+        let shown = &task.train;
         let inputs: Vec<&Grid> = task.test.iter().map(|q| &q.input).collect();
         let of = inputs.len() * puzzles.len();
-        let polls = asked
-            .poll(&inputs, puzzles, |votes| pace.answer_on(Progress::Answering { votes, of }))?;
+        let polls = asked.poll(&inputs, shown, puzzles, |votes| {
+            pace.answer_on(Progress::Answering { votes, of })
+        })?;
         let inputs: Vec<&Grid> = task.train.iter().map(|p| &p.input).collect();
         let of = inputs.len() * puzzles.len();
         let own_pairs = match pace.answer_on(Progress::Checking { votes: 0, of })? {
             false => None,
             true => {
-                let polls = asked.poll(&inputs, puzzles, |votes| {
+                let polls = asked.poll(&inputs, shown, puzzles, |votes| {
                     pace.answer_on(Progress::Checking { votes, of })
                 })?;
                 Some(outcome::reproduced(&task.train, &polls))

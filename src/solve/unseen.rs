@@ -27,7 +27,7 @@ pub fn solve(
 ) -> Result<Outcome> {
     let fine_tune = resolve(options.fine_tune, start.model.dims().puzzle_emb_ndim > 0)?;
     let puzzles = rows::puzzles(task, options.variants.max(1) - 1, options.seed, start.canvas);
-    let mut tuner = Tuner::new(start, puzzles.len(), task.train.len(), fine_tune, options.seed)?;
+    let mut tuner = Tuner::new(start, puzzles.len(), &task.train, fine_tune, options.seed)?;
     let steps = if fine_tune == FineTune::None { 0 } else { options.steps };
     let holds_out = steps > 0 && task.train.len() > 1;
 
@@ -44,16 +44,17 @@ pub fn solve(
 
     let of = task.test.len() * puzzles.len();
     let inputs: Vec<&Grid> = task.test.iter().map(|q| &q.input).collect();
-    let polls = tuner
-        .asked()
-        .poll(&inputs, &puzzles, |votes| pace.answer_on(Progress::Answering { votes, of }))?;
+    let polls = tuner.asked().poll(&inputs, &task.train, &puzzles, |votes| {
+        pace.answer_on(Progress::Answering { votes, of })
+    })?;
     let tests = task.test.iter().zip(&polls);
     let tests: Vec<Test> = tests.map(|(query, poll)| Test::new(query, poll, false)).collect();
 
     let of = task.train.len() * puzzles.len();
     let own_pairs = match pace.answer_on(Progress::Checking { votes: 0, of })? {
-        true => tuner
-            .look(&task.train, &puzzles, || pace.answer_on(Progress::Checking { votes: 0, of }))?,
+        true => tuner.look(&task.train, &task.train, &puzzles, || {
+            pace.answer_on(Progress::Checking { votes: 0, of })
+        })?,
         false => None,
     };
     let held_out = match holds_out {
@@ -79,7 +80,7 @@ pub fn solve(
 /// What one batch of answers takes.
 fn batch_time(tuner: &Tuner, task: &Task, puzzles: &[Puzzle]) -> Result<Duration> {
     let begun = Instant::now();
-    tuner.look(&task.train, puzzles, || Ok(false))?;
+    tuner.look(&task.train, &task.train, puzzles, || Ok(false))?;
     Ok(begun.elapsed())
 }
 
@@ -125,7 +126,8 @@ fn hold_out(
         let fitted =
             tuner.run(&task.id, &others, puzzles, steps, |step| pace.go_on(progress(step), end))?;
         let asked = &task.train[out..=out];
-        let look = tuner.look(asked, puzzles, || pace.answer_on(progress(fitted.steps)))?;
+        let look =
+            tuner.look(asked, &others, puzzles, || pace.answer_on(progress(fitted.steps)))?;
         let (Some(answered), false) = (look, pace.is_stopped()) else { break };
         held_out.cut_short += (fitted.ended == Ended::Time) as u64;
         held_out.answered.right += answered.right;

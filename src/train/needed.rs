@@ -42,13 +42,12 @@ pub struct Needed {
 }
 
 impl Needed {
-    /// A training step, and the buffers that validation keeps besides. Validation itself works in
-    /// what a step leaves free.
+    /// A training step, or a batch of validation where that takes more.
     pub fn of(kind: DeviceKind, shape: &ModelShape, options: Options) -> Result<Self> {
         let device = Device::shape_only(kind);
         device.reserve(Device::UNBOUNDED_BYTES)?;
         let mut trainer = Trainer::new(&device, shape, options)?;
-        let _evaluator = Evaluator::new(&*trainer.model, usize::MAX)?;
+        Evaluator::new(&*trainer.model, usize::MAX).dry_run(&*trainer.model)?;
         device.take_work();
         trainer.dry_run()?;
         Ok(Self { memory: Memory::of(&device.usage()), work: device.take_work() })

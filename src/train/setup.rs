@@ -1,11 +1,13 @@
 //! From a plan and an opened data set to what the trainer, the loader and the schedule take.
 
+use std::sync::Arc;
+
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::trainer::Options;
 use crate::Result;
-use crate::config::Settings;
-use crate::data::{DataSet, Order, Sampler};
+use crate::config::{RowLayout, Settings};
+use crate::data::{DataSet, Kind, Lengths, Order, Sampler};
 use crate::models::Compute;
 
 pub const SPLIT: &str = "train";
@@ -44,6 +46,14 @@ pub fn sampler(config: &Settings, data: &DataSet) -> Result<(Sampler, f64)> {
     let passes = (BATCHES_PER_EPOCH * batch_rows as f64 / rows_per_pass.max(1.0)).ceil();
     let passes = (passes as usize).max(1);
     Ok((Sampler { passes, ..Sampler::new(order, config.train.seed, batch_rows) }, rows_per_pass))
+}
+
+/// How long rows are, where they are packed: not those of boards, which fill their canvas.
+pub fn lengths(config: &Settings, data: &DataSet) -> Result<Option<Arc<Lengths>>> {
+    if config.data.layout == RowLayout::Padded || data.kind() != Kind::Arc {
+        return Ok(None);
+    }
+    Lengths::of(data, SPLIT, config.data.sampler).map(|lengths| Some(Arc::new(lengths)))
 }
 
 pub fn schedule(config: &Settings, rows_per_pass: f64) -> Schedule {

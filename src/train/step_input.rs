@@ -5,8 +5,9 @@ use super::optimizer::StepFactors;
 use crate::backend::{Device, Purpose};
 use crate::data::Batch;
 use crate::dtype::DType;
-use crate::models::{DeviceBatch, Dims};
+use crate::models::{DeviceBatch, Dims, Placed};
 use crate::ops::cross_entropy::IGNORE;
+use crate::ops::layout::Layout;
 use crate::ops::{adam, draw::Draw, sign_sgd_rows};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Upload};
@@ -16,6 +17,7 @@ pub struct StepInput {
     upload: Upload,
     pub micro_batches: Vec<MicroBatch>,
     pub factors: StepFactors,
+    layout: Layout,
 }
 
 /// What one micro-batch of the step reads.
@@ -29,11 +31,15 @@ pub struct MicroBatch {
 const ALIGN_ELEMS: usize = 64;
 
 impl StepInput {
-    pub fn new(device: &Device, dims: &Dims, grad_accum: usize) -> Result<Self> {
-        let (b, s) = (dims.batch_size, dims.seq_len);
+    /// For micro-batches in `layout`, which say where their rows are if they are `packed`.
+    pub fn new(device: &Device, layout: &Layout, packed: bool, grad_accum: usize) -> Result<Self> {
+        let (cells, b) = (layout.cells_shape(), layout.rows());
         let mut parts: Vec<Shape> = vec![];
         for _ in 0..grad_accum {
-            parts.extend([[b, s].into(), [b, s].into(), [b].into(), Shape::from([Draw::WORDS])]);
+            parts.extend([cells, cells, [b].into(), Shape::from([Draw::WORDS])]);
+            if packed {
+                parts.extend([Shape::from([b]), [layout.positions().total()].into()]);
+            }
         }
         parts.extend([[adam::FACTORS].into(), Shape::from([sign_sgd_rows::FACTORS])]);
         let padded = |shape: &Shape| shape.elems().next_multiple_of(ALIGN_ELEMS);
@@ -48,15 +54,21 @@ impl StepInput {
         let micro_batches = (0..grad_accum)
             .map(|_| {
                 let (inputs, labels, puzzle_ids) = (next()?, next()?, next()?);
-                let batch = DeviceBatch { inputs, labels, puzzle_ids, placed: None };
-                Ok(MicroBatch { batch, draw: next()? })
+                let draw = next()?;
+                let placed = match packed {
+                    true => Some(Placed { lengths: next()?, places: next()? }),
+                    false => None,
+                };
+                let batch = DeviceBatch { inputs, labels, puzzle_ids, placed };
+                Ok(MicroBatch { batch, draw })
             })
             .collect::<Result<_>>()?;
         let factors = StepFactors {
             dense: next()?.as_dtype(DType::F32)?,
             puzzle: next()?.as_dtype(DType::F32)?,
         };
-        Ok(Self { upload: Upload::new(flat.clone())?, micro_batches, factors })
+        let upload = Upload::new(flat.clone())?;
+        Ok(Self { upload, micro_batches, factors, layout: layout.clone() })
     }
 
     /// Queue the input of one step: a batch and a draw for each micro-batch.
@@ -69,9 +81,13 @@ impl StepInput {
         let (dense, puzzle) =
             (dense.map(|x| x.to_bits() as i32), puzzle.map(|x| x.to_bits() as i32));
         let words: Vec<_> = draws.iter().map(|draw| draw.words()).collect();
+        let placed: Vec<_> = batches.iter().map(|batch| placed(batch, &self.layout)).collect();
         let mut parts: Vec<&[i32]> = vec![];
-        for (batch, words) in batches.iter().zip(&words) {
+        for ((batch, words), placed) in batches.iter().zip(&words).zip(&placed) {
             parts.extend([&batch.inputs[..], &batch.labels, &batch.puzzle_ids, words]);
+            if let Some((lengths, places)) = placed {
+                parts.extend([&lengths[..], &places[..]]);
+            }
         }
         parts.extend([&dense[..], &puzzle]);
         self.upload.send(|flat| {
@@ -86,21 +102,46 @@ impl StepInput {
     }
 }
 
+/// Positions of each row of a packed batch, and the place of each position.
+fn placed(batch: &Batch, layout: &Layout) -> Option<(Vec<i32>, Vec<i32>)> {
+    if batch.lengths.is_empty() {
+        return None;
+    }
+    let prefix = layout.prefix() as i32;
+    let lengths = batch.lengths.iter().map(|cells| prefix + cells).collect();
+    Some((lengths, layout.places_of(&batch.cells)))
+}
+
 /// What kernels take for granted, asked where the data still is on the host.
-pub fn check(dims: &Dims, batches: &[Batch], grad_accum: usize) -> Result<()> {
+pub fn check(
+    dims: &Dims,
+    layout: &Layout,
+    packed: bool,
+    batches: &[Batch],
+    grad_accum: usize,
+) -> Result<()> {
     if batches.len() != grad_accum {
         return Err(Error::invalid(format!(
             "a step needs {grad_accum} micro-batches, got {}",
             batches.len()
         )));
     }
-    let (b, s) = (dims.batch_size, dims.seq_len);
+    let (b, cells) = (layout.rows(), layout.cells().total());
+    let placed = if packed { (b, cells) } else { (0, 0) };
     for batch in batches {
+        if (batch.lengths.len(), batch.cells.len()) != placed {
+            return Err(Error::invalid("batch: packed rows for padded slots, or the other way"));
+        }
+        let mut rooms = layout.cells().sizes().zip(&batch.lengths);
+        if let Some((room, cells)) = rooms.find(|(room, n)| !(0..=*room as i32).contains(*n)) {
+            return Err(Error::invalid(format!("batch: {cells} cells in a slot of {room}")));
+        }
         let labels: Vec<i32> = batch.labels.iter().copied().filter(|l| *l != IGNORE).collect();
         for (what, count, expected, values, end) in [
-            ("tokens", batch.inputs.len(), b * s, &batch.inputs, dims.vocab_size),
+            ("tokens", batch.inputs.len(), cells, &batch.inputs, dims.vocab_size),
+            ("places", batch.cells.len(), placed.1, &batch.cells, dims.seq_len),
             ("puzzle ids", batch.puzzle_ids.len(), b, &batch.puzzle_ids, dims.num_puzzle_ids),
-            ("labels", batch.labels.len(), b * s, &labels, dims.vocab_size),
+            ("labels", batch.labels.len(), cells, &labels, dims.vocab_size),
         ] {
             if count != expected {
                 let what = format!("batch: {count} {what}, expected {expected}");

@@ -56,6 +56,7 @@ impl<'a> TokenLearner<'a> {
         let config = &plan.config;
         let (_, rows_per_pass) = setup::sampler(config, &data)?;
         let shape = config.shape(data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
+        let shape = shape.with_lengths(setup::lengths(config, &data)?);
         let trainer = Trainer::new(device, &shape, setup::options(config))?;
         if let Some(path) = &plan.init
             && folder.checkpoints.is_empty()?
@@ -140,7 +141,8 @@ impl Learner for TokenLearner<'_> {
             .ok_or_else(|| Error::invalid("the checkpoint's sums are of another version"))?;
         if self.data.split(SPLIT).is_ok_and(|s| s.examples() > 0) {
             let (data, most) = (self.data.clone(), config.train.eval_examples);
-            self.validator = Some(Validator::new(&self.trainer, data, most)?);
+            let layout = config.data.layout;
+            self.validator = Some(Validator::new(&self.trainer, data, most, layout)?);
         } else {
             log.say("the data has no test split: no validation, no best model")?;
         }
@@ -148,7 +150,9 @@ impl Learner for TokenLearner<'_> {
         let (data, from) = (self.data.clone(), state.position);
         let ahead = 2 * config.train.grad_accum;
         let options = BatchOptions { ignore_pad: self.trainer.model.dims().ignores_pad };
-        self.loader = Some(Loader::train(data, setup::SPLIT, sampler, None, options, from, ahead)?);
+        let slots = self.trainer.slots();
+        self.loader =
+            Some(Loader::train(data, setup::SPLIT, sampler, slots, options, from, ahead)?);
         Ok(())
     }
 

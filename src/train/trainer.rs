@@ -82,17 +82,29 @@ struct Results {
 
 impl Trainer {
     pub fn new(device: &Device, shape: &ModelShape, options: Options) -> Result<Self> {
-        Self::of(shape.build(device, options.compute())?, options)
+        let slots = shape.slots();
+        Self::over(shape.build(device, options.compute())?, options, slots.as_deref())
     }
 
-    /// A trainer of a model that was built, of whatever kind, to compute as `options` say.
+    /// A trainer of a model that was built, of whatever kind, to compute as `options` say on whole
+    /// canvases.
     pub fn of(model: Box<dyn Model>, options: Options) -> Result<Self> {
+        Self::over(model, options, None)
+    }
+
+    /// Over packed rows in `slots` of so many cells, or over whole canvases.
+    fn over(model: Box<dyn Model>, options: Options, slots: Option<&[usize]>) -> Result<Self> {
         let (device, dims) = (&model.device().clone(), model.dims());
         let accum = options.grad_accum;
         if accum == 0 {
             return Err(Error::invalid("train.grad_accum is 0; it must be at least 1"));
         }
-        let carries = (0..accum).map(|_| Carry::new(&*model)).collect::<Result<_>>()?;
+        let carry = |_| match slots {
+            Some(slots) => Carry::packed(&*model, slots),
+            None => Carry::new(&*model),
+        };
+        let carries: Vec<Carry> = (0..accum).map(carry).collect::<Result<_>>()?;
+        let (layout, packed) = (&carries[0].layout, slots.is_some());
         let rows = accum * dims.batch_size;
         let workspace =
             |dtype, shape: &[usize]| Tensor::zeros(device, dtype, shape, Purpose::Workspace);
@@ -108,7 +120,7 @@ impl Trainer {
         let guard = results.view(losses, [global_norm::GUARD])?;
         Ok(Self {
             optimizer: Optimizer::new(device, model.params(), options.optimizer, guard)?,
-            input: StepInput::new(device, &dims, accum)?,
+            input: StepInput::new(device, layout, packed, accum)?,
             space: Workspace::new(&*model, rows)?,
             results: Results {
                 losses: results.view(0, [losses])?,
@@ -146,7 +158,9 @@ impl Trainer {
     /// Queue one optimizer step. On CUDA it may still be running afterwards, and at most two may be
     /// in flight; [`finish`](Self::finish) collects them in order.
     pub fn submit(&mut self, batches: Vec<Batch>, rates: Rates) -> Result<()> {
-        step_input::check(&self.model.dims(), &batches, self.options.grad_accum)?;
+        let carry = &self.carries[0];
+        let (dims, packed) = (self.model.dims(), carry.is_packed());
+        step_input::check(&dims, &carry.layout, packed, &batches, self.options.grad_accum)?;
         let number = self.step + self.in_flight.len() as u64;
         let device = self.model.device().clone();
         let _range = device.range("step");
@@ -166,6 +180,12 @@ impl Trainer {
         self.recorder.ran(&device);
         self.in_flight.push_back(batches);
         self.results.readback.start()
+    }
+
+    /// Cells of each slot of a micro-batch, where rows are packed.
+    pub fn slots(&self) -> Option<Vec<usize>> {
+        let carry = &self.carries[0];
+        carry.is_packed().then(|| carry.layout.cells().sizes().collect())
     }
 
     /// Whether the last step was a replay of a recorded graph.

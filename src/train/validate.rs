@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::metrics::Sums;
 use super::trainer::{Report, Trainer};
+use crate::config::RowLayout;
 use crate::data::DataSet;
 use crate::eval::{Evaluation, Evaluator, Halt, Request, select};
 use crate::io::progress::Progress;
@@ -18,14 +19,20 @@ pub struct Validator {
     data: Arc<DataSet>,
     evaluator: Evaluator,
     examples: Vec<u32>,
+    layout: RowLayout,
 }
 
 impl Validator {
     /// At most `max_examples` of the split, tasks as published first; 0: all of it.
-    pub fn new(trainer: &Trainer, data: Arc<DataSet>, max_examples: u64) -> Result<Self> {
+    pub fn new(
+        trainer: &Trainer,
+        data: Arc<DataSet>,
+        max_examples: u64,
+        layout: RowLayout,
+    ) -> Result<Self> {
         let examples = select(&data, SPLIT, max_examples as usize)?;
-        let evaluator = Evaluator::new(&*trainer.model, examples.len())?;
-        Ok(Self { evaluator, examples, data })
+        let evaluator = Evaluator::new(&*trainer.model, examples.len());
+        Ok(Self { evaluator, examples, data, layout })
     }
 
     /// `stop` ends it between batches, and then there is no result.
@@ -39,6 +46,7 @@ impl Validator {
                 data: &self.data,
                 split: SPLIT,
                 examples: &self.examples,
+                layout: self.layout,
                 halt: Halt::Last,
                 progress: Progress::Quiet,
             };

@@ -46,7 +46,8 @@ fn rows(data: &DataSet) -> Vec<Row> {
     let s = data.seq_len();
     (0..shard.examples())
         .map(|i| {
-            let mut row = Row { inputs: vec![0; s], labels: vec![0; s], puzzle_id: 0 };
+            let mut row =
+                Row { inputs: vec![0; s], labels: vec![0; s], puzzle_id: 0, window: None };
             let id = shard.decode(i, IGNORE, &mut row.inputs, &mut row.labels).unwrap();
             row.puzzle_id = id as i32;
             row
@@ -61,7 +62,7 @@ fn ask(model: &Hrm, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
 
 fn ask_in_batches(model: &Hrm, of: usize, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
     let (mut answers, mut order) = (vec![None; rows.len()], vec![]);
-    let evaluator = Evaluator::new(model, of).unwrap();
+    let evaluator = Evaluator::new(model, of);
     let each = |i: usize, answer| {
         assert!(answers[i].replace(answer).is_none(), "row {i} is answered twice");
         order.push(i);
@@ -99,7 +100,7 @@ fn a_batch_holds_what_is_asked_and_what_is_fast() {
         let device = Device::shape_only(DeviceKind::Cpu);
         device.reserve(Device::UNBOUNDED_BYTES).unwrap();
         let model = shape.build(&device, Compute::default()).unwrap();
-        (Evaluator::new(&*model, asked).unwrap().rows(), shape.sizes.batch_size)
+        (Evaluator::new(&*model, asked).rows(), shape.sizes.batch_size)
     };
     let all = usize::MAX;
     assert!(rows_of("arc1", &[], 900, all).1 > 100);
@@ -155,7 +156,7 @@ fn rows_of_another_model_and_errors_on_the_way_end_it() {
     let data = arc(dir.path(), &random_tasks(2, 2));
     let good = rows(&data)[0].clone();
     let model = opinionated(&data, 2, SEGMENTS);
-    let evaluator = Evaluator::new(&model, usize::MAX).unwrap();
+    let evaluator = Evaluator::new(&model, usize::MAX);
     let refusal = |row: Result<Row, Error>| {
         let rows = [Ok(good.clone()), row].into_iter();
         evaluator.answer(&model, rows, Halt::Last, |_, _| Ok(())).unwrap_err().to_string()

@@ -1,6 +1,7 @@
 //! The runner with a small untrained model.
 
 use hrm::backend::Device;
+use hrm::config::RowLayout;
 use hrm::data::DataSet;
 use hrm::eval::run::check_data;
 use hrm::eval::{self, Answers, Evaluator, Halt, Request};
@@ -27,7 +28,8 @@ pub fn config(data: &DataSet, batch_size: usize) -> (Config, Sizes) {
 
 /// All segments, quietly.
 pub fn all<'a>(data: &'a DataSet, examples: &'a [u32]) -> Request<'a> {
-    Request { data, split: "test", examples, halt: Halt::Last, progress: Progress::Quiet }
+    let (halt, progress) = (Halt::Last, Progress::Quiet);
+    Request { data, split: "test", examples, layout: RowLayout::Padded, halt, progress }
 }
 
 pub fn model((config, sizes): (Config, Sizes)) -> Hrm {
@@ -40,7 +42,7 @@ fn answers_do_not_depend_on_the_batch_and_repeat_bit_for_bit() {
     let data = arc(dir.path(), &random_tasks(1, 4));
     let examples = eval::select(&data, "test", 0).unwrap();
     let two = model(config(&data, 2));
-    let evaluator = Evaluator::new(&two, usize::MAX).unwrap();
+    let evaluator = Evaluator::new(&two, usize::MAX);
     let run = |stop: bool| evaluator.run(&two, all(&data, &examples), None, || stop).unwrap();
     let (first, again) = (run(false).unwrap(), run(false).unwrap());
     assert!(run(true).is_none());
@@ -138,7 +140,7 @@ fn an_interrupted_evaluation_goes_on_and_ends_with_the_same_bits() {
     let data = arc(&dir.path().join("data"), &random_tasks(1, 4));
     let examples = eval::select(&data, "test", 0).unwrap();
     let model = model(config(&data, 2));
-    let evaluator = Evaluator::new(&model, usize::MAX).unwrap();
+    let evaluator = Evaluator::new(&model, usize::MAX);
     let whole = evaluator.run(&model, all(&data, &examples), None, || false).unwrap().unwrap();
     let path = dir.path().join("saved");
     for halt in [Halt::Last, Halt::Early] {

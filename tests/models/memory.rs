@@ -125,7 +125,7 @@ fn plan_is_exactly_what_a_step_needs() {
             assert!(cost.matmul_flops > 0.0 && cost.bytes > 0.0 && cost.launches > 0.0, "{at}");
             device.reserve(needed.total_bytes()).unwrap();
             let mut trainer = Trainer::new(&device, &shape, options).unwrap();
-            let _evaluator = Evaluator::new(&*trainer.model, usize::MAX).unwrap();
+            Evaluator::new(&*trainer.model, usize::MAX).dry_run(&*trainer.model).unwrap();
             (1..=3).for_each(|i| step(&mut trainer, i));
             let run = device.usage();
             assert_eq!(needed.memory.bytes, run.peak_bytes, "{at}: peak by purpose");
@@ -156,7 +156,7 @@ fn every_preset_takes_what_its_plan_says() {
             run_before.push(plan);
             device.reserve(needed.total_bytes()).unwrap();
             let mut trainer = Trainer::new(&device, &shape, options).unwrap();
-            let _evaluator = Evaluator::new(&*trainer.model, usize::MAX).unwrap();
+            Evaluator::new(&*trainer.model, usize::MAX).dry_run(&*trainer.model).unwrap();
             step(&mut trainer, 1);
             let run = device.usage();
             assert_eq!(needed.memory.bytes, run.peak_bytes, "{preset} on {device_name}");

@@ -42,7 +42,7 @@ fn only_the_new_embeddings_change_unless_all_may() {
     let puzzles =
         [Puzzle { id: 1, name: name("u") }, Puzzle { id: 2, name: name("u_t1_0213456789") }];
     for fine_tune in [FineTune::Embedding, FineTune::All] {
-        let mut tuner = Tuner::new(solver.start(), 2, 2, fine_tune, 0).unwrap();
+        let mut tuner = Tuner::new(solver.start(), 2, &task.train, fine_tune, 0).unwrap();
         let before = bytes(tuner.model());
         let fitted = tuner.run("u", &task.train, &puzzles, 5, |_| Ok(GoOn::Yes)).unwrap();
         assert_eq!(fitted.steps, 5);
@@ -76,7 +76,7 @@ fn fine_tuning_starts_from_the_averaged_weights() {
     let lab = Lab::hrm();
     let solver = solver(&lab);
     let reader = Reader::open(&lab.path("run/checkpoints/hrm_arc_final.safetensors")).unwrap();
-    let tuner = Tuner::new(solver.start(), 1, 2, FineTune::Embedding, 0).unwrap();
+    let tuner = Tuner::new(solver.start(), 1, &task().train, FineTune::Embedding, 0).unwrap();
     let mut averaged = 0;
     for (name, bytes) in bytes(tuner.model()).into_iter().filter(|(name, _)| name != TABLE) {
         let short = name.strip_prefix("model.inner.").unwrap();

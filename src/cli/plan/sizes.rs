@@ -2,11 +2,13 @@
 //! sizes where it is not built yet.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::Result;
 use crate::cli::preset_data;
-use crate::config::{DataConfig, Dataset};
-use crate::data::{DataSet, Kind};
+use crate::config::{DataConfig, Dataset, RowLayout, Settings};
+use crate::data::{DataSet, Kind, Lengths};
+use crate::train::setup;
+use crate::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sizes {
@@ -14,12 +16,15 @@ pub struct Sizes {
     pub vocabulary: usize,
     pub puzzle_ids: usize,
     pub canvas: usize,
+    /// How long rows are, where they are packed.
+    pub lengths: Option<Arc<Lengths>>,
     /// Where these come from.
     pub basis: String,
 }
 
 /// `puzzles`: puzzle ids asked for, for data that is not there.
-pub fn of(config: &DataConfig, dir: Option<&Path>, puzzles: Option<usize>) -> Result<Sizes> {
+pub fn of(settings: &Settings, dir: Option<&Path>, puzzles: Option<usize>) -> Result<Sizes> {
+    let config = &settings.data;
     let data = match (dir, puzzles, config.dataset) {
         (Some(dir), ..) => Some(DataSet::open(dir)?),
         (None, Some(_), _) | (None, None, Dataset::SudokuExtreme | Dataset::MazeHard) => None,
@@ -31,13 +36,14 @@ pub fn of(config: &DataConfig, dir: Option<&Path>, puzzles: Option<usize>) -> Re
             vocabulary: data.vocab_size(),
             puzzle_ids: data.num_puzzle_ids(),
             canvas: data.canvas(),
+            lengths: setup::lengths(settings, &data)?,
             basis: data.dir().display().to_string(),
         },
-        None => published(config, puzzles),
+        None => published(config, puzzles)?,
     })
 }
 
-fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
+fn published(config: &DataConfig, puzzles: Option<usize>) -> Result<Sizes> {
     // Boards have no identity of their own: all rows carry the blank id.
     let (kind, tasks) = match config.dataset {
         Dataset::Arc1 => (Kind::Arc, 800),
@@ -56,13 +62,28 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
             config.num_aug
         ),
     };
-    Sizes {
+    let lengths = match (config.layout, kind) {
+        (RowLayout::Packed, Kind::Arc) => Some(Arc::new(published_lengths(config)?)),
+        _ => None,
+    };
+    Ok(Sizes {
+        lengths,
         cells: canvas * canvas,
         vocabulary: kind.vocab_size(canvas).expect("kinds of presets have a vocabulary"),
         puzzle_ids: puzzles.unwrap_or(most),
         canvas,
         basis: format!("not built here; canvas {canvas}, {count}"),
-    }
+    })
+}
+
+fn published_lengths(config: &DataConfig) -> Result<Lengths> {
+    None.ok_or_else(|| {
+        Error::invalid(format!(
+            "how long packed rows are on a canvas of {} is known once the data set is built: run \
+             `hrm data build`, or plan with data.layout=padded",
+            config.canvas
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -72,13 +93,15 @@ mod tests {
 
     #[test]
     fn published_sizes_are_those_of_the_papers() {
-        let of = |preset| published(&Settings::load(Some(preset), None, &[]).unwrap().data, None);
+        let of = |preset| {
+            published(&Settings::load(Some(preset), None, &[]).unwrap().data, None).unwrap()
+        };
         let arc = of("arc1");
         assert_eq!((arc.cells, arc.vocabulary, arc.puzzle_ids), (900, 12, 800_801));
         let sudoku = of("sudoku-extreme");
         assert_eq!((sudoku.cells, sudoku.vocabulary, sudoku.puzzle_ids), (81, 11, 1));
         assert_eq!((of("maze-hard").cells, of("maze-hard").vocabulary), (900, 6));
         let config = Settings::load(Some("arc2"), None, &[]).unwrap().data;
-        assert_eq!(published(&config, Some(5)).puzzle_ids, 5);
+        assert_eq!(published(&config, Some(5)).unwrap().puzzle_ids, 5);
     }
 }

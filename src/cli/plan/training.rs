@@ -11,6 +11,7 @@ use crate::backend::Device;
 use crate::cli::common::precision;
 use crate::config::Settings;
 use crate::io::units::{MIB, grouped};
+use crate::models::ModelShape;
 use crate::train::needed::Needed;
 use crate::train::room::{Room, does_not_fit, for_batches_of, recomputing};
 use crate::train::setup;
@@ -21,9 +22,10 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     let kind = kind(&card);
     let merged = args.settings.merged(kind)?;
     let mut config: Settings = merged.config()?;
-    let sizes = sizes::of(&config.data, args.data.as_deref(), args.puzzles)?;
+    let sizes = sizes::of(&config, args.data.as_deref(), args.puzzles)?;
     config.data.canvas = sizes.canvas;
     let shape = config.shape(sizes.cells, sizes.vocabulary, sizes.puzzle_ids);
+    let shape = shape.with_lengths(sizes.lengths.clone());
     let options = setup::options(&config);
     let needed = Needed::of(kind, &shape, options)?;
     let model = shape.build(&Device::shape_only(kind), options.compute())?;
@@ -51,7 +53,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     };
     let bound = match card {
         None => {
-            let rows = dims.batch_size * dims.positions();
+            let rows = positions(&shape);
             let (flops_per_s, basis) = time::of_this_cpu(options.dtype, rows, dims.hidden_size);
             Some((needed.work.total.matmul_flops / flops_per_s, basis))
         }
@@ -95,9 +97,9 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     );
     let _ = writeln!(
         text,
-        "step         {} rows of {} positions, {:.1} GFLOP in matrix products",
+        "step         {} rows of {}, {:.1} GFLOP in matrix products",
         rows_of(dims.batch_size),
-        dims.positions(),
+        positions_text(&shape),
         needed.work.total.matmul_flops / 1e9
     );
     text += &rooms::memory_text(&needed.memory, card.as_ref());
@@ -127,4 +129,26 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     }
     outln!("{}", text.trim_end());
     Ok(())
+}
+
+/// Positions of a micro-batch, filling included.
+fn positions(shape: &ModelShape) -> usize {
+    let (dims, rows) = (shape.dims(), shape.sizes.batch_size);
+    match shape.slots() {
+        Some(slots) => rows * dims.prefix + slots.iter().sum::<usize>(),
+        None => rows * dims.positions(),
+    }
+}
+
+fn positions_text(shape: &ModelShape) -> String {
+    let (dims, rows) = (shape.dims(), shape.sizes.batch_size);
+    match &shape.lengths {
+        None => format!("{} positions", dims.positions()),
+        Some(lengths) => format!(
+            "{:.1} positions on average, packed ({:.1} % of them filling; {} padded)",
+            positions(shape) as f64 / rows as f64,
+            100.0 * lengths.filling(rows),
+            dims.positions()
+        ),
+    }
 }

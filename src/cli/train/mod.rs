@@ -88,6 +88,7 @@ pub fn run(args: Train) -> Result<()> {
     }
     let (cells, tokens, ids) = (data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
     let model = plan.config.shape(cells, tokens, ids);
+    let model = model.with_lengths(setup::lengths(&plan.config, &data)?);
     let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;
     let mib = needed.total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;

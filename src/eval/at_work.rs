@@ -1,0 +1,186 @@
+//! The rows that a model is at work on, end to end in one batch.
+
+use super::answer::{Halt, Row};
+use crate::Result;
+use crate::data::vocab::{BLANK_ID, IGNORE, PAD};
+use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
+
+/// A row at work.
+pub(super) struct Working {
+    /// Of the rows that are asked, from 0.
+    pub number: usize,
+    pub row: Row,
+    pub steps: u32,
+    pub halt_step: Option<u32>,
+    pub asked_again: bool,
+    dims: Dims,
+    /// Its slot in the batch that it has been through.
+    slot: Option<usize>,
+}
+
+impl Working {
+    pub fn new(number: usize, row: Row, dims: Dims) -> Self {
+        Self { number, row, steps: 0, halt_step: None, asked_again: false, dims, slot: None }
+    }
+
+    /// The row on the whole canvas, from the beginning.
+    pub fn again(&self) -> Self {
+        let row = Row { window: None, ..self.row.clone() };
+        Self { asked_again: true, ..Self::new(self.number, row, self.dims) }
+    }
+
+    pub fn positions(&self) -> usize {
+        self.dims.prefix + self.row.cell_count()
+    }
+}
+
+/// The rows at work, and the device's memory for them.
+pub(super) struct AtWork<'a> {
+    model: &'a dyn Model,
+    rows: Vec<Working>,
+    memory: Option<Memory>,
+    /// Slots of the batch, those included that have no row.
+    slots: usize,
+}
+
+struct Memory {
+    carry: Carry,
+    batch: DeviceBatch,
+    space: Workspace,
+}
+
+impl<'a> AtWork<'a> {
+    pub fn new(model: &'a dyn Model) -> Self {
+        Self { model, rows: vec![], memory: None, slots: 0 }
+    }
+
+    /// By slot.
+    pub fn rows(&self) -> &[Working] {
+        &self.rows
+    }
+
+    pub fn positions(&self) -> usize {
+        self.rows.iter().map(Working::positions).sum()
+    }
+
+    /// The logits (cells, V) of a slot's cells out of all (N, V).
+    pub fn cells_of<'b>(&self, slot: usize, logits: &'b [f32]) -> &'b [f32] {
+        let (dims, v) = (self.model.dims(), self.model.dims().vocab_size);
+        let start: usize = self.rows[..slot].iter().map(Working::positions).sum();
+        &logits[(start + dims.prefix) * v..][..self.rows[slot].row.cell_count() * v]
+    }
+
+    /// `joining` enter beside the rows at work, which run on. With fewer than `least` rows the batch
+    /// is filled up with blank ones.
+    pub fn join(&mut self, joining: Vec<Working>, least: usize) -> Result<()> {
+        let same =
+            joining.is_empty() && self.rows.iter().enumerate().all(|(i, r)| r.slot == Some(i));
+        self.rows.extend(joining);
+        let slots = self.rows.len().max(least);
+        if slots == 0 || (same && slots == self.slots) {
+            return Ok(());
+        }
+        let shown: Vec<Row> = self.rows.iter().map(|working| working.row.clone()).collect();
+        let (carry, batch) = batch(self.model, &shown, least)?;
+        let mut halted = vec![1_u8; slots];
+        let mut steps = vec![0_i32; slots];
+        for (slot, row) in self.rows.iter_mut().enumerate() {
+            if let (Some(before), Some(memory)) = (row.slot, &self.memory) {
+                (halted[slot], steps[slot]) = (0, row.steps as i32);
+                run_on(&memory.carry, before, &carry, slot)?;
+            }
+            row.slot = Some(slot);
+        }
+        carry.halted.upload(&halted)?;
+        carry.steps.upload(&steps)?;
+        let space = Workspace::of_rows(self.model, slots, slots)?;
+        (self.memory, self.slots) = (Some(Memory { carry, batch, space }), slots);
+        Ok(())
+    }
+
+    pub fn segment(&self) -> Result<Segment> {
+        let Memory { carry, batch, space } = self.memory.as_ref().expect("rows have joined");
+        self.model.eval_segment(carry, batch, space)
+    }
+
+    /// Counts a segment; the slots of the rows that are done with it.
+    pub fn step(&mut self, segments: u32, halt: Halt, q: &[f32]) -> Vec<usize> {
+        let mut done = vec![];
+        for (slot, (working, q)) in self.rows.iter_mut().zip(q.chunks_exact(2)).enumerate() {
+            working.steps += 1;
+            if working.halt_step.is_none() && self.model.would_halt([q[0], q[1]]) {
+                working.halt_step = Some(working.steps);
+            }
+            let halts = halt == Halt::Early && working.halt_step.is_some();
+            if halts || working.steps == segments {
+                done.push(slot);
+            }
+        }
+        done
+    }
+
+    /// The rows of these slots are answered.
+    pub fn leave(&mut self, done: &[usize]) {
+        let mut slot = 0;
+        self.rows.retain(|_| {
+            slot += 1;
+            !done.contains(&(slot - 1))
+        });
+    }
+}
+
+/// The states of a row at work move to its slot in another batch.
+fn run_on(from: &Carry, before: usize, to: &Carry, slot: usize) -> Result<()> {
+    for ((_, from_state), (_, to_state)) in from.states.iter().zip(&to.states) {
+        let c = from_state.shape().last();
+        let positions = |carry: &Carry, slot: usize| {
+            let host = &carry.layout.positions().host;
+            host[slot]..host[slot + 1]
+        };
+        let (from, to) = (positions(from, before), positions(to, slot));
+        let shape = [to.len(), c];
+        to_state.view(to.start * c, shape)?.copy_from(&from_state.view(from.start * c, shape)?)?;
+    }
+    Ok(())
+}
+
+/// Memory for `rows`, and at least so many with blank ones, all of which enter; what runs on is for
+/// the caller to move.
+pub(super) fn batch(model: &dyn Model, rows: &[Row], least: usize) -> Result<(Carry, DeviceBatch)> {
+    let (dims, device, slots) = (model.dims(), model.device(), rows.len().max(least));
+    let packed = rows.iter().any(|row| row.window.is_some());
+    let (carry, batch) = match packed {
+        true => {
+            let mut cells: Vec<usize> = rows.iter().map(Row::cell_count).collect();
+            cells.resize(slots, dims.seq_len);
+            let carry = Carry::packed(model, &cells)?;
+            let batch = DeviceBatch::packed(device, &carry.layout)?;
+            (carry, batch)
+        }
+        false => (Carry::of_rows(model, slots)?, DeviceBatch::new(device, slots, dims.seq_len)?),
+    };
+    let (mut inputs, mut labels, mut cells) = (vec![], vec![], vec![]);
+    for row in rows {
+        for cell in row.cells() {
+            inputs.push(row.inputs[cell]);
+            labels.push(row.labels[cell]);
+            cells.push(cell as i32);
+        }
+    }
+    let all = carry.layout.cells().total();
+    inputs.resize(all, PAD);
+    labels.resize(all, IGNORE);
+    cells.resize(all, 0);
+    let mut ids: Vec<i32> = rows.iter().map(|row| row.puzzle_id).collect();
+    ids.resize(slots, BLANK_ID as i32);
+    let lengths: Vec<i32> = carry.layout.positions().sizes().map(|size| size as i32).collect();
+    let places = carry.layout.places_of(&cells);
+    for to in [&batch, &carry.current] {
+        to.upload(&inputs, &labels, &ids)?;
+        if let Some(placed) = &to.placed {
+            placed.lengths.upload(&lengths)?;
+            placed.places.upload(&places)?;
+        }
+    }
+    Ok((carry, batch))
+}
