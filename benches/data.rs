@@ -106,6 +106,7 @@ fn packed_batches(data: &DataSet, row: &dyn Fn(&str, f64, &str)) {
     let start = Stopwatch::start();
     let dealt = dealer.deal(shard, &epoch).expect("an epoch of the split");
     row("dealing an epoch", start.cpu_s() * 1e3, "ms");
+    row("rows that found no slot", dealt.left_out() as f64, "");
     let (mut done, mut index, start) = (0, 0, Stopwatch::start());
     while start.cpu_s() < 1.0 {
         let examples = dealt.examples(index % dealt.batches());

@@ -73,7 +73,7 @@ impl Dealer {
         let mut dealt = Dealt { examples, slots: self.slots.clone(), left_out: 0 };
         let mut filled = vec![0; slots];
         for &example in &visits {
-            match turns[self.cells(example)].next(batches) {
+            match turns[self.cells(example)].next() {
                 Some(slot) => {
                     dealt.examples[filled[slot] * slots + slot] = example;
                     filled[slot] += 1;
@@ -98,7 +98,7 @@ impl Dealer {
         for (length, mut count) in counts.into_iter().enumerate().rev() {
             while count > 0 && self.slots.get(slot).is_some_and(|&cells| cells >= length) {
                 let rows = room.min(count);
-                turns[length].shares.push((slot, rows));
+                turns[length].add(slot, rows);
                 (count, room) = (count - rows, room - rows);
                 if room == 0 {
                     (slot, room) = (slot + 1, batches);
@@ -110,12 +110,12 @@ impl Dealer {
 
     /// Slots that lack rows are the last ones: they get rows that they have room for again.
     fn fill_up(&self, visits: &[u32], filled: &mut [usize], dealt: &mut Dealt) {
+        if dealt.left_out == 0 {
+            return;
+        }
         let (slots, batches) = (dealt.slots.len(), dealt.batches());
-        let last = self.slots.last().copied().unwrap_or(0);
-        let fitting: Vec<u32> = match dealt.left_out {
-            0 => return,
-            _ => visits.iter().copied().filter(|&e| self.cells(e) <= last).collect(),
-        };
+        let room = self.slots.last().copied().unwrap_or(0);
+        let fitting: Vec<u32> = visits.iter().copied().filter(|&e| self.cells(e) <= room).collect();
         let mut again = 0;
         for (slot, filled) in filled.iter_mut().enumerate() {
             for batch in *filled..batches {
@@ -150,35 +150,45 @@ impl Dealt {
     }
 }
 
-/// The slots that take rows of one length, and whose turn it is.
+/// The slots that take rows of one length, and whose turn it is: in each round a slot takes a row
+/// or none, all of them evenly.
 #[derive(Default)]
 struct Turns {
     shares: Vec<(usize, usize)>, // slot, rows that it takes
-    round: usize,
-    next: usize,
+    rounds: usize,               // the most rows of a slot
+    turn: usize,
 }
 
 impl Turns {
-    /// A round per batch: in each a slot takes a row or none, evenly over the epoch.
-    fn next(&mut self, batches: usize) -> Option<usize> {
-        if let [(slot, left)] = &mut self.shares[..] {
-            let taken = *left > 0;
-            *left -= taken as usize;
-            return taken.then_some(*slot);
-        }
-        while self.round < batches {
-            let Some(&(slot, rows)) = self.shares.get(self.next) else {
-                (self.round, self.next) = (self.round + 1, 0);
-                if self.shares.is_empty() {
-                    return None;
-                }
-                continue;
-            };
-            self.next += 1;
-            if (self.round + 1) * rows / batches > self.round * rows / batches {
+    fn add(&mut self, slot: usize, rows: usize) {
+        self.shares.push((slot, rows));
+        self.rounds = self.rounds.max(rows);
+    }
+
+    /// The slot of the next row; `None` after as many as were added.
+    fn next(&mut self) -> Option<usize> {
+        let slots = self.shares.len();
+        while self.turn < self.rounds * slots {
+            let (round, (slot, rows)) = (self.turn / slots, self.shares[self.turn % slots]);
+            self.turn += 1;
+            if (round + 1) * rows / self.rounds > round * rows / self.rounds {
                 return Some(slot);
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_take_turns_evenly() {
+        let mut turns = Turns::default();
+        [(3, 1), (4, 4), (5, 2)].into_iter().for_each(|(slot, rows)| turns.add(slot, rows));
+        let order: Vec<usize> = std::iter::from_fn(|| turns.next()).collect();
+        assert_eq!(order, [4, 4, 5, 4, 3, 4, 5]);
+        assert_eq!(Turns::default().next(), None);
     }
 }

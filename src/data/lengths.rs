@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::dataset::DataSet;
+use super::fetch::Source;
 use super::sampler::Order;
+use super::vocab::MAX_ARC_SIDE;
 use crate::{Error, Result};
 
 /// Share of the rows that training visits by their number of cells.
@@ -46,6 +48,35 @@ impl Lengths {
         Self { shares: vec![(cells, 1.0)] }
     }
 
+    /// Training rows of a public data set as the presets build it, without the data: about, to
+    /// plan with. `None` if it is not known of this canvas.
+    pub fn published(source: Source, canvas: usize) -> Option<Self> {
+        let quantiles = match source {
+            Source::Arc1 => &ARC1,
+            Source::Arc2 => &ARC2,
+        };
+        (canvas == MAX_ARC_SIDE).then(|| Self::from_quantiles(quantiles))
+    }
+
+    /// Rows between two quantiles are spread evenly.
+    fn from_quantiles(quantiles: &[usize; PARTS + 1]) -> Self {
+        const POINTS: usize = 16;
+        let mut weights = BTreeMap::new();
+        for ends in quantiles.windows(2) {
+            let (from, to) = (ends[0], ends[1]);
+            for point in 0..POINTS {
+                let cells = from + ((to - from) * (2 * point + 1) + POINTS) / (2 * POINTS);
+                *weights.entry(cells).or_insert(0.0) += 1.0;
+            }
+        }
+        Self::from_weights(weights)
+    }
+
+    /// What no row, 1 of 64, 2 of 64 rows and so on exceed; at last the longest row.
+    pub fn quantiles(&self) -> [usize; PARTS + 1] {
+        std::array::from_fn(|part| self.quantile(part as f64 / PARTS as f64))
+    }
+
     /// From weights that need not sum to 1; there is at least one.
     fn from_weights(weights: BTreeMap<usize, f64>) -> Self {
         let total: f64 = weights.values().sum();
@@ -85,6 +116,24 @@ impl Lengths {
     }
 }
 
+/// Quantiles of a table.
+const PARTS: usize = 64;
+
+// `hrm data fetch arc1`, `hrm data build --dataset-dirs data/raw/arc1 --output-dir DIR`, and
+// `hrm data stats DIR --json`: `quantiles` of the windows of split train. ARC-2 likewise.
+const ARC1: [usize; PARTS + 1] = [
+    9, 16, 21, 28, 36, 42, 48, 49, 50, 63, 64, 70, 77, 81, 91, 100, 100, 100, 108, 112, 121, 121,
+    121, 121, 121, 121, 121, 121, 132, 143, 144, 156, 169, 169, 169, 187, 196, 208, 224, 238, 252,
+    256, 256, 256, 272, 289, 289, 306, 324, 342, 360, 380, 396, 420, 441, 456, 484, 528, 560, 600,
+    648, 702, 841, 900, 900,
+];
+const ARC2: [usize; PARTS + 1] = [
+    5, 16, 28, 36, 44, 49, 50, 64, 70, 75, 81, 91, 100, 100, 100, 110, 120, 121, 121, 121, 121,
+    121, 121, 132, 144, 144, 160, 169, 169, 182, 195, 196, 210, 225, 238, 252, 256, 256, 270, 285,
+    289, 289, 289, 306, 324, 340, 360, 361, 380, 400, 420, 441, 441, 483, 510, 529, 575, 600, 638,
+    676, 728, 784, 900, 900, 900,
+];
+
 /// Sums of shares that should be equal differ by less.
 const ROUNDING: f64 = 1e-9;
 
@@ -114,5 +163,22 @@ mod tests {
         let quartiles = [0.0, 0.3, 0.34, 0.5, 2.0 / 3.0, 0.7, 1.0].map(|q| lengths.quantile(q));
         assert_eq!(quartiles, [4, 4, 9, 9, 9, 16, 16]);
         assert_eq!(lengths.longest(), 16);
+        let quantiles = lengths.quantiles();
+        assert_eq!((quantiles[0], quantiles[22], quantiles[64]), (4, 9, 16));
+    }
+
+    #[test]
+    fn lengths_of_quantiles_have_these_quantiles_nearly() {
+        for (source, mean) in [(Source::Arc1, 240.2), (Source::Arc2, 277.9)] {
+            let lengths = Lengths::published(source, 30).unwrap();
+            assert!((lengths.mean() - mean).abs() < 1.0, "{source:?}: {}", lengths.mean());
+            assert_eq!((lengths.longest(), lengths.slots(768)[0]), (900, 900));
+            let again = Lengths::from_quantiles(&lengths.quantiles());
+            for rows in [1, 2, 8, 32, 768] {
+                assert!((lengths.filling(rows) - again.filling(rows)).abs() < 0.01, "{rows} rows");
+            }
+            assert!(lengths.filling(32) < 0.1);
+            assert_eq!(Lengths::published(source, 20), None);
+        }
     }
 }

@@ -50,6 +50,8 @@ pub struct WindowStats {
     pub q50_cells: usize,
     pub q75_cells: usize,
     pub q90_cells: usize,
+    /// See [`Lengths::quantiles`].
+    pub quantiles: Vec<usize>,
     /// Share of a packed batch that its rows leave empty.
     pub filling: Vec<Filling>,
 }
@@ -121,6 +123,7 @@ fn window_stats(data: &DataSet, split: &str) -> Result<Option<WindowStats>> {
         q50_cells: lengths.quantile(0.5),
         q75_cells: lengths.quantile(0.75),
         q90_cells: lengths.quantile(0.9),
+        quantiles: lengths.quantiles().into(),
         filling: filling.into(),
     }))
 }

@@ -14,7 +14,7 @@ use crate::data::images;
 use crate::data::manifest::Manifest;
 use crate::data::overlap::{self, SCORED};
 use crate::data::sheet::Panel;
-use crate::data::{DataSet, Pair, npy, sheet, stats};
+use crate::data::{DataSet, Lengths, Order, Pair, npy, sheet, stats};
 use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
@@ -104,6 +104,7 @@ fn build(args: BuildArgs, progress: Progress) -> Result<()> {
         progress.note(&overlap::words_left_out(report.held_out_by_content));
     }
     note_built(&manifest, &args.output_dir, progress);
+    note_windows(&args.output_dir, progress)?;
     refuse_unreadable(&report.unreadable, &args.output_dir)
 }
 
@@ -194,6 +195,19 @@ fn note_built(manifest: &Manifest, dir: &Path, progress: Progress) {
         ));
     }
     progress.note(&format!("{}: digest {}", dir.display(), manifest.digest()));
+}
+
+/// How much of the canvas packed rows hold.
+fn note_windows(dir: &Path, progress: Progress) -> Result<()> {
+    let data = DataSet::open(dir)?;
+    if data.split("train").is_ok_and(|shard| shard.examples() > 0) {
+        let mean = Lengths::of(&data, "train", Order::Groups)?.mean();
+        let (share, all) = (100.0 * mean / data.seq_len() as f64, data.seq_len());
+        progress.note(&format!(
+            "packed rows of train have {mean:.1} of {all} cells ({share:.1} %) on average"
+        ));
+    }
+    Ok(())
 }
 
 fn show(args: ShowArgs, progress: Progress) -> Result<()> {
