@@ -53,8 +53,9 @@ fn read_everything(path: &Path) -> hrm::Result<()> {
         shard.puzzle_range(puzzle)?;
         shard.puzzle_id(puzzle)?;
         shard.variant(puzzle)?;
+        shard.outlines(puzzle)?.try_for_each(|outline| outline.map(|_| ()))?;
     }
-    (0..shard.examples()).try_for_each(|i| shard.example(i).map(|_| ()))?;
+    (0..shard.examples()).try_for_each(|i| shard.example(i).and(shard.outline(i)).map(|_| ()))?;
     shard.verify()
 }
 

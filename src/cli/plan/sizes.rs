@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::cli::preset_data;
 use crate::config::{DataConfig, Dataset, RowLayout, Settings};
+use crate::data::fetch::Source;
 use crate::data::{DataSet, Kind, Lengths};
 use crate::train::setup;
 use crate::{Error, Result};
@@ -77,7 +78,12 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Result<Sizes> {
 }
 
 fn published_lengths(config: &DataConfig) -> Result<Lengths> {
-    None.ok_or_else(|| {
+    let source = match config.dataset {
+        Dataset::Arc1 => Some(Source::Arc1),
+        Dataset::Arc2 => Some(Source::Arc2),
+        _ => None,
+    };
+    source.and_then(|source| Lengths::published(source, config.canvas)).ok_or_else(|| {
         Error::invalid(format!(
             "how long packed rows are on a canvas of {} is known once the data set is built: run \
              `hrm data build`, or plan with data.layout=padded",
