@@ -45,9 +45,9 @@
 //! Import rule (held by `tests/layout.rs`); `a <- b` means that b may use a:
 //!
 //! ```text
-//! error dtype shape rng <- backend <- tensor <- tape <- ops <- nn <- formats <- models
+//! error dtype shape rng lengths <- backend <- tensor <- tape <- ops <- nn <- formats <- models
 //! error                 <- io track
-//! error shape rng io formats <- data             (data never sees a tensor or a device)
+//! error shape rng lengths io formats <- data     (data never sees a tensor or a device)
 //! backend models nn ops data <- config
 //! backend               <- cost
 //! models data config track formats io <- run     (what a run is on disk)
@@ -61,7 +61,8 @@
 //!
 //! Dimension letters: `B` batch, `T` positions (puzzle prefix + cells), `S` cells, `P` puzzle
 //! prefix (`T = P + S`), `C` width, `NH` heads, `HD` head width, `F` MLP inner width,
-//! `V` vocabulary, `NP` puzzle ids, `NL` layers, `N = B*T` rows. `H` and `L` alone are the two
+//! `V` vocabulary, `NP` puzzle ids, `NL` layers, `N` positions of a batch (`B*T` where rows are
+//! padded), `R` rows in slots of an [`ops::layout::Layout`]. `H` and `L` alone are the two
 //! reasoning levels and never mean heads or layers.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // they panic where nobody reads any more
@@ -77,6 +78,7 @@ pub mod eval;
 pub mod formats;
 pub mod import;
 pub mod io;
+pub mod lengths;
 pub mod models;
 pub mod nn;
 pub mod ops;

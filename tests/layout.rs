@@ -12,7 +12,7 @@ mod models;
 use std::fs;
 use std::path::PathBuf;
 
-const BASE: &[&str] = &["error", "dtype", "shape", "rng"];
+const BASE: &[&str] = &["error", "dtype", "shape", "rng", "lengths"];
 
 /// A module and what it may use besides [`BASE`] and itself. `data` is held to less, see below.
 const MAY_IMPORT: &[(&str, &str)] = &[
@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("dtype", ""),
     ("shape", ""),
     ("rng", ""),
+    ("lengths", ""),
     ("track", ""),
     ("io", ""),
     ("backend", ""),

@@ -121,7 +121,7 @@ impl Batch {
         if window.len() > slot {
             let (row, cells) = (self.puzzle_ids.len(), window.len());
             return Err(Error::invalid(format!(
-                "batch: row {row} has {cells} cells, its slot has room for {slot}"
+                "batch: slot {row} has room for {slot} cells, its row has {cells}"
             )));
         }
         self.fill(slot);

@@ -37,4 +37,4 @@ pub use loader::{Loaded, Loader};
 pub use sampler::{Order, Position, Sampler};
 pub use task::Task;
 pub use vocab::Kind;
-pub use window::{Window, window_of};
+pub use window::{RowLayout, Window, window_of};

@@ -16,6 +16,17 @@ use super::shard::{Shard, Side};
 use super::vocab::{BLANK_ID, Kind, PAD};
 use crate::Result;
 
+/// Cells of the canvas that a row of training or of a question has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowLayout {
+    /// Those of its [`Window`].
+    Packed,
+    /// All.
+    #[default]
+    Padded,
+}
+
 /// A rectangle of the canvas: the cells that a packed row holds, row by row.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Window {

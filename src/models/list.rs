@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::architecture::{Architecture, Compute, Configuration, Sizes};
 use super::{Dims, Model, check, hrm, hrm_seed, transformer, trm};
 use crate::backend::Device;
-use crate::data::Lengths;
+use crate::lengths::Lengths;
 use crate::{Error, Result};
 
 macro_rules! architectures {

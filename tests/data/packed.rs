@@ -54,7 +54,7 @@ fn a_packed_batch_is_the_padded_one_within_its_windows() {
         }
         assert_eq!(cut > 0, split == "test", "{cut} labels of {split} exceed their window");
         let error = Batch::packed(&data, split, &examples[..1], &[3], options).unwrap_err();
-        assert!(error.to_string().contains("its slot has room for 3"), "{error}");
+        assert!(error.to_string().contains("slot 0 has room for 3"), "{error}");
         assert!(Batch::packed(&data, split, &examples, &slots[..2], options).is_err());
     }
 }
