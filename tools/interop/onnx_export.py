@@ -5,8 +5,8 @@
 
 A few training steps of each kind of model on a generated Sudoku, in f32. Then: onnx's checker with
 shape inference; weights bit-equal to the safetensors export; logits, Q logits and states of single
-segments, with rows that start anew, against PyTorch (tools/baseline, or layers of torch.nn); answers
-and q_halt after all segments against `hrm eval`. The lines for Python in docs/interchange.md are run as they stand.
+segments, with rows that start anew and with rows of some cells of the canvas, against PyTorch
+(tools/baseline, or layers of torch.nn); answers and q_halt after all segments against `hrm eval`. The lines for Python in docs/interchange.md are run as they stand.
 Works in a temporary folder and needs no data.
 """
 
@@ -55,6 +55,9 @@ RUNS = {
     "transformer": ["arc-simple", "model.h_layers=2", "train.epochs=0"],
 }
 
+# Those that take rows of some cells of the canvas.
+PACKED = ("hrm", "hrm_learned", "trm", "transformer")
+
 
 def expect(holds, what):
     if not holds:
@@ -98,7 +101,7 @@ def tensors_of(path):
     return {k.removeprefix(PREFIX): torch.from_numpy(v) for k, v in load_file(path).items()}
 
 
-def segment_of(kind):
+def config_of(kind):
     base = dict(batch_size=BOARDS, seq_len=CELLS, hidden_size=WIDTH, num_heads=HEADS,
                 vocab_size=VOCAB, H_layers=2, L_layers=2)
     if kind == "hrm":
@@ -113,6 +116,11 @@ def segment_of(kind):
         base.pop("H_layers")
         puzzle = {"trm": dict(puzzle_emb_ndim=32, puzzle_emb_len=3), "trm_mlp": dict(mlp_t=True)}
         cfg = trm.Config(**base, H_cycles=2, L_cycles=3, **puzzle[kind])
+    return cfg, module
+
+
+def segment_of(kind):
+    cfg, module = config_of(kind)
     return lambda *args: module.inner_forward(cfg, *args, step.rope_tables(cfg))
 
 
@@ -174,6 +182,31 @@ def check_segments(kind, model, w, tokens):
     return worst
 
 
+def check_packed(kind, model, w, tokens):
+    """A segment over some cells of the canvas, in order and at their places."""
+    rng = np.random.default_rng(5)
+    cells = np.sort(rng.permutation(CELLS)[: CELLS // 2 + 1])
+    rows, tokens = len(tokens), np.ascontiguousarray(tokens[:, cells])
+    if kind == "transformer":
+        w = w | {"pos_encoding.pe": w["pos_encoding.pe"][cells]}
+        return transformer_logits(model, w, tokens, cells=cells)
+    cfg, module = config_of(kind)
+    prefix = int(model.about["positions"]) - CELLS
+    places = np.concatenate([np.arange(prefix), prefix + cells])
+    if "embed_pos.embedding_weight" in w:
+        w = w | {"embed_pos.embedding_weight": w["embed_pos.embedding_weight"][places]}
+    rope = step.rope_tables(cfg)
+    rope = rope and tuple(table[places] for table in rope)
+    puzzle_rows = w["puzzle_emb.weights"][torch.zeros(rows, dtype=torch.long)]
+    z = [w[name].expand(rows, len(places), -1) for name in ("H_init", "L_init")]
+    wanted = module.inner_forward(cfg, w, *z, torch.from_numpy(tokens), puzzle_rows, rope)
+    states = [np.full((rows, len(places), WIDTH), np.nan, np.float32) for _ in range(2)]
+    out = model.run(tokens=tokens, cells=cells, puzzle_id=np.zeros(rows, np.int64),
+                    z_h=states[0], z_l=states[1], reset=np.ones(rows, bool))
+    names = ("z_h_next", "z_l_next", "logits")
+    return max(close(f"{kind} packed {n}", out[n], x) for n, x in zip(names, wanted))
+
+
 def check_seed(path, model, w, tokens):
     """All cycles, and a halt after the second, which a bias brings about."""
     cfg = hrm_seed.Config(BOARDS, CELLS, VOCAB, WIDTH, HEADS, 2, 1, max_cycles=4)
@@ -197,13 +230,18 @@ def check_seed(path, model, w, tokens):
 
 
 def check_transformer(path, model, w, tokens):
+    return transformer_logits(model, w, tokens)
+
+
+def transformer_logits(model, w, tokens, **more):
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 4 * WIDTH, batch_first=True)
     module = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
     name = "transformer."
     module.load_state_dict({k.removeprefix(name): v for k, v in w.items() if k.startswith(name)})
-    x = w["token_embedding.weight"][torch.from_numpy(tokens)] + w["pos_encoding.pe"][:CELLS]
+    e = w["token_embedding.weight"][torch.from_numpy(tokens)]
+    x = e + w["pos_encoding.pe"][: tokens.shape[1]]
     logits = module(x) @ w["output.weight"].T + w["output.bias"]
-    return close(f"{path.name} logits", model.run(tokens=tokens)["logits"], logits)
+    return close("transformer logits", model.run(tokens=tokens, **more)["logits"], logits)
 
 
 def answers(model, tokens):
@@ -263,11 +301,25 @@ def check(folder, kind):
         else:
             worst = check_segments(kind, model, w, tokens[:5])
     check_eval(kind, run, model, tokens)
+    if kind in PACKED:
+        with torch.no_grad():
+            worst = max(worst, check_packed_run(folder, kind, tokens[:5]))
     if kind == "hrm":
         check_document(path, tokens)
         check_choices(run, folder, tokens)
     print(f"onnx_export.py: {kind}: {len(proto.graph.node)} nodes; "
           f"largest relative difference from PyTorch {worst:.1e}")
+
+
+def check_packed_run(folder, kind, tokens):
+    run, path, exported = (folder / f"{kind}_packed{end}" for end in ("", ".onnx", ".safetensors"))
+    short = [x for x in COMMON if not x.startswith(("train.max_steps", "train.eval_every"))]
+    hrm("train", *RUNS[kind], *short, "train.max_steps=2", "data.layout=packed", "--data",
+        folder / "sudoku", "--run-dir", run, "--device", "cpu")
+    for output in (path, exported):
+        hrm("export", run, "--to", output.suffix[1:], "--output", output)
+    check_file(path, exported)
+    return check_packed(kind, Model(str(path)), tensors_of(exported), tokens)
 
 
 def check_choices(run, folder, tokens):

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use crate::config::{DistillConfig, Precision, Settings};
+use crate::data::RowLayout;
 use crate::formats::onnx::Encoded;
 use crate::formats::{Format, Program, StateDict};
 use crate::io::file;
@@ -105,7 +106,8 @@ impl Kind {
                     ("canvas", config.data.canvas.to_string()),
                     ("step", reader.meta.state.step.to_string()),
                 ];
-                onnx::encode(&model, weights, about, data_name)
+                let packed = config.data.layout == RowLayout::Packed;
+                onnx::encode(&model, weights, about, packed, data_name)
             }
         }
     }

@@ -51,7 +51,8 @@ impl Blocks {
                 let names = ["rope.cos", "rope.sin"];
                 for (name, values) in names.into_iter().zip(rope::values(t, head_dim, theta)) {
                     let table = HostTensor::from_f32s([t, head_dim], &values);
-                    tables.push(graph.initializer(name, table));
+                    let table = graph.initializer(name, table);
+                    tables.push(graph.at_places(table));
                 }
                 define_rope(graph);
             }

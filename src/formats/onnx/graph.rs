@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use prost::Message;
 
-use super::body::{Body, Value};
+use super::body::{Body, Value, int};
 use super::inline::{Function, Inliner};
 use super::proto::*;
 use crate::dtype::DType;
@@ -34,6 +34,10 @@ pub struct Encoded {
 #[derive(Clone, Copy)]
 pub enum Dim {
     Batch,
+    /// Cells of a row, where rows are packed.
+    Cells,
+    /// Positions of such a row: the prefix, then the cells.
+    Positions,
     Of(usize),
 }
 
@@ -41,6 +45,8 @@ pub fn value_info(name: &str, elem_type: i32, dims: &[Dim], doc: &str) -> ValueI
     let dim = |dim: &Dim| {
         let value = match *dim {
             Dim::Batch => DimensionValue::DimParam("B".into()),
+            Dim::Cells => DimensionValue::DimParam("cells".into()),
+            Dim::Positions => DimensionValue::DimParam("positions".into()),
             Dim::Of(n) => DimensionValue::DimValue(n as i64),
         };
         Dimension { value: Some(value) }
@@ -61,6 +67,8 @@ pub struct Graph {
     outputs: Vec<ValueInfoProto>,
     initializers: Vec<TensorProto>,
     functions: HashMap<String, Function>,
+    /// The place of each position of a row, where rows are packed.
+    places: Option<Value>,
 }
 
 impl Graph {
@@ -73,7 +81,40 @@ impl Graph {
             outputs: vec![],
             initializers: vec![],
             functions: HashMap::new(),
+            places: None,
         }
+    }
+
+    /// Rows of any cells of the canvas, which an input names: those of a packed batch. `prefix`
+    /// positions come before them.
+    pub fn pack(&mut self, prefix: usize) {
+        let doc = "canvas index of each token, y * canvas + x, the same for all rows";
+        let cells = self.input("cells", INT64, &[Dim::Cells], doc);
+        let first = self.body.int(prefix as i64);
+        let mut places = self.body.op("Add", &[&cells, &first]);
+        if prefix > 0 {
+            let before = self.body.ints(&(0..prefix as i64).collect::<Vec<_>>());
+            places = self.body.op_with("Concat", &[&before, &places], vec![int("axis", 0)]);
+        }
+        self.places = Some(places);
+    }
+
+    /// A table with a row for each place, at the places of a row's positions.
+    pub fn at_places(&mut self, table: Value) -> Value {
+        match &self.places {
+            Some(places) => self.body.op("Gather", &[&table, places]),
+            None => table,
+        }
+    }
+
+    /// The dimension of `s` cells, or of those that a packed row has.
+    pub fn cells(&self, s: usize) -> Dim {
+        if self.places.is_some() { Dim::Cells } else { Dim::Of(s) }
+    }
+
+    /// The dimension of `t` positions, or of those that a packed row has.
+    pub fn positions(&self, t: usize) -> Dim {
+        if self.places.is_some() { Dim::Positions } else { Dim::Of(t) }
     }
 
     pub fn input(&mut self, name: &str, elem_type: i32, dims: &[Dim], doc: &str) -> Value {

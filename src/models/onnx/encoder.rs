@@ -94,11 +94,13 @@ pub fn norm(body: &mut Body, x: &Value, [gain, bias]: [&Value; 2]) -> Value {
 pub fn embed(graph: &mut Graph, dims: &Dims, token_embedding: &str) -> Result<Value, String> {
     let (s, c) = (dims.seq_len, dims.hidden_size);
     let doc = "rows of cells, each below vocab_size";
-    let tokens = graph.input("tokens", INT64, &[Dim::Batch, Dim::Of(s)], doc);
+    let shape = [Dim::Batch, graph.cells(s)];
+    let tokens = graph.input("tokens", INT64, &shape, doc);
     let table = graph.weight(token_embedding)?;
     let e = graph.body.op("Gather", &[&table, &tokens]);
     let table = HostTensor::from_f32s([s, c], &sinusoids::table(s, c));
     let positions = graph.initializer("pos_encoding.pe", table);
+    let positions = graph.at_places(positions);
     Ok(graph.body.op("Add", &[&e, &positions]))
 }
 
@@ -106,7 +108,7 @@ pub fn embed(graph: &mut Graph, dims: &Dims, token_embedding: &str) -> Result<Va
 pub fn logits(graph: &mut Graph, dims: &Dims, x: &Value, head: &str) -> Result<(), String> {
     let [w, b] = linear(graph, head)?;
     let logits = affine(&mut graph.body, x, [&w, &b]);
-    let shape = [Dim::Batch, Dim::Of(dims.seq_len), Dim::Of(dims.vocab_size)];
+    let shape = [Dim::Batch, graph.cells(dims.seq_len), Dim::Of(dims.vocab_size)];
     graph.output("logits", FLOAT, &shape, &logits, "logits of each cell's token");
     Ok(())
 }

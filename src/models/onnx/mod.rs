@@ -18,16 +18,21 @@ use crate::{Error, PROGRAM, Result};
 
 pub const EXTENSION: &str = "onnx";
 
-/// The whole file; `about` is metadata beside the model's shape. With `data_name`, weights of some
-/// size go to a file of that name in the same folder.
+/// The whole file; `about` is metadata beside the model's shape. `packed`: for rows of any cells of
+/// the canvas, else of all. With `data_name`, weights of some size go to a file of that name in the
+/// same folder.
 pub fn encode(
     shape: &ModelShape,
     weights: StateDict,
     about: Vec<(&'static str, String)>,
+    packed: bool,
     data_name: Option<&str>,
 ) -> Result<Encoded> {
     let mut graph = Graph::new(weights.tensors);
     let (arch, dims) = (shape.config.arch(), shape.dims());
+    if packed {
+        graph.pack(dims.prefix);
+    }
     let built = shape.config.onnx(&mut graph, &dims);
     let mut all = vec![("arch", arch.word().to_owned()), ("program", PROGRAM.to_owned())];
     for (key, n) in [

@@ -22,12 +22,12 @@ pub struct Start {
 }
 
 pub fn start(graph: &mut Graph, dims: &Dims, pos: PosEncodings) -> Result<Start, String> {
-    let (b, s) = (Dim::Batch, Dim::Of(dims.seq_len));
+    let (b, s) = (Dim::Batch, graph.cells(dims.seq_len));
     let tokens = graph.input("tokens", INT64, &[b, s], "rows of cells, each below vocab_size");
     let puzzle_id = (dims.puzzle_emb_ndim > 0).then(|| {
         graph.input("puzzle_id", INT64, &[b], "row of the puzzle embeddings; 0 is the blank one")
     });
-    let state = [b, Dim::Of(dims.positions()), Dim::Of(dims.hidden_size)];
+    let state = [b, graph.positions(dims.positions()), Dim::Of(dims.hidden_size)];
     let z_h = graph.input("z_h", FLOAT, &state, "z_h_next of the segment before");
     let z_l = graph.input("z_l", FLOAT, &state, "z_l_next of the segment before");
     let doc = "rows that start anew: what is in z_h and z_l there is not looked at";
@@ -67,6 +67,7 @@ fn embed(
     let mut scale = (dims.hidden_size as f32).sqrt();
     if pos == PosEncodings::Learned {
         let table = graph.weight(&format!("{PREFIX}{EMBED_POS}"))?;
+        let table = graph.at_places(table);
         e = graph.body.op("Add", &[&e, &table]);
         scale *= POSITION_SCALE;
     }
@@ -87,13 +88,14 @@ pub fn finish(
     let cells = match dims.prefix {
         0 => z_h.clone(),
         p => {
-            let range = [p, dims.positions(), 1].map(|n| graph.body.ints(&[n as i64]));
+            // To the end, however many cells there are.
+            let range = [p as i64, i64::MAX, 1].map(|n| graph.body.ints(&[n]));
             let [from, to, axis] = &range;
             graph.body.op("Slice", &[z_h, from, to, axis])
         }
     };
     let logits = graph.body.op("MatMul", &[&cells, &head]);
-    let shape = [b, Dim::Of(dims.seq_len), Dim::Of(v)];
+    let shape = [b, graph.cells(dims.seq_len), Dim::Of(v)];
     graph.output("logits", FLOAT, &shape, &logits, "logits of each cell's token");
 
     let first = graph.body.pick(z_h, 0, 1);
@@ -106,7 +108,7 @@ pub fn finish(
         graph.output(name, FLOAT, &[b], &logit, doc);
     }
 
-    let state = [b, Dim::Of(dims.positions()), Dim::Of(dims.hidden_size)];
+    let state = [b, graph.positions(dims.positions()), Dim::Of(dims.hidden_size)];
     graph.output("z_h_next", FLOAT, &state, z_h, "z_h of the next segment");
     graph.output("z_l_next", FLOAT, &state, z_l, "z_l of the next segment");
     Ok(())

@@ -19,15 +19,15 @@ fn a_graph_needs_every_weight_of_its_model_in_f32() {
         .map(|spec| (spec.name, HostTensor::from_f32s(spec.shape, &vec![0.5; spec.shape.elems()])));
     let shape = ModelShape::new(config, sizes);
     let weights = StateDict { tensors: tensors.collect(), counters: None, meta: None };
-    let file = super::encode(&shape, weights.clone(), vec![], None).unwrap();
-    assert_eq!(file, super::encode(&shape, weights.clone(), vec![], None).unwrap());
+    let file = super::encode(&shape, weights.clone(), vec![], false, None).unwrap();
+    assert_eq!(file, super::encode(&shape, weights.clone(), vec![], false, None).unwrap());
     for i in 0..weights.tensors.len() {
         let (mut without, mut rounded) = (weights.clone(), weights.clone());
         let (name, t) = without.tensors.remove(i);
-        let refused = super::encode(&shape, without, vec![], None).unwrap_err().to_string();
+        let refused = super::encode(&shape, without, vec![], false, None).unwrap_err().to_string();
         assert!(refused.contains(&name) && refused.contains("missing"), "{refused}");
         rounded.tensors[i].1 = t.rounded();
-        let refused = super::encode(&shape, rounded, vec![], None).unwrap_err().to_string();
+        let refused = super::encode(&shape, rounded, vec![], false, None).unwrap_err().to_string();
         assert!(refused.contains(&name) && refused.contains("not f32"), "{refused}");
     }
 }
