@@ -18,7 +18,17 @@ pub const ALL: &[Witness] = &[
     Witness::gradient("add", |_, tape, x| add::forward(tape, &x.iter().collect::<Vec<_>>())),
     Witness::gradient("attention", |case, tape, x| {
         let rope = case.has("cos").then(|| Rope { cos: case.f32s("cos"), sin: case.f32s("sin") });
-        let layout = Layout::of(&x[0].tensor, 0)?;
+        let layout = match case.has("rooms") {
+            false => Layout::of(&x[0].tensor, 0)?,
+            true => {
+                let ints = |name: &str| case.ints(name).download::<i32>();
+                let rooms: Vec<usize> = ints("rooms")?.iter().map(|&n| n as usize).collect();
+                let layout = Layout::packed(tape.device(), 0, &rooms)?;
+                layout.lengths.upload(&ints("lengths")?)?;
+                layout.places.upload(&ints("places")?)?;
+                layout
+            }
+        };
         attention::forward(tape, &x[0], case.int("heads"), rope.as_ref(), &layout)
     }),
     Witness::gradient("relu", |_, tape, x| relu::forward(tape, &x[0])).exact(),

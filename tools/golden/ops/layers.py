@@ -47,6 +47,43 @@ def attention(c):
         )
 
 
+@both
+def packed_attention(c, label, dtype):
+    """Rows of several lengths in slots of others, each position at a place of a larger table; what
+    a slot has beyond its row gives zeros and gets no gradient."""
+    nh, hd = c.size(2, 1, 3), 4 * c.size(3, 1, 9) if dtype is F32 else 32
+    lengths = [c.size(n, 1, 70) for n in (17, 1, 9)]
+    rooms = [n + c.size(extra, 0, 20) for n, extra in zip(lengths, (3, 0, 8))]
+    table = max(lengths) + c.size(13, 1, 90)
+    freq = 10000.0 ** (-torch.arange(0, hd, 2).double() / hd)
+    angle = torch.outer(torch.arange(table).double(), freq).repeat(1, 2)
+    tables = [angle.cos().float(), angle.sin().float()]
+    places = torch.zeros(sum(rooms), dtype=torch.int32)
+    rows, start = [], 0
+    for n, room in zip(lengths, rooms):
+        rows.append(slice(start, start + n))
+        leaps = torch.linspace(0, table - n, n).int()  # as the lines of a window are apart
+        places[rows[-1]] = torch.arange(n, dtype=torch.int32) + leaps
+        start += room
+
+    def f(qkv):
+        y = torch.zeros(len(qkv), nh * hd, dtype=qkv.dtype)
+        for row in rows:
+            q, k, v = qkv[row].view(-1, 3, nh, hd).permute(1, 2, 0, 3)
+            own = [table.double()[places[row].long()] for table in tables]
+            q, k = (rotated(x, *own) for x in (q, k))
+            y[row] = F.scaled_dot_product_attention(q, k, v).transpose(0, 1).flatten(1)
+        return y
+
+    ints = {"lengths": lengths, "rooms": rooms}
+    c.gradient(
+        f"attention/packed_{label}", f, {"qkv": c.normal(len(places), 3 * nh * hd, dtype=dtype)},
+        dtype=dtype, heads=nh,
+        constants=dict(zip(("cos", "sin"), tables)) | {"places": places}
+        | {k: torch.tensor(v, dtype=torch.int32) for k, v in ints.items()},
+    )
+
+
 def activations(c):
     x = c.normal(c.size(3, 1, 9), c.size(37, 1, 99))
     c.gradient("relu/f32", F.relu, {"x": x})
@@ -168,6 +205,6 @@ def cast(c):
 
 
 CASES = (
-    add, attention, activations, bias_relu, dropout, embedding, halt_head, norms, matmul, swiglu,
+    add, attention, packed_attention, activations, bias_relu, dropout, embedding, halt_head, norms, matmul, swiglu,
     moves, cast,
 )
