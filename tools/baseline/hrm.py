@@ -29,9 +29,12 @@ SHAPES = {
     "b2-s900-h128": Config(2, 900, 128, 4, 2, 2, puzzle_emb_ndim=128, halt_max_steps=8),
     "b256-s81-h512": Config(256, 81, 512, 8, 4, 4, puzzle_emb_ndim=512),
     "b16-s900-h512": Config(16, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
+    # Of the whole canvas: hrm packs these rows.
+    "arc1-b16-h128": Config(16, 900, 128, 4, 2, 2, puzzle_emb_ndim=128),
+    "arc1-b16-h512": Config(16, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
 }
 CPU_SHAPES = tuple(SHAPES)[:3]
-CUDA_SHAPES = tuple(SHAPES)[3:]
+CUDA_SHAPES = tuple(SHAPES)[3:5]
 VARIANTS = ("eager-f32", "compile-f32", "eager-bf16", "compile-bf16")
 
 

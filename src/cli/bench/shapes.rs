@@ -1,8 +1,11 @@
 //! What is timed: shapes by the names of the PyTorch baseline, and the step that each stands for.
 
+use std::sync::Arc;
+
 use crate::backend::{Device, DeviceKind};
 use crate::config::{DistillConfig, Settings};
-use crate::data::Batch;
+use crate::data::fetch::Source;
+use crate::data::{Batch, Lengths};
 use crate::dtype::DType;
 use crate::models::hrm::{Config, Recompute};
 use crate::models::tiny_vae::IMAGE_ELEMS;
@@ -31,8 +34,16 @@ pub struct Shape {
 }
 
 enum Model {
-    /// The official HRM at these sizes.
-    Hrm { batch_size: usize, seq_len: usize, c: usize, heads: usize, layers: usize, halt: usize },
+    /// The official HRM at these sizes; `packed`: with rows as long as those of ARC-1 are.
+    Hrm {
+        batch_size: usize,
+        seq_len: usize,
+        c: usize,
+        heads: usize,
+        layers: usize,
+        halt: usize,
+        packed: bool,
+    },
     /// The preset's model and optimizer, at a batch of its own and without accumulation.
     ArcFull { batch_size: usize, seq_len: usize },
     /// The student's step of a preset of `hrm distill`.
@@ -40,21 +51,32 @@ enum Model {
 }
 
 const fn hrm(name: &'static str, kind: DeviceKind, sizes: [usize; 6]) -> Shape {
+    Shape { name, suits: For::Device(kind), model: reasoner(sizes, false) }
+}
+
+/// Beside PyTorch, which computes the whole canvas.
+const fn arc1(name: &'static str, [batch_size, c, heads, layers]: [usize; 4]) -> Shape {
+    let sizes = [batch_size, 900, c, heads, layers, 16];
+    Shape { name, suits: For::WhoAsks, model: reasoner(sizes, true) }
+}
+
+const fn reasoner(sizes: [usize; 6], packed: bool) -> Model {
     let [batch_size, seq_len, c, heads, layers, halt] = sizes;
-    let model = Model::Hrm { batch_size, seq_len, c, heads, layers, halt };
-    Shape { name, suits: For::Device(kind), model }
+    Model::Hrm { batch_size, seq_len, c, heads, layers, halt, packed }
 }
 
 const fn asked(name: &'static str, model: Model) -> Shape {
     Shape { name, suits: For::WhoAsks, model }
 }
 
-pub const SHAPES: [Shape; 8] = [
+pub const SHAPES: [Shape; 10] = [
     hrm("b32-s81-h128", DeviceKind::Cpu, [32, 81, 128, 4, 2, 16]),
     hrm("b8-s81-h512", DeviceKind::Cpu, [8, 81, 512, 8, 4, 16]),
     hrm("b2-s900-h128", DeviceKind::Cpu, [2, 900, 128, 4, 2, 8]),
     hrm("b256-s81-h512", DeviceKind::Cuda, [256, 81, 512, 8, 4, 16]),
     hrm("b16-s900-h512", DeviceKind::Cuda, [16, 900, 512, 8, 4, 16]),
+    arc1("arc1-b16-h128", [16, 128, 4, 2]),
+    arc1("arc1-b16-h512", [16, 512, 8, 4]),
     asked("arc-full-b2", Model::ArcFull { batch_size: 2, seq_len: 900 }),
     asked("tiny-vae", Model::Autoencoder),
     asked("tiny-vae-pro", Model::Autoencoder),
@@ -164,18 +186,23 @@ impl Shape {
         }
         let (model, options) = self.reasoner(dtype)?;
         let Sizes { batch_size, seq_len, .. } = model.sizes;
-        let cells = batch_size * seq_len;
+        let mut trainer = Trainer::new(device, &model, options)?;
+        let slots = trainer.slots();
+        let cells = slots.as_ref().map_or(batch_size * seq_len, |slots| slots.iter().sum());
         let (inputs, labels) = (draw(cells, VOCAB), draw(cells, VOCAB));
         let ids = draw(batch_size, PUZZLE_IDS - 1).iter().map(|id| id + 1).collect();
-        let batch = Batch::new(inputs, labels, ids);
-        let mut trainer = Trainer::new(device, &model, options)?;
+        let mut batch = Batch::new(inputs, labels, ids);
+        if let Some(slots) = slots {
+            batch.cells = slots.iter().flat_map(|&slot| 0..slot as i32).collect();
+            batch.lengths = slots.iter().map(|&slot| slot as i32).collect();
+        }
         Ok(Box::new(move || {
             trainer.step(vec![batch.clone()], Rates { lr: 1e-4, puzzle_emb_lr: 1e-2 }).map(drop)
         }))
     }
 
     fn reasoner(&self, dtype: DType) -> Result<(ModelShape, Options)> {
-        let Model::Hrm { batch_size, seq_len, c, heads, layers, halt } = self.model else {
+        let Model::Hrm { batch_size, seq_len, c, heads, layers, halt, packed } = self.model else {
             return self.arc_full(dtype);
         };
         let config = Config {
@@ -200,7 +227,11 @@ impl Shape {
         };
         let options =
             Options { dtype, recompute: Recompute::None, grad_accum: 1, optimizer, seed: 0 };
-        Ok((ModelShape::new(config, sizes), options))
+        let lengths = match packed {
+            true => Lengths::published(Source::Arc1, seq_len.isqrt()).map(Arc::new),
+            false => None,
+        };
+        Ok((ModelShape::new(config, sizes).with_lengths(lengths), options))
     }
 
     fn arc_full(&self, dtype: DType) -> Result<(ModelShape, Options)> {
