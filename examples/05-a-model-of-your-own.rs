@@ -4,7 +4,7 @@
 use hrm::backend::Device;
 use hrm::data::Batch;
 use hrm::dtype::DType;
-use hrm::eval::answer::{Evaluator, Halt, Row};
+use hrm::eval::{Evaluator, Halt, Row};
 use hrm::models::one_pass::{self, Answer};
 use hrm::models::{Carry, Compute, DeviceBatch, Dims, Model, Segment, Sizes, Workspace};
 use hrm::nn::encoder::Linear;

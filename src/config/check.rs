@@ -1,6 +1,7 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
-use super::{RowLayout, Settings};
+use super::Settings;
+use crate::data::RowLayout;
 use crate::models::ARCHITECTURES;
 use crate::{Error, Result};
 

@@ -34,8 +34,8 @@ pub use table::{Diff, diff, flatten};
 
 use crate::Result;
 use crate::backend::DeviceKind;
-use crate::data::Order;
 use crate::data::builders::arc::Holdout;
+use crate::data::{Order, RowLayout};
 use crate::models::{Arch, Compute, ModelConfig, ModelShape, Sizes};
 use crate::nn::level::Recompute;
 use crate::ops::adam::Rule;
@@ -211,21 +211,11 @@ pub struct DataConfig {
     pub seed: u64,
     /// What an epoch visits once: groups (every task) | shuffle (every example).
     pub sampler: Order,
-    /// Cells that a row of ARC has: packed (those that its task needs, by its demonstrations and its
-    /// own input) | padded (the whole canvas, as the official programs). Boards fill their canvas.
+    /// Cells that a row of ARC has: packed (those that its task needs, by its demonstrations and
+    /// its own input) | padded (the whole canvas, as the official programs). Boards fill their
+    /// canvas.
     #[serde(default)]
     pub layout: RowLayout,
-}
-
-/// Cells that a row has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RowLayout {
-    /// Those that its task needs.
-    Packed,
-    /// The whole canvas.
-    #[default]
-    Padded,
 }
 
 /// A published data set, or one that is generated.

@@ -1,8 +1,8 @@
-//! A model's answers to rows of tokens. Rows of whole canvases and of windows of it lie in one batch
-//! end to end, each with its own cells only; a row that is answered leaves, and the next ones take
-//! its room. As the reference evaluates, every row runs all `halt_max_steps` segments; with early
-//! halting a row leaves as soon as training's rule would halt, which is what saves time. Nothing is
-//! random.
+//! A model's answers to rows of tokens. Rows lie in one batch end to end, each with its own cells
+//! only, be they the whole canvas or a window of it; a row that is answered leaves, and the next
+//! ones take its room. As the reference evaluates, every row runs all `halt_max_steps` segments;
+//! with early halting a row leaves as soon as training's rule would halt, which is what saves time.
+//! Nothing is random.
 //!
 //! An answer that reaches the edge of its window may go on beyond it: such a row is asked again on
 //! the whole canvas, and that answer counts.
@@ -11,13 +11,11 @@
 
 use std::collections::VecDeque;
 
-use super::at_work::{self, AtWork, Working};
-use super::score::answered_grid;
+use super::at_work::{AtWork, Halt, Working};
+use super::row::Row;
 use crate::backend::DeviceKind;
-use crate::data::canvas::Placement;
-use crate::data::vocab::{IGNORE, PAD};
-use crate::data::{Kind, Window};
-use crate::models::{Carry, DeviceBatch, Dims, Model, Segment};
+use crate::data::vocab::PAD;
+use crate::models::{Dims, Model, Segment};
 use crate::ops::act_halt::{self, metric};
 use crate::{Error, Result};
 
@@ -31,17 +29,6 @@ pub struct Evaluator {
     rows: usize,
     /// Positions that they have, which bound a batch.
     positions: usize,
-}
-
-/// What is asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Row {
-    pub inputs: Vec<i32>, // (S)
-    /// What the loss compares with; [`IGNORE`] where nothing is known. The answer never sees it.
-    pub labels: Vec<i32>, // (S)
-    pub puzzle_id: i32,
-    /// The cells that are shown to the model; none: the whole canvas.
-    pub window: Option<Window>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -67,15 +54,6 @@ pub(super) struct Finished {
     pub sums: [f64; metric::LEN],
 }
 
-/// When a row is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Halt {
-    /// After all segments.
-    Last,
-    /// At the first segment at which training's rule would halt.
-    Early,
-}
-
 /// Rows that are fast together, of the model's batch.
 pub fn fast_rows(kind: DeviceKind, dims: Dims) -> usize {
     let positions = match kind {
@@ -86,9 +64,9 @@ pub fn fast_rows(kind: DeviceKind, dims: Dims) -> usize {
 }
 
 impl Evaluator {
-    /// For `asked` rows in all: a batch holds no more positions than those have on the whole canvas,
-    /// than the model's own batch, and than are fast together. An answer does not depend on the
-    /// batch, but for models whose rows halt together: those keep their own.
+    /// For `asked` rows in all: a batch holds no more positions than those have on the whole
+    /// canvas, than the model's own batch, and than are fast together. An answer does not depend on
+    /// the batch, but for models whose rows halt together: those keep their own.
     pub fn new(model: &dyn Model, asked: usize) -> Self {
         let dims = model.dims();
         let rows = match model.rows_halt_together() {
@@ -190,8 +168,8 @@ impl Evaluator {
     }
 
     /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), the rows
-    /// at work and the slots of those that are done with it; it gives the slots of those that are to
-    /// be asked again on the whole canvas.
+    /// at work and the slots of those that are done with it; it gives the slots of those that are
+    /// to be asked again on the whole canvas.
     fn segments(
         &self,
         model: &dyn Model,
@@ -241,62 +219,6 @@ impl Evaluator {
             }
             at.leave(&done);
         }
-    }
-}
-
-impl Row {
-    /// Canvas indices of the cells that are shown, in order.
-    pub fn cells(&self) -> Box<dyn Iterator<Item = usize>> {
-        match self.window {
-            Some(window) => Box::new(window.cells(self.inputs.len().isqrt())),
-            None => Box::new(0..self.inputs.len()),
-        }
-    }
-
-    /// Number of [`cells`](Self::cells).
-    pub fn cell_count(&self) -> usize {
-        self.window.map_or(self.inputs.len(), |window| window.len())
-    }
-
-    /// Whether the grid of an answer (S) touches an edge of the window beyond which the canvas goes
-    /// on: nothing says that it ends there.
-    pub fn is_reached_beyond(&self, tokens: &[i32]) -> bool {
-        let Some(Window { top, left, h, w }) = self.window else { return false };
-        let side = tokens.len().isqrt();
-        let grid = answered_grid(Kind::Arc, tokens, Placement { top, left }, side);
-        let (bottom, right) = (top as usize + h as usize, left as usize + w as usize);
-        (grid.h() == h as usize && bottom < side) || (grid.w() == w as usize && right < side)
-    }
-
-    /// The row alone in a batch, from the beginning: what it carries, and itself to be admitted.
-    pub fn alone(&self, model: &dyn Model) -> Result<(Carry, DeviceBatch)> {
-        at_work::batch(model, std::slice::from_ref(self), 0)
-    }
-
-    fn check(&self, dims: Dims) -> Result<(), String> {
-        let (s, v) = (dims.seq_len, dims.vocab_size as i32);
-        for (what, tokens) in [("input", &self.inputs), ("label", &self.labels)] {
-            if tokens.len() != s {
-                return Err(format!("{what} has {} tokens, the model takes {s}", tokens.len()));
-            }
-            let known = |t: i32| (0..v).contains(&t) || (what == "label" && t == IGNORE);
-            if let Some(token) = tokens.iter().find(|t| !known(**t)) {
-                return Err(format!("{what} has token {token}, the model knows 0 to {}", v - 1));
-            }
-        }
-        let (id, ids) = (self.puzzle_id, dims.num_puzzle_ids);
-        let side = s.isqrt();
-        if let Some(Window { top, left, h, w }) = self.window {
-            let inside = |from: u8, size: u8| size > 0 && from as usize + size as usize <= side;
-            if side * side != s || !inside(top, h) || !inside(left, w) {
-                return Err(format!("its window is {h} x {w} at ({top}, {left}) of {s} cells"));
-            }
-        }
-        let known = usize::try_from(id).is_ok_and(|id| id < ids);
-        if dims.puzzle_emb_ndim > 0 && !known {
-            return Err(format!("puzzle id {id}, the model has embeddings for {ids} ids"));
-        }
-        Ok(())
     }
 }
 

@@ -1,20 +1,28 @@
 //! The rows that a model is at work on, end to end in one batch.
 
-use super::answer::{Halt, Row};
+use super::row::{self, Row};
 use crate::Result;
-use crate::data::vocab::{BLANK_ID, IGNORE, PAD};
 use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
+
+/// When a row is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Halt {
+    /// After all segments.
+    Last,
+    /// At the first segment at which training's rule would halt.
+    Early,
+}
 
 /// A row at work.
 pub(super) struct Working {
-    /// Of the rows that are asked, from 0.
+    /// Place among the rows that are asked, from 0.
     pub number: usize,
     pub row: Row,
     pub steps: u32,
     pub halt_step: Option<u32>,
     pub asked_again: bool,
     dims: Dims,
-    /// Its slot in the batch that it has been through.
+    /// Slot in the batch that it has been through.
     slot: Option<usize>,
 }
 
@@ -70,8 +78,8 @@ impl<'a> AtWork<'a> {
         &logits[(start + dims.prefix) * v..][..self.rows[slot].row.cell_count() * v]
     }
 
-    /// `joining` enter beside the rows at work, which run on. With fewer than `least` rows the batch
-    /// is filled up with blank ones.
+    /// `joining` enter beside the rows at work, which run on. With fewer than `least` rows the
+    /// batch is filled up with blank ones.
     pub fn join(&mut self, joining: Vec<Working>, least: usize) -> Result<()> {
         let same =
             joining.is_empty() && self.rows.iter().enumerate().all(|(i, r)| r.slot == Some(i));
@@ -81,7 +89,7 @@ impl<'a> AtWork<'a> {
             return Ok(());
         }
         let shown: Vec<Row> = self.rows.iter().map(|working| working.row.clone()).collect();
-        let (carry, batch) = batch(self.model, &shown, least)?;
+        let (carry, batch) = row::batch(self.model, &shown, least)?;
         let mut halted = vec![1_u8; slots];
         let mut steps = vec![0_i32; slots];
         for (slot, row) in self.rows.iter_mut().enumerate() {
@@ -142,45 +150,4 @@ fn run_on(from: &Carry, before: usize, to: &Carry, slot: usize) -> Result<()> {
         to_state.view(to.start * c, shape)?.copy_from(&from_state.view(from.start * c, shape)?)?;
     }
     Ok(())
-}
-
-/// Memory for `rows`, and at least so many with blank ones, all of which enter; what runs on is for
-/// the caller to move.
-pub(super) fn batch(model: &dyn Model, rows: &[Row], least: usize) -> Result<(Carry, DeviceBatch)> {
-    let (dims, device, slots) = (model.dims(), model.device(), rows.len().max(least));
-    let packed = rows.iter().any(|row| row.window.is_some());
-    let (carry, batch) = match packed {
-        true => {
-            let mut cells: Vec<usize> = rows.iter().map(Row::cell_count).collect();
-            cells.resize(slots, dims.seq_len);
-            let carry = Carry::packed(model, &cells)?;
-            let batch = DeviceBatch::packed(device, &carry.layout)?;
-            (carry, batch)
-        }
-        false => (Carry::of_rows(model, slots)?, DeviceBatch::new(device, slots, dims.seq_len)?),
-    };
-    let (mut inputs, mut labels, mut cells) = (vec![], vec![], vec![]);
-    for row in rows {
-        for cell in row.cells() {
-            inputs.push(row.inputs[cell]);
-            labels.push(row.labels[cell]);
-            cells.push(cell as i32);
-        }
-    }
-    let all = carry.layout.cells().total();
-    inputs.resize(all, PAD);
-    labels.resize(all, IGNORE);
-    cells.resize(all, 0);
-    let mut ids: Vec<i32> = rows.iter().map(|row| row.puzzle_id).collect();
-    ids.resize(slots, BLANK_ID as i32);
-    let lengths: Vec<i32> = carry.layout.positions().sizes().map(|size| size as i32).collect();
-    let places = carry.layout.places_of(&cells);
-    for to in [&batch, &carry.current] {
-        to.upload(&inputs, &labels, &ids)?;
-        if let Some(placed) = &to.placed {
-            placed.lengths.upload(&lengths)?;
-            placed.places.upload(&places)?;
-        }
-    }
-    Ok((carry, batch))
 }

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use crate::Result;
-use crate::config::RowLayout;
-use crate::data::DataSet;
+use crate::data::{DataSet, RowLayout};
 use crate::dtype::DType;
 use crate::eval::{Evaluator, row_of};
 use crate::formats::{Format, HostTensor, StateDict};

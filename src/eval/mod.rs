@@ -1,12 +1,13 @@
 //! Evaluation: run a model over a split, score its answers beside those of the identity baseline,
 //! report in words, JSON and pictures. Sees models and data, never the loop.
 //!
-//! `select.rs` which examples, in which order · `answer.rs` the model's answers to rows · `run.rs`
-//! to examples of a split · `saved.rs` on disk meanwhile · `predictions.rs` and back from a file,
-//! `answered.rs` those of others · `score.rs` how right they are · `question.rs` which ask the
-//! same · `vote.rs` votes · `pass.rs` pass@k · `submission.rs` for ARC Prize · `kind.rs`,
-//! `breakdown.rs` which fail · `notes.rs` whether that is clean · `report.rs` all of it,
-//! `table.rs`, `page/` and `files.rs` to read · `images/` reconstructed images.
+//! `select.rs` which examples, in which order · `row.rs` a question · `answer.rs` the model's
+//! answers, `at_work.rs` the rows under way · `run.rs` to examples of a split · `saved.rs` on disk
+//! meanwhile · `predictions.rs` and back from a file, `answered.rs` those of others · `score.rs`
+//! how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs` pass@k ·
+//! `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `notes.rs` whether that
+//! is clean · `report.rs` all of it, `table.rs`, `page/` and `files.rs` to read · `images/`
+//! reconstructed images.
 
 pub mod answer;
 mod answered;
@@ -23,6 +24,7 @@ pub mod pass;
 pub mod predictions;
 pub mod question;
 pub mod report;
+mod row;
 pub mod run;
 pub mod saved;
 pub mod score;
@@ -31,10 +33,12 @@ pub mod submission;
 pub mod table;
 pub mod vote;
 
-pub use answer::{Answer, Evaluator, Halt, Row, fast_rows};
+pub use answer::{Answer, Evaluator, fast_rows};
+pub use at_work::Halt;
 pub use page::{Curve, Heading};
 pub use pass::{Pass, Voted, pass};
 pub use report::{Report, Rules, report};
+pub use row::Row;
 pub use run::{Evaluation, Request, evaluate, row_of};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};
 pub use select::{select, select_variants};

@@ -5,14 +5,15 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::config::RowLayout;
-use crate::data::{BatchOptions, DataSet};
+use crate::data::{BatchOptions, DataSet, RowLayout};
 use crate::io::progress::Progress;
 use crate::models::{Dims, Model};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
-use super::answer::{Evaluator, Finished, Halt, Row};
+use super::answer::{Evaluator, Finished};
+use super::at_work::Halt;
+use super::row::Row;
 use super::saved::Saved;
 
 /// What is asked of a model.

@@ -7,9 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Result;
-use crate::config::RowLayout;
 use crate::data::canvas::Placement;
-use crate::data::{DataSet, Grid, Window};
+use crate::data::{DataSet, Grid, RowLayout, Window};
 use crate::models::Model;
 use crate::solve::Solver;
 

@@ -1,13 +1,12 @@
 //! Asks a model for the outputs of some inputs as each puzzle of a task, and counts the answers.
-//! Test inputs stand in the canvas corner, as the test rows of a data set do. Where rows are packed,
-//! a window follows from the demonstrations and the input.
+//! Test inputs stand in the canvas corner, as the test rows of a data set do. Where rows are
+//! packed, a window follows from the demonstrations and the input.
 
 use super::known::Puzzle;
 use crate::Result;
-use crate::config::RowLayout;
 use crate::data::canvas::{self, Placement};
 use crate::data::vocab::IGNORE;
-use crate::data::{Grid, Kind, Pair, window_of};
+use crate::data::{Grid, Kind, Pair, RowLayout, window_of};
 use crate::eval::score::answered_grid;
 use crate::eval::{Ballots, Evaluator, Halt, Row};
 use crate::models::Model;
@@ -32,9 +31,9 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// One poll per input, whose task has the `demonstrations`. Puzzles are asked in order, each for
-    /// all inputs; `go_on` is asked with the number of answers so far before each question but the
-    /// first batch, and ends it.
+    /// One poll per input, whose task has the `demonstrations`. Puzzles are asked in order, each
+    /// for all inputs; `go_on` is asked with the number of answers so far before each question but
+    /// the first batch, and ends it.
     pub fn poll(
         &self,
         inputs: &[&Grid],

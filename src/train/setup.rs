@@ -6,8 +6,8 @@ use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::trainer::Options;
 use crate::Result;
-use crate::config::{RowLayout, Settings};
-use crate::data::{DataSet, Kind, Lengths, Order, Sampler};
+use crate::config::Settings;
+use crate::data::{DataSet, Kind, Lengths, Order, RowLayout, Sampler};
 use crate::models::Compute;
 
 pub const SPLIT: &str = "train";

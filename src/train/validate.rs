@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::metrics::Sums;
 use super::trainer::{Report, Trainer};
-use crate::config::RowLayout;
-use crate::data::DataSet;
+use crate::data::{DataSet, RowLayout};
 use crate::eval::{Evaluation, Evaluator, Halt, Request, select};
 use crate::io::progress::Progress;
 use crate::{Error, Result};

@@ -51,6 +51,27 @@ impl Lab {
         lab
     }
 
+    /// With ARC tasks of grids from 1 x 1 to 5 x 5 in place of boards.
+    pub fn of_arc() -> Self {
+        let lab = Self::empty();
+        std::fs::create_dir(lab.path("tasks")).unwrap();
+        for task in 0..12_usize {
+            let grid = |side: usize| -> Vec<Vec<usize>> {
+                (0..side).map(|r| (0..side).map(|c| (r * 3 + c + task) % 10).collect()).collect()
+            };
+            let side = 1 + task % 5;
+            let pair = |input: usize, output: usize| serde_json::json!({"input": grid(input), "output": grid(output)});
+            let (shown, asked) = ([pair(side, side), pair(1 + side / 2, side)], [pair(side, 1)]);
+            let task_json = serde_json::json!({"train": shown, "test": asked});
+            let path = lab.path("tasks").join(format!("task{task}.json"));
+            std::fs::write(path, task_json.to_string()).unwrap();
+        }
+        let args = ["data", "build", "--dataset-dirs", "tasks", "--output-dir", "data"];
+        let sizes = ["--canvas", "6", "--num-aug", "2", "--holdout", "test-pairs"];
+        expect_success(&lab.hrm(&[&args[..], &sizes[..]].concat()));
+        lab
+    }
+
     pub fn build_data(&self, dir: &str, seed: u64) {
         self.build_boards(dir, seed, 10);
     }

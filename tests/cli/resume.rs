@@ -24,20 +24,23 @@ fn with(more: &[&'static str]) -> Vec<&'static str> {
 /// Runs that are killed with -9 at random moments, and while a checkpoint is being written, until a
 /// process gets through; as many runs as it takes to have met both often enough.
 fn killed_run_ends_like_the_uninterrupted_one(settings: &[&'static str]) {
-    let lab = Lab::new();
+    killed_run_in(&Lab::new(), settings);
+}
+
+fn killed_run_in(lab: &Lab, settings: &[&'static str]) {
     let start = Instant::now();
     expect_success(&lab.train(&[&with(settings)[..], &["--run-dir", "whole"]].concat()));
     let whole_ms = start.elapsed().as_millis() as u64;
     let mut rng = Rng::new(11, Stream::Test, settings.len() as u64);
     let (mut kills, mut torn) = (0, 0);
     for run in ["killed-0", "killed-1", "killed-2", "killed-3", "killed-4", "killed-5"] {
-        kill_until_one_gets_through(&lab, run, settings, whole_ms, &mut rng, &mut kills, &mut torn);
+        kill_until_one_gets_through(lab, run, settings, whole_ms, &mut rng, &mut kills, &mut torn);
         assert_eq!(lab.digest(run), lab.digest("whole"));
         assert_eq!(lab.metrics(run), lab.metrics("whole"));
         assert_eq!(lab.checkpoints(run), lab.checkpoints("whole"));
         let best = "checkpoints/hrm_arc_best.safetensors";
         assert_eq!(lab.digest(&format!("{run}/{best}")), lab.digest(&format!("whole/{best}")));
-        assert!(best_for_pytorch(&lab, run) == best_for_pytorch(&lab, "whole"), "{run}");
+        assert!(best_for_pytorch(lab, run) == best_for_pytorch(lab, "whole"), "{run}");
         if kills >= 12 && torn >= 3 {
             break;
         }
@@ -122,6 +125,19 @@ fn kill_9_trm() {
     ]);
 }
 
+/// Rows of many lengths, each with its own place to go on from.
+#[test]
+fn kill_9_packed() {
+    let lab = Lab::of_arc();
+    let settings = ["data.layout=packed", "data.sampler=groups", "train.batch_size=5"];
+    killed_run_in(&lab, &settings);
+    assert_ne!(lab.digest("whole"), {
+        let padded = ["data.sampler=groups", "train.batch_size=5"];
+        expect_success(&lab.train(&[&with(&padded)[..], &["--run-dir", "padded"]].concat()));
+        lab.digest("padded")
+    });
+}
+
 /// `arc-full`'s model: dropout goes on drawing from where it was.
 #[test]
 fn kill_9_hrm_seed() {
@@ -151,6 +167,21 @@ fn one_thread_and_two_give_the_same_bits() {
             let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=16"];
             command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);
             expect_success(&command.output().unwrap());
+        }
+        assert_eq!(lab.digest("one"), lab.digest("two"), "{precision}");
+    }
+}
+
+#[test]
+fn one_thread_and_two_give_the_same_bits_on_packed_rows() {
+    let lab = Lab::of_arc();
+    for precision in ["train.precision=f32", "train.precision=bf16"] {
+        for (dir, threads) in [("one", "1"), ("two", "2")] {
+            let mut command = lab.command(&["train", "arc-small", "--data", "data"]);
+            command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision]);
+            let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=12"];
+            command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);
+            expect_success(&command.arg("data.layout=packed").output().unwrap());
         }
         assert_eq!(lab.digest("one"), lab.digest("two"), "{precision}");
     }

@@ -17,7 +17,7 @@ const SEGMENTS: usize = 5;
 
 /// A model whose rows halt at different segments: its Q head looks at the state, and its bias is
 /// such that half of the rows halt at the first one.
-fn opinionated(data: &DataSet, batch_size: usize, segments: usize) -> Hrm {
+pub fn opinionated(data: &DataSet, batch_size: usize, segments: usize) -> Hrm {
     let once = with_q_bias(data, batch_size, 1, 0.0);
     let mut gaps: Vec<f32> =
         ask(&once, &rows(data), Halt::Last).0.iter().map(|a| a.q[0] - a.q[1]).collect();

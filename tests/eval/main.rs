@@ -9,3 +9,4 @@ mod report;
 mod run;
 mod score;
 mod vote;
+mod windows;

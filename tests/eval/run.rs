@@ -1,8 +1,7 @@
 //! The runner with a small untrained model.
 
 use hrm::backend::Device;
-use hrm::config::RowLayout;
-use hrm::data::DataSet;
+use hrm::data::{DataSet, RowLayout};
 use hrm::eval::run::check_data;
 use hrm::eval::{self, Answers, Evaluator, Halt, Request};
 use hrm::io::progress::Progress;

@@ -1,8 +1,10 @@
 //! The whole engine on a CUDA device beside the CPU: the same steps from the same start. On CUDA
 //! the second step is recorded as a graph, and from then on replayed.
 
+use std::sync::Arc;
+
 use hrm::backend::{Device, DeviceKind};
-use hrm::data::Batch;
+use hrm::data::{Batch, Lengths, Window};
 use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::models::{ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
@@ -95,13 +97,29 @@ fn rates(step: u64) -> Rates {
     Rates { lr: 1e-3 * step as f64, puzzle_emb_lr: 1e-2 }
 }
 
+/// Slots of several lengths, rows that leave some of them empty, places with gaps.
+fn packed(batch: Batch, slots: &[usize]) -> Batch {
+    let mut packed = Batch { real_rows: batch.real_rows, ..Batch::default() };
+    let rows = batch.inputs.chunks(SIZES.seq_len).zip(batch.labels.chunks(SIZES.seq_len));
+    for (((input, label), &id), &slot) in rows.zip(&batch.puzzle_ids).zip(slots) {
+        let (h, w) = (slot.isqrt() as u8, (slot / slot.isqrt()).min(5) as u8);
+        let window = Window { top: 5 - h, left: 0, h, w };
+        packed.push_packed(input, label, id as u32, window, 5, slot).unwrap();
+    }
+    packed
+}
+
 /// All batches submitted as early as the trainer allows, as the training loop does.
 fn run(device: &Device, config: &ModelShape, options: Options) -> (Trainer, Vec<Report>) {
     let mut trainer = Trainer::new(device, config, options).unwrap();
     let mut reports = vec![];
     for step in 1..=STEPS {
         let micro_batches = 0..options.grad_accum as u64;
-        let batches = micro_batches.map(|i| batch(config, 10 * step + i)).collect();
+        let batch = |i| match trainer.slots() {
+            Some(slots) => packed(batch(config, 10 * step + i), &slots),
+            None => batch(config, 10 * step + i),
+        };
+        let batches = micro_batches.map(batch).collect();
         trainer.submit(batches, rates(step)).unwrap();
         while trainer.in_flight() > 1 {
             reports.extend(trainer.finish().unwrap());
@@ -175,6 +193,19 @@ fn trm_follows_the_cpu() {
     follows(trm_mlp_t(), options(DType::F32), 1e-4);
     let recomputed = Options { recompute: Recompute::Layer, grad_accum: 2, ..options(DType::Bf16) };
     follows(trm_mlp_t(), recomputed, 0.02);
+}
+
+#[test]
+fn packed_rows_follow_the_cpu() {
+    let lengths = [(4, 1.0), (11, 1.0), (25, 1.0)].into_iter().collect();
+    let lengths = Some(Arc::new(Lengths::from_weights(lengths)));
+    let shape = |config: ModelConfig| ModelShape::new(config, SIZES).with_lengths(lengths.clone());
+    let learned = Config { pos_encodings: PosEncodings::Learned, ..config() };
+    let two = Options { grad_accum: 2, recompute: Recompute::Layer, ..options(DType::F32) };
+    follows_in(shape(config().into()), options(DType::F32), 1e-4);
+    follows_in(shape(config().into()), options(DType::Bf16), 0.02);
+    follows_in(shape(learned.into()), two, 1e-4);
+    follows_in(shape(trm().into()), options(DType::Bf16), 0.02);
 }
 
 /// The transformer's step is recorded; `hrm_seed` reads its halting back and is not.

@@ -1,7 +1,9 @@
 //! The plan of a run is the run: same peak, same span, and nothing new once training is steady.
 
+use std::sync::Arc;
+
 use hrm::config::{PRESETS, Settings};
-use hrm::data::Batch;
+use hrm::data::{Batch, Lengths, Window};
 use hrm::dtype::DType;
 use hrm::eval::Evaluator;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
@@ -94,6 +96,13 @@ fn cases() -> Vec<(&'static str, ModelShape, Options)> {
             }),
             Options { optimizer: with_ema, ..options() },
         ),
+        (
+            "packed rows, two micro-batches",
+            shape(config()).with_lengths(Some(Arc::new(Lengths::from_weights(
+                [(3, 1.0), (7, 2.0)].into_iter().collect(),
+            )))),
+            Options { grad_accum: 2, ..options() },
+        ),
         ("trm", shape(trm()), Options { optimizer: with_ema, ..options() }),
         (
             "trm with mlp_t, recomputed layers",
@@ -108,6 +117,17 @@ fn step(trainer: &mut Trainer, seed: i32) {
     let cells = |k: i32, n: i32| -> Vec<i32> {
         (0..c.batch_size * c.seq_len).map(|i| (i as i32 * k + seed) % n).collect()
     };
+    if let Some(slots) = trainer.slots() {
+        let mut batch = Batch { real_rows: slots.len(), ..Batch::default() };
+        for (row, slot) in slots.into_iter().enumerate() {
+            let (input, label) = (vec![1; c.seq_len], vec![2; c.seq_len]);
+            let (side, window) = (c.seq_len.isqrt(), Window { top: 0, left: 0, h: 1, w: 2 });
+            batch.push_packed(&input, &label, row as u32, window, side, slot).unwrap();
+        }
+        let batches = vec![batch; trainer.options.grad_accum];
+        trainer.step(batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3 }).unwrap();
+        return;
+    }
     let (inputs, labels) = (cells(7, c.vocab_size as i32), cells(5, c.vocab_size as i32));
     let puzzle_ids: Vec<i32> = (0..c.batch_size as i32).collect();
     let batch = Batch::new(inputs, labels, puzzle_ids);

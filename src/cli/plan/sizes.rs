@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::preset_data;
-use crate::config::{DataConfig, Dataset, RowLayout, Settings};
+use crate::config::{DataConfig, Dataset, Settings};
 use crate::data::fetch::Source;
-use crate::data::{DataSet, Kind, Lengths};
+use crate::data::{DataSet, Kind, Lengths, RowLayout};
 use crate::train::setup;
 use crate::{Error, Result};
 
