@@ -54,8 +54,8 @@ pub mod metric {
     pub const LEN: usize = 8;
 }
 
-/// What one row that halted after `steps` steps adds to the metrics: of its `cross_entropy` row, its
-/// Q logits and their losses.
+/// What one row that halted after `steps` steps adds to the metrics: of its `cross_entropy` row,
+/// its Q logits and their losses.
 pub fn metrics_of_row(row: &[f32], q: [f32; 2], q_row: [f32; 2], steps: i32) -> [f64; metric::LEN] {
     let (valid, right, exact) = (row[1] as f64, row[2] as f64, row[3] as f64);
     let mut sums = [0.0; metric::LEN];

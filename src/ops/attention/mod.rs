@@ -11,8 +11,8 @@
 //! y (N, NH*HD).
 //! f32, or bf16 with rotated q, k and the probabilities rounded to bf16 and f32 sums. No T x T
 //! matrix is stored: saved are qkv, y and lse (N NH) f32, a slot's (NH, T) end to end, and backward
-//! recomputes the probabilities. Filling gets no gradient. HD is any multiple of 4. Reference: `Attention` and `RotaryEmbedding` of the
-//! official HRM.
+//! recomputes the probabilities. Filling gets no gradient. HD is any multiple of 4. Reference:
+//! `Attention` and `RotaryEmbedding` of the official HRM.
 
 mod cpu;
 mod cuda;
