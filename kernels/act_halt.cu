@@ -3,6 +3,7 @@
 //   halted (B) u8    steps (B) i32    q, next_q (B, 2)    rows (B)    q_rows, targets (B, 2) f32
 //   admit and reset: blockIdx.x is the slot, blocks along y share its elements.
 #include "common/elementwise.cuh"
+#include "common/layout.cuh"
 #include "common/philox.cuh"
 #include "common/records.cuh"
 #include "common/reduce.cuh"
@@ -28,24 +29,28 @@ __device__ __forceinline__ void each_piece_of_slot(u32 n, bool wide, F f) {
     each_piece_of<N>(first, gridDim.y * blockDim.x, n, wide, f);
 }
 
-// dst (B, bytes), src alike.
+// dst, src: slots of elements of `bytes` each.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    act_halt_admit(u8* dst, const u8* halted, const u8* src, u32 bytes) {
+    act_halt_admit(u8* dst, const u8* halted, const u8* src, const int* starts, u32 bytes) {
     if (!halted[blockIdx.x]) return;
-    dst += static_cast<u64>(blockIdx.x) * bytes;
-    src += static_cast<u64>(blockIdx.x) * bytes;
-    each_piece_of_slot<16>(bytes, aligned(dst, src), [&](auto width, u32 i) {
+    const u64 first = starts[blockIdx.x];
+    const u32 n = (starts[blockIdx.x + 1] - first) * bytes;
+    dst += first * bytes;
+    src += first * bytes;
+    each_piece_of_slot<16>(n, aligned(dst, src), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         *reinterpret_cast<Vec<u8, W>*>(dst + i) = *reinterpret_cast<const Vec<u8, W>*>(src + i);
     });
 }
 
-// z (B, n), init (C), n = T * C.
+// z (N, C), init (C).
 template <typename T>
-__device__ __forceinline__ void reset(T* z, const u8* halted, const T* init, u32 n, u32 c) {
+__device__ __forceinline__ void reset(T* z, const u8* halted, const T* init, Ints starts, u32 c) {
     constexpr int N = 16 / sizeof(T);
     if (!halted[blockIdx.x]) return;
-    z += static_cast<u64>(blockIdx.x) * n;
+    const u64 first = starts[blockIdx.x];
+    const u32 n = (starts[blockIdx.x + 1] - first) * c;
+    z += first * c;
     each_piece_of_slot<N>(n, c % N == 0 && aligned(z, init), [&](auto width, u32 i) {
         constexpr int W = decltype(width)::value;
         *reinterpret_cast<Vec<T, W>*>(z + i) = *reinterpret_cast<const Vec<T, W>*>(init + i % c);
@@ -114,8 +119,8 @@ __device__ __forceinline__ void metrics_of(float* metrics, const Sequence* rows,
 
 #define ACT_HALT(T, NAME)                                                                        \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
-        act_halt_reset_##NAME(T* z, const u8* halted, const T* init, u32 n, u32 c) {             \
-        reset<T>(z, halted, init, n, c);                                                         \
+        act_halt_reset_##NAME(T* z, const u8* halted, const T* init, const int* starts, u32 c) { \
+        reset<T>(z, halted, init, starts, c);                                                    \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
         act_halt_decide_##NAME(int* steps, u8* halted, const T* q, const Draw* draw, u32 b,       \

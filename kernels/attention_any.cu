@@ -8,28 +8,31 @@
 //   rounding points. Products: 4 rows x 2 scores, or 4 rows x 4 columns of a sum, per thread.
 //   R is 32, 16 or 8, whatever shared memory holds; block 128. Sums run in a fixed order.
 //   A row of a tile is HD / 4 | 1 float4: eight rows meet every bank once.
-#include "common/vec.cuh"
+//   Filling is not read, and zero where it is written.
+#include "common/layout.cuh"
 
-typedef const float* __restrict__ Table;
-
-// One head of one call; grid (row blocks, NH, B).
-struct Call {
-    u32 t, nh, hd, r; // r: rows of a tile
+// One head of one call; grid (tiles of R rows, NH).
+struct Call : Tile {
+    Ints places; // of the slot
+    u32 nh, hd, r; // r: rows of a tile
     float scale;
+    __device__ Call(Ints tiles, Ints starts, Ints lengths, Ints all_places, u32 nh, u32 hd, u32 r,
+                    float scale)
+        : Tile(tiles, starts, lengths), places(all_places + start), nh(nh), hd(hd), r(r),
+          scale(scale) {}
     __device__ u32 width() const { return hd / 4 | 1; }
     __device__ u32 tile() const { return r * width(); }
     __device__ u32 weights() const { return r + 8; } // floats in a row of weights
     __device__ u32 stride() const { return 3 * nh * hd; }
     __device__ size_t part(u32 which) const {
-        return static_cast<size_t>(blockIdx.z) * t * stride() + (which * nh + blockIdx.y) * hd;
+        return static_cast<size_t>(start) * stride() + (which * nh + blockIdx.y) * hd;
     }
-    __device__ size_t y() const {
-        return (static_cast<size_t>(blockIdx.z) * t * nh + blockIdx.y) * hd;
-    }
-    __device__ size_t lse() const {
-        return (static_cast<size_t>(blockIdx.z) * nh + blockIdx.y) * t;
-    }
+    __device__ size_t y() const { return (static_cast<size_t>(start) * nh + blockIdx.y) * hd; }
+    __device__ size_t lse() const { return static_cast<size_t>(start) * nh + blockIdx.y * room; }
 };
+
+// Where the angles of a position of the row begin in a table.
+__device__ u32 angles(const Call& c, u32 at) { return c.places[at] * c.hd; }
 
 template <typename T> __device__ float rounded(float x) { return to_f32(from_f32<T>(x)); }
 
@@ -42,13 +45,14 @@ __device__ void load(const Call& c, float4* tile, const T* __restrict__ x, u32 s
     for (u32 row = threadIdx.x / 32; row < c.r; row += blockDim.x / 32) {
         const u32 at = first + row;
         const T* from = x + static_cast<size_t>(at) * stride;
+        const u32 angle = cos && at < c.t ? angles(c, at) : 0;
         for (u32 i = threadIdx.x % 32; i < c.hd; i += 32) {
             float v = 0.0f;
             if (at < c.t) {
                 v = to_f32(from[i]);
                 if (cos) {
                     const float other = i < half ? -to_f32(from[i + half]) : to_f32(from[i - half]);
-                    v = rounded<T>(v * cos[at * c.hd + i] + other * sin[at * c.hd + i]);
+                    v = rounded<T>(v * cos[angle + i] + other * sin[angle + i]);
                 }
             }
             to[row * c.width() * 4 + i] = v;
@@ -56,22 +60,29 @@ __device__ void load(const Call& c, float4* tile, const T* __restrict__ x, u32 s
     }
 }
 
-// Rows of sums, each times its factor (1 where there are none), turned back where there are tables.
+// Rows of sums, each times its factor (1 where there are none), turned back where there are tables;
+// zeros for filling, unless it is added to.
 template <typename T>
-__device__ void store(const Call& c, const float4* tile, T* __restrict__ x, u32 stride, u32 first,
+__device__ void store(const Call& c, const float4* tile, T* __restrict__ x, u32 stride,
                       const float* factor, Table cos, Table sin, bool add) {
     const float* from = reinterpret_cast<const float*>(tile);
     const u32 half = c.hd / 2;
-    for (u32 row = threadIdx.x / 32; row < c.r && first + row < c.t; row += blockDim.x / 32) {
-        const u32 at = first + row;
+    for (u32 row = threadIdx.x / 32; row < c.r && c.first + row < c.room; row += blockDim.x / 32) {
+        const u32 at = c.first + row;
+        if (at >= c.t && add) break;
         T* to = x + static_cast<size_t>(at) * stride;
         const float* d = from + row * c.width() * 4;
+        const u32 angle = cos && at < c.t ? angles(c, at) : 0;
         for (u32 i = threadIdx.x % 32; i < c.hd; i += 32) {
+            if (at >= c.t) {
+                to[i] = from_f32<T>(0.0f);
+                continue;
+            }
             float v = d[i] * (factor ? factor[row] : 1.0f);
             if (cos) {
                 const u32 j = i < half ? i + half : i - half;
-                const float turned = d[j] * sin[at * c.hd + j];
-                v = v * cos[at * c.hd + i] + (i < half ? turned : -turned);
+                const float turned = d[j] * sin[angle + j];
+                v = v * cos[angle + i] + (i < half ? turned : -turned);
             }
             to[i] = from_f32<T>(add ? to_f32(to[i]) + v : v);
         }
@@ -152,7 +163,11 @@ __device__ void forward(const Call& c, T* __restrict__ y, float* __restrict__ ls
     float4 *q = shared, *k = q + c.tile(), *v = k + c.tile(), *sums = v + c.tile();
     float* p = reinterpret_cast<float*>(sums + c.tile()); // [key][query]
     float* factor = p + c.r * c.weights();
-    const u32 first = blockIdx.x * c.r, row = threadIdx.x / 4, lane = threadIdx.x % 4;
+    const u32 first = c.first, row = threadIdx.x / 4, lane = threadIdx.x % 4;
+    const auto store_y = [&] {
+        store(c, sums, y + c.y(), c.nh * c.hd, factor, nullptr, nullptr, false);
+    };
+    if (first >= c.t) return store_y();
     float max = __uint_as_float(0xff800000u), total = 0.0f;
     load(c, q, qkv + c.part(0), c.stride(), first, cos, sin);
     clear(c, sums);
@@ -197,7 +212,7 @@ __device__ void forward(const Call& c, T* __restrict__ y, float* __restrict__ ls
         if (first + row < c.t) lse[c.lse() + first + row] = max + logf(total);
     }
     __syncthreads();
-    store(c, sums, y + c.y(), c.nh * c.hd, first, factor, nullptr, nullptr, false);
+    store_y();
 }
 
 // dq of R queries, and their delta = dy . y for dk and dv.
@@ -211,7 +226,11 @@ __device__ void backward_q(const Call& c, T* __restrict__ dqkv, float* __restric
     float4* dq = v + c.tile();
     float* ds = reinterpret_cast<float*>(dq + c.tile()); // [key][query]
     float *row_lse = ds + c.r * c.weights(), *row_delta = row_lse + c.r;
-    const u32 first = blockIdx.x * c.r, row = threadIdx.x / 4, lane = threadIdx.x % 4;
+    const auto store_dq = [&] {
+        store(c, dq, dqkv + c.part(0), c.stride(), nullptr, cos, sin, add);
+    };
+    if (c.first >= c.t) return store_dq();
+    const u32 first = c.first, row = threadIdx.x / 4, lane = threadIdx.x % 4;
     load(c, q, qkv + c.part(0), c.stride(), first, cos, sin);
     load(c, g, dy + c.y(), c.nh * c.hd, first, nullptr, nullptr);
     load(c, k, y + c.y(), c.nh * c.hd, first, nullptr, nullptr); // k's place is still free
@@ -250,7 +269,7 @@ __device__ void backward_q(const Call& c, T* __restrict__ dqkv, float* __restric
         accumulate(c, dq, ds, k, min(c.r, c.t - j0), nullptr);
         __syncthreads();
     }
-    store(c, dq, dqkv + c.part(0), c.stride(), first, nullptr, cos, sin, add);
+    store_dq();
 }
 
 // dk and dv of R keys.
@@ -263,9 +282,13 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
     float4 *dk = g + c.tile(), *dv = dk + c.tile();
     float* p = reinterpret_cast<float*>(dv + c.tile()); // [query][key]
     float* ds = p + c.r * c.weights();
-    const u32 first = blockIdx.x * c.r;
-    load(c, k, qkv + c.part(1), c.stride(), first, cos, sin);
-    load(c, v, qkv + c.part(2), c.stride(), first, nullptr, nullptr);
+    const auto store_dkv = [&] {
+        store(c, dk, dqkv + c.part(1), c.stride(), nullptr, cos, sin, add);
+        store(c, dv, dqkv + c.part(2), c.stride(), nullptr, nullptr, nullptr, add);
+    };
+    if (c.first >= c.t) return store_dkv();
+    load(c, k, qkv + c.part(1), c.stride(), c.first, cos, sin);
+    load(c, v, qkv + c.part(2), c.stride(), c.first, nullptr, nullptr);
     clear(c, dk);
     clear(c, dv);
     for (u32 i0 = 0; i0 < c.t; i0 += c.r) {
@@ -296,25 +319,28 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
         accumulate(c, dk, ds, q, queries, nullptr);
         __syncthreads();
     }
-    store(c, dk, dqkv + c.part(1), c.stride(), first, nullptr, cos, sin, add);
-    store(c, dv, dqkv + c.part(2), c.stride(), first, nullptr, nullptr, nullptr, add);
+    store_dkv();
 }
 
+#define ROWS const int *tiles, const int *starts, const int *lengths, const int *places, u32 nh
+#define CALL                                                                                       \
+    { tiles, starts, lengths, places, nh, hd, r, scale }
+
 #define KERNELS(T, NAME)                                                                           \
-    extern "C" __global__ void __launch_bounds__(128, 4) attention_fwd_##NAME(                     \
-        T* y, float* lse, const T* qkv, const float* cos, const float* sin, u32 t, u32 nh,         \
-        float scale, u32 hd, u32 r) {                                                              \
-        forward<T>({t, nh, hd, r, scale}, y, lse, qkv, cos, sin);                                  \
+    extern "C" __global__ void __launch_bounds__(128, 4)                                           \
+        attention_fwd_##NAME(T* y, float* lse, const T* qkv, const float* cos, const float* sin,   \
+                             ROWS, float scale, u32 hd, u32 r) {                                   \
+        forward<T>(CALL, y, lse, qkv, cos, sin);                                                   \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(128, 4) attention_bwd_dq_##NAME(                  \
         T* dqkv, float* delta, const T* qkv, const T* y, const T* dy, const float* lse,            \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {  \
-        backward_q<T>({t, nh, hd, r, scale}, dqkv, delta, qkv, y, dy, lse, cos, sin, add);         \
+        const float* cos, const float* sin, ROWS, float scale, u32 add, u32 hd, u32 r) {           \
+        backward_q<T>(CALL, dqkv, delta, qkv, y, dy, lse, cos, sin, add);                          \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(128, 4) attention_bwd_dkv_##NAME(                 \
         T* dqkv, const T* qkv, const T* dy, const float* lse, const float* delta,                  \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add, u32 hd, u32 r) {  \
-        backward_kv<T>({t, nh, hd, r, scale}, dqkv, qkv, dy, lse, delta, cos, sin, add);           \
+        const float* cos, const float* sin, ROWS, float scale, u32 add, u32 hd, u32 r) {           \
+        backward_kv<T>(CALL, dqkv, qkv, dy, lse, delta, cos, sin, add);                            \
     }
 
 KERNELS(float, f32)

@@ -1,13 +1,16 @@
 // attention backward on tensor cores, bf16, HD 16, 32, 64: contract in src/ops/attention/mod.rs.
 //
-//   dqkv, qkv (B, T, 3*NH*HD)    y, dy (B, T, NH*HD)    lse, delta (B, NH, T) f32
+//   dqkv, qkv (N, 3*NH*HD)    y, dy (N, NH*HD)
+//   lse, delta (N*NH) f32, a slot's (NH, T) end to end
 //   P comes again from lse; P and dS are rounded to bf16, sums are f32. RoPE on load as in forward,
-//   its transpose at the store. `add`: dqkv is added to.
-//   T > 96: dq by query blocks (with delta = dy . y), then dk and dv by key blocks: 7 products for
-//   the formula's 5, but nothing is summed across blocks, so the order is fixed without float
-//   atomics or f32 partial sums of dq (1.9 MB a head at T = 901, written and read: more DRAM time
-//   than two products take).
-//   T <= 96: a block holds a head, and reads it once: 84 KB at T = 82 for 126 KB in two passes.
+//   its transpose at the store. `add`: dqkv is added to. Filling is not read; its dqkv is 0, or
+//   what it was where it is added to.
+//   Slots of T > 96: dq by query blocks (with delta = dy . y), then dk and dv by key blocks: 7
+//   products for the formula's 5, but nothing is summed across blocks, so the order is fixed
+//   without float atomics or f32 partial sums of dq (1.9 MB a head at T = 901, written and read:
+//   more DRAM time than two products take).
+//   Slots of T <= 96: a block holds a head, and reads it once: 84 KB at T = 82 for 126 KB in two
+//   passes.
 //   Warps own 16 rows. Steps of 16 keep dq within 128 registers (2 blocks of 8 warps), dk with dv
 //   in 168 (2 of 6). Counted at HD 64 for one HMMA, 32 clocks of a sub-core on sm_89: 6.1 issue
 //   slots in dq, 5 in dk with dv; 9 clocks of shared memory for all four sub-cores, no bank
@@ -107,17 +110,18 @@ __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __res
                                            const bf16* __restrict__ qkv,
                                            const bf16* __restrict__ y,
                                            const bf16* __restrict__ dy,
-                                           const float* __restrict__ lse,
-                                           const float* __restrict__ cos,
-                                           const float* __restrict__ sin, u32 t, u32 nh,
-                                           float scale, u32 add) {
+                                           const float* __restrict__ lse, Head head, Rope rope,
+                                           Scales scales, u32 add) {
     __shared__ alignas(128) uint4 tiles[2][2][TILE * HD / 8]; // stage; k, v
     constexpr u32 SIZE = TILE * HD * 2;
-    const Head head = {t, nh, HD};
-    const Scales scales(scale);
-    const u32 stride = head.stride(), lane = threadIdx.x % 32;
-    const u32 first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * STEP;
-    const u32 rows = first < t ? t - first : 0;
+    const u32 stride = head.stride(), width = head.nh * HD, lane = threadIdx.x % 32;
+    const u32 t = head.t, first = head.first + threadIdx.x / 32 * STEP;
+    const u32 rows = first < t ? t - first : 0, room = first < head.room ? head.room - first : 0;
+    bf16* const to = dqkv + head.part(0) + first * stride;
+    if (head.first >= t) {
+        if (!add) clear_rows<HD>(to, stride, room);
+        return;
+    }
     const bf16 *k = qkv + head.part(1), *v = qkv + head.part(2);
     const u32 shared = shared_address(tiles);
     const auto tile = [&](u32 j) { return shared + j / TILE % 2 * 2 * SIZE; };
@@ -130,9 +134,9 @@ __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __res
     u32 q[HD / 16][4], g[HD / 16][4];
     float sums[2];
     float2 stats[2];
-    const size_t y_at = head.y() + static_cast<size_t>(first) * nh * HD;
-    load_fragment<HD>(q, y + y_at, nh * HD, rows);
-    load_fragment<HD>(g, dy + y_at, nh * HD, rows);
+    const size_t y_at = head.y() + static_cast<size_t>(first) * width;
+    load_fragment<HD>(q, y + y_at, width, rows);
+    load_fragment<HD>(g, dy + y_at, width, rows);
     row_products<HD>(sums, q, g);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -142,13 +146,13 @@ __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __res
         stats[r] = scales.stats(row < rows, lse + at, sums[r]);
     }
     load_fragment<HD>(q, qkv + head.part(0) + first * stride, stride, rows);
-    if (cos) rotate_fragment<HD>(q, cos + first * HD, sin + first * HD, rows);
+    if (rope.cos) rotate_fragment<HD>(q, rope.from(first), rows);
 
     float dq[HD / 8][4] = {};
     for (u32 j = 0; j < t; j += TILE) {
         const u32 keys = min(t - j, u32(TILE));
         cp_async_wait<0>();
-        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, keys);
+        if (rope.cos) rotate_tile<HD>(tiles[j / TILE % 2][0], rope.from(j), keys);
         __syncthreads(); // tile j is complete, and nobody reads the other stage any more
         if (j + TILE < t) copy(j + TILE);
         const u32 at = tile(j) + lane_for_rows<HD>();
@@ -156,9 +160,8 @@ __device__ __forceinline__ void backward_q(bf16* __restrict__ dqkv, float* __res
             query_pass<HD>(dq, q, g, stats, at, tile(j) + lane_for_columns<HD>(), at + SIZE, keys,
                            scales);
     }
-    if (rows == 0) return;
-    if (cos) unrotate_fragment<HD>(dq, cos + first * HD, sin + first * HD, rows);
-    store_fragment<HD>(dqkv + head.part(0) + first * stride, stride, rows, dq, {1.0f, 1.0f}, add);
+    if (rope.cos) unrotate_fragment<HD>(dq, rope.from(first), rows);
+    store_fragment<HD>(to, stride, rows, room, dq, {1.0f, 1.0f}, add);
 }
 
 // ---- T > 96, second: dk and dv. A warp owns 16 keys and passes over all queries -----------------
@@ -167,31 +170,33 @@ template <int HD>
 __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16* __restrict__ qkv,
                                             const bf16* __restrict__ dy,
                                             const float* __restrict__ lse,
-                                            const float* __restrict__ delta,
-                                            const float* __restrict__ cos,
-                                            const float* __restrict__ sin, u32 t, u32 nh,
-                                            float scale, u32 add) {
+                                            const float* __restrict__ delta, Head head, Rope rope,
+                                            Scales scales, u32 add) {
     __shared__ alignas(128) uint4 tiles[2][2][TILE * HD / 8]; // stage; q, dy
     __shared__ alignas(16) float2 stats[2][TILE];             // stage
     constexpr u32 SIZE = TILE * HD * 2;
-    const Head head = {t, nh, HD};
-    const Scales scales(scale);
-    const u32 stride = head.stride();
-    const u32 first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * STEP;
-    const u32 rows = first < t ? t - first : 0;
+    const u32 stride = head.stride(), width = head.nh * HD;
+    const u32 t = head.t, first = head.first + threadIdx.x / 32 * STEP;
+    const u32 rows = first < t ? t - first : 0, room = first < head.room ? head.room - first : 0;
+    bf16* const to = dqkv + head.part(1) + first * stride; // dk, and dv a width behind
+    if (head.first >= t) {
+        if (!add) clear_rows<HD>(to, stride, room);
+        if (!add) clear_rows<HD>(to + width, stride, room);
+        return;
+    }
     const bf16 *q = qkv + head.part(0), *g = dy + head.y();
     const u32 shared = shared_address(tiles);
     const auto tile = [&](u32 i) { return shared + i / TILE % 2 * 2 * SIZE; };
     const auto copy = [&](u32 i) {
         copy_tiles<HD>(tile(i), {q + i * stride, stride}, tile(i) + SIZE,
-                       {g + i * nh * HD, nh * HD}, min(t - i, u32(TILE)));
+                       {g + i * width, width}, min(t - i, u32(TILE)));
     };
     copy(0);
 
     u32 k[HD / 16][4], v[HD / 16][4];
     load_fragment<HD>(k, qkv + head.part(1) + first * stride, stride, rows);
     load_fragment<HD>(v, qkv + head.part(2) + first * stride, stride, rows);
-    if (cos) rotate_fragment<HD>(k, cos + first * HD, sin + first * HD, rows);
+    if (rope.cos) rotate_fragment<HD>(k, rope.from(first), rows);
 
     float dk[HD / 8][4] = {}, dv[HD / 8][4] = {};
     for (u32 i = 0; i < t; i += TILE) {
@@ -202,7 +207,7 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
             stat[n] = scales.stats(n < queries, lse + at, n < queries ? delta[at] : 0.0f);
         }
         cp_async_wait<0>();
-        if (cos) rotate_tile<HD>(tiles[i / TILE % 2][0], cos + i * HD, sin + i * HD, queries);
+        if (rope.cos) rotate_tile<HD>(tiles[i / TILE % 2][0], rope.from(i), queries);
         __syncthreads(); // tile i is complete, and nobody reads the other stage any more
         if (i + TILE < t) copy(i + TILE);
         const u32 at = tile(i) + lane_for_rows<HD>(), columns = tile(i) + lane_for_columns<HD>();
@@ -210,10 +215,9 @@ __device__ __forceinline__ void backward_kv(bf16* __restrict__ dqkv, const bf16*
             key_pass<HD>(dk, dv, k, v, stat, at, columns, at + SIZE, columns + SIZE, queries,
                          scales);
     }
-    if (rows == 0) return;
-    if (cos) unrotate_fragment<HD>(dk, cos + first * HD, sin + first * HD, rows);
-    store_fragment<HD>(dqkv + head.part(1) + first * stride, stride, rows, dk, {1.0f, 1.0f}, add);
-    store_fragment<HD>(dqkv + head.part(2) + first * stride, stride, rows, dv, {1.0f, 1.0f}, add);
+    if (rope.cos) unrotate_fragment<HD>(dk, rope.from(first), rows);
+    store_fragment<HD>(to, stride, rows, room, dk, {1.0f, 1.0f}, add);
+    store_fragment<HD>(to + width, stride, rows, room, dv, {1.0f, 1.0f}, add);
 }
 
 // ---- T <= 96: all of it. A block has a head, a warp 16 rows: first as keys, then as queries -----
@@ -223,82 +227,93 @@ __device__ __forceinline__ void backward_short(bf16* __restrict__ dqkv,
                                                const bf16* __restrict__ qkv,
                                                const bf16* __restrict__ y,
                                                const bf16* __restrict__ dy,
-                                               const float* __restrict__ lse,
-                                               const float* __restrict__ cos,
-                                               const float* __restrict__ sin, u32 t, u32 nh,
-                                               float scale, u32 add) {
+                                               const float* __restrict__ lse, Head head, Rope rope,
+                                               Scales scales, u32 add) {
     extern __shared__ __align__(128) uint4 dynamic[]; // q, dy, k, v; stats
     const u32 size = blockDim.x / 32 * STEP * HD * 2;
-    const Head head = {t, nh, HD};
-    const Scales scales(scale);
-    const u32 stride = head.stride(), lane = threadIdx.x % 32;
-    const u32 first = threadIdx.x / 32 * STEP, rows = t - first;
+    const u32 stride = head.stride(), width = head.nh * HD, lane = threadIdx.x % 32;
+    const u32 t = head.t, first = threadIdx.x / 32 * STEP;
+    const u32 rows = first < t ? t - first : 0, room = first < head.room ? head.room - first : 0;
     const u32 q_tile = shared_address(dynamic), k_tile = q_tile + 2 * size;
     float2* stats = reinterpret_cast<float2*>(dynamic + 4 * size / 16);
     copy_tiles<HD>(q_tile, {qkv + head.part(0), stride}, q_tile + size,
-                   {dy + head.y(), nh * HD}, t);
+                   {dy + head.y(), width}, t);
     copy_tiles<HD>(k_tile, {qkv + head.part(1), stride}, k_tile + size,
                    {qkv + head.part(2), stride}, t);
     u32 a[HD / 16][4], b[HD / 16][4];
-    load_fragment<HD>(a, y + head.y() + first * nh * HD, nh * HD, rows);
+    load_fragment<HD>(a, y + head.y() + first * width, width, rows);
     cp_async_wait<0>();
-    if (cos) {
-        rotate_tile<HD>(dynamic, cos, sin, t);
-        rotate_tile<HD>(dynamic + 2 * size / 16, cos, sin, t);
+    if (rope.cos) {
+        rotate_tile<HD>(dynamic, rope, t);
+        rotate_tile<HD>(dynamic + 2 * size / 16, rope, t);
     }
     __syncthreads();
 
     const u32 q_rows = q_tile + lane_for_rows<HD>(), q_columns = q_tile + lane_for_columns<HD>();
     const u32 k_rows = k_tile + lane_for_rows<HD>(), k_columns = k_tile + lane_for_columns<HD>();
-    float delta[2];
-    load_fragment<HD>(b, q_columns + size, first);
-    row_products<HD>(delta, a, b);
-    if (lane % 4 == 0) {
+    if (rows > 0) {
+        float delta[2];
+        load_fragment<HD>(b, q_columns + size, first);
+        row_products<HD>(delta, a, b);
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const u32 row = lane / 4 + 8 * r;
-            stats[first + row] =
-                scales.stats(row < rows, lse + head.lse() + first + row, delta[r]);
+            if (lane % 4 == 0)
+                stats[first + row] =
+                    scales.stats(row < rows, lse + head.lse() + first + row, delta[r]);
         }
     }
     __syncthreads();
 
     bf16* to = dqkv + head.part(0) + first * stride;
+    if (rows == 0) {
+        for (u32 part = 0; part < 3 && !add; part++)
+            clear_rows<HD>(to + part * width, stride, room);
+        return;
+    }
     {
         float dk[HD / 8][4] = {}, dv[HD / 8][4] = {};
         load_fragment<HD>(a, k_columns, first);
         load_fragment<HD>(b, k_columns + size, first);
         key_pass<HD>(dk, dv, a, b, stats, q_rows, q_columns, q_rows + size, q_columns + size, t,
                      scales);
-        if (cos) unrotate_fragment<HD>(dk, cos + first * HD, sin + first * HD, rows);
-        store_fragment<HD>(to + nh * HD, stride, rows, dk, {1.0f, 1.0f}, add);
-        store_fragment<HD>(to + 2 * nh * HD, stride, rows, dv, {1.0f, 1.0f}, add);
+        if (rope.cos) unrotate_fragment<HD>(dk, rope.from(first), rows);
+        store_fragment<HD>(to + width, stride, rows, room, dk, {1.0f, 1.0f}, add);
+        store_fragment<HD>(to + 2 * width, stride, rows, room, dv, {1.0f, 1.0f}, add);
     }
     float dq[HD / 8][4] = {};
     const float2 own[2] = {stats[first + lane / 4], stats[first + lane / 4 + 8]};
     load_fragment<HD>(a, q_columns, first);
     load_fragment<HD>(b, q_columns + size, first);
     query_pass<HD>(dq, a, b, own, k_rows, k_columns, k_rows + size, t, scales);
-    if (cos) unrotate_fragment<HD>(dq, cos + first * HD, sin + first * HD, rows);
-    store_fragment<HD>(to, stride, rows, dq, {1.0f, 1.0f}, add);
+    if (rope.cos) unrotate_fragment<HD>(dq, rope.from(first), rows);
+    store_fragment<HD>(to, stride, rows, room, dq, {1.0f, 1.0f}, add);
 }
+
+#define ROWS const int *tiles, const int *starts, const int *lengths, const int *places, u32 nh
+#define HEAD(HD)                                                                                   \
+    const Head head(tiles, starts, lengths, nh, HD);                                               \
+    const Rope rope = {cos, sin, places, head.start};                                             \
+    const Scales scales(scale)
 
 #define BACKWARD(HD)                                                                               \
     extern "C" __global__ void __launch_bounds__(256, 2) attention_bwd_dq_hd##HD##_bf16(           \
         bf16* dqkv, float* delta, const bf16* qkv, const bf16* y, const bf16* dy,                  \
-        const float* lse, const float* cos, const float* sin, u32 t, u32 nh, float scale,          \
-        u32 add) {                                                                                 \
-        backward_q<HD>(dqkv, delta, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                 \
+        const float* lse, const float* cos, const float* sin, ROWS, float scale, u32 add) {        \
+        HEAD(HD);                                                                                  \
+        backward_q<HD>(dqkv, delta, qkv, y, dy, lse, head, rope, scales, add);                     \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_dkv_hd##HD##_bf16(          \
         bf16* dqkv, const bf16* qkv, const bf16* dy, const float* lse, const float* delta,         \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                 \
-        backward_kv<HD>(dqkv, qkv, dy, lse, delta, cos, sin, t, nh, scale, add);                   \
+        const float* cos, const float* sin, ROWS, float scale, u32 add) {                          \
+        HEAD(HD);                                                                                  \
+        backward_kv<HD>(dqkv, qkv, dy, lse, delta, head, rope, scales, add);                       \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_short_hd##HD##_bf16(        \
         bf16* dqkv, const bf16* qkv, const bf16* y, const bf16* dy, const float* lse,              \
-        const float* cos, const float* sin, u32 t, u32 nh, float scale, u32 add) {                 \
-        backward_short<HD>(dqkv, qkv, y, dy, lse, cos, sin, t, nh, scale, add);                    \
+        const float* cos, const float* sin, ROWS, float scale, u32 add) {                          \
+        HEAD(HD);                                                                                  \
+        backward_short<HD>(dqkv, qkv, y, dy, lse, head, rope, scales, add);                        \
     }
 
 BACKWARD(16)

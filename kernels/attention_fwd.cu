@@ -1,6 +1,7 @@
 // attention forward on tensor cores, bf16, HD 16, 32, 64: contract in src/ops/attention/mod.rs.
 //
-//   qkv (B, T, 3*NH*HD)    cos, sin (T, HD) f32 or null    y (B, T, NH*HD)    lse (B, NH, T) f32
+//   qkv (N, 3*NH*HD)    cos, sin (places, HD) f32 or null    y (N, NH*HD)
+//   lse (N*NH) f32, a slot's (NH, T) end to end. Filling is not read; its y is 0.
 //   A warp owns 16 queries and keeps their softmax; tiles of 64 keys pass through two stages of
 //   shared memory by cp.async, one barrier a tile. Scores and sums are f32, in base 2; P is rounded
 //   to bf16. The tail goes in steps of 16 keys: T = 901 costs 912. Up to 8 warps a block.
@@ -63,34 +64,35 @@ __device__ __forceinline__ void attend(const u32 (&q)[HD / 16][4], u32 k, u32 v,
 
 template <int HD>
 __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restrict__ lse,
-                                        const bf16* __restrict__ qkv,
-                                        const float* __restrict__ cos,
-                                        const float* __restrict__ sin, u32 t, u32 nh,
+                                        const bf16* __restrict__ qkv, Head head, Rope rope,
                                         float scale2) {
     __shared__ alignas(128) uint4 tiles[2][2][TILE * HD / 8]; // stage; k, v
     constexpr u32 SIZE = TILE * HD * 2;
-    const Head head = {t, nh, HD};
-    const u32 stride = head.stride();
-    const u32 len = t, first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * STEP;
-    const bf16 *k = qkv + head.part(1), *v = qkv + head.part(2);
+    const u32 stride = head.stride(), width = head.nh * HD;
+    const u32 len = head.t, first = head.first + threadIdx.x / 32 * STEP;
+    const u32 rows = first < len ? len - first : 0;
+    const auto to = [&] { return y_out + head.y() + static_cast<size_t>(first) * width; };
+    const auto room = [&] { return first < head.room ? head.room - first : 0; };
+    if (head.first >= len) return clear_rows<HD>(to(), width, room());
+    const bf16* k = qkv + head.part(1);
     const u32 shared = shared_address(tiles);
     const auto tile = [&](u32 j, u32 which) { return shared + (j / TILE % 2 * 2 + which) * SIZE; };
     const auto copy = [&](u32 j) {
-        copy_tiles<HD>(tile(j, 0), {k + j * stride, stride}, tile(j, 1), {v + j * stride, stride},
+        copy_tiles<HD>(tile(j, 0), {k + j * stride, stride}, tile(j, 1),
+                       {k + j * stride + width, stride},
                        min(len - j, u32(TILE)));
     };
     copy(0);
 
     u32 q[HD / 16][4];
-    const u32 rows = first < len ? len - first : 0;
     load_fragment<HD>(q, qkv + head.part(0) + first * stride, stride, rows);
-    if (cos) rotate_fragment<HD>(q, cos + first * HD, sin + first * HD, rows);
+    if (rope.cos) rotate_fragment<HD>(q, rope.from(first), rows);
     float y[HD / 8][4] = {}, sum[2] = {};
     float max[2] = {__uint_as_float(0xff800000u), __uint_as_float(0xff800000u)};
     for (u32 j = 0; j < len; j += TILE) {
         const u32 keys = min(len - j, u32(TILE));
         cp_async_wait<0>();
-        if (cos) rotate_tile<HD>(tiles[j / TILE % 2][0], cos + j * HD, sin + j * HD, keys);
+        if (rope.cos) rotate_tile<HD>(tiles[j / TILE % 2][0], rope.from(j), keys);
         __syncthreads(); // tile j is complete, and nobody reads the other stage any more
         if (j + TILE < len) copy(j + TILE);
         if (rows == 0) continue;
@@ -100,7 +102,6 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
         else
             attend<HD, true>(q, kj, vj, keys, scale2, max, sum, y);
     }
-    if (rows == 0) return;
 
     const u32 lane = threadIdx.x % 32;
     float factor[2];
@@ -112,15 +113,16 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
         if (lane % 4 == 0 && row < len)
             lse[head.lse() + row] = (max[r] * scale2 + __log2f(sum[r])) * 0.693147180559945f;
     }
-    bf16* to = y_out + head.y() + static_cast<size_t>(first) * nh * HD;
-    store_fragment<HD>(to, nh * HD, rows, y, factor, false);
+    store_fragment<HD>(to(), width, rows, room(), y, factor, false);
 }
 
 #define FORWARD(HD)                                                                                \
     extern "C" __global__ void __launch_bounds__(256, 2) attention_fwd_hd##HD##_bf16(              \
-        bf16* y, float* lse, const bf16* qkv, const float* cos, const float* sin, u32 t, u32 nh,   \
+        bf16* y, float* lse, const bf16* qkv, const float* cos, const float* sin,                  \
+        const int* tiles, const int* starts, const int* lengths, const int* places, u32 nh,        \
         float scale) {                                                                             \
-        forward<HD>(y, lse, qkv, cos, sin, t, nh, scale * LOG2_E);                                 \
+        const Head head(tiles, starts, lengths, nh, HD);                                           \
+        forward<HD>(y, lse, qkv, head, {cos, sin, places, head.start}, scale * LOG2_E);           \
     }
 
 FORWARD(16)

@@ -1,11 +1,12 @@
 // cross_entropy: contract and formula in src/ops/cross_entropy/mod.rs. Its letters:
 //
-//   logits, dx (B, P + S, V)    labels (B, S) i32    rows, drows (B)
-//   Forward: a block per sequence, a thread per token. Backward: a thread per position.
+//   logits, dx (N, V)    labels i32, one to a cell    rows, drows (R)
+//   Forward: a block per row, a thread per token. Backward: a thread per position.
 //   All in f32. The loss of a token is log1p of what the other classes weigh beside it, never the
 //   log of a rounded ratio: a token that is almost certain keeps its digits.
 //   A label that is neither IGNORE nor a class makes the loss NaN: the step is refused.
 #include "common/elementwise.cuh"
+#include "common/layout.cuh"
 #include "common/records.cuh"
 #include "common/reduce.cuh"
 
@@ -44,12 +45,13 @@ __device__ __forceinline__ float loss_of(u32 kind, const T* x, u32 v, u32 best, 
 }
 
 template <typename T>
-__device__ __forceinline__ void forward(Sequence* rows, const T* logits, const int* labels, u32 p,
-                                        u32 s, u32 v, u32 kind) {
+__device__ __forceinline__ void forward(Sequence* rows, const T* logits, const int* labels,
+                                        Ints starts, u32 p, u32 v, u32 kind) {
     __shared__ float partial[TOKEN_THREADS / WARP];
     const u32 b = blockIdx.x;
-    labels += static_cast<u64>(b) * s;
-    logits += (static_cast<u64>(b) * (p + s) + p) * v;
+    const u32 first = starts[b] + p, s = starts[b + 1] - first;
+    labels += first - (b + 1) * p;
+    logits += static_cast<u64>(first) * v;
     float loss = 0.0f, valid = 0.0f, right = 0.0f;
     for (u32 t = threadIdx.x; t < s; t += blockDim.x) {
         if (labels[t] == IGNORE) continue;
@@ -66,15 +68,15 @@ __device__ __forceinline__ void forward(Sequence* rows, const T* logits, const i
     rows[b] = {loss / fmaxf(valid, 1.0f), valid, right, right == valid ? 1.0f : 0.0f};
 }
 
-// n = B (P + S) positions.
+// n positions.
 template <typename T>
 __device__ __forceinline__ void backward(T* dx, const T* logits, const int* labels,
-                                         const Sequence* rows, const Sequence* drows, u32 n, u32 p,
-                                         u32 s, u32 v, u32 kind, u32 add) {
+                                         const Sequence* rows, const Sequence* drows, Ints starts,
+                                         Ints row_of, u32 n, u32 p, u32 v, u32 kind, u32 add) {
     const u32 position = blockIdx.x * blockDim.x + threadIdx.x;
     if (position >= n) return;
-    const u32 b = position / (p + s), t = position % (p + s);
-    const int label = t < p ? IGNORE : labels[static_cast<u64>(b) * s + t - p];
+    const Position at(position, starts, row_of, p);
+    const int label = at.t < p ? IGNORE : labels[at.cell];
     logits += static_cast<u64>(position) * v;
     dx += static_cast<u64>(position) * v;
     if (label == IGNORE) {
@@ -84,7 +86,7 @@ __device__ __forceinline__ void backward(T* dx, const T* logits, const int* labe
     const float largest = kind == STABLEMAX ? 0.0f : to_f32(logits[argmax(logits, v)]);
     float sum = 0.0f;
     for (u32 i = 0; i < v; i++) sum += score(kind, to_f32(logits[i]), largest);
-    const float dtoken = drows[b].loss / fmaxf(rows[b].valid, 1.0f);
+    const float dtoken = drows[at.row].loss / fmaxf(rows[at.row].valid, 1.0f);
     for (u32 i = 0; i < v; i++) {
         const float si = score(kind, to_f32(logits[i]), largest);
         const float is_label = i == static_cast<u32>(label) ? 1.0f : 0.0f;
@@ -97,15 +99,16 @@ __device__ __forceinline__ void backward(T* dx, const T* logits, const int* labe
 
 #define CROSS_ENTROPY(T, NAME)                                                                   \
     extern "C" __global__ void __launch_bounds__(TOKEN_THREADS)                                  \
-        cross_entropy_fwd_##NAME(Sequence* rows, const T* logits, const int* labels, u32 p,      \
-                                 u32 s, u32 v, u32 kind) {                                       \
-        forward<T>(rows, logits, labels, p, s, v, kind);                                         \
+        cross_entropy_fwd_##NAME(Sequence* rows, const T* logits, const int* labels,             \
+                                 const int* starts, u32 p, u32 v, u32 kind) {                    \
+        forward<T>(rows, logits, labels, starts, p, v, kind);                                    \
     }                                                                                            \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                          \
         cross_entropy_bwd_##NAME(T* dx, const T* logits, const int* labels,                      \
-                                 const Sequence* rows, const Sequence* drows, u32 n, u32 p,      \
-                                 u32 s, u32 v, u32 kind, u32 add) {                              \
-        backward<T>(dx, logits, labels, rows, drows, n, p, s, v, kind, add);                     \
+                                 const Sequence* rows, const Sequence* drows,                    \
+                                 const int* starts, const int* row_of, u32 n, u32 p, u32 v,      \
+                                 u32 kind, u32 add) {                                            \
+        backward<T>(dx, logits, labels, rows, drows, starts, row_of, n, p, v, kind, add);        \
     }
 CROSS_ENTROPY(float, f32)
 CROSS_ENTROPY(bf16, bf16)

@@ -6,8 +6,9 @@
 //
 // RoPE pairs column i with i + HD/2. A warp copies whole rows and rotates them in place before the
 // barrier that hands the tile to the block. In fragments one thread has both columns of a pair. cos
-// and sin are (T, HD), halves alike; only the first half is read.
+// and sin are (places, HD), halves alike; only the first half is read.
 #pragma once
+#include "common/layout.cuh"
 #include "common/mma.cuh"
 
 #define LOG2_E 1.4426950408889634f
@@ -17,18 +18,20 @@ enum : u32 {
     STEP = 16, // rows of a fragment: what one warp owns, and the grain of the tail
 };
 
-// Sizes and places of one call; grid (blocks of rows, NH, B).
-struct Head {
-    u32 t, nh, hd;
+// One head of one row; grid (tiles, NH). A tile of the layout has 16 positions for each warp.
+struct Head : Tile {
+    u32 nh, hd;
+    __device__ __forceinline__ Head(Ints tiles, Ints starts, Ints lengths, u32 nh, u32 hd)
+        : Tile(tiles, starts, lengths), nh(nh), hd(hd) {}
     __device__ __forceinline__ u32 stride() const { return 3 * nh * hd; }
     __device__ __forceinline__ size_t part(u32 which) const {
-        return static_cast<size_t>(blockIdx.z) * t * stride() + (which * nh + blockIdx.y) * hd;
+        return static_cast<size_t>(start) * stride() + (which * nh + blockIdx.y) * hd;
     }
     __device__ __forceinline__ size_t y() const {
-        return (static_cast<size_t>(blockIdx.z) * t * nh + blockIdx.y) * hd;
+        return (static_cast<size_t>(start) * nh + blockIdx.y) * hd;
     }
     __device__ __forceinline__ size_t lse() const {
-        return (static_cast<size_t>(blockIdx.z) * nh + blockIdx.y) * t;
+        return static_cast<size_t>(start) * nh + blockIdx.y * room;
     }
 };
 
@@ -98,14 +101,22 @@ __device__ __forceinline__ void copy_tiles(u32 to_a, Rows a, u32 to_b, Rows b, u
     cp_async_commit();
 }
 
-// After the warp's copies arrived; it rotates what it copied. cos, sin: at the first row. A lane
-// takes twice four columns, so that neighbours read whole sectors of the tables.
-template <int HD>
-__device__ __forceinline__ void rotate_tile(void* tile, const float* __restrict__ cos,
-                                            const float* __restrict__ sin, u32 rows) {
+// The tables of angles, and the places in them of the positions from `first` on.
+struct Rope {
+    Table cos, sin; // null: no rotation
+    Ints places;
+    u32 first;
+    __device__ __forceinline__ Rope from(u32 t) const { return {cos, sin, places, first + t}; }
+    __device__ __forceinline__ u32 place(u32 row) const { return places[first + row]; }
+};
+
+// After the warp's copies arrived; it rotates what it copied. A lane takes twice four columns, so
+// that neighbours read whole sectors of the tables.
+template <int HD> __device__ __forceinline__ void rotate_tile(void* tile, Rope rope, u32 rows) {
     __syncwarp();
     for_pairs<HD>(rows, [&](u32 row, u32 chunk, u32) {
         if (row >= rows) return;
+        const u32 angles = rope.place(row) * HD;
 #pragma unroll
         for (u32 h = 0; h < 2; h++) {
             // One chunk holds both fours at HD 16: rows 8..15 take the other one first, for the
@@ -114,8 +125,8 @@ __device__ __forceinline__ void rotate_tile(void* tile, const float* __restrict_
             const u32 at = row * (HD * 2) + chunk_offset<HD>(row, four / 2) + four % 2 * 8;
             uint2* at1 = reinterpret_cast<uint2*>(static_cast<u8*>(tile) + at);
             uint2* at2 = reinterpret_cast<uint2*>(static_cast<u8*>(tile) + (at ^ HD));
-            const float4 c = *reinterpret_cast<const float4*>(cos + row * HD + four * 4);
-            const float4 s = *reinterpret_cast<const float4*>(sin + row * HD + four * 4);
+            const float4 c = *reinterpret_cast<const float4*>(rope.cos + angles + four * 4);
+            const float4 s = *reinterpret_cast<const float4*>(rope.sin + angles + four * 4);
             uint2 x1 = *at1, x2 = *at2;
             rotate(x1.x, x2.x, make_float2(c.x, c.y), make_float2(s.x, s.y));
             rotate(x1.y, x2.y, make_float2(c.z, c.w), make_float2(s.z, s.w));
@@ -194,38 +205,37 @@ __device__ __forceinline__ void load_fragment(u32 (&a)[HD / 16][4], const bf16* 
 }
 
 template <int HD>
-__device__ __forceinline__ void rotate_fragment(u32 (&a)[HD / 16][4], const float* __restrict__ cos,
-                                                const float* __restrict__ sin, u32 rows) {
+__device__ __forceinline__ void rotate_fragment(u32 (&a)[HD / 16][4], Rope rope, u32 rows) {
     const u32 lane = threadIdx.x % 32;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const u32 row = lane / 4 + 8 * r;
         if (row >= rows) continue;
+        const u32 angles = rope.place(row) * HD;
 #pragma unroll
         for (int n = 0; n < HD / 16; n++) {
-            const u32 at = row * HD + 8 * n + lane % 4 * 2;
+            const u32 at = angles + 8 * n + lane % 4 * 2;
             rotate(pair_at<HD>(a, n, r), pair_at<HD>(a, n + HD / 16, r),
-                   *reinterpret_cast<const float2*>(cos + at),
-                   *reinterpret_cast<const float2*>(sin + at));
+                   *reinterpret_cast<const float2*>(rope.cos + at),
+                   *reinterpret_cast<const float2*>(rope.sin + at));
         }
     }
 }
 
 // The transpose of the rotation, on sums.
 template <int HD>
-__device__ __forceinline__ void unrotate_fragment(float (&d)[HD / 8][4],
-                                                  const float* __restrict__ cos,
-                                                  const float* __restrict__ sin, u32 rows) {
+__device__ __forceinline__ void unrotate_fragment(float (&d)[HD / 8][4], Rope rope, u32 rows) {
     const u32 lane = threadIdx.x % 32;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const u32 row = lane / 4 + 8 * r;
         if (row >= rows) continue;
+        const u32 angles = rope.place(row) * HD;
 #pragma unroll
         for (int n = 0; n < HD / 16; n++) {
-            const u32 at = row * HD + 8 * n + lane % 4 * 2;
-            const float2 c = *reinterpret_cast<const float2*>(cos + at);
-            const float2 s = *reinterpret_cast<const float2*>(sin + at);
+            const u32 at = angles + 8 * n + lane % 4 * 2;
+            const float2 c = *reinterpret_cast<const float2*>(rope.cos + at);
+            const float2 s = *reinterpret_cast<const float2*>(rope.sin + at);
             float *d1 = &d[n][2 * r], *d2 = &d[n + HD / 16][2 * r];
             const float a0 = d1[0], a1 = d1[1];
             d1[0] = a0 * c.x + d2[0] * s.x;
@@ -236,17 +246,23 @@ __device__ __forceinline__ void unrotate_fragment(float (&d)[HD / 8][4],
     }
 }
 
-// Rows below `rows`, each times its factor, set or added.
+// Rows below `rows`, each times its factor, set or added; zeros in the filling behind them, up to
+// `room`, unless it is added to.
 template <int HD>
 __device__ __forceinline__ void store_fragment(bf16* __restrict__ to, u32 stride, u32 rows,
-                                               const float (&x)[HD / 8][4],
+                                               u32 room, const float (&x)[HD / 8][4],
                                                const float (&factor)[2], bool add) {
     const u32 lane = threadIdx.x % 32;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const u32 row = lane / 4 + 8 * r;
-        if (row >= rows) continue;
+        if (row >= room || (add && row >= rows)) continue;
         u32* at = reinterpret_cast<u32*>(to + row * stride + lane % 4 * 2);
+        if (row >= rows) {
+#pragma unroll
+            for (int n = 0; n < HD / 8; n++) at[4 * n] = 0;
+            continue;
+        }
 #pragma unroll
         for (int n = 0; n < HD / 8; n++) {
             float x0 = x[n][2 * r] * factor[r], x1 = x[n][2 * r + 1] * factor[r];
@@ -258,4 +274,10 @@ __device__ __forceinline__ void store_fragment(bf16* __restrict__ to, u32 stride
             at[4 * n] = pack_bf16(x0, x1);
         }
     }
+}
+
+// Zeros in the filling of this warp's 16 rows.
+template <int HD> __device__ __forceinline__ void clear_rows(bf16* to, u32 stride, u32 room) {
+    const float none[HD / 8][4] = {};
+    store_fragment<HD>(to, stride, 0, room, none, {1.0f, 1.0f}, false);
 }

@@ -11,13 +11,13 @@ pub(super) const PIECE_BYTES: usize = 16;
 /// row.cuh
 const ROWS_PER_BLOCK: usize = 4;
 const NARROW: usize = 512;
-const WARP: usize = 32;
+pub(super) const WARP: usize = 32;
 
 /// column_sum.cuh
 pub(super) const ROWS_PER_PART: usize = 128;
 const PART_THREADS: usize = 128;
 const COLUMNS: usize = 4;
-const SUM_WARPS: usize = 8;
+pub(super) const SUM_WARPS: usize = 8;
 
 /// mean.cuh
 const MEAN_ELEMS_PER_PART: usize = 4096;

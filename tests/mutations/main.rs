@@ -116,6 +116,7 @@ caught! {
     bugs_of_the_other_kernels_are_caught: kernels::coverage::LIST,
     uninitialised_reads_are_caught: kernels::initialisation::LIST,
     misplaced_access_is_caught: kernels::places::LIST,
+    rows_taken_for_each_other_are_caught: kernels::packed::LIST,
     wrong_values_are_caught: kernels::values::LIST,
 }
 

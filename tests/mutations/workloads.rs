@@ -1,6 +1,8 @@
 //! What drives the kernels: small calls of the ops, forward and backward, with awkward sizes. Each
 //! returns what its kernels wrote, to be compared with the CPU's.
 
+mod packed;
+
 use std::cell::Cell;
 
 use hrm::Result;
@@ -82,6 +84,13 @@ pub const WORKLOADS: &[Workload] = &[
     workload("cast", cast),
     workload("relu", relu),
     workload("sigmoid", sigmoid),
+    workload("attention_f32_packed", packed::attention_f32),
+    workload("attention_bf16_packed", packed::attention_bf16),
+    workload("attention_short_packed", packed::attention_short),
+    workload("embedding_packed", packed::embedding),
+    workload("cross_entropy_packed", packed::cross_entropy),
+    workload("take_first_packed", packed::take_first),
+    workload("act_halt_packed", packed::act_halt),
 ];
 
 /// Makes the inputs of one workload: standard normal, each from a stream of its own.

@@ -31,6 +31,7 @@ mod layer_norm;
 mod matmul;
 mod max_pool2d;
 mod mse;
+mod packed;
 mod pointwise;
 mod puzzle_emb;
 mod reshape;

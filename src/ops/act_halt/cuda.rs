@@ -2,12 +2,12 @@ use super::Halting;
 use crate::Result;
 use crate::backend::{Cost, Kernel, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
-use crate::ops::launch::{On, PIECE_BYTES, THREADS, width};
+use crate::ops::launch::{On, PIECE_BYTES, THREADS};
 use crate::ops::layout::{Bounds, Layout};
 use crate::tensor::Tensor;
 
-const ADMIT: Kernel = kernel!("act_halt", "act_halt_admit", [Out, In, In, U32]);
-const RESET: [Kernel; 2] = kernel_pair!("act_halt", "act_halt_reset", [Out, In, In, U32, U32]);
+const ADMIT: Kernel = kernel!("act_halt", "act_halt_admit", [Out, In, In, In, U32]);
+const RESET: [Kernel; 2] = kernel_pair!("act_halt", "act_halt_reset", [Out, In, In, In, U32]);
 const DECIDE: [Kernel; 2] =
     kernel_pair!("act_halt", "act_halt_decide", [Out, Out, In, In, U32, U32, U32, U32, F32]);
 const TARGETS: [Kernel; 2] =
@@ -18,23 +18,23 @@ const METRICS: [Kernel; 2] =
 /// Blocks along y: the limit that every card has.
 const MAX_BLOCKS_PER_SLOT: usize = 65_535;
 
-/// A slot along x, its elements along y.
-fn slot_grid(b: usize, n: usize, width: usize) -> [usize; 3] {
-    [b, n.div_ceil(width * THREADS).min(MAX_BLOCKS_PER_SLOT), 1]
+/// A slot along x, its elements of `bytes` each along y.
+fn slot_grid(bounds: &Bounds, bytes: usize) -> [usize; 3] {
+    let blocks = (bounds.largest() * bytes).div_ceil(PIECE_BYTES * THREADS);
+    [bounds.slots(), blocks.min(MAX_BLOCKS_PER_SLOT), 1]
 }
 
 pub fn admit(
     cost: Cost,
     halted: &Tensor,
-    _bounds: &Bounds,
+    bounds: &Bounds,
     src: &Tensor,
     dst: &Tensor,
 ) -> Result<()> {
     let on = On { device: dst.device(), kernel: &ADMIT, cost };
-    let b = halted.elems();
-    let row_bytes = dst.bytes() / b;
-    let args = [dst.into(), halted.into(), src.into(), row_bytes.into()];
-    on.blocks(slot_grid(b, row_bytes, PIECE_BYTES), THREADS, &args)
+    let bytes = dst.dtype().size_bytes();
+    let args = [dst.into(), halted.into(), src.into(), (&bounds.device).into(), bytes.into()];
+    on.blocks(slot_grid(bounds, bytes), THREADS, &args)
 }
 
 pub fn reset(
@@ -44,12 +44,11 @@ pub fn reset(
     z: &Tensor,
     layout: &Layout,
 ) -> Result<()> {
-    layout.uniform_cells()?;
     let on = On { device: z.device(), kernel: by_dtype(z.dtype(), &RESET)?, cost };
-    let (b, c) = (halted.elems(), init.elems());
-    let n = z.elems() / b;
-    let args = [z.into(), halted.into(), init.into(), n.into(), c.into()];
-    on.blocks(slot_grid(b, n, width(z.dtype())), THREADS, &args)
+    let positions = layout.positions();
+    let args =
+        [z.into(), halted.into(), init.into(), (&positions.device).into(), init.elems().into()];
+    on.blocks(slot_grid(positions, init.bytes()), THREADS, &args)
 }
 
 pub fn decide(

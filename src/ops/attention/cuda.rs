@@ -1,68 +1,105 @@
 //! Launches: tensor cores for bf16 at some head sizes (`tensor.rs`), plain kernels for the rest.
 //!
-//! Backward is one launch where a block holds a whole head, else two: dq with delta, then dk with
-//! dv. Scores are computed anew for queries and for keys, 7 products where 5 would do: in return no
-//! block waits for another, and sums keep a fixed order.
+//! A block has a tile of one row, so that a launch takes slots of any sizes. Backward is one launch
+//! where a block holds a whole head, else two: dq with delta, then dk with dv. Scores are computed
+//! anew for queries and for keys, 7 products where 5 would do: in return no block waits for
+//! another, and sums keep a fixed order.
 
 mod plain;
 mod tensor;
 
+use std::ops::RangeInclusive;
+
 use super::{Rope, bytes_of};
 use crate::Result;
-use crate::backend::{Arg, Cost, Mode, Purpose};
+use crate::backend::{Arg, Cost, Kernel, Launch, Mode, Purpose};
 use crate::dtype::DType;
+use crate::ops::layout::Layout;
 use crate::ops::{refuse, written};
 use crate::tensor::Tensor;
 
-/// Sizes of one call; the letters of the contract.
-#[derive(Clone, Copy)]
-struct Dims {
-    b: usize,
-    t: usize,
-    nh: usize,
-    hd: usize,
-}
-
-impl Dims {
-    fn of(call: &super::Call) -> Result<Self> {
-        let &super::Call { ref layout, nh, hd } = call;
-        let t = layout.uniform().ok_or_else(|| refuse("attention", "rows of one length".into()))?;
-        Ok(Self { b: layout.rows(), t, nh, hd })
-    }
-
-    fn scale(self) -> f32 {
-        1.0 / (self.hd as f32).sqrt()
-    }
-}
-
 /// What the launches of a pass share.
 struct Call<'a> {
-    d: Dims,
-    x: &'a Tensor,
-    args: Vec<Arg<'a>>,
-    /// What the pass is charged with; tensor cores add what they execute.
+    layout: &'a Layout,
+    nh: usize,
+    hd: usize,
+    /// Positions of the slots that take part.
+    rooms: RangeInclusive<usize>,
+    pointers: Vec<&'a Tensor>,
+    rope: Option<&'a Rope>,
+    mode: Option<Mode>,
+    /// What the pass is charged with for all slots; tensor cores add what they execute.
     cost: Cost,
 }
 
 impl<'a> Call<'a> {
-    /// Kernels take `pointers`, cos, sin, t, nh, scale and, where there is one, the mode.
+    /// For all slots. Kernels take `pointers`, cos, sin, the layout, nh, scale and, where there is
+    /// one, the mode.
     fn new<const N: usize>(
-        d: Dims,
+        call: &'a super::Call,
         pointers: [&'a Tensor; N],
         rope: Option<&'a Rope>,
         mode: Option<Mode>,
         cost: Cost,
     ) -> Result<Self> {
-        let row = 3 * d.nh * d.hd;
-        if d.t * row > u32::MAX as usize {
-            return Err(refuse("attention", format!("{} tokens of {row} elements", d.t)));
+        let &super::Call { ref layout, nh, hd } = call;
+        let (t, row) = (layout.largest(), 3 * nh * hd);
+        if t * row > u32::MAX as usize {
+            return Err(refuse("attention", format!("{t} positions of {row} elements")));
         }
-        let tables = [rope.map(|r| &r.cos), rope.map(|r| &r.sin)];
-        let mut args: Vec<Arg> = pointers.map(Arg::from).into();
+        let rooms = 0..=usize::MAX;
+        Ok(Self { layout, nh, hd, rooms, pointers: pointers.into(), rope, mode, cost })
+    }
+
+    /// With the slots of so many positions only, and their share of the cost.
+    fn of_rooms(self, rooms: RangeInclusive<usize>) -> Self {
+        let sizes = || self.layout.positions().sizes();
+        let share = |work: fn(usize) -> usize| {
+            let own: usize = sizes().filter(|size| rooms.contains(size)).map(work).sum();
+            own as f64 / sizes().map(work).sum::<usize>().max(1) as f64
+        };
+        let cost = Cost {
+            matmul_flops: self.cost.matmul_flops * share(|t| t * t),
+            bytes: self.cost.bytes * share(|t| t),
+            ..self.cost
+        };
+        Self { rooms, cost, ..self }
+    }
+
+    /// Sizes of the slots that take part.
+    fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.layout.positions().sizes().filter(|size| self.rooms.contains(size))
+    }
+
+    /// A block for each head of each tile of `height` positions; `last` are the arguments behind
+    /// the mode. Without slots there is no launch.
+    fn launch(
+        self,
+        kernel: &'static Kernel,
+        height: usize,
+        threads: usize,
+        shared_bytes: usize,
+        last: &[usize],
+    ) -> Result<()> {
+        let Self { layout, nh, hd, .. } = self;
+        let Some(tiles) = layout.tiles(height, &self.rooms)? else { return Ok(()) };
+        let scale = 1.0 / (hd as f32).sqrt();
+        let tables = [self.rope.map(|r| &r.cos), self.rope.map(|r| &r.sin)];
+        let rows = [&tiles, &layout.positions().device, &layout.lengths, &layout.places];
+        let mut args: Vec<Arg> = self.pointers.iter().map(|&x| x.into()).collect();
         args.extend(tables.map(Arg::from));
-        args.extend([Arg::from(d.t), d.nh.into(), d.scale().into()]);
-        args.extend(mode.map(Arg::from));
-        Ok(Self { d, x: pointers[0], args, cost })
+        args.extend(rows.map(Arg::from));
+        args.extend([Arg::from(nh), scale.into()]);
+        args.extend(self.mode.map(Arg::from));
+        args.extend(last.iter().map(|&n| Arg::from(n)));
+        layout.row_of().device().launch(&Launch {
+            kernel,
+            grid: [tiles.shape().rows(), nh, 1],
+            block: [threads, 1, 1],
+            shared_bytes,
+            args: &args,
+            cost: self.cost,
+        })
     }
 }
 
@@ -74,11 +111,10 @@ pub fn forward(
     y: &Tensor,
     lse: &Tensor,
 ) -> Result<()> {
-    let d = Dims::of(call)?;
-    let call = Call::new(d, [y, lse, qkv], rope, None, cost)?;
-    match tensor::kernels(d, qkv) {
-        Some(kernels) => kernels.fwd.launch(call),
-        None => plain::FWD.launch(call),
+    let pass = Call::new(call, [y, lse, qkv], rope, None, cost)?;
+    match tensor::kernels(call.hd, qkv) {
+        Some(kernels) => kernels.fwd.launch(pass),
+        None => plain::FWD.launch(pass, qkv.dtype()),
     }
 }
 
@@ -93,14 +129,17 @@ pub fn backward(
     mode: Mode,
 ) -> Result<()> {
     let [qkv, y, lse] = saved;
-    let d = Dims::of(call)?;
-    let kernels = tensor::kernels(d, qkv);
-    if let Some(kernels) = kernels
-        && d.t <= tensor::SHORT_T
-    {
-        let call = Call::new(d, [dqkv, qkv, y, dy, lse], rope, Some(mode), cost)?;
-        return kernels.bwd_short.launch(call);
+    let kernels = tensor::kernels(call.hd, qkv);
+    // Slots up to this size take one launch.
+    let short = if kernels.is_some() { tensor::SHORT_T } else { 0 };
+    if let Some(kernels) = kernels {
+        let all = Call::new(call, [dqkv, qkv, y, dy, lse], rope, Some(mode), cost)?;
+        kernels.bwd_short.launch(all.of_rooms(0..=short))?;
     }
+    if call.layout.largest() <= short {
+        return Ok(());
+    }
+    let long = short + 1..=usize::MAX;
     let delta = &Tensor::uninit(qkv.device(), DType::F32, *lse.shape(), Purpose::Workspace)?;
     // The second launch makes dk and dv and reads all but y again.
     let of_dkv = written(dqkv, mode) / 3 * 2;
@@ -115,16 +154,17 @@ pub fn backward(
         bytes: (again + of_dkv) as f64,
         ..cost
     };
-    let dq = Call::new(d, [dqkv, delta, qkv, y, dy, lse], rope, Some(mode), of_dq)?;
-    let dkv = Call::new(d, [dqkv, qkv, dy, lse, delta], rope, Some(mode), of_dkv)?;
+    let dq = Call::new(call, [dqkv, delta, qkv, y, dy, lse], rope, Some(mode), of_dq)?;
+    let dkv = Call::new(call, [dqkv, qkv, dy, lse, delta], rope, Some(mode), of_dkv)?;
+    let (dq, dkv) = (dq.of_rooms(long.clone()), dkv.of_rooms(long));
     match kernels {
         Some(kernels) => {
             kernels.bwd_dq.launch(dq)?;
             kernels.bwd_dkv.launch(dkv)
         }
         None => {
-            plain::BWD_DQ.launch(dq)?;
-            plain::BWD_DKV.launch(dkv)
+            plain::BWD_DQ.launch(dq, qkv.dtype())?;
+            plain::BWD_DKV.launch(dkv, qkv.dtype())
         }
     }
 }

@@ -6,14 +6,14 @@ use crate::ops::layout::Layout;
 use crate::tensor::Tensor;
 
 const FWD: [Kernel; 2] =
-    kernel_pair!("cross_entropy", "cross_entropy_fwd", [Out, In, In, U32, U32, U32, U32]);
+    kernel_pair!("cross_entropy", "cross_entropy_fwd", [Out, In, In, In, U32, U32, U32]);
 const BWD: [Kernel; 2] = kernel_pair!(
     "cross_entropy",
     "cross_entropy_bwd",
-    [Out, In, In, In, In, U32, U32, U32, U32, U32, U32]
+    [Out, In, In, In, In, In, In, U32, U32, U32, U32, U32]
 );
 
-/// Threads that share a sequence, at most.
+/// Threads that share a row, at most.
 const TOKEN_THREADS: usize = 512;
 const WARP: usize = 32;
 
@@ -30,18 +30,18 @@ pub fn forward(
     rows: &Tensor,
 ) -> Result<()> {
     let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &FWD)?, cost };
-    let (p, v, b) = (layout.prefix(), logits.shape().last(), rows.shape().rows());
-    let s = layout.uniform_cells()?;
+    let (p, v) = (layout.prefix(), logits.shape().last());
     let args = [
         rows.into(),
         logits.into(),
         labels.into(),
+        (&layout.positions().device).into(),
         p.into(),
-        s.into(),
         v.into(),
         code(kind).into(),
     ];
-    on.blocks([b, 1, 1], s.next_multiple_of(WARP).min(TOKEN_THREADS), &args)
+    let threads = layout.cells().largest().next_multiple_of(WARP).clamp(WARP, TOKEN_THREADS);
+    on.blocks([layout.rows(), 1, 1], threads, &args)
 }
 
 /// What backward reads, besides its sizes.
@@ -61,18 +61,19 @@ pub fn backward(
     mode: Mode,
 ) -> Result<()> {
     let Saved { logits, labels, rows } = saved;
+    let cost = cost.and_bytes(layout.row_of().bytes());
     let on = On { device: logits.device(), kernel: by_dtype(logits.dtype(), &BWD)?, cost };
     let (p, v, n) = (layout.prefix(), logits.shape().last(), logits.shape().rows());
-    let s = layout.uniform_cells()?;
     let args = [
         dx.into(),
         logits.into(),
         labels.into(),
         rows.into(),
         drows.into(),
+        (&layout.positions().device).into(),
+        layout.row_of().into(),
         n.into(),
         p.into(),
-        s.into(),
         v.into(),
         code(kind).into(),
         mode.into(),

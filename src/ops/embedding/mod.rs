@@ -11,8 +11,9 @@
 //! Rows b and their prefix P lie in a [`Layout`], which also has the place of each position. tokens
 //! i32, one to a cell, table (V, C), puzzle (B, D) f32 with D <= P C, pos (places, C), y (N, C) in
 //! the table's dtype; puzzle is rounded to that dtype first. P is 0 without puzzle. Gradients
-//! of table, puzzle and pos are f32 sums in a fixed order. A token outside the table is an error;
-//! on CUDA, where nobody waits to hear of it, it makes its row NaN and the guard refuses the step.
+//! of table, puzzle and pos are f32 sums in a fixed order. A token outside the table, or a place
+//! outside pos, is an error; on CUDA, where nobody waits to hear of it, it makes its position NaN
+//! and the guard refuses the step.
 //! Reference: `_input_embeddings` of the official HRM.
 
 mod cpu;

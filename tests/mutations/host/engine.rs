@@ -3,6 +3,7 @@
 use hrm::Result;
 use hrm::backend::{Arg, Cost, Device, Graph, Kernel, Launch, Mode, Param, Purpose};
 use hrm::dtype::DType;
+use hrm::ops::layout::Layout;
 use hrm::tensor::Tensor;
 
 use super::{Planted, Scene};
@@ -15,7 +16,7 @@ static ADD: Kernel = kernel("add_fwd_f32", &[Out, In, In, In, U32]);
 static SWIGLU: Kernel = kernel("swiglu_bwd_f32", &[Out, In, In, U32, U32, U32]);
 static PRODUCT: Kernel = kernel("matmul_fwd_f32_t64", &[Out, In, In, In, U32, U32, U32, U32, U32]);
 static ATTENTION: Kernel =
-    kernel("attention_fwd_f32", &[Out, Out, In, In, In, U32, U32, F32, U32, U32]);
+    kernel("attention_fwd_f32", &[Out, Out, In, In, In, In, In, In, In, U32, F32, U32, U32]);
 
 const fn kernel(name: &'static str, params: &'static [Param]) -> Kernel {
     Kernel { op: "mutations", name, params }
@@ -215,10 +216,16 @@ fn attention(device: &Device, grid_heads: usize, shared_bytes: usize) -> Result<
     let (t, c) = (19, HEADS * HEAD_WIDTH);
     let qkv = ones(device, t * 3 * c)?;
     let (y, lse) = (empty(device, t * c)?, empty(device, HEADS * t)?);
+    let layout = Layout::padded(device, 1, 0, t)?;
+    let firsts: Vec<i32> = (0..t).step_by(TILE).flat_map(|first| [0, first as i32]).collect();
+    let blocks = firsts.len() / 2;
+    let tiles = Tensor::from_slice(device, &firsts, [blocks, 2], Purpose::Activations)?;
+    let starts = &layout.positions().device;
     let pointers = [(&y).into(), (&lse).into(), (&qkv).into(), Arg::Null, Arg::Null];
-    let sizes = [t.into(), HEADS.into(), 0.3.into(), HEAD_WIDTH.into(), TILE.into()];
-    let args = [&pointers[..], &sizes].concat();
-    launch(device, &ATTENTION, [t.div_ceil(TILE), grid_heads, 1], 128, shared_bytes, &args)?;
+    let rows = [&tiles, starts, &layout.lengths, &layout.places].map(Arg::from);
+    let sizes = [HEADS.into(), 0.3.into(), HEAD_WIDTH.into(), TILE.into()];
+    let args = [&pointers[..], &rows, &sizes].concat();
+    launch(device, &ATTENTION, [blocks, grid_heads, 1], 128, shared_bytes, &args)?;
     device.synchronize()
 }
 

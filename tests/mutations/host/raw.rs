@@ -307,14 +307,15 @@ impl Stage {
         self.run(self.add, [4, 256, 0], &mut params)
     }
 
-    /// One row of one head, with more shared memory than it needs.
+    /// One head of a slot without positions, with more shared memory than it needs.
     fn attention(&self, shared_bytes: u32) -> Result<()> {
         self.zero(BYTES)?;
-        let mut pointers = [self.y, self.y + 64, self.a, 0, 0];
-        let (mut sizes, mut scale, mut more) = ([1_u32, 1], 1.0_f32, [4_u32, 8]);
+        // Tiles, starts, lengths and places are the zeros that `a` holds.
+        let mut pointers = [self.y, self.y + 64, self.a, 0, 0, self.a, self.a, self.a, self.a];
+        let (mut heads, mut scale, mut more) = (1_u32, 1.0_f32, [4_u32, 8]);
         let mut params: Vec<*mut c_void> =
             pointers.iter_mut().map(|p| std::ptr::from_mut(p).cast()).collect();
-        params.extend(sizes.iter_mut().map(|n| std::ptr::from_mut(n).cast::<c_void>()));
+        params.push(std::ptr::from_mut(&mut heads).cast());
         params.push(std::ptr::from_mut(&mut scale).cast());
         params.extend(more.iter_mut().map(|n| std::ptr::from_mut(n).cast::<c_void>()));
         self.run(self.attention, [1, 128, shared_bytes], &mut params)

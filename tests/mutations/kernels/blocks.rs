@@ -41,14 +41,17 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "attention: heads share a place for y",
         file: "common/attention.cuh",
-        from: "return (static_cast<size_t>(blockIdx.z) * t * nh + blockIdx.y) * hd;",
-        to: "return static_cast<size_t>(blockIdx.z) * t * nh * hd;",
+        from: "return (static_cast<size_t>(start) * nh + blockIdx.y) * hd;",
+        to: "return static_cast<size_t>(start) * nh * hd;",
         module: "attention_fwd",
         workload: "attention_bf16",
         caught: Caught::Finding {
             kinds: BLOCKS,
             kernel: "attention_fwd_hd32_bf16",
-            at: &[("attention_fwd.cu", "store_fragment<HD>(to, nh * HD, rows, y, factor, false);")],
+            at: &[(
+                "attention_fwd.cu",
+                "store_fragment<HD>(to(), width, rows, room(), y, factor, false);",
+            )],
         },
     },
     Mutation {

@@ -68,15 +68,15 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         name: "cross_entropy: labels are not counted from the prefix",
-        file: "cross_entropy.cu",
-        from: "labels[static_cast<u64>(b) * s + t - p];",
-        to: "labels[static_cast<u64>(b) * s + t];",
+        file: "common/layout.cuh",
+        from: "cell(n - (row + 1) * p)",
+        to: "cell(n - row * p)",
         module: "cross_entropy",
         workload: "cross_entropy",
         caught: Caught::Finding {
             kinds: GLOBAL,
             kernel: "cross_entropy_bwd_f32",
-            at: &[("cross_entropy.cu", "labels[static_cast<u64>(b) * s + t];")],
+            at: &[("cross_entropy.cu", "const int label = at.t < p ? IGNORE : labels[at.cell];")],
         },
     },
     Mutation {
@@ -154,11 +154,11 @@ pub const LIST: &[Mutation] = &[
         },
     },
     Mutation {
-        name: "attention: cos and sin past the last position",
+        name: "attention: places past the last position",
         file: "common/attention.cuh",
         from: "if (row >= rows) return;
-#pragma unroll",
-        to: "#pragma unroll",
+        const u32 angles",
+        to: "const u32 angles",
         module: "attention_fwd",
         workload: "attention_bf16",
         caught: Caught::Finding {
@@ -166,7 +166,7 @@ pub const LIST: &[Mutation] = &[
             kernel: "attention_fwd_hd32_bf16",
             at: &[(
                 "common/attention.cuh",
-                "const float4 c = *reinterpret_cast<const float4*>(cos + row * HD + four * 4);",
+                "__device__ __forceinline__ u32 place(u32 row) const { return places[first + row]; }",
             )],
         },
     },
@@ -199,7 +199,7 @@ pub const LIST: &[Mutation] = &[
                 ("attention_any.cu", "v = to_f32(from[i]);"),
                 (
                     "attention_any.cu",
-                    "v = rounded<T>(v * cos[at * c.hd + i] + other * sin[at * c.hd + i]);",
+                    "v = rounded<T>(v * cos[angle + i] + other * sin[angle + i]);",
                 ),
             ],
         },
@@ -219,21 +219,21 @@ pub const LIST: &[Mutation] = &[
     },
     Mutation {
         name: "embedding: tokens are not counted from the prefix",
-        file: "embedding.cu",
-        from: "const u32 id = tokens[b * s + t - p];",
-        to: "const u32 id = tokens[b * s + t];",
+        file: "common/layout.cuh",
+        from: "cell(n - (row + 1) * p)",
+        to: "cell(n - row * p)",
         module: "embedding",
         workload: "embedding",
         caught: Caught::Finding {
             kinds: GLOBAL,
             kernel: "embedding_fwd_f32",
-            at: &[("embedding.cu", "const u32 id = tokens[b * s + t];")],
+            at: &[("embedding.cu", "const u32 id = tokens[at.cell];")],
         },
     },
     Mutation {
         name: "embedding: a part's last rows are past the last",
         file: "embedding.cu",
-        from: "end = min(start + ROWS_PER_PART, rows);",
+        from: "end = min(start + ROWS_PER_PART, n);",
         to: "end = start + ROWS_PER_PART;",
         module: "embedding",
         workload: "embedding",
@@ -241,7 +241,8 @@ pub const LIST: &[Mutation] = &[
             kinds: GLOBAL,
             kernel: "embedding_table_part_f32",
             at: &[
-                ("embedding.cu", "word[j] = tokens[row + j] - first_word;"),
+                ("embedding.cu", "word[j] = tokens[cell + j] - first_word;"),
+                ("embedding.cu", "while (row_end <= cell + j) row_end = starts[++row + 1];"),
                 ("embedding.cu", "load_f32<T, W>(dy + at * c + column, d[j]);"),
             ],
         },

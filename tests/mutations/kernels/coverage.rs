@@ -224,8 +224,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "take_first: the next row of x",
         file: "take_first.cu",
-        from: "static_cast<u64>(i / c) * stride + i % c, v);",
-        to: "static_cast<u64>(i / c) * stride + c + i % c, v);",
+        from: "static_cast<u64>(starts[i / c]) * c + i % c, v);",
+        to: "static_cast<u64>(starts[i / c]) * c + c + i % c, v);",
         module: "take_first",
         workload: "take_first",
         caught: Caught::Values { kernel: "take_first_fwd_f32" },

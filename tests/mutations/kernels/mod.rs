@@ -7,13 +7,14 @@ pub mod conv;
 pub mod copies;
 pub mod coverage;
 pub mod initialisation;
+pub mod packed;
 pub mod places;
 pub mod races;
 pub mod values;
 
 use crate::mutation::Mutation;
 
-pub const LISTS: [&[Mutation]; 10] = [
+pub const LISTS: [&[Mutation]; 11] = [
     barriers::LIST,
     blocks::LIST,
     bounds::LIST,
@@ -21,6 +22,7 @@ pub const LISTS: [&[Mutation]; 10] = [
     copies::LIST,
     coverage::LIST,
     initialisation::LIST,
+    packed::LIST,
     places::LIST,
     races::LIST,
     values::LIST,

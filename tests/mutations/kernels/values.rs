@@ -101,8 +101,10 @@ pub const LIST: &[Mutation] = &[
         name: "act_halt: the reset of every slot",
         file: "act_halt.cu",
         from: "if (!halted[blockIdx.x]) return;
-    z +=",
-        to: "z +=",
+    const u64 first = starts[blockIdx.x];
+    const u32 n = (starts[blockIdx.x + 1] - first) * c;",
+        to: "const u64 first = starts[blockIdx.x];
+    const u32 n = (starts[blockIdx.x + 1] - first) * c;",
         module: "act_halt",
         workload: "act_halt",
         caught: Caught::Values { kernel: "act_halt_reset_f32" },

@@ -2,7 +2,8 @@
 
 use super::Call;
 use crate::Result;
-use crate::backend::{Arg, Kernel, Launch, by_dtype, kernel_pair};
+use crate::backend::{Kernel, by_dtype, kernel_pair};
+use crate::dtype::DType;
 use crate::ops::refuse;
 
 const THREADS: usize = 128;
@@ -17,12 +18,13 @@ pub struct Pass {
     numbers: usize,
 }
 
-// Pointers in the order of the kernels' headers, then t, nh, scale, add; hd and the rows of a tile.
+// Pointers in the order of the kernels' headers, the layout, nh, scale, add; hd and the rows of a
+// tile.
 pub static FWD: Pass = Pass {
     kernels: kernel_pair!(
         "attention_any",
         "attention_fwd",
-        [Out, Out, In, In, In, U32, U32, F32, U32, U32]
+        [Out, Out, In, In, In, In, In, In, In, U32, F32, U32, U32]
     ),
     tiles: 4,
     weights: 1,
@@ -32,7 +34,7 @@ pub static BWD_DQ: Pass = Pass {
     kernels: kernel_pair!(
         "attention_any",
         "attention_bwd_dq",
-        [Out, Out, In, In, In, In, In, In, U32, U32, F32, U32, U32, U32]
+        [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32, U32, U32]
     ),
     tiles: 5,
     weights: 1,
@@ -42,7 +44,7 @@ pub static BWD_DKV: Pass = Pass {
     kernels: kernel_pair!(
         "attention_any",
         "attention_bwd_dkv",
-        [Out, In, In, In, In, In, In, U32, U32, F32, U32, U32, U32]
+        [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32, U32, U32]
     ),
     tiles: 6,
     weights: 2,
@@ -50,18 +52,9 @@ pub static BWD_DKV: Pass = Pass {
 };
 
 impl Pass {
-    pub fn launch(&'static self, call: Call) -> Result<()> {
-        let Call { d, x, mut args, cost } = call;
-        let (rows, shared_bytes) = self.tile(d.hd)?;
-        args.extend([d.hd, rows].map(Arg::from));
-        x.device().launch(&Launch {
-            kernel: by_dtype(x.dtype(), &self.kernels)?,
-            grid: [d.t.div_ceil(rows), d.nh, d.b],
-            block: [THREADS, 1, 1],
-            shared_bytes,
-            args: &args,
-            cost,
-        })
+    pub fn launch(&'static self, call: Call, dtype: DType) -> Result<()> {
+        let (hd, (rows, shared_bytes)) = (call.hd, self.tile(call.hd)?);
+        call.launch(by_dtype(dtype, &self.kernels)?, rows, THREADS, shared_bytes, &[hd, rows])
     }
 
     /// Rows of a tile, the most that fit, and the shared memory that they take.

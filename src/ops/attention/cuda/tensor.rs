@@ -1,14 +1,14 @@
-//! bf16 on tensor cores. A warp owns 16 rows; a block has as many warps as share the rows evenly.
+//! bf16 on tensor cores. A warp owns 16 positions; a block has as many warps as share a row evenly.
 
-use super::{Call, Dims};
+use super::Call;
 use crate::Result;
-use crate::backend::{Cost, Kernel, Launch, kernel};
+use crate::backend::{Kernel, kernel};
 use crate::dtype::DType;
 use crate::tensor::Tensor;
 
-/// Rows that a warp owns.
+/// Positions that a warp owns.
 const STEP: usize = 16;
-/// Tokens up to which a block of `bwd_short` holds a whole head.
+/// Positions of a slot up to which a block of `bwd_short` holds a whole head.
 pub const SHORT_T: usize = 96;
 
 pub struct Kernels {
@@ -30,12 +30,16 @@ pub struct Pass {
     lane_ops: f64,
 }
 
-// Pointers in the order of the kernels' headers, then t, nh, scale and add.
+// Pointers in the order of the kernels' headers, then the layout, nh, scale and add.
 macro_rules! kernels {
     ($hd:literal, $fwd:literal, $dq:literal, $dkv:literal, $short:literal) => {
         Kernels {
             fwd: Pass {
-                kernel: kernel!("attention_fwd", $fwd, [Out, Out, In, In, In, U32, U32, F32]),
+                kernel: kernel!(
+                    "attention_fwd",
+                    $fwd,
+                    [Out, Out, In, In, In, In, In, In, In, U32, F32]
+                ),
                 warps: 8,
                 row_bytes: 0,
                 executed: 2.0,
@@ -45,7 +49,7 @@ macro_rules! kernels {
                 kernel: kernel!(
                     "attention_bwd",
                     $dq,
-                    [Out, Out, In, In, In, In, In, In, U32, U32, F32, U32]
+                    [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
                 ),
                 warps: 8,
                 row_bytes: 0,
@@ -56,7 +60,7 @@ macro_rules! kernels {
                 kernel: kernel!(
                     "attention_bwd",
                     $dkv,
-                    [Out, In, In, In, In, In, In, U32, U32, F32, U32]
+                    [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
                 ),
                 warps: 6,
                 row_bytes: 0,
@@ -67,7 +71,7 @@ macro_rules! kernels {
                 kernel: kernel!(
                     "attention_bwd",
                     $short,
-                    [Out, In, In, In, In, In, In, U32, U32, F32, U32]
+                    [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
                 ),
                 warps: SHORT_T / STEP,
                 row_bytes: 4 * $hd * 2 + 8, // q, dy, k, v; lse and delta
@@ -101,8 +105,8 @@ static HD_64: Kernels = kernels!(
 );
 
 /// The kernels for `qkv`, where there are any.
-pub fn kernels(d: Dims, qkv: &Tensor) -> Option<&'static Kernels> {
-    match (qkv.dtype(), d.hd) {
+pub fn kernels(hd: usize, qkv: &Tensor) -> Option<&'static Kernels> {
+    match (qkv.dtype(), hd) {
         (DType::Bf16, 16) => Some(&HD_16),
         (DType::Bf16, 32) => Some(&HD_32),
         (DType::Bf16, 64) => Some(&HD_64),
@@ -111,30 +115,24 @@ pub fn kernels(d: Dims, qkv: &Tensor) -> Option<&'static Kernels> {
 }
 
 impl Pass {
-    pub fn launch(&'static self, call: Call) -> Result<()> {
-        let d = call.d;
-        let (blocks, warps) = share(d.t.div_ceil(STEP), self.warps);
-        let padded = d.t.next_multiple_of(STEP);
-        let flops = 2.0 * (d.b * d.nh * padded * padded * d.hd) as f64;
-        call.x.device().launch(&Launch {
-            kernel: &self.kernel,
-            grid: [blocks, d.nh, d.b],
-            block: [32 * warps, 1, 1],
-            shared_bytes: warps * STEP * self.row_bytes,
-            args: &call.args,
-            cost: Cost {
-                tensor_flops: self.executed * flops,
-                lane_ops: self.lane_ops * (d.b * d.nh * padded * padded) as f64,
-                ..call.cost
-            },
-        })
+    pub fn launch(&'static self, mut call: Call) -> Result<()> {
+        let warps = warps(call.sizes(), self.warps);
+        let padded = call.sizes().map(|t| t.next_multiple_of(STEP));
+        let scores = (call.nh * padded.map(|t| t * t).sum::<usize>()) as f64;
+        call.cost.tensor_flops = self.executed * 2.0 * scores * call.hd as f64;
+        call.cost.lane_ops = self.lane_ops * scores;
+        let rows = warps * STEP;
+        call.launch(&self.kernel, rows, 32 * warps, rows * self.row_bytes, &[])
     }
 }
 
-/// Blocks, and warps of each, so that as few warps as possible have nothing to do.
-fn share(steps: usize, most_warps: usize) -> (usize, usize) {
-    let blocks = steps.div_ceil(most_warps);
-    (blocks, steps.div_ceil(blocks))
+/// Warps of a block: those that make the fewest blocks for slots of these sizes, and of them the
+/// fewest, so that few have nothing to do.
+fn warps(sizes: impl Iterator<Item = usize>, most: usize) -> usize {
+    let steps: Vec<usize> = sizes.map(|t| t.div_ceil(STEP)).collect();
+    let blocks = |warps| steps.iter().map(|steps| steps.div_ceil(warps)).sum::<usize>();
+    let fewest = blocks(most);
+    (1..=most).find(|&warps| blocks(warps) == fewest).unwrap_or(most)
 }
 
 #[cfg(test)]
@@ -143,11 +141,13 @@ mod tests {
 
     #[test]
     fn warps_are_shared_evenly() {
-        let steps = |t: usize| t.div_ceil(STEP);
-        assert_eq!(share(steps(1), 8), (1, 1));
-        assert_eq!(share(steps(82), 8), (1, 6)); // Sudoku
-        assert_eq!(share(steps(901), 8), (8, 8)); // ARC
-        assert_eq!(share(steps(901), 6), (10, 6));
-        assert_eq!(share(steps(130), 8), (2, 5));
+        let alike = |t, most| warps([t, t].into_iter(), most);
+        assert_eq!(alike(1, 8), 1);
+        assert_eq!(alike(82, 8), 6); // Sudoku
+        assert_eq!(alike(901, 8), 8); // ARC
+        assert_eq!(alike(901, 6), 6);
+        assert_eq!(alike(130, 8), 5);
+        assert_eq!(warps([82, 130, 17].into_iter(), 8), 6);
+        assert_eq!(warps([901, 17].into_iter(), 8), 8);
     }
 }
