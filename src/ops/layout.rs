@@ -12,8 +12,11 @@
 //! slot r from `starts[r] - r P`. Slots are fixed when memory is planned; `lengths` and `places`
 //! belong to the rows that are in them.
 
-use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex};
+pub(super) mod tiles;
+
+use std::sync::Arc;
+
+use tiles::{Cut, Lists, Tiles};
 
 use super::refuse;
 use crate::Result;
@@ -30,7 +33,7 @@ pub struct Layout {
     cells: Bounds,
     rows: Bounds,
     row_of: Tensor,
-    tiles: Arc<Mutex<Vec<Tiles>>>,
+    tiles: Lists,
     /// Positions of each row in use, its prefix included, (R) i32.
     pub lengths: Tensor,
     /// Place of each position, (N) i32.
@@ -42,13 +45,6 @@ pub struct Layout {
 pub struct Bounds {
     pub host: Arc<[usize]>, // (R + 1)
     pub device: Tensor,     // (R + 1) i32
-}
-
-/// A list that was made for some launches.
-struct Tiles {
-    height: usize,
-    rooms: RangeInclusive<usize>,
-    device: Tensor,
 }
 
 impl Bounds {
@@ -125,7 +121,7 @@ impl Layout {
             cells: Bounds::new(device, cells.iter().copied())?,
             rows: Bounds::new(device, cells.iter().map(|_| 1))?,
             row_of: Tensor::from_slice(device, &row_of, [n], Purpose::Workspace)?,
-            tiles: Arc::default(),
+            tiles: Lists::new(device, &Vec::from_iter(positions.sizes()))?,
             lengths: zeros(cells.len())?,
             places: zeros(n)?,
             positions,
@@ -198,32 +194,9 @@ impl Layout {
         self.positions.sizes().all(|size| size == largest).then_some(largest)
     }
 
-    /// Slots of so many positions as `rooms` says, cut into stretches of `height`: (L, 2) i32, the
-    /// slot and the first position in it, those of the largest slots first. Made once; none where
-    /// there is no such slot.
-    pub(super) fn tiles(
-        &self,
-        height: usize,
-        rooms: &RangeInclusive<usize>,
-    ) -> Result<Option<Tensor>> {
-        let mut known = self.tiles.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(tiles) = known.iter().find(|t| t.height == height && t.rooms == *rooms) {
-            return Ok(Some(tiles.device.clone()));
-        }
-        let mut slots: Vec<(usize, usize)> = self.positions.sizes().enumerate().collect();
-        slots.retain(|(_, room)| rooms.contains(room));
-        slots.sort_by_key(|&(_, room)| std::cmp::Reverse(room));
-        let firsts = |(slot, room): (usize, usize)| {
-            (0..room).step_by(height).flat_map(move |first| [slot as i32, first as i32])
-        };
-        let list: Vec<i32> = slots.into_iter().flat_map(firsts).collect();
-        if list.is_empty() {
-            return Ok(None);
-        }
-        let device = self.row_of.device();
-        let device = Tensor::from_slice(device, &list, [list.len() / 2, 2], Purpose::Workspace)?;
-        known.push(Tiles { height, rooms: rooms.clone(), device: device.clone() });
-        Ok(Some(device))
+    /// Tiles of the slots that `cut` takes, on CUDA; none where it takes no slot.
+    pub(super) fn tiles(&self, cut: Cut) -> Option<&Tiles> {
+        self.tiles.of(cut)
     }
 
     /// Shape of a tensor with `c` elements to a position: (B, T, C) where slots are alike, else (N,

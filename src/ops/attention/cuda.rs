@@ -8,13 +8,12 @@
 mod plain;
 mod tensor;
 
-use std::ops::RangeInclusive;
-
 use super::{Rope, bytes_of};
 use crate::Result;
 use crate::backend::{Arg, Cost, Kernel, Launch, Mode, Purpose};
 use crate::dtype::DType;
 use crate::ops::layout::Layout;
+use crate::ops::layout::tiles::{Cut, SHORT};
 use crate::ops::{refuse, written};
 use crate::tensor::Tensor;
 
@@ -23,8 +22,6 @@ struct Call<'a> {
     layout: &'a Layout,
     nh: usize,
     hd: usize,
-    /// Positions of the slots that take part.
-    rooms: RangeInclusive<usize>,
     pointers: Vec<&'a Tensor>,
     rope: Option<&'a Rope>,
     mode: Option<Mode>,
@@ -47,45 +44,36 @@ impl<'a> Call<'a> {
         if t * row > u32::MAX as usize {
             return Err(refuse("attention", format!("{t} positions of {row} elements")));
         }
-        let rooms = 0..=usize::MAX;
-        Ok(Self { layout, nh, hd, rooms, pointers: pointers.into(), rope, mode, cost })
+        Ok(Self { layout, nh, hd, pointers: pointers.into(), rope, mode, cost })
     }
 
-    /// With the slots of so many positions only, and their share of the cost.
-    fn of_rooms(self, rooms: RangeInclusive<usize>) -> Self {
+    /// The cost of the slots that `cut` takes.
+    fn share(&self, cut: Cut) -> Cost {
         let sizes = || self.layout.positions().sizes();
         let share = |work: fn(usize) -> usize| {
-            let own: usize = sizes().filter(|size| rooms.contains(size)).map(work).sum();
+            let own: usize = sizes().filter(|size| cut.takes(*size)).map(work).sum();
             own as f64 / sizes().map(work).sum::<usize>().max(1) as f64
         };
-        let cost = Cost {
+        Cost {
             matmul_flops: self.cost.matmul_flops * share(|t| t * t),
             bytes: self.cost.bytes * share(|t| t),
             ..self.cost
-        };
-        Self { rooms, cost, ..self }
+        }
     }
 
-    /// Sizes of the slots that take part.
-    fn sizes(&self) -> impl Iterator<Item = usize> {
-        self.layout.positions().sizes().filter(|size| self.rooms.contains(size))
-    }
-
-    /// A block for each head of each tile of `height` positions; `last` are the arguments behind
-    /// the mode. Without slots there is no launch.
+    /// A block for each head of each of the `tiles`; `last` are the arguments behind the mode.
     fn launch(
         self,
         kernel: &'static Kernel,
-        height: usize,
+        tiles: &Tensor,
         threads: usize,
         shared_bytes: usize,
         last: &[usize],
     ) -> Result<()> {
         let Self { layout, nh, hd, .. } = self;
-        let Some(tiles) = layout.tiles(height, &self.rooms)? else { return Ok(()) };
         let scale = 1.0 / (hd as f32).sqrt();
         let tables = [self.rope.map(|r| &r.cos), self.rope.map(|r| &r.sin)];
-        let rows = [&tiles, &layout.positions().device, &layout.lengths, &layout.places];
+        let rows = [tiles, &layout.positions().device, &layout.lengths, &layout.places];
         let mut args: Vec<Arg> = self.pointers.iter().map(|&x| x.into()).collect();
         args.extend(tables.map(Arg::from));
         args.extend(rows.map(Arg::from));
@@ -130,16 +118,13 @@ pub fn backward(
 ) -> Result<()> {
     let [qkv, y, lse] = saved;
     let kernels = tensor::kernels(call.hd, qkv);
-    // Slots up to this size take one launch.
-    let short = if kernels.is_some() { tensor::SHORT_T } else { 0 };
     if let Some(kernels) = kernels {
         let all = Call::new(call, [dqkv, qkv, y, dy, lse], rope, Some(mode), cost)?;
-        kernels.bwd_short.launch(all.of_rooms(0..=short))?;
+        kernels.bwd_short.launch(all)?;
+        if call.layout.largest() <= SHORT {
+            return Ok(());
+        }
     }
-    if call.layout.largest() <= short {
-        return Ok(());
-    }
-    let long = short + 1..=usize::MAX;
     let delta = &Tensor::uninit(qkv.device(), DType::F32, *lse.shape(), Purpose::Workspace)?;
     // The second launch makes dk and dv and reads all but y again.
     let of_dkv = written(dqkv, mode) / 3 * 2;
@@ -156,7 +141,6 @@ pub fn backward(
     };
     let dq = Call::new(call, [dqkv, delta, qkv, y, dy, lse], rope, Some(mode), of_dq)?;
     let dkv = Call::new(call, [dqkv, qkv, dy, lse, delta], rope, Some(mode), of_dkv)?;
-    let (dq, dkv) = (dq.of_rooms(long.clone()), dkv.of_rooms(long));
     match kernels {
         Some(kernels) => {
             kernels.bwd_dq.launch(dq)?;

@@ -4,6 +4,7 @@ use super::Call;
 use crate::Result;
 use crate::backend::{Kernel, by_dtype, kernel_pair};
 use crate::dtype::DType;
+use crate::ops::layout::tiles::Cut;
 use crate::ops::refuse;
 
 const THREADS: usize = 128;
@@ -54,7 +55,9 @@ pub static BWD_DKV: Pass = Pass {
 impl Pass {
     pub fn launch(&'static self, call: Call, dtype: DType) -> Result<()> {
         let (hd, (rows, shared_bytes)) = (call.hd, self.tile(call.hd)?);
-        call.launch(by_dtype(dtype, &self.kernels)?, rows, THREADS, shared_bytes, &[hd, rows])
+        let Some(tiles) = call.layout.tiles(Cut::Every(rows)) else { return Ok(()) };
+        let kernel = by_dtype(dtype, &self.kernels)?;
+        call.launch(kernel, &tiles.list, THREADS, shared_bytes, &[hd, rows])
     }
 
     /// Rows of a tile, the most that fit, and the shared memory that they take.

@@ -2,14 +2,10 @@
 
 use super::Call;
 use crate::Result;
-use crate::backend::{Kernel, kernel};
+use crate::backend::{Cost, Kernel, kernel};
 use crate::dtype::DType;
+use crate::ops::layout::tiles::{Cut, SHORT, STEP};
 use crate::tensor::Tensor;
-
-/// Positions that a warp owns.
-const STEP: usize = 16;
-/// Positions of a slot up to which a block of `bwd_short` holds a whole head.
-pub const SHORT_T: usize = 96;
 
 pub struct Kernels {
     pub fwd: Pass,
@@ -20,8 +16,8 @@ pub struct Kernels {
 
 pub struct Pass {
     kernel: Kernel,
-    /// Most warps of a block: two such blocks fit a multiprocessor's registers.
-    warps: usize,
+    /// Slots and tiles of this pass. Two blocks of the most warps fit a multiprocessor's registers.
+    cut: Cut,
     /// Dynamic shared memory for each of a block's rows.
     row_bytes: usize,
     /// Products that are executed, recomputed scores included.
@@ -40,7 +36,7 @@ macro_rules! kernels {
                     $fwd,
                     [Out, Out, In, In, In, In, In, In, In, U32, F32]
                 ),
-                warps: 8,
+                cut: Cut::Steps(8),
                 row_bytes: 0,
                 executed: 2.0,
                 lane_ops: 13.0,
@@ -51,7 +47,7 @@ macro_rules! kernels {
                     $dq,
                     [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
                 ),
-                warps: 8,
+                cut: Cut::LongSteps(8),
                 row_bytes: 0,
                 executed: 3.0,
                 lane_ops: 15.0,
@@ -62,7 +58,7 @@ macro_rules! kernels {
                     $dkv,
                     [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
                 ),
-                warps: 6,
+                cut: Cut::LongSteps(6),
                 row_bytes: 0,
                 executed: 4.0,
                 lane_ops: 16.0,
@@ -73,7 +69,7 @@ macro_rules! kernels {
                     $short,
                     [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
                 ),
-                warps: SHORT_T / STEP,
+                cut: Cut::ShortSteps(SHORT / STEP),
                 row_bytes: 4 * $hd * 2 + 8, // q, dy, k, v; lse and delta
                 executed: 7.0,
                 lane_ops: 27.0,
@@ -116,38 +112,16 @@ pub fn kernels(hd: usize, qkv: &Tensor) -> Option<&'static Kernels> {
 
 impl Pass {
     pub fn launch(&'static self, mut call: Call) -> Result<()> {
-        let warps = warps(call.sizes(), self.warps);
-        let padded = call.sizes().map(|t| t.next_multiple_of(STEP));
+        let Some(tiles) = call.layout.tiles(self.cut) else { return Ok(()) };
+        let sizes = call.layout.positions().sizes().filter(|size| self.cut.takes(*size));
+        let padded = sizes.map(|t| t.next_multiple_of(STEP));
         let scores = (call.nh * padded.map(|t| t * t).sum::<usize>()) as f64;
-        call.cost.tensor_flops = self.executed * 2.0 * scores * call.hd as f64;
-        call.cost.lane_ops = self.lane_ops * scores;
-        let rows = warps * STEP;
-        call.launch(&self.kernel, rows, 32 * warps, rows * self.row_bytes, &[])
-    }
-}
-
-/// Warps of a block: those that make the fewest blocks for slots of these sizes, and of them the
-/// fewest, so that few have nothing to do.
-fn warps(sizes: impl Iterator<Item = usize>, most: usize) -> usize {
-    let steps: Vec<usize> = sizes.map(|t| t.div_ceil(STEP)).collect();
-    let blocks = |warps| steps.iter().map(|steps| steps.div_ceil(warps)).sum::<usize>();
-    let fewest = blocks(most);
-    (1..=most).find(|&warps| blocks(warps) == fewest).unwrap_or(most)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warps_are_shared_evenly() {
-        let alike = |t, most| warps([t, t].into_iter(), most);
-        assert_eq!(alike(1, 8), 1);
-        assert_eq!(alike(82, 8), 6); // Sudoku
-        assert_eq!(alike(901, 8), 8); // ARC
-        assert_eq!(alike(901, 6), 6);
-        assert_eq!(alike(130, 8), 5);
-        assert_eq!(warps([82, 130, 17].into_iter(), 8), 6);
-        assert_eq!(warps([901, 17].into_iter(), 8), 8);
+        call.cost = Cost {
+            tensor_flops: self.executed * 2.0 * scores * call.hd as f64,
+            lane_ops: self.lane_ops * scores,
+            ..call.share(self.cut)
+        };
+        let height = tiles.height;
+        call.launch(&self.kernel, &tiles.list, 32 * height / STEP, height * self.row_bytes, &[])
     }
 }
