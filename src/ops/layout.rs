@@ -12,13 +12,10 @@
 //! slot r from `starts[r] - r P`. Slots are fixed when memory is planned; `lengths` and `places`
 //! belong to the rows that are in them.
 
-pub(super) mod tiles;
-
 use std::sync::Arc;
 
-use tiles::{Cut, Lists, Tiles};
-
 use super::refuse;
+use super::tiles::{Cut, Lists, Tiles};
 use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;

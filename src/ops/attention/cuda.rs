@@ -13,7 +13,7 @@ use crate::Result;
 use crate::backend::{Arg, Cost, Kernel, Launch, Mode, Purpose};
 use crate::dtype::DType;
 use crate::ops::layout::Layout;
-use crate::ops::layout::tiles::{Cut, SHORT};
+use crate::ops::tiles::{Cut, SHORT};
 use crate::ops::{refuse, written};
 use crate::tensor::Tensor;
 

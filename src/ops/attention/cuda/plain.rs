@@ -4,8 +4,8 @@ use super::Call;
 use crate::Result;
 use crate::backend::{Kernel, by_dtype, kernel_pair};
 use crate::dtype::DType;
-use crate::ops::layout::tiles::Cut;
 use crate::ops::refuse;
+use crate::ops::tiles::Cut;
 
 const THREADS: usize = 128;
 /// Shared memory that a block may have on every supported card.

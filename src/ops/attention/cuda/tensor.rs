@@ -4,7 +4,7 @@ use super::Call;
 use crate::Result;
 use crate::backend::{Cost, Kernel, kernel};
 use crate::dtype::DType;
-use crate::ops::layout::tiles::{Cut, SHORT, STEP};
+use crate::ops::tiles::{Cut, SHORT, STEP};
 use crate::tensor::Tensor;
 
 pub struct Kernels {
