@@ -2,7 +2,7 @@
 //! rule, `reference.rs` the specification in plain loops (tests only), `cpu.rs` the fast CPU path,
 //! `cuda.rs` the launches of its kernels. `pointwise` is a family: an op of one formula is a file.
 //!
-//! Shared: `layout.rs` whose positions are whose · `tiles.rs` slots cut for the blocks of a launch ·
+//! Shared: `layout.rs` whose positions are whose · `tiles.rs` slots cut for blocks of a launch ·
 //! `launch.rs` shapes of launches · `conv.rs`, `conv_launch.rs` what the two convolutions have in
 //! common, on both devices · `draw.rs` where random numbers come from · `real.rs` the number types
 //! of references · `reshape.rs` a view with a gradient · `workloads.rs` real sizes, for benches.
