@@ -159,31 +159,20 @@ fn kill_9_hrm_seed() {
 
 #[test]
 fn one_thread_and_two_give_the_same_bits() {
-    let lab = Lab::new();
-    for precision in ["train.precision=f32", "train.precision=bf16"] {
-        for (dir, threads) in [("one", "1"), ("two", "2")] {
-            let mut command = lab.command(&["train", "sudoku-mini", "--data", "data"]);
-            command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision]);
-            let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=16"];
-            command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);
-            expect_success(&command.output().unwrap());
-        }
-        assert_eq!(lab.digest("one"), lab.digest("two"), "{precision}");
-    }
+    threads_give_the_same_bits(&Lab::new(), "sudoku-mini", "data.layout=padded");
+    threads_give_the_same_bits(&Lab::of_arc(), "arc-small", "data.layout=packed");
 }
 
-#[test]
-fn one_thread_and_two_give_the_same_bits_on_packed_rows() {
-    let lab = Lab::of_arc();
+fn threads_give_the_same_bits(lab: &Lab, preset: &str, layout: &str) {
     for precision in ["train.precision=f32", "train.precision=bf16"] {
         for (dir, threads) in [("one", "1"), ("two", "2")] {
-            let mut command = lab.command(&["train", "arc-small", "--data", "data"]);
+            let mut command = lab.command(&["train", preset, "--data", "data", layout]);
             command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision]);
             let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=12"];
             command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);
-            expect_success(&command.arg("data.layout=packed").output().unwrap());
+            expect_success(&command.output().unwrap());
         }
-        assert_eq!(lab.digest("one"), lab.digest("two"), "{precision}");
+        assert_eq!(lab.digest("one"), lab.digest("two"), "{preset} {precision}");
     }
 }
 

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::Result;
 use crate::cli::preset_data;
 use crate::config::{DataConfig, Dataset, Settings};
 use crate::data::fetch::Source;
 use crate::data::{DataSet, Kind, Lengths, RowLayout};
 use crate::train::setup;
-use crate::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sizes {
@@ -40,11 +40,11 @@ pub fn of(settings: &Settings, dir: Option<&Path>, puzzles: Option<usize>) -> Re
             lengths: setup::lengths(settings, &data)?,
             basis: data.dir().display().to_string(),
         },
-        None => published(config, puzzles)?,
+        None => published(config, puzzles),
     })
 }
 
-fn published(config: &DataConfig, puzzles: Option<usize>) -> Result<Sizes> {
+fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
     // Boards have no identity of their own: all rows carry the blank id.
     let (kind, tasks) = match config.dataset {
         Dataset::Arc1 => (Kind::Arc, 800),
@@ -63,33 +63,29 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Result<Sizes> {
             config.num_aug
         ),
     };
-    let lengths = match (config.layout, kind) {
-        (RowLayout::Packed, Kind::Arc) => Some(Arc::new(published_lengths(config)?)),
-        _ => None,
+    let is_packed = config.layout == RowLayout::Packed && kind == Kind::Arc;
+    let lengths = is_packed.then(|| published_lengths(config)).flatten().map(Arc::new);
+    let rows = match is_packed && lengths.is_none() {
+        true => "; rows of whole canvases, as how long packed ones are is known once it is built",
+        false => "",
     };
-    Ok(Sizes {
+    Sizes {
         lengths,
         cells: canvas * canvas,
         vocabulary: kind.vocab_size(canvas).expect("kinds of presets have a vocabulary"),
         puzzle_ids: puzzles.unwrap_or(most),
         canvas,
-        basis: format!("not built here; canvas {canvas}, {count}"),
-    })
+        basis: format!("not built here; canvas {canvas}, {count}{rows}"),
+    }
 }
 
-fn published_lengths(config: &DataConfig) -> Result<Lengths> {
+fn published_lengths(config: &DataConfig) -> Option<Lengths> {
     let source = match config.dataset {
         Dataset::Arc1 => Some(Source::Arc1),
         Dataset::Arc2 => Some(Source::Arc2),
         _ => None,
     };
-    source.and_then(|source| Lengths::published(source, config.canvas)).ok_or_else(|| {
-        Error::invalid(format!(
-            "how long packed rows are on a canvas of {} is known once the data set is built: run \
-             `hrm data build`, or plan with data.layout=padded",
-            config.canvas
-        ))
-    })
+    source.and_then(|source| Lengths::published(source, config.canvas))
 }
 
 #[cfg(test)]
@@ -99,15 +95,13 @@ mod tests {
 
     #[test]
     fn published_sizes_are_those_of_the_papers() {
-        let of = |preset| {
-            published(&Settings::load(Some(preset), None, &[]).unwrap().data, None).unwrap()
-        };
+        let of = |preset| published(&Settings::load(Some(preset), None, &[]).unwrap().data, None);
         let arc = of("arc1");
         assert_eq!((arc.cells, arc.vocabulary, arc.puzzle_ids), (900, 12, 800_801));
         let sudoku = of("sudoku-extreme");
         assert_eq!((sudoku.cells, sudoku.vocabulary, sudoku.puzzle_ids), (81, 11, 1));
         assert_eq!((of("maze-hard").cells, of("maze-hard").vocabulary), (900, 6));
         let config = Settings::load(Some("arc2"), None, &[]).unwrap().data;
-        assert_eq!(published(&config, Some(5)).unwrap().puzzle_ids, 5);
+        assert_eq!(published(&config, Some(5)).puzzle_ids, 5);
     }
 }
