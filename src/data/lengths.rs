@@ -15,9 +15,9 @@ impl Lengths {
     /// puzzles, with all examples; by [`Order::Shuffle`] every example.
     pub fn of(data: &DataSet, split: &str, order: Order) -> Result<Self> {
         let (shard, lengths) = (data.split(split)?, data.row_lengths(split)?);
-        let mut weights = BTreeMap::new();
+        let mut weights = vec![0.0; data.seq_len() + 1];
         let mut add = |rows: &[u16], weight: f64| {
-            rows.iter().for_each(|&cells| *weights.entry(cells as usize).or_insert(0.0) += weight);
+            rows.iter().for_each(|&cells| weights[cells as usize] += weight);
         };
         match order {
             Order::Shuffle => add(&lengths, 1.0),
@@ -31,11 +31,13 @@ impl Lengths {
                 }
             }
         }
-        if weights.is_empty() {
+        let seen = weights.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0);
+        let seen: BTreeMap<usize, f64> = seen.collect();
+        if seen.is_empty() {
             let path = shard.path().display();
             return Err(Error::invalid(format!("{path}: split {split} has no examples")));
         }
-        Ok(Self::from_weights(weights))
+        Ok(Self::from_weights(seen))
     }
 
     /// Training rows of a public data set as the presets build it, without the data: about, to
