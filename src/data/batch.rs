@@ -25,8 +25,8 @@ impl Default for BatchOptions {
     }
 }
 
-/// Padded: every row has the whole canvas. Packed: every row has the cells of its
-/// [`Window`](super::Window), at the beginning of a slot; the slots stand end to end.
+/// Padded: every row has the whole canvas. Packed: every row has the cells of its [`Window`], at
+/// the beginning of a slot; the slots stand end to end.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Batch {
     /// PAD where there is no grid and in what a row leaves of its slot.

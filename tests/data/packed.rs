@@ -109,7 +109,7 @@ proptest! {
             let slots = lengths.slots(rows);
             let left_out = check_dealt(&data, sampler, 2, slots);
             let examples = data.split("train").unwrap().examples();
-            if order == Order::Shuffle && examples * passes % rows == 0 {
+            if order == Order::Shuffle && (examples * passes).is_multiple_of(rows) {
                 prop_assert_eq!(left_out, 0, "the epoch has the shares of the split");
             }
             // Slots that are far from the shares: the longest one holds what the others cannot.
@@ -174,11 +174,11 @@ fn a_packed_loader_resumed_anywhere_continues_with_the_same_batches() {
         };
         let all: Vec<_> = start(Position::default(), 3).take(30).collect::<Result<_, _>>().unwrap();
         assert!(all.iter().any(|l| l.at.epoch >= 1) || order == Order::Shuffle);
-        for k in 0..30 {
-            let batch = &all[k].batch;
+        for loaded in &all {
+            let batch = &loaded.batch;
             assert_eq!((batch.real_rows, batch.inputs.len()), (7, slots.iter().sum()));
-            let again = start(all[k].at, 1).next_batch().unwrap().unwrap();
-            assert_eq!((again.at, again.next), (all[k].at, all[k].next));
+            let again = start(loaded.at, 1).next_batch().unwrap().unwrap();
+            assert_eq!((again.at, again.next), (loaded.at, loaded.next));
             assert_eq!(&again.batch, batch);
         }
         assert_ne!(all[0].batch, all[1].batch);
