@@ -88,6 +88,9 @@ impl<'a> AtWork<'a> {
         if slots == 0 || (same && slots == self.slots) {
             return Ok(());
         }
+        if self.rows.iter().all(|row| row.slot.is_none()) {
+            self.memory = None; // before the next is made: both may not fit
+        }
         let shown: Vec<Row> = self.rows.iter().map(|working| working.row.clone()).collect();
         let (carry, batch) = row::batch(self.model, &shown, least)?;
         let mut halted = vec![1_u8; slots];
