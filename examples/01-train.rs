@@ -10,7 +10,7 @@ use hrm::data::DataSet;
 use hrm::data::builders::sudoku::{self, SudokuOptions};
 use hrm::io::progress::Progress;
 use hrm::run::{folder::RunFolder, log::Log, plan::Plan};
-use hrm::train::{run, tokens::TokenLearner};
+use hrm::train::{run, setup, tokens::TokenLearner};
 
 fn main() -> hrm::Result<()> {
     let dir = std::env::args().nth(1).unwrap_or("example".into());
@@ -31,7 +31,8 @@ fn main() -> hrm::Result<()> {
     let mut plan = Plan { config, data_dir: boards, device: "cpu".into(), threads: 1, init: None };
     let folder = RunFolder::choose(&dir, Some(&dir.join("run")), false, &mut plan, &[])?;
     let mut log = Log::open(&folder.log())?;
-    let learner = TokenLearner::new(&plan, &folder, data, &Device::cpu(), &mut log)?;
+    let shape = setup::shape(&plan.config, &data)?;
+    let learner = TokenLearner::new(&plan, &folder, data, &shape, &Device::cpu(), &mut log)?;
     let outcome = run::run(&plan, &folder, learner, &mut log)?;
     println!("step {}: {}", outcome.step, outcome.checkpoint.display());
     Ok(())

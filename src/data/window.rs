@@ -80,7 +80,6 @@ impl Window {
 /// The window of a task's input that stands in no data set. Demonstrations and input are grids as
 /// the variant shows them.
 pub fn window_of(demonstrations: &[Pair], input: &Grid, at: Placement, canvas: usize) -> Window {
-    let sides = |grid: &Grid| [grid.h() as u8, grid.w() as u8];
     let shown = demonstrations.iter().flat_map(|pair| [sides(&pair.input), sides(&pair.output)]);
     match shown.reduce(larger) {
         Some(most) => Window::around(larger(most, sides(input)), at, canvas),
@@ -90,6 +89,10 @@ pub fn window_of(demonstrations: &[Pair], input: &Grid, at: Placement, canvas: u
 
 /// Height and width.
 type Sides = [u8; 2];
+
+fn sides(grid: &Grid) -> Sides {
+    [grid.h() as u8, grid.w() as u8]
+}
 
 fn larger(a: Sides, b: Sides) -> Sides {
     [a[0].max(b[0]), a[1].max(b[1])]
@@ -141,19 +144,19 @@ impl Windows {
     }
 
     pub fn window_of_input(&self, id: u32, input: &Grid, at: Placement, canvas: usize) -> Window {
-        match self.most.get(id as usize) {
-            Some(&most) if most != [0; 2] => {
-                Window::around(larger(most, [input.h() as u8, input.w() as u8]), at, canvas)
-            }
-            _ => Window::whole(canvas),
-        }
+        self.of_sides(id, sides(input), at, canvas)
     }
 
     fn around(&self, id: u32, [input, output]: [Side; 2], canvas: usize) -> Window {
+        match input.at == output.at {
+            true => self.of_sides(id, [input.h, input.w], input.at, canvas),
+            false => Window::whole(canvas),
+        }
+    }
+
+    fn of_sides(&self, id: u32, input: Sides, at: Placement, canvas: usize) -> Window {
         match self.most.get(id as usize) {
-            Some(&most) if most != [0; 2] && input.at == output.at => {
-                Window::around(larger(most, [input.h, input.w]), input.at, canvas)
-            }
+            Some(&most) if most != [0; 2] => Window::around(larger(most, input), at, canvas),
             _ => Window::whole(canvas),
         }
     }

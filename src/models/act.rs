@@ -46,14 +46,7 @@ pub trait Reasoner {
     fn cycles(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<State>;
 
     /// z_h after [`cycles`](Self::cycles) at the first position, (B, C), which the Q head reads.
-    fn cycles_first(
-        &self,
-        tape: &mut Tape,
-        w: &Self::Levels,
-        from: State,
-        e: &Var,
-        layout: &Layout,
-    ) -> Result<Var>;
+    fn cycles_first(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<Var>;
 }
 
 /// All weights of one step.
@@ -279,7 +272,7 @@ fn next_q<R: Reasoner>(
     tape.paused(|tape| {
         let from = State { z_h: pass.state.z_h.detach(), z_l: pass.state.z_l.detach() };
         let first = match tape.is_probed() {
-            false => model.cycles_first(tape, &w.levels, from, &pass.e, layout)?,
+            false => model.cycles_first(tape, &w.levels, from, &pass.e)?,
             true => {
                 let next = model.cycles(tape, &w.levels, from, &pass.e)?;
                 take_first::forward(tape, &next.z_h, layout)?

@@ -5,6 +5,7 @@ use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::ops::act_halt;
 use crate::ops::layout::{Bounds, Layout};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -38,13 +39,7 @@ pub struct Placed {
 impl DeviceBatch {
     /// `b` rows of the whole canvas of `s` cells.
     pub fn new(device: &Device, b: usize, s: usize) -> Result<Self> {
-        let zeros = |shape: &[usize]| Tensor::zeros(device, DType::I32, shape, Purpose::Carry);
-        Ok(Self {
-            inputs: zeros(&[b, s])?,
-            labels: zeros(&[b, s])?,
-            puzzle_ids: zeros(&[b])?,
-            placed: None,
-        })
+        Self::zeros(device, b, [b, s].into(), None)
     }
 
     /// Rows for the slots of `layout`.
@@ -52,13 +47,13 @@ impl DeviceBatch {
         let zeros = |len| Tensor::zeros(device, DType::I32, [len], Purpose::Carry);
         let placed =
             Placed { lengths: zeros(layout.rows())?, places: zeros(layout.positions().total())? };
-        Self::of(device, layout, Some(placed))
+        Self::zeros(device, layout.rows(), layout.cells_shape(), Some(placed))
     }
 
-    fn of(device: &Device, layout: &Layout, placed: Option<Placed>) -> Result<Self> {
-        let cells = || Tensor::zeros(device, DType::I32, layout.cells_shape(), Purpose::Carry);
-        let puzzle_ids = Tensor::zeros(device, DType::I32, [layout.rows()], Purpose::Carry)?;
-        Ok(Self { inputs: cells()?, labels: cells()?, puzzle_ids, placed })
+    fn zeros(device: &Device, b: usize, cells: Shape, placed: Option<Placed>) -> Result<Self> {
+        let zeros = |shape: Shape| Tensor::zeros(device, DType::I32, shape, Purpose::Carry);
+        let (inputs, labels, puzzle_ids) = (zeros(cells)?, zeros(cells)?, zeros([b].into())?);
+        Ok(Self { inputs, labels, puzzle_ids, placed })
     }
 
     pub fn upload(&self, inputs: &[i32], labels: &[i32], puzzle_ids: &[i32]) -> Result<()> {
@@ -92,7 +87,7 @@ impl Carry {
     pub fn of_rows(model: &dyn Model, b: usize) -> Result<Self> {
         let dims = model.dims();
         let layout = Layout::padded(model.device(), b, dims.prefix, dims.seq_len)?;
-        let current = DeviceBatch::of(model.device(), &layout, None)?;
+        let current = DeviceBatch::new(model.device(), b, dims.seq_len)?;
         Self::of_layout(model, layout, current)
     }
 
@@ -100,7 +95,8 @@ impl Carry {
     pub fn packed(model: &dyn Model, slots: &[usize]) -> Result<Self> {
         let layout = Layout::packed(model.device(), model.dims().prefix, slots)?;
         let placed = Placed { lengths: layout.lengths.clone(), places: layout.places.clone() };
-        let current = DeviceBatch::of(model.device(), &layout, Some(placed))?;
+        let cells = layout.cells_shape();
+        let current = DeviceBatch::zeros(model.device(), slots.len(), cells, Some(placed))?;
         Self::of_layout(model, layout, current)
     }
 

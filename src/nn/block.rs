@@ -155,6 +155,11 @@ impl Block {
         self.mlp.forward(tape, "mlp", &h)
     }
 
+    /// Whose positions are whose.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Every tracked variable that [`forward`](Self::forward) uses besides x.
     pub fn vars(&self) -> [&Var; 4] {
         let [a, b] = match &self.mixer {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::block::Block;
-use crate::ops::add;
+use crate::ops::{add, take_first};
 use crate::tape::{self, Tape, Var};
 use crate::{Error, Result};
 
@@ -80,6 +80,11 @@ impl Level {
             }
             tape.scope(format!("layers.{}", blocks.len()), |tape| last.forward_first(tape, &x))
         })
+    }
+
+    /// x (N, C) at the first position of each row, (B, C).
+    pub fn take_first(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
+        take_first::forward(tape, x, self.blocks[0].layout())
     }
 
     fn layer(&self, tape: &mut Tape, block: &Block, x: Var) -> Result<Var> {

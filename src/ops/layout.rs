@@ -20,7 +20,7 @@ use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::{Read, Tensor};
 
 /// Cheap to clone: clones name the same memory.
 #[derive(Clone)]
@@ -148,6 +148,15 @@ impl Layout {
             (0..prefix).chain(cells).collect::<Vec<i32>>()
         };
         self.cells.pieces(cells, 1).iter().flat_map(of_row).collect()
+    }
+
+    /// The places on a CPU, refused where one is beyond a table of `known` rows.
+    pub(super) fn places_below(&self, known: usize, op: &str) -> Result<Read<'_, i32>> {
+        let places = self.places.read::<i32>()?;
+        match places.iter().find(|place| !(0..known as i32).contains(*place)) {
+            Some(place) => Err(refuse(op, format!("place {place} is not below {known}"))),
+            None => Ok(places),
+        }
     }
 
     /// P

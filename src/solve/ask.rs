@@ -2,6 +2,8 @@
 //! Test inputs stand in the canvas corner, as the test rows of a data set do. Where rows are
 //! packed, a window follows from the demonstrations and the input.
 
+use std::rc::Rc;
+
 use super::known::Puzzle;
 use crate::Result;
 use crate::data::canvas::{self, Placement};
@@ -42,19 +44,23 @@ impl Asked<'_> {
         mut go_on: impl FnMut(usize) -> Result<bool>,
     ) -> Result<Vec<Poll>> {
         let mut polls = vec![Poll::default(); inputs.len()];
-        let questions =
-            puzzles.iter().flat_map(|puzzle| (0..inputs.len()).map(move |i| (puzzle, i)));
+        let questions = puzzles.iter().flat_map(|puzzle| {
+            let shown: Rc<[Pair]> = match self.layout {
+                RowLayout::Padded => Rc::default(),
+                RowLayout::Packed => {
+                    demonstrations.iter().map(|pair| puzzle.name.apply_pair(pair)).collect()
+                }
+            };
+            (0..inputs.len()).map(move |i| (puzzle, i, shown.clone()))
+        });
         // What a pattern makes of an input may leave the canvas.
-        let questions = questions.filter_map(|(puzzle, i)| {
+        let questions = questions.filter_map(|(puzzle, i, demonstrations)| {
             let shown = puzzle.name.apply(inputs[i]);
             let tokens = canvas::encode(&shown, Placement::default(), self.canvas)?;
             let window = match self.layout {
                 RowLayout::Padded => None,
                 RowLayout::Packed => {
-                    let shown_as = |pair: &Pair| puzzle.name.apply_pair(pair);
-                    let demonstrations: Vec<Pair> = demonstrations.iter().map(shown_as).collect();
-                    let at = Placement::default();
-                    Some(window_of(&demonstrations, &shown, at, self.canvas))
+                    Some(window_of(&demonstrations, &shown, Placement::default(), self.canvas))
                 }
             };
             Some((puzzle, i, tokens, window))

@@ -8,7 +8,7 @@ use super::trainer::Options;
 use crate::Result;
 use crate::config::Settings;
 use crate::data::{DataSet, Kind, Lengths, Order, RowLayout, Sampler};
-use crate::models::Compute;
+use crate::models::{Compute, ModelShape};
 
 pub const SPLIT: &str = "train";
 /// Data too small for this many batches is passed over several times per sampler epoch: the last,
@@ -46,6 +46,12 @@ pub fn sampler(config: &Settings, data: &DataSet) -> Result<(Sampler, f64)> {
     let passes = (BATCHES_PER_EPOCH * batch_rows as f64 / rows_per_pass.max(1.0)).ceil();
     let passes = (passes as usize).max(1);
     Ok((Sampler { passes, ..Sampler::new(order, config.train.seed, batch_rows) }, rows_per_pass))
+}
+
+/// The model's shape over this data, for batches of training.
+pub fn shape(config: &Settings, data: &DataSet) -> Result<ModelShape> {
+    let shape = config.shape(data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
+    Ok(shape.with_lengths(lengths(config, data)?))
 }
 
 /// How long rows are, where they are packed: not those of boards, which fill their canvas.

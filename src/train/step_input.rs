@@ -5,7 +5,7 @@ use super::optimizer::StepFactors;
 use crate::backend::{Device, Purpose};
 use crate::data::Batch;
 use crate::dtype::DType;
-use crate::models::{DeviceBatch, Dims, Placed};
+use crate::models::{Carry, DeviceBatch, Dims, Placed};
 use crate::ops::cross_entropy::IGNORE;
 use crate::ops::layout::Layout;
 use crate::ops::{adam, draw::Draw, sign_sgd_rows};
@@ -31,8 +31,9 @@ pub struct MicroBatch {
 const ALIGN_ELEMS: usize = 64;
 
 impl StepInput {
-    /// For micro-batches in `layout`, which say where their rows are if they are `packed`.
-    pub fn new(device: &Device, layout: &Layout, packed: bool, grad_accum: usize) -> Result<Self> {
+    /// For micro-batches that enter slots like those of `carry`.
+    pub fn new(device: &Device, carry: &Carry, grad_accum: usize) -> Result<Self> {
+        let (layout, packed) = (&carry.layout, carry.is_packed());
         let (cells, b) = (layout.cells_shape(), layout.rows());
         let mut parts: Vec<Shape> = vec![];
         for _ in 0..grad_accum {
@@ -113,21 +114,16 @@ fn placed(batch: &Batch, layout: &Layout) -> Option<(Vec<i32>, Vec<i32>)> {
 }
 
 /// What kernels take for granted, asked where the data still is on the host.
-pub fn check(
-    dims: &Dims,
-    layout: &Layout,
-    packed: bool,
-    batches: &[Batch],
-    grad_accum: usize,
-) -> Result<()> {
+pub fn check(dims: &Dims, carry: &Carry, batches: &[Batch], grad_accum: usize) -> Result<()> {
     if batches.len() != grad_accum {
         return Err(Error::invalid(format!(
             "a step needs {grad_accum} micro-batches, got {}",
             batches.len()
         )));
     }
+    let layout = &carry.layout;
     let (b, cells) = (layout.rows(), layout.cells().total());
-    let placed = if packed { (b, cells) } else { (0, 0) };
+    let placed = if carry.is_packed() { (b, cells) } else { (0, 0) };
     for batch in batches {
         if (batch.lengths.len(), batch.cells.len()) != placed {
             return Err(Error::invalid("batch: packed rows for padded slots, or the other way"));

@@ -19,6 +19,7 @@ use crate::config::{Precision, Settings};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::eval::Evaluation;
 use crate::io::units::compact_time;
+use crate::models::ModelShape;
 use crate::ops::act_halt::metric;
 use crate::run::checkpoint::{Named, State};
 use crate::run::folder::RunFolder;
@@ -45,19 +46,19 @@ pub struct TokenLearner<'a> {
 }
 
 impl<'a> TokenLearner<'a> {
-    /// A new run in `folder` begins with the weights that the plan names, if it does.
+    /// A new run in `folder` begins with the weights that the plan names, if it does. `shape` is
+    /// [`setup::shape`] of the plan and the data.
     pub fn new(
         plan: &'a Plan,
         folder: &RunFolder,
         data: Arc<DataSet>,
+        shape: &ModelShape,
         device: &Device,
         log: &mut Log,
     ) -> Result<Self> {
         let config = &plan.config;
         let (_, rows_per_pass) = setup::sampler(config, &data)?;
-        let shape = config.shape(data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
-        let shape = shape.with_lengths(setup::lengths(config, &data)?);
-        let trainer = Trainer::new(device, &shape, setup::options(config))?;
+        let trainer = Trainer::new(device, shape, setup::options(config))?;
         if let Some(path) = &plan.init
             && folder.checkpoints.is_empty()?
         {

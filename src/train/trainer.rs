@@ -104,7 +104,6 @@ impl Trainer {
             None => Carry::new(&*model),
         };
         let carries: Vec<Carry> = (0..accum).map(carry).collect::<Result<_>>()?;
-        let (layout, packed) = (&carries[0].layout, slots.is_some());
         let rows = accum * dims.batch_size;
         let workspace =
             |dtype, shape: &[usize]| Tensor::zeros(device, dtype, shape, Purpose::Workspace);
@@ -120,7 +119,7 @@ impl Trainer {
         let guard = results.view(losses, [global_norm::GUARD])?;
         Ok(Self {
             optimizer: Optimizer::new(device, model.params(), options.optimizer, guard)?,
-            input: StepInput::new(device, layout, packed, accum)?,
+            input: StepInput::new(device, &carries[0], accum)?,
             space: Workspace::new(&*model, rows)?,
             results: Results {
                 losses: results.view(0, [losses])?,
@@ -158,9 +157,8 @@ impl Trainer {
     /// Queue one optimizer step. On CUDA it may still be running afterwards, and at most two may be
     /// in flight; [`finish`](Self::finish) collects them in order.
     pub fn submit(&mut self, batches: Vec<Batch>, rates: Rates) -> Result<()> {
-        let carry = &self.carries[0];
-        let (dims, packed) = (self.model.dims(), carry.is_packed());
-        step_input::check(&dims, &carry.layout, packed, &batches, self.options.grad_accum)?;
+        let (dims, accum) = (self.model.dims(), self.options.grad_accum);
+        step_input::check(&dims, &self.carries[0], &batches, accum)?;
         let number = self.step + self.in_flight.len() as u64;
         let device = self.model.device().clone();
         let _range = device.range("step");

@@ -145,7 +145,7 @@ fn positions_text(shape: &ModelShape) -> String {
     match &shape.lengths {
         None => format!("{} positions", dims.positions()),
         Some(lengths) => format!(
-            "{:.1} positions on average, packed ({:.1} % of them filling; {} padded)",
+            "{:.1} positions on average, packed ({:.1} % of their cells filling; {} padded)",
             positions(shape) as f64 / rows as f64,
             100.0 * lengths.filling(rows),
             dims.positions()

@@ -86,9 +86,7 @@ pub fn run(args: Train) -> Result<()> {
     if is_auto {
         log.say(&precision(&merged, plan.config.train.precision, device.kind()))?;
     }
-    let (cells, tokens, ids) = (data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
-    let model = plan.config.shape(cells, tokens, ids);
-    let model = model.with_lengths(setup::lengths(&plan.config, &data)?);
+    let model = setup::shape(&plan.config, &data)?;
     let needed = Needed::of(device.kind(), &model, setup::options(&plan.config))?;
     let mib = needed.total_bytes() as f64 / (1 << 20) as f64;
     log.say(&format!("memory of a training step: {mib:.0} MiB"))?;
@@ -101,7 +99,7 @@ pub fn run(args: Train) -> Result<()> {
         return Err(does_not_fit(kind, &model, options, needed.total_bytes(), room)?);
     }
     device.reserve(needed.total_bytes())?;
-    let learner = TokenLearner::new(&plan, &folder, data.clone(), &device, &mut log)?;
+    let learner = TokenLearner::new(&plan, &folder, data.clone(), &model, &device, &mut log)?;
     let outcome = run::run(&plan, &folder, learner, &mut log)?;
     if signal::asked_to_stop() {
         let dir = folder.dir().display();

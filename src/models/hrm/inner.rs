@@ -47,14 +47,7 @@ impl Reasoner for Hrm {
         Ok(State { z_h, z_l })
     }
 
-    fn cycles_first(
-        &self,
-        tape: &mut Tape,
-        w: &Levels,
-        from: State,
-        e: &Var,
-        _: &Layout,
-    ) -> Result<Var> {
+    fn cycles_first(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<Var> {
         let State { z_h, z_l } = self.until_last_h(tape, w, from, e)?;
         w.h.forward_first(tape, &[&z_h, &z_l])
     }

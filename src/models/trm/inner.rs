@@ -8,7 +8,6 @@ use crate::nn::block::Block;
 use crate::nn::level::Level;
 use crate::nn::params::Bound;
 use crate::ops::layout::Layout;
-use crate::ops::take_first;
 use crate::tape::{Tape, Var};
 
 impl Reasoner for Trm {
@@ -49,15 +48,8 @@ impl Reasoner for Trm {
         cycle(tape, state)
     }
 
-    fn cycles_first(
-        &self,
-        tape: &mut Tape,
-        level: &Level,
-        from: State,
-        e: &Var,
-        layout: &Layout,
-    ) -> Result<Var> {
+    fn cycles_first(&self, tape: &mut Tape, level: &Level, from: State, e: &Var) -> Result<Var> {
         let state = self.cycles(tape, level, from, e)?;
-        take_first::forward(tape, &state.z_h, layout)
+        level.take_first(tape, &state.z_h)
     }
 }

@@ -34,7 +34,7 @@ fn with_rows(
     run: impl FnOnce(Dims, Option<attention::Rope>),
 ) -> Result<()> {
     let Call { layout, nh, hd } = call;
-    let (lengths, places) = (layout.lengths.read::<i32>()?, layout.places.read::<i32>()?);
+    let lengths = layout.lengths.read::<i32>()?;
     let mut rows = layout.positions().sizes().zip(&*lengths);
     if let Some((room, length)) = rows.find(|(room, length)| !(0..=*room as i32).contains(*length))
     {
@@ -47,10 +47,7 @@ fn with_rows(
         run(dims, None);
         return Ok(());
     };
-    let known = cos.elems() / hd;
-    if let Some(place) = places.iter().find(|place| !(0..known as i32).contains(*place)) {
-        return Err(refuse("attention", format!("place {place} is not below {known}")));
-    }
+    let places = layout.places_below(cos.elems() / hd, "attention")?;
     let (cos, sin) = (&cos.read()?[..], &sin.read()?[..]);
     run(dims, Some(attention::Rope { cos, sin, places: &places }));
     Ok(())

@@ -4,7 +4,6 @@ use super::Call;
 use crate::Result;
 use crate::backend::Mode;
 use crate::dtype::Float;
-use crate::ops::refuse;
 use crate::tensor::Read;
 
 /// Sequences whose table gradients are summed by one task, before the tasks are summed in order.
@@ -106,15 +105,11 @@ pub fn backward_pos<E: Float>(call: &Call, dy: &[E], dpos: &mut [f32], mode: Mod
 }
 
 impl Call {
-    /// The place of each position, where there is a table of them.
+    /// The place of each position, in the table of them where there is one.
     fn places(&self) -> Result<Read<'_, i32>> {
-        let places = self.layout.places.read::<i32>()?;
-        let known = |place: &&i32| **place >= 0 && (**place as usize) < self.places;
-        match places.iter().find(|place| !known(place)).filter(|_| self.places > 0) {
-            Some(bad) => {
-                Err(refuse("embedding", format!("place {bad} is not below {}", self.places)))
-            }
-            None => Ok(places),
+        match self.places {
+            0 => self.layout.places.read(),
+            known => self.layout.places_below(known, "embedding"),
         }
     }
 }
