@@ -3,37 +3,41 @@
 //! ```text
 //! q, k, v     = parts of qkv (N, 3*C), per token [q heads | k heads | v heads]
 //! q, k        = rope(q), rope(k), rounded to the element type       (if tables are given)
-//! s[i, j]     = q[i] . k[j] / sqrt(HD)                              (no mask, not causal)
+//! s[i, j]     = q[i] . k[j] / sqrt(HD)                              causal: for j <= i only
 //! lse[i]      = ln sum_j e^s[i, j]                                  a slot's (NH, T) end to end
-//! y[i]        = sum_j e^(s[i, j] - lse[i]) v[j]                     (N, C)
+//! y[i]        = sum_j drop(e^(s[i, j] - lse[i])) v[j]               (N, C)
 //! rope(x)     = x * cos + [-x2 | x1] * sin,  x = [x1 | x2]          tables (places, HD)
 //! ```
 //!
 //! Rows lie in slots, see [`Dims`]: i and j are positions of the same row. Positions of a slot
 //! beyond its row get y = 0 and no gradient.
 //!
-//! Scores and sums are f32; in bf16 the weights are rounded before they meet v. Memory beyond the
-//! arguments is thread-local scratch of O(T * HD).
+//! Scores and sums are f32; in bf16 the weights are rounded before they are dropped and meet v; the
+//! scale of what is kept goes to the sums. Memory beyond the arguments is thread-local scratch of
+//! O(T * HD).
 //!
 //! Bits do not depend on the number of threads: forward is parallel over row, head and ranges of
 //! queries, backward over row and head; no sum is divided between threads.
 
 mod backward;
 mod rows;
+mod sight;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
 pub use backward::backward;
+pub use sight::Sight;
 
+use super::dropout::WORDS;
 use super::gemm::{self, Mat, MatMut};
 use super::{par, scratch};
 use crate::backend::Mode;
 use crate::dtype::Float;
 
 /// `C = heads * head_dim`, and where the rows are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Dims<'a> {
     /// First position of each slot, and the end of the last.
     pub starts: &'a [usize], // (R + 1)
@@ -41,6 +45,7 @@ pub struct Dims<'a> {
     pub lengths: &'a [i32], // (R)
     pub heads: usize,
     pub head_dim: usize,
+    pub sight: Sight,
 }
 
 /// Rotary tables, (places, HD) each, and the place of each position.
@@ -69,6 +74,8 @@ impl<'a> Rope<'a> {
 /// Queries whose scores are in the L1 cache at a time, against keys of one block.
 const QUERIES: usize = 28;
 const KEYS: usize = 256;
+/// Shorter blocks leave less of the diagonal to be computed for nothing.
+const CAUSAL_KEYS: usize = 128;
 
 impl Dims<'_> {
     pub fn c(&self) -> usize {
@@ -77,6 +84,11 @@ impl Dims<'_> {
 
     fn scale(&self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// Philox blocks of dropout that a query of a head has.
+    fn blocks_of_a_query(&self) -> usize {
+        self.starts.windows(2).map(|slot| slot[1] - slot[0]).max().unwrap_or(0).div_ceil(WORDS)
     }
 
     fn check(&self, qkv: usize, rope: Option<Rope>, y: usize, lse: usize) {
@@ -88,6 +100,9 @@ impl Dims<'_> {
         let slots = self.starts.windows(2).zip(self.lengths);
         let fit = |(slot, &length): (&[usize], &i32)| length as usize <= slot[1] - slot[0];
         assert!(slots.clone().all(fit), "attention rows fit their slots");
+        let blocks = positions * self.heads * self.blocks_of_a_query();
+        let few = self.sight.dropout.is_none() || blocks <= u32::MAX as usize;
+        assert!(few, "attention: {blocks} blocks of random numbers");
         if let Some(rope) = rope {
             assert_eq!(rope.places.len(), positions, "rope places (N)");
             assert_eq!(rope.cos.len(), rope.sin.len(), "rope tables (places, HD)");
@@ -216,25 +231,31 @@ fn head_forward<E: Float>(
     lse: Shared<f32>,
 ) {
     let (d, t, hd) = (head.dims, head.t, head.dims.head_dim);
-    let (n, longest) = (queries.len(), KEYS.min(t));
+    let (n, sight) = (queries.len(), d.sight);
+    let block = if sight.causal { CAUSAL_KEYS } else { KEYS };
+    let (seen, longest) = (sight.keys(queries.end, t), block.min(t));
     let width = longest.next_multiple_of(rows::LANES);
     let v = head.part(qkv, Part::V);
     scratch::split(&[t * hd, t * hd, QUERIES * width], |[q, k, weights]: [&mut [E]; 3]| {
         scratch::split(&[n * hd, QUERIES * width, n, n], |[sums, s, max, total]| {
             head.rotated(qkv, Part::Q, rope, q);
-            head.rotated(qkv, Part::K, rope, k);
+            head.rotated(qkv, Part::K, rope, &mut k[..seen * hd]);
             let q = Mat::new(q, t, hd).rows(queries.clone());
             let k = Mat::new(k, t, hd);
-            for from in (0..t).step_by(KEYS) {
-                let keys = from..t.min(from + KEYS);
+            for from in (0..seen).step_by(block) {
+                let keys = from..seen.min(from + block);
+                // Tiles before see none of these keys.
+                let tile = from.saturating_sub(queries.start) / QUERIES * QUERIES;
+                let tile = if sight.causal { tile } else { 0 };
                 let (first, k, v) = (from == 0, k.rows(keys.clone()), v.rows(keys.clone()));
                 gemm::with_packed(k.t(), |k| {
                     gemm::with_packed(v, |v| {
                         let width = keys.len().next_multiple_of(rows::LANES);
                         // Columns beyond the keys stay as they are: no weight.
                         s.fill(f32::NEG_INFINITY);
-                        for from in (0..n).step_by(QUERIES) {
+                        for from in (tile..n).step_by(QUERIES) {
                             let tile = from..n.min(from + QUERIES);
+                            let own = queries.start + tile.start..queries.start + tile.end;
                             let n = tile.len();
                             let sums = &mut sums[tile.start * hd..tile.end * hd];
                             let (max, total) = (&mut max[tile.clone()], &mut total[tile.clone()]);
@@ -242,7 +263,10 @@ fn head_forward<E: Float>(
                             let scale = d.scale() * std::f32::consts::LOG2_E;
                             gemm::product(scale, q.rows(tile), k, Mode::Set, s_mat);
                             let mode = if first { Mode::Set } else { Mode::Add };
+                            sight.hide(s, width, own.clone(), &keys, f32::NEG_INFINITY);
                             rows::softmax(s, width, mode, max, total, sums, weights);
+                            sight.hide(weights, width, own.clone(), &keys, E::from_f32(0.0));
+                            head.drop(weights, width, own, &keys);
                             let p = Mat::strided(weights, n, keys.len(), width);
                             gemm::product(1.0, p, v, mode, MatMut::new(sums, n, hd));
                         }
@@ -254,7 +278,7 @@ fn head_forward<E: Float>(
             for ((lse, max), total) in lse.iter_mut().zip(&*max).zip(&*total) {
                 *lse = (max + total.log2()) * std::f32::consts::LN_2;
             }
-            let factor = |i: usize| 1.0 / total[i];
+            let factor = |i: usize| sight.scale() / total[i];
             rows::store(sums, hd, factor, Mode::Set, |i| {
                 // SAFETY: as above.
                 unsafe { y.piece(head.y_start() + (queries.start + i) * d.c(), hd) }

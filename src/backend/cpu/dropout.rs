@@ -1,6 +1,8 @@
 //! The mask of dropout, drawn where it is used: element i of a tensor takes word i % 4 of the
 //! Philox block i / 4, so that any part of it can be drawn alone.
 
+use std::ops::Range;
+
 use macro_rules_attribute::apply;
 
 use crate::backend::cpu::simd;
@@ -40,6 +42,45 @@ pub fn apply<E: Float>(x: &mut [E], first_block: u32, mask: Mask) {
         for (x, word) in x.iter_mut().zip(of_element) {
             let kept = x.to_f32() * mask.scale;
             *x = E::from_f32(if unit_f32(word) < mask.prob { 0.0 } else { kept });
+        }
+    }
+}
+
+/// Factors of a table whose rows begin with the blocks `first`, `first + stride`, ..., transposed:
+/// `out` has a row, `width` long, for each of the table's columns `columns`, and as many rows of
+/// the table as fit one. `width` in whole lanes.
+#[apply(simd)]
+pub fn factors(
+    mask: Mask,
+    first: u32,
+    stride: u32,
+    columns: Range<usize>,
+    out: &mut [f32],
+    width: usize,
+) {
+    let number = [mask.number as u32, (mask.number >> 32) as u32];
+    for block in columns.start / WORDS..columns.end.div_ceil(WORDS) {
+        for from in (0..width).step_by(LANES) {
+            // Rows beyond the last may be beyond the last number, too: nobody looks at them.
+            let of_row = |lane: usize| {
+                let row = ((from + lane) as u32).wrapping_mul(stride);
+                first.wrapping_add(row).wrapping_add(block as u32)
+            };
+            let counters = [
+                std::array::from_fn(of_row),
+                [mask.stream; LANES],
+                [number[0]; LANES],
+                [number[1]; LANES],
+            ];
+            let words = philox_lanes(mask.seed, counters);
+            for (column, words) in (block * WORDS..).zip(&words) {
+                if columns.contains(&column) {
+                    let out = &mut out[(column - columns.start) * width + from..][..LANES];
+                    for (out, &word) in out.iter_mut().zip(words) {
+                        *out = if unit_f32(word) < mask.prob { 0.0 } else { mask.scale };
+                    }
+                }
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::{Call, Rope};
 use crate::Result;
 use crate::backend::Mode;
-use crate::backend::cpu::attention::{self, Dims};
+use crate::backend::cpu::attention::{self, Dims, Sight};
 use crate::dtype::Float;
 use crate::ops::refuse;
 
@@ -33,7 +33,7 @@ fn with_rows(
     rope: Option<&Rope>,
     run: impl FnOnce(Dims, Option<attention::Rope>),
 ) -> Result<()> {
-    let Call { layout, nh, hd } = call;
+    let Call { layout, nh, hd, causal, dropout } = call;
     let lengths = layout.lengths.read::<i32>()?;
     let mut rows = layout.positions().sizes().zip(&*lengths);
     if let Some((room, length)) = rows.find(|(room, length)| !(0..=*room as i32).contains(*length))
@@ -42,7 +42,9 @@ fn with_rows(
         return Err(refuse("attention", what));
     }
     let starts = &layout.positions().host;
-    let dims = Dims { starts, lengths: &lengths, heads: *nh, head_dim: *hd };
+    let mask = dropout.as_ref().map(|(site, draw)| site.mask(draw)).transpose()?;
+    let sight = Sight { causal: *causal, dropout: mask };
+    let dims = Dims { starts, lengths: &lengths, heads: *nh, head_dim: *hd, sight };
     let Some(Rope { cos, sin }) = rope else {
         run(dims, None);
         return Ok(());

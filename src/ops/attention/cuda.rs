@@ -39,7 +39,11 @@ impl<'a> Call<'a> {
         mode: Option<Mode>,
         cost: Cost,
     ) -> Result<Self> {
-        let &super::Call { ref layout, nh, hd } = call;
+        let &super::Call { ref layout, nh, hd, causal, ref dropout } = call;
+        if causal || dropout.is_some() {
+            let what = "causal attention and dropout of probabilities run on the CPU only so far";
+            return Err(refuse("attention", what.into()));
+        }
         let (t, row) = (layout.largest(), 3 * nh * hd);
         if t * row > u32::MAX as usize {
             return Err(refuse("attention", format!("{t} positions of {row} elements")));

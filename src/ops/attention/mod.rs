@@ -1,10 +1,11 @@
-//! RoPE and multi-head self-attention in one, within each row of a [`Layout`]: not causal.
+//! RoPE and multi-head self-attention in one, within each row of a [`Layout`].
 //!
 //! ```text
 //!   q, k, v = qkv cut per token into NH heads of HD each, in this order
 //!   q, k    = x cos[p] + rotate_half(x) sin[p],  rotate_half(x) = (-x[HD/2..], x[..HD/2]),
 //!             p the place of the position
-//!   y       = softmax(q k^T / sqrt(HD)) v  over the positions of a row; 0 in filling
+//!   P       = softmax(q k^T / sqrt(HD))  over the positions of a row, causal: up to the query's
+//!   y       = drop(P) v;  0 in filling
 //! ```
 //!
 //! qkv (N, 3*NH*HD), cos, sin (places, HD) f32 with halves alike, or none (learned positions),
@@ -13,11 +14,17 @@
 //! matrix is stored: saved are qkv, y and lse (N NH) f32, a slot's (NH, T) end to end, and backward
 //! recomputes the probabilities. Filling gets no gradient. HD is any multiple of 4. Reference:
 //! `Attention` and `RotaryEmbedding` of the official HRM.
+//!
+//! Dropout is that of [`dropout`](super::dropout) on P: head h, query i (its number among all N
+//! positions) and key j (its number in the row) have word j % 4 of the Philox block
+//! (i NH + h) ceil(T / 4) + j / 4, T the positions of the largest slot. lse knows nothing of it. In
+//! bf16 the probabilities are rounded, then dropped; the scale of what is kept multiplies f32 sums.
 
 mod cpu;
 mod cuda;
 pub mod reference;
 
+use super::dropout::Site;
 use super::layout::Layout;
 use super::{by_float, dispatch, refuse, traffic, written};
 use crate::Result;
@@ -26,24 +33,56 @@ use crate::dtype::DType;
 use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
+/// How the positions of a row see each other. By default all see all.
+#[derive(Clone, Copy, Default)]
+pub struct Sight<'a> {
+    /// A position sees itself and those before it.
+    pub causal: bool,
+    /// Drop probabilities, as in training, by the words of a [`Draw`](super::draw::Draw), (4) i32.
+    pub dropout: Option<(Site, &'a Tensor)>,
+}
+
 /// Heads and rows of one call; the letters of the contract.
 #[derive(Clone)]
 struct Call {
     layout: Layout,
     nh: usize,
     hd: usize,
+    causal: bool,
+    dropout: Option<(Site, Tensor)>,
 }
 
 impl Call {
-    /// Scores of all heads, filling counted.
-    fn scores(&self) -> f64 {
-        let of_slots: usize = self.layout.positions().sizes().map(|t| t * t).sum();
-        (of_slots * self.nh) as f64
+    /// Scores of a head of a slot of `t` positions, filling counted.
+    fn of_slot(&self, t: usize) -> usize {
+        if self.causal { t * (t + 1) / 2 } else { t * t }
     }
 
     fn cost(&self, products: f64, bytes: usize) -> Cost {
-        let matmul_flops = products * 2.0 * self.scores() * self.hd as f64;
+        let of_slots: usize = self.layout.positions().sizes().map(|t| self.of_slot(t)).sum();
+        let scores = (of_slots * self.nh) as f64;
+        let matmul_flops = products * 2.0 * scores * self.hd as f64;
         Cost { matmul_flops, ..traffic(bytes) }
+    }
+
+    /// Philox blocks that a query of a head has.
+    fn blocks_of_a_query(&self) -> usize {
+        self.layout.largest().div_ceil(4)
+    }
+
+    fn check_dropout(&self) -> Result<()> {
+        let Some((site, draw)) = &self.dropout else { return Ok(()) };
+        site.check("attention", draw)?;
+        let n = self.layout.positions().total();
+        if n * self.nh * self.blocks_of_a_query() > u32::MAX as usize {
+            let (nh, t) = (self.nh, self.layout.largest());
+            let what = format!(
+                "dropout in {n} positions of {nh} heads, slots of up to {t}: more than 2^34 \
+                 probabilities; make the batch smaller"
+            );
+            return Err(refuse("attention", what));
+        }
+        Ok(())
     }
 }
 
@@ -58,12 +97,24 @@ fn bytes_of(rope: Option<&Rope>) -> usize {
     rope.map_or(0, |Rope { cos, sin }| cos.bytes() + sin.bytes())
 }
 
+/// All positions of a row see all of it.
 pub fn forward(
     tape: &mut Tape,
     qkv: &Var,
     heads: usize,
     rope: Option<&Rope>,
     layout: &Layout,
+) -> Result<Var> {
+    forward_with(tape, qkv, heads, rope, layout, Sight::default())
+}
+
+pub fn forward_with(
+    tape: &mut Tape,
+    qkv: &Var,
+    heads: usize,
+    rope: Option<&Rope>,
+    layout: &Layout,
+    sight: Sight,
 ) -> Result<Var> {
     let x = &qkv.tensor;
     let c3 = layout.width("attention qkv (N, 3*NH*HD)", x)?;
@@ -76,7 +127,16 @@ pub fn forward(
             ),
         ));
     }
-    let d = Call { layout: layout.clone(), nh: heads, hd: c3 / (3 * heads) };
+    // Nothing is dropped at p = 0, and nothing drawn.
+    let dropout = sight.dropout.filter(|(site, _)| site.prob != 0.0);
+    let d = Call {
+        layout: layout.clone(),
+        nh: heads,
+        hd: c3 / (3 * heads),
+        causal: sight.causal,
+        dropout: dropout.map(|(site, draw)| (site, draw.clone())),
+    };
+    d.check_dropout()?;
     if let Some(rope) = rope {
         let [places, _] = rope.cos.dims("attention cos (T, HD)")?;
         // A batch of whole canvases has all places.

@@ -6,6 +6,9 @@
 //! dv = p^T dy     dk = ds^T q     dq = ds k      then dq, dk back through rope
 //! ```
 //!
+//! With dropout p in dv, and dy . v in ds, are 0 where a weight is dropped and scaled where it is
+//! kept. Blocks of scores of which nothing is seen are left out.
+//!
 //! Scores are computed transposed, a row per key, so that two of the three products read them as
 //! they lie. Sums over blocks are f32 and in a fixed order.
 
@@ -50,12 +53,13 @@ pub fn backward<E: Float>(
                 rows::rotate_back(hd, rope, dq);
                 rows::rotate_back(hd, rope, dk);
             }
-            for (part, d) in [(Part::Q, dq), (Part::K, dk), (Part::V, dv)] {
+            let kept = dims.sight.scale();
+            for (part, d, factor) in [(Part::Q, dq, 1.0), (Part::K, dk, 1.0), (Part::V, dv, kept)] {
                 let start = head.qkv_start(part);
                 rows::store(
                     d,
                     hd,
-                    |_| 1.0,
+                    |_| factor,
                     mode,
                     |i| {
                         // SAFETY: rows of this head, which no other task touches.
@@ -88,11 +92,14 @@ fn head_backward<E: Float>(
     [dq, dk, dv]: [&mut [f32]; 3],
 ) {
     let (d, t, hd) = (head.dims, head.t, head.dims.head_dim);
+    let sight = d.sight;
     let padded_t = t.next_multiple_of(rows::LANES);
     let key_blocks = t.div_ceil(KEYS);
     let block = KEYS * QUERIES;
+    let of_factors = if sight.dropout.is_some() { block } else { 0 };
     scratch::split(&[t * hd, t * hd, block, block], |[q, k, p, ds]: [&mut [E]; 4]| {
-        scratch::split(&[padded_t, padded_t, block, block], |[lse2, delta, s, dp]| {
+        let lens = [padded_t, padded_t, block, block, of_factors];
+        scratch::split(&lens, |[lse2, delta, s, dp, factors]| {
             head.rotated(qkv, Part::Q, rope, q);
             head.rotated(qkv, Part::K, rope, k);
             let lse = &lse[head.lse_start()..][..t];
@@ -110,20 +117,35 @@ fn head_backward<E: Float>(
                 with_packed_4([q.t(), dy.t(), q, dy], |[q_t, dy_t, q, dy]| {
                     for i in 0..key_blocks {
                         let keys = t * i / key_blocks..t * (i + 1) / key_blocks;
+                        if keys.start >= sight.keys(queries.end, t) {
+                            break;
+                        }
                         let (n_k, row) = (keys.len(), keys.start * hd..keys.end * hd);
-                        let (k, v) = (k.rows(keys.clone()), v.rows(keys));
+                        let (k, v) = (k.rows(keys.clone()), v.rows(keys.clone()));
                         let scores = |x| MatMut::strided(x, n_k, n_q, width);
                         let scale = d.scale() * std::f32::consts::LOG2_E;
                         gemm::product(scale, k, q_t, Mode::Set, scores(s));
                         gemm::product(1.0, v, dy_t, Mode::Set, scores(dp));
-                        let (s, dp) = (&s[..n_k * width], &dp[..n_k * width]);
+                        let (s, dp) = (&s[..n_k * width], &mut dp[..n_k * width]);
+                        if let Some(mask) = sight.dropout {
+                            head.factors(mask, &queries, keys.clone(), width, factors);
+                            rows::multiply(dp, factors);
+                        }
                         let (lse2, delta) = (&lse2[queries.start..], &delta[queries.start..]);
                         rows::softmax_backward(s, dp, width, lse2, delta, d.scale(), p, ds);
+                        let none = E::from_f32(0.0);
+                        sight.hide_transposed(p, width, &queries, keys.clone(), none);
+                        sight.hide_transposed(ds, width, &queries, keys.clone(), none);
+                        if sight.dropout.is_some() {
+                            rows::keep(p, &factors[..n_k * width]);
+                        }
 
                         let p = Mat::strided(p, n_k, n_q, width);
                         let ds = Mat::strided(ds, n_k, n_q, width);
                         let sum = |x| MatMut::new(x, n_k, hd);
-                        let mode = if queries.start == 0 { Mode::Set } else { Mode::Add };
+                        // The first queries that see these keys.
+                        let first = if sight.causal { keys.start } else { 0 } >= queries.start;
+                        let mode = if first { Mode::Set } else { Mode::Add };
                         gemm::product(1.0, p, dy, mode, sum(&mut dv[row.clone()]));
                         gemm::product(1.0, ds, q, mode, sum(&mut dk[row]));
                         let mode = if i == 0 { Mode::Set } else { Mode::Add };

@@ -123,6 +123,20 @@ pub(super) fn softmax_backward<E: Float>(
     }
 }
 
+/// x times factors, element by element.
+#[apply(simd)]
+pub(super) fn multiply(x: &mut [f32], factors: &[f32]) {
+    x.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor);
+}
+
+/// x becomes zero where its factor is zero.
+#[apply(simd)]
+pub(super) fn keep<E: Float>(x: &mut [E], factors: &[f32]) {
+    for (x, &factor) in x.iter_mut().zip(factors) {
+        *x = if factor == 0.0 { E::from_f32(0.0) } else { *x };
+    }
+}
+
 /// `out` = rope(x), a row per token; rows of x are `stride` apart.
 #[apply(simd)]
 pub(super) fn rotate<E: Float>(x: &[E], stride: usize, hd: usize, rope: Rope, out: &mut [E]) {

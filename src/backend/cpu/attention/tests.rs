@@ -1,7 +1,17 @@
 //! Against plain f64 loops, finite differences, and itself on other numbers of threads.
 
 use super::*;
+use crate::backend::cpu::dropout::Mask;
 use crate::dtype::bf16;
+use crate::rng::{philox, unit_f32};
+
+const MASK: Mask = Mask { seed: 1 << 40 | 5, stream: 3, number: 9, prob: 0.25, scale: 1.0 / 0.75 };
+const SIGHTS: [Sight; 4] = [
+    Sight { causal: false, dropout: None },
+    Sight { causal: true, dropout: None },
+    Sight { causal: false, dropout: Some(MASK) },
+    Sight { causal: true, dropout: Some(MASK) },
+];
 
 fn values<E: Float>(len: usize, seed: u32) -> Vec<E> {
     let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
@@ -23,6 +33,7 @@ struct Case {
     cos: Vec<f32>,
     sin: Vec<f32>,
     places: Vec<i32>,
+    sight: Sight,
 }
 
 impl Case {
@@ -46,12 +57,31 @@ impl Case {
         let angles: Vec<f32> = (0..2 * n * head_dim).map(angle).collect();
         let lengths = rows.iter().map(|&(_, t)| t as i32).collect();
         let [cos, sin] = [f32::cos, f32::sin].map(|f| angles.iter().map(|&a| f(a)).collect());
-        Self { starts, lengths, heads, head_dim, cos, sin, places }
+        let sight = Sight::default();
+        Self { starts, lengths, heads, head_dim, cos, sin, places, sight }
+    }
+
+    fn seen_by(self, sight: Sight) -> Self {
+        Self { sight, ..self }
+    }
+
+    /// What position i (among all), head h makes of the probability of key n of its row.
+    fn factor(&self, i: usize, h: usize, n: usize) -> f64 {
+        let Some(mask) = self.sight.dropout else { return 1.0 };
+        let largest = self.starts.windows(2).map(|slot| slot[1] - slot[0]).max().unwrap();
+        let block = (i * self.heads + h) * largest.div_ceil(4) + n / 4;
+        let words = philox(mask.seed, [block as u32, mask.stream, mask.number as u32, 0]);
+        if unit_f32(words[n % 4]) < mask.prob { 0.0 } else { mask.scale as f64 }
+    }
+
+    /// Keys that query i of a row of t sees.
+    fn seen(&self, i: usize, t: usize) -> usize {
+        if self.sight.causal { i + 1 } else { t }
     }
 
     fn dims(&self) -> Dims<'_> {
-        let Self { starts, lengths, heads, head_dim, .. } = self;
-        Dims { starts, lengths, heads: *heads, head_dim: *head_dim }
+        let Self { starts, lengths, heads, head_dim, sight, .. } = self;
+        Dims { starts, lengths, heads: *heads, head_dim: *head_dim, sight: *sight }
     }
 
     fn rope(&self) -> Rope<'_> {
@@ -76,7 +106,8 @@ impl Case {
     }
 
     fn name(&self) -> String {
-        format!("{:?} of {:?}, {} x {}", self.lengths, self.starts, self.heads, self.head_dim)
+        let Self { starts, lengths, heads, head_dim, sight, .. } = self;
+        format!("{lengths:?} of {starts:?}, {heads} x {head_dim}, {sight:?}")
     }
 }
 
@@ -104,13 +135,14 @@ fn plain(d: &Case, qkv: &[f64], rope: Option<Rope>) -> (Vec<f64>, Vec<f64>) {
             let score = |k: &Vec<f64>| {
                 q[i].iter().zip(k).map(|(q, k)| q * k).sum::<f64>() / (hd as f64).sqrt()
             };
-            let s: Vec<f64> = k.iter().map(score).collect();
+            let s: Vec<f64> = k[..d.seen(i, t)].iter().map(score).collect();
             let max = s.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let l = max + s.iter().map(|s| (s - max).exp()).sum::<f64>().ln();
             lse[start * d.heads + h * room + i] = l;
             for (n, s) in s.iter().enumerate() {
                 for j in 0..hd {
-                    y[(start + i) * c + h * hd + j] += (s - l).exp() * x(2, n, j);
+                    let p = (s - l).exp() * d.factor(start + i, h, n);
+                    y[(start + i) * c + h * hd + j] += p * x(2, n, j);
                 }
             }
         }
@@ -148,8 +180,8 @@ const CASES: &[Sizes] = &[
 ];
 
 fn check_forward<E: Float>(tolerance: f64, lse_tolerance: f64) {
-    for &(rows, nh, hd) in CASES {
-        let d = &Case::of(rows, nh, hd);
+    for (&(rows, nh, hd), sight) in CASES.iter().flat_map(|case| SIGHTS.map(|s| (case, s))) {
+        let d = &Case::of(rows, nh, hd).seen_by(sight);
         let qkv = values::<E>(d.positions() * 3 * d.c(), 1);
         let wide: Vec<f64> = qkv.iter().map(|x| x.to_f32() as f64).collect();
         for rope in [None, Some(d.rope())] {
@@ -209,8 +241,8 @@ fn backward_agrees_with_differences() {
         (&[(30, 30)], 1, 6),
         (&[(6, 5), (4, 4), (3, 1)], 2, 4),
     ];
-    for (rows, nh, hd) in SMALL {
-        let d = &Case::of(rows, nh, hd);
+    for ((rows, nh, hd), sight) in SMALL.iter().flat_map(|case| SIGHTS.map(|s| (*case, s))) {
+        let d = &Case::of(rows, nh, hd).seen_by(sight);
         let n = d.positions();
         let (qkv, dy) = (values::<f32>(n * 3 * d.c(), 1), values::<f32>(n * d.c(), 2));
         let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| x as f64).collect() };
@@ -236,15 +268,16 @@ fn plain_backward(d: &Case, qkv: &[f64], dy: &[f64]) -> Vec<f64> {
             let q = &qkv[at(0, i)..][..hd];
             let dy = &dy[out(i)..][..hd];
             let delta = dot(dy, &y[out(i)..][..hd]);
-            for j in 0..t {
+            for j in 0..d.seen(i, t) {
+                let factor = d.factor(start + i, h, j);
                 let (k, v) = (&qkv[at(1, j)..][..hd], &qkv[at(2, j)..][..hd]);
                 let scale = 1.0 / (hd as f64).sqrt();
                 let p = (dot(q, k) * scale - lse[start * d.heads + h * room + i]).exp();
-                let ds = p * (dot(dy, v) - delta) * scale;
+                let ds = p * (factor * dot(dy, v) - delta) * scale;
                 for n in 0..hd {
                     dqkv[at(0, i) + n] += ds * k[n];
                     dqkv[at(1, j) + n] += ds * q[n];
-                    dqkv[at(2, j) + n] += p * dy[n];
+                    dqkv[at(2, j) + n] += factor * p * dy[n];
                 }
             }
         }
@@ -253,8 +286,8 @@ fn plain_backward(d: &Case, qkv: &[f64], dy: &[f64]) -> Vec<f64> {
 }
 
 fn check_backward<E: Float>(tolerance: f64) {
-    for &(rows, nh, hd) in CASES {
-        let d = &Case::of(rows, nh, hd);
+    for (&(rows, nh, hd), sight) in CASES.iter().flat_map(|case| SIGHTS.map(|s| (case, s))) {
+        let d = &Case::of(rows, nh, hd).seen_by(sight);
         let n = d.positions();
         let (qkv, dy) = (values::<E>(n * 3 * d.c(), 1), values::<E>(n * d.c(), 2));
         let wide = |x: &[E]| -> Vec<f64> { x.iter().map(|x| x.to_f32() as f64).collect() };
@@ -275,7 +308,11 @@ fn backward_agrees_with_plain_loops_bf16() {
 
 #[test]
 fn thread_count_does_not_change_bits() {
-    let d = &Case::of(&[(541, 530), (40, 33)], 3, 16);
+    SIGHTS.into_iter().for_each(thread_count_does_not_change_bits_of);
+}
+
+fn thread_count_does_not_change_bits_of(sight: Sight) {
+    let d = &Case::of(&[(541, 530), (40, 33)], 3, 16).seen_by(sight);
     let n = d.positions();
     let (qkv, dy) = (values::<bf16>(n * 3 * d.c(), 5), values::<bf16>(n * d.c(), 6));
     let run = |threads: usize| {
@@ -289,6 +326,26 @@ fn thread_count_does_not_change_bits() {
     };
     assert!(run(1) == run(2));
     assert!(run(3) == run(2));
+}
+
+/// Later positions do not change a bit of the earlier ones, whatever they are.
+#[test]
+fn causal_positions_know_nothing_of_later_ones() {
+    const T: usize = 300;
+    let d = &Case::of(&[(T, T)], 2, 16).seen_by(SIGHTS[1]);
+    let mut qkv = values::<bf16>(T * 3 * d.c(), 1);
+    let run = |qkv: &[bf16]| {
+        let (mut y, mut lse) = (vec![bf16::default(); T * d.c()], vec![0.0; d.heads * T]);
+        forward(d.dims(), qkv, Some(d.rope()), &mut y, &mut lse);
+        y
+    };
+    let before = run(&qkv);
+    for from in [299, 131, 128, 27, 1] {
+        qkv[from * 3 * d.c()..].fill(bf16::from_f32(3.0));
+        let after = run(&qkv);
+        assert!(before[..from * d.c()] == after[..from * d.c()], "from {from}");
+        assert!(before[from * d.c()..] != after[from * d.c()..], "from {from}");
+    }
 }
 
 #[test]
