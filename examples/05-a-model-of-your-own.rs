@@ -12,11 +12,10 @@ use hrm::nn::init::Init;
 use hrm::nn::level::Recompute;
 use hrm::nn::params::{Bound, Params, Spec};
 use hrm::ops::act_halt::metric;
-use hrm::ops::adam::Rule;
 use hrm::ops::{bias_relu, embedding, matmul};
 use hrm::tape::{Mode, Tape};
 use hrm::tensor::Tensor;
-use hrm::train::optimizer::{OptimizerConfig, Rates};
+use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::trainer::{Options, Trainer};
 
 const TOKENS: &str = "tokens.weight";
@@ -112,7 +111,7 @@ pub fn batch(number: usize) -> Batch {
     Batch::new(inputs, labels, vec![0; batch_size])
 }
 
-pub const RATES: Rates = Rates { lr: 1e-2, puzzle_emb_lr: 0.0 };
+pub const RATES: Rates = Rates { lr: 1e-2, puzzle_emb_lr: 0.0, muon_lr: 0.0 };
 
 pub fn trainer(device: &Device, dtype: DType) -> hrm::Result<Trainer> {
     let optimizer = OptimizerConfig {

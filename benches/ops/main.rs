@@ -49,6 +49,7 @@ const OPS: &[(&str, Build)] = &[
     ("global_norm", table::global_norm),
     ("adam", table::adam_atan2),
     ("adamw", table::adamw),
+    ("normuon", table::normuon),
     ("sign_sgd_rows", table::sign_sgd_rows),
     ("ema", table::ema),
     ("cast", table::cast),

@@ -211,6 +211,19 @@ pub fn adamw(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     adam(w, device, Rule::AdamW)
 }
 
+/// The MLP's outer matrix.
+pub fn normuon(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let dims = [w.c, w.f];
+    let of = |dtype, dims: &[usize]| filled(device, dtype, dims);
+    let copy = if dtype == DType::Bf16 { Some(of(dtype, &dims)?) } else { None };
+    let [p, g, m] = [of(DType::F32, &dims)?, of(DType::F32, &dims)?, of(DType::F32, &dims)?];
+    let (v, weight_decay) = (Tensor::zeros(device, DType::F32, [w.c], Purpose::Optimizer)?, 0.1);
+    let matrix = ops::normuon::Matrix { p, copy, g, m, v, blocks: 1, weight_decay };
+    let (guard, lr) = (guard_up(device)?, filled(device, DType::F32, &[1])?);
+    let hyper = ops::normuon::Hyper { momentum: 0.95, beta2: 0.95 };
+    Ok(Work::Plain(Box::new(move || ops::normuon::step(&matrix, hyper, &guard, &lr))))
+}
+
 pub fn sign_sgd_rows(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     let table = filled(device, DType::F32, &[NP, w.c])?;
     let (ids, g) = (filled(device, DType::I32, &[w.b])?, filled(device, DType::F32, &[w.b, w.c])?);

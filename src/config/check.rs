@@ -20,8 +20,10 @@ pub(super) fn check(config: &Settings) -> Result<()> {
         require(value >= 1, key, value, "must be at least 1")?;
         require(value < 1 << 31, key, value, "is absurdly large")?;
     }
-    require(t.lr.is_finite(), "train.lr", t.lr, "must be a finite number")?;
-    require(t.lr > 0.0, "train.lr", t.lr, "must be positive")?;
+    for (key, lr) in [("train.lr", t.lr), ("train.muon_lr", t.muon_lr)] {
+        require(lr.is_finite(), key, lr, "must be a finite number")?;
+        require(lr > 0.0, key, lr, "must be positive")?;
+    }
     let not_negative = [
         ("train.puzzle_emb_lr", t.puzzle_emb_lr),
         ("train.weight_decay", t.weight_decay),
@@ -32,9 +34,18 @@ pub(super) fn check(config: &Settings) -> Result<()> {
         require(value.is_finite(), key, value, "must be a finite number")?;
         require(value >= 0.0, key, value, "must be 0 or more")?;
     }
-    let (key, ratio) = ("train.lr_min_ratio", t.lr_min_ratio);
-    require((0.0..=1.0).contains(&ratio), key, ratio, "must be between 0 and 1")?;
-    let below_one = [("train.ema", t.ema), ("train.beta1", t.beta1), ("train.beta2", t.beta2)];
+    for (key, share) in
+        [("train.lr_min_ratio", t.lr_min_ratio), ("train.decay_share", t.decay_share)]
+    {
+        require((0.0..=1.0).contains(&share), key, share, "must be between 0 and 1")?;
+    }
+    let below_one = [
+        ("train.ema", t.ema),
+        ("train.beta1", t.beta1),
+        ("train.beta2", t.beta2),
+        ("train.muon_momentum", t.muon_momentum),
+        ("train.muon_beta2", t.muon_beta2),
+    ];
     for (key, value) in below_one {
         require((0.0..1.0).contains(&value), key, value, "must be at least 0 and below 1")?;
     }

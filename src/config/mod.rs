@@ -38,7 +38,6 @@ use crate::data::builders::arc::Holdout;
 use crate::data::{Order, RowLayout};
 use crate::models::{Arch, Compute, ModelConfig, ModelShape, Sizes};
 use crate::nn::level::Recompute;
-use crate::ops::adam::Rule;
 
 /// What `hrm train` is configured by; `presets/base.toml` has the default of every key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,7 +153,14 @@ pub struct TrainConfig {
     pub puzzle_emb_weight_decay: f64,
     /// Optimizer steps over which learning rates rise linearly from 0.
     pub warmup_steps: u64,
-    /// Share of the learning rates that a cosine after warm-up ends at; 1: constant.
+    /// How learning rates go on after warm-up: cosine (down from there on) | wsd (constant, then
+    /// linearly down over the last steps).
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Share of all steps over which wsd goes down.
+    #[serde(default = "default_decay_share")]
+    pub decay_share: f64,
+    /// Share of the learning rates that either schedule ends at; 1: constant after warm-up.
     pub lr_min_ratio: f64,
     /// Decay of the optimizer's first moment.
     pub beta1: f64,
@@ -164,8 +170,19 @@ pub struct TrainConfig {
     pub clip: f64,
     /// Decay of averaged weights, used in evaluation; 0: off.
     pub ema: f64,
-    /// Rule of the update: adam_atan2 | adamw.
-    pub optimizer: Rule,
+    /// Rule of the update: adam_atan2 | adamw | normuon (matrices inside the network, each update
+    /// orthogonalised; the rest by adamw, embeddings and biases without weight decay, and a tenth
+    /// of it for matrices of attention).
+    pub optimizer: Optimizer,
+    /// Learning rate of normuon's matrices after warm-up; lr is that of the rest.
+    #[serde(default = "default_muon_lr")]
+    pub muon_lr: f64,
+    /// Decay of the mean of gradients that normuon orthogonalises.
+    #[serde(default = "default_muon_decay")]
+    pub muon_momentum: f64,
+    /// Decay of the second moment that normuon has of each output.
+    #[serde(default = "default_muon_decay")]
+    pub muon_beta2: f64,
     /// Element type that forward and backward compute in: auto (what is fastest on the device) |
     /// bf16 | f32; a plan holds the one that it became.
     pub precision: Precision,
@@ -187,6 +204,42 @@ pub struct TrainConfig {
     pub patience: u64,
     /// Whether hrm_arc_best.pt is written beside the best checkpoint, for torch.load.
     pub write_pt: bool,
+}
+
+/// Rule of the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Adam whose direction is an angle: atan2 of its two moments.
+    #[serde(rename = "adam_atan2")]
+    AdamAtan2,
+    /// Adam with decoupled weight decay.
+    AdamW,
+    /// Orthogonalised matrices, and AdamW for the rest.
+    NorMuon,
+}
+
+/// How learning rates go on after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Half a cosine over the rest of the run.
+    #[default]
+    Cosine,
+    /// Constant, then linear over the last steps.
+    Wsd,
+}
+
+fn default_decay_share() -> f64 {
+    0.2
+}
+
+fn default_muon_lr() -> f64 {
+    0.02
+}
+
+fn default_muon_decay() -> f64 {
+    0.95
 }
 
 /// What a model learns from: section `[data]`.

@@ -34,9 +34,9 @@ pub enum PosEncodings {
 /// All parameters of a reasoner in the order of the flat buffers; `levels` in the middle.
 pub fn specs(dims: Dims, pos: PosEncodings, levels: Vec<Spec>) -> Vec<Spec> {
     let (v, c) = (dims.vocab_size, dims.hidden_size);
-    let mut specs = vec![Spec::new(EMBED_TOKENS, [v, c], Init::lecun(c))];
+    let mut specs = vec![Spec::new(EMBED_TOKENS, [v, c], Init::lecun(c)).embedding()];
     if pos == PosEncodings::Learned {
-        specs.push(Spec::new(EMBED_POS, [dims.positions(), c], Init::lecun(c)));
+        specs.push(Spec::new(EMBED_POS, [dims.positions(), c], Init::lecun(c)).embedding());
     }
     specs.extend(levels);
     specs.push(Spec::new(LM_HEAD, [v, c], Init::lecun(c)));

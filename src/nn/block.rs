@@ -3,7 +3,7 @@
 //! a SwiGLU over the sequence.
 
 use super::init::Init;
-use super::params::{Bound, Spec};
+use super::params::{ATTENTION_DECAY, Bound, Spec};
 use crate::Result;
 use crate::ops::attention::Rope;
 use crate::ops::layout::Layout;
@@ -21,8 +21,8 @@ pub fn mlp_width(c: usize, expansion: f64) -> usize {
 /// Parameters of a block with attention, under the official names.
 pub fn specs(prefix: &str, c: usize, expansion: f64) -> Vec<Spec> {
     let mut specs = vec![
-        linear(prefix, "self_attn.qkv_proj", 3 * c, c),
-        linear(prefix, "self_attn.o_proj", c, c),
+        linear(prefix, "self_attn.qkv_proj", 3 * c, c).hidden(3, ATTENTION_DECAY),
+        linear(prefix, "self_attn.o_proj", c, c).hidden(1, ATTENTION_DECAY),
     ];
     specs.extend(mlp_specs(prefix, "mlp", c, expansion));
     specs
@@ -41,8 +41,8 @@ fn linear(prefix: &str, name: &str, out: usize, inp: usize) -> Spec {
 fn mlp_specs(prefix: &str, name: &str, c: usize, expansion: f64) -> [Spec; 2] {
     let f = mlp_width(c, expansion);
     [
-        linear(prefix, &format!("{name}.gate_up_proj"), 2 * f, c),
-        linear(prefix, &format!("{name}.down_proj"), c, f),
+        linear(prefix, &format!("{name}.gate_up_proj"), 2 * f, c).hidden(2, 1.0),
+        linear(prefix, &format!("{name}.down_proj"), c, f).hidden(1, 1.0),
     ]
 }
 

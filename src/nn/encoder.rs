@@ -3,7 +3,7 @@
 //! from.
 
 use super::init::Init;
-use super::params::{Bound, Spec};
+use super::params::{ATTENTION_DECAY, Bound, Spec};
 use crate::Result;
 use crate::ops::bias_relu;
 use crate::ops::dropout::{self, Site};
@@ -54,6 +54,12 @@ impl Linear {
             Spec::new(format!("{name}.weight"), [out, inp], Init::linear(inp)),
             Spec::new(format!("{name}.bias"), [out], Init::linear(inp)),
         ]
+    }
+
+    /// Between hidden states.
+    pub fn hidden_specs(name: &str, out: usize, inp: usize) -> [Spec; 2] {
+        let [weight, bias] = Self::specs(name, out, inp);
+        [weight.hidden(1, 1.0), bias]
     }
 
     pub fn bind(params: &Bound, name: &str) -> Result<Self> {
@@ -124,13 +130,15 @@ impl EncoderLayer {
     pub fn specs(prefix: &str, c: usize, f: usize) -> Vec<Spec> {
         let at = |name: &str| format!("{prefix}.{name}");
         let mut specs = vec![
-            Spec::new(at("self_attn.in_proj_weight"), [3 * c, c], Init::xavier(3 * c, c)),
+            Spec::new(at("self_attn.in_proj_weight"), [3 * c, c], Init::xavier(3 * c, c))
+                .hidden(3, ATTENTION_DECAY),
             Spec::new(at("self_attn.in_proj_bias"), [3 * c], Init::Constant(0.0)),
-            Spec::new(at("self_attn.out_proj.weight"), [c, c], Init::linear(c)),
+            Spec::new(at("self_attn.out_proj.weight"), [c, c], Init::linear(c))
+                .hidden(1, ATTENTION_DECAY),
             Spec::new(at("self_attn.out_proj.bias"), [c], Init::Constant(0.0)),
         ];
-        specs.extend(Linear::specs(&at("linear1"), f, c));
-        specs.extend(Linear::specs(&at("linear2"), c, f));
+        specs.extend(Linear::hidden_specs(&at("linear1"), f, c));
+        specs.extend(Linear::hidden_specs(&at("linear2"), c, f));
         specs.extend(Norm::specs(&at("norm1"), c));
         specs.extend(Norm::specs(&at("norm2"), c));
         specs

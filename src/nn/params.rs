@@ -23,11 +23,39 @@ pub struct Spec {
     pub name: String,
     pub shape: Shape,
     pub init: Init,
+    pub role: Role,
 }
+
+/// What a parameter is to NorMuon; Adam's rules treat all alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    /// A matrix between hidden states, which is orthogonalised: of `blocks` matrices of one shape,
+    /// one below the other, with a share of the weight decay.
+    Hidden { blocks: usize, decay_share: f64 },
+    /// A head: AdamW.
+    Decayed,
+    /// An embedding, a bias, a gain: AdamW without weight decay.
+    Undecayed,
+}
+
+/// Share of the weight decay that matrices of attention have.
+pub const ATTENTION_DECAY: f64 = 0.1;
 
 impl Spec {
     pub fn new(name: impl Into<String>, shape: impl Into<Shape>, init: Init) -> Self {
-        Self { name: name.into(), shape: shape.into(), init }
+        let shape = shape.into();
+        let role = if shape.dims().len() > 1 { Role::Decayed } else { Role::Undecayed };
+        Self { name: name.into(), shape, init, role }
+    }
+
+    /// A matrix between hidden states; see [`Role::Hidden`].
+    pub fn hidden(self, blocks: usize, decay_share: f64) -> Self {
+        Self { role: Role::Hidden { blocks, decay_share }, ..self }
+    }
+
+    /// A table of which a row is looked up.
+    pub fn embedding(self) -> Self {
+        Self { role: Role::Undecayed, ..self }
     }
 }
 
@@ -42,10 +70,12 @@ pub struct Params {
     pub grad: Tensor,
 }
 
-struct Entry {
-    name: String,
-    shape: Shape,
-    start: usize,
+/// A parameter's place in flat storage.
+pub struct Entry {
+    pub name: String,
+    pub shape: Shape,
+    pub start: usize,
+    pub role: Role,
 }
 
 impl Params {
@@ -56,7 +86,8 @@ impl Params {
         let mut start = 0;
         for spec in specs {
             by_name.insert(spec.name.clone(), entries.len());
-            entries.push(Entry { name: spec.name.clone(), shape: spec.shape, start });
+            let Spec { name, shape, role, .. } = spec.clone();
+            entries.push(Entry { name, shape, start, role });
             start += spec.shape.elems().next_multiple_of(ALIGN_ELEMS);
         }
         let flat = |dtype, purpose| Tensor::zeros(device, dtype, [start], purpose);
@@ -96,6 +127,11 @@ impl Params {
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|e| e.name.as_str())
+    }
+
+    /// All parameters in the order of flat storage.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// Trainable numbers, gaps not counted.

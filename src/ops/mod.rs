@@ -35,6 +35,7 @@ pub mod layout;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod mse;
+pub mod normuon;
 pub mod pointwise;
 pub mod puzzle_emb;
 pub mod real;

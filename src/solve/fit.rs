@@ -70,9 +70,11 @@ impl<'a> Tuner<'a> {
         // One task is a small batch; its average is not what is asked.
         (options.grad_accum, options.optimizer.ema, options.seed) = (1, 0.0, seed);
         let trainer = Trainer::new(model.device(), &shape, options)?;
+        let weights_lr = if fine_tune == FineTune::All { WEIGHTS_LR } else { 0.0 };
         let rates = Rates {
-            lr: if fine_tune == FineTune::All { WEIGHTS_LR * config.train.lr } else { 0.0 },
+            lr: weights_lr * config.train.lr,
             puzzle_emb_lr: config.train.puzzle_emb_lr,
+            muon_lr: weights_lr * config.train.muon_lr,
         };
         let ignore_pad = trainer.model.dims().ignores_pad;
         let evaluator = Evaluator::new(&*trainer.model, usize::MAX);

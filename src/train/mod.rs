@@ -13,6 +13,7 @@ pub mod run;
 pub mod schedule;
 pub mod setup;
 mod step_input;
+mod stretches;
 pub mod tokens;
 pub mod trainer;
 pub mod validate;

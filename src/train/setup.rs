@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::optimizer::OptimizerConfig;
-use super::schedule::Schedule;
+use super::optimizer::{OptimizerConfig, Rule};
+use super::schedule::{Decay, Schedule};
 use super::trainer::Options;
 use crate::Result;
-use crate::config::Settings;
+use crate::config::{self, Optimizer, Settings};
 use crate::data::{DataSet, Kind, Lengths, Order, RowLayout, Sampler};
 use crate::models::{Compute, ModelShape};
+use crate::ops::normuon::Hyper;
 
 pub const SPLIT: &str = "train";
 /// Data too small for this many batches is passed over several times per sampler epoch: the last,
@@ -22,7 +23,13 @@ pub fn options(config: &Settings) -> Options {
         recompute,
         grad_accum: t.grad_accum,
         optimizer: OptimizerConfig {
-            rule: t.optimizer,
+            rule: match t.optimizer {
+                Optimizer::AdamAtan2 => Rule::AdamAtan2,
+                Optimizer::AdamW => Rule::AdamW,
+                Optimizer::NorMuon => {
+                    Rule::NorMuon(Hyper { momentum: t.muon_momentum, beta2: t.muon_beta2 })
+                }
+            },
             beta1: t.beta1,
             beta2: t.beta2,
             weight_decay: t.weight_decay,
@@ -71,5 +78,9 @@ pub fn schedule(config: &Settings, rows_per_pass: f64) -> Schedule {
         (0, epochs) => steps_of(epochs),
         (max_steps, epochs) => max_steps.min(steps_of(epochs)),
     };
-    Schedule { warmup_steps: t.warmup_steps, total_steps, min_ratio: t.lr_min_ratio }
+    let decay = match t.schedule {
+        config::Schedule::Cosine => Decay::Cosine,
+        config::Schedule::Wsd => Decay::Linear { share: t.decay_share },
+    };
+    Schedule { warmup_steps: t.warmup_steps, total_steps, min_ratio: t.lr_min_ratio, decay }
 }

@@ -1,14 +1,14 @@
 //! All that changes from step to step: batches, random draws, optimizer factors. It is one buffer
 //! on the device and one copy per step, so that the rest of a step can be recorded and replayed.
 
-use super::optimizer::StepFactors;
+use super::optimizer::{FACTORS, StepFactors};
 use crate::backend::{Device, Purpose};
 use crate::data::Batch;
 use crate::dtype::DType;
 use crate::models::{Carry, DeviceBatch, Dims, Placed};
 use crate::ops::cross_entropy::IGNORE;
+use crate::ops::draw::Draw;
 use crate::ops::layout::Layout;
-use crate::ops::{adam, draw::Draw, sign_sgd_rows};
 use crate::shape::Shape;
 use crate::tensor::{Tensor, Upload};
 use crate::{Error, Result};
@@ -42,7 +42,7 @@ impl StepInput {
                 parts.extend([Shape::from([b]), [layout.positions().total()].into()]);
             }
         }
-        parts.extend([[adam::FACTORS].into(), Shape::from([sign_sgd_rows::FACTORS])]);
+        parts.push([FACTORS].into());
         let padded = |shape: &Shape| shape.elems().next_multiple_of(ALIGN_ELEMS);
         let elems = parts.iter().map(padded).sum::<usize>();
         let flat = Tensor::zeros(device, DType::I32, [elems], Purpose::Carry)?;
@@ -64,10 +64,7 @@ impl StepInput {
                 Ok(MicroBatch { batch, draw })
             })
             .collect::<Result<_>>()?;
-        let factors = StepFactors {
-            dense: next()?.as_dtype(DType::F32)?,
-            puzzle: next()?.as_dtype(DType::F32)?,
-        };
+        let factors = StepFactors::over(&next()?.as_dtype(DType::F32)?)?;
         let upload = Upload::new(flat.clone())?;
         Ok(Self { upload, micro_batches, factors, layout: layout.clone() })
     }
@@ -77,10 +74,9 @@ impl StepInput {
         &mut self,
         batches: &[Batch],
         draws: &[Draw],
-        (dense, puzzle): ([f32; adam::FACTORS], [f32; sign_sgd_rows::FACTORS]),
+        factors: [f32; FACTORS],
     ) -> Result<()> {
-        let (dense, puzzle) =
-            (dense.map(|x| x.to_bits() as i32), puzzle.map(|x| x.to_bits() as i32));
+        let factors = factors.map(|x| x.to_bits() as i32);
         let words: Vec<_> = draws.iter().map(|draw| draw.words()).collect();
         let placed: Vec<_> = batches.iter().map(|batch| placed(batch, &self.layout)).collect();
         let mut parts: Vec<&[i32]> = vec![];
@@ -90,7 +86,7 @@ impl StepInput {
                 parts.extend([&lengths[..], &places[..]]);
             }
         }
-        parts.extend([&dense[..], &puzzle]);
+        parts.push(&factors);
         self.upload.send(|flat| {
             let mut rest = flat;
             for part in parts {

@@ -84,6 +84,7 @@ impl<'a> TokenLearner<'a> {
         Rates {
             lr: self.schedule.lr(train.lr, step as i64),
             puzzle_emb_lr: self.schedule.lr(train.puzzle_emb_lr, step as i64),
+            muon_lr: self.schedule.lr(train.muon_lr, step as i64),
         }
     }
 }

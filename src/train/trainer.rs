@@ -312,7 +312,7 @@ impl Trainer {
     /// Replay the failed step with every op's output checked, to name the first bad one. The carry
     /// has moved on, so the replay may also come out clean.
     fn non_finite(&mut self, batches: &[Batch]) -> Error {
-        let rates = Rates { lr: 0.0, puzzle_emb_lr: 0.0 }; // no update is made
+        let rates = Rates { lr: 0.0, ..Rates::default() }; // no update is made
         let replayed = self
             .send(self.step, batches, rates)
             .and_then(|()| self.run_micro_batches(|device| Tape::new(device).checking_finite()));

@@ -24,6 +24,7 @@ fn unknown_key_names_the_nearest_and_lists_all() {
                 model.q_continue train.batch_size train.grad_accum train.max_steps train.epochs \
                 train.lr train.puzzle_emb_lr train.weight_decay train.puzzle_emb_weight_decay \
                 train.warmup_steps train.lr_min_ratio train.clip train.ema train.optimizer \
+                train.schedule train.decay_share train.muon_lr train.muon_momentum train.muon_beta2 \
                 train.recompute train.log_every train.eval_every train.checkpoint_every train.keep \
                 train.patience train.seed train.precision train.write_pt data.canvas data.num_aug \
                 data.sampler"
@@ -79,7 +80,11 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
         ("train.ema=1", "below 1"),
         ("train.clip=-1", "must be 0 or more"),
         ("train.max_steps=0", "set one"),
-        ("train.optimizer=sgd", "expected `adam_atan2` or `adamw`"),
+        ("train.optimizer=sgd", "expected one of `adam_atan2`, `adamw`, `normuon`"),
+        ("train.muon_lr=0", "must be positive"),
+        ("train.muon_momentum=1", "below 1"),
+        ("train.schedule=step", "expected `cosine` or `wsd`"),
+        ("train.decay_share=1.5", "must be between 0 and 1"),
         ("train.precision=f16", "expected `auto`, `bf16` or `f32`"),
         ("data.sampler=random", "expected `groups` or `shuffle`"),
     ] {

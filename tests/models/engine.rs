@@ -9,6 +9,7 @@ use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::models::{ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
 use hrm::ops::act_halt::metric;
+use hrm::ops::normuon::Hyper;
 use hrm::rng::{Rng, Stream};
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
@@ -94,7 +95,7 @@ fn batch(config: &ModelShape, seed: u64) -> Batch {
 }
 
 fn rates(step: u64) -> Rates {
-    Rates { lr: 1e-3 * step as f64, puzzle_emb_lr: 1e-2 }
+    Rates { lr: 1e-3 * step as f64, puzzle_emb_lr: 1e-2, muon_lr: 1e-2 }
 }
 
 /// Slots of several lengths, rows that leave some of them empty, places with gaps.
@@ -107,6 +108,11 @@ fn packed(batch: Batch, slots: &[usize]) -> Batch {
         packed.push_packed(input, label, id as u32, window, 5, slot).unwrap();
     }
     packed
+}
+
+fn normuon(options: Options) -> Options {
+    let rule = Rule::NorMuon(Hyper { momentum: 0.95, beta2: 0.95 });
+    Options { optimizer: OptimizerConfig { rule, ..options.optimizer }, ..options }
 }
 
 /// All batches submitted as early as the trainer allows, as the training loop does.
@@ -196,6 +202,12 @@ fn trm_follows_the_cpu() {
 }
 
 #[test]
+fn orthogonalised_steps_follow_the_cpu() {
+    follows(config(), normuon(options(DType::F32)), 1e-4);
+    follows(trm_mlp_t(), normuon(options(DType::Bf16)), 0.02);
+}
+
+#[test]
 fn packed_rows_follow_the_cpu() {
     let lengths = [(4, 1.0), (11, 1.0), (25, 1.0)].into_iter().collect();
     let lengths = Some(Arc::new(Lengths::from_weights(lengths)));
@@ -230,7 +242,8 @@ fn one_pass_models_follow_the_cpu() {
     let options = options(DType::F32);
     let rule = OptimizerConfig { rule: Rule::AdamW, ..options.optimizer };
     let options = Options { optimizer: rule, grad_accum: 2, ..options };
-    follows(plain, options, 1e-4);
+    follows(plain.clone(), options, 1e-4);
+    follows(plain, normuon(options), 1e-4);
     follows(seed, Options { recompute: Recompute::Cycle, ..options }, 1e-4);
 }
 
@@ -255,12 +268,13 @@ fn state(trainer: &Trainer) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn two_runs_have_the_same_bits_and_a_graph_computes_what_single_launches_do() {
-    graphs_repeat(config());
-    graphs_repeat(trm_mlp_t());
+    graphs_repeat(config(), options(DType::Bf16));
+    graphs_repeat(config(), normuon(options(DType::Bf16)));
+    graphs_repeat(trm_mlp_t(), options(DType::Bf16));
 }
 
-fn graphs_repeat(config: impl Into<ModelConfig>) {
-    let (config, options) = (ModelShape::new(config, SIZES), options(DType::Bf16));
+fn graphs_repeat(config: impl Into<ModelConfig>, options: Options) {
+    let config = ModelShape::new(config, SIZES);
     for (name, device) in others() {
         let (first, reports) = run(&device, &config, options);
         let (again, same) = run(&device, &config, options);
@@ -281,8 +295,11 @@ fn graphs_repeat(config: impl Into<ModelConfig>) {
 
 #[test]
 fn a_step_that_is_not_finite_changes_nothing_and_names_the_op() {
-    for (name, device) in devices() {
-        let (config, options) = (ModelShape::new(config(), SIZES), options(DType::F32));
+    let rules = [options(DType::F32), normuon(options(DType::F32))];
+    for ((name, device), options) in
+        devices().into_iter().flat_map(|d| rules.map(|r| (d.clone(), r)))
+    {
+        let config = ModelShape::new(config(), SIZES);
         let (mut trainer, _) = run(&device, &config, options);
         let head =
             trainer.model.params().part(&trainer.model.params().master, "lm_head.weight").unwrap();

@@ -8,6 +8,7 @@ use hrm::dtype::DType;
 use hrm::eval::Evaluator;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
 use hrm::models::{ModelShape, Sizes, trm};
+use hrm::ops::normuon::Hyper;
 use hrm::train::needed::Needed;
 use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::setup;
@@ -77,6 +78,8 @@ fn shape(config: impl Into<hrm::models::ModelConfig>) -> ModelShape {
 }
 
 fn cases() -> Vec<(&'static str, ModelShape, Options)> {
+    let rule = Rule::NorMuon(Hyper { momentum: 0.95, beta2: 0.95 });
+    let normuon = OptimizerConfig { rule, ..options().optimizer };
     let with_ema = OptimizerConfig { ema: 0.99, rule: Rule::AdamW, ..options().optimizer };
     vec![
         ("plain", shape(config()), options()),
@@ -103,6 +106,12 @@ fn cases() -> Vec<(&'static str, ModelShape, Options)> {
             )))),
             Options { grad_accum: 2, ..options() },
         ),
+        ("orthogonalised", shape(config()), Options { optimizer: normuon, ..options() }),
+        (
+            "orthogonalised in bf16",
+            shape(config()),
+            Options { optimizer: normuon, dtype: DType::Bf16, ..options() },
+        ),
         ("trm", shape(trm()), Options { optimizer: with_ema, ..options() }),
         (
             "trm with mlp_t, recomputed layers",
@@ -125,14 +134,14 @@ fn step(trainer: &mut Trainer, seed: i32) {
             batch.push_packed(&input, &label, row as u32, window, side, slot).unwrap();
         }
         let batches = vec![batch; trainer.options.grad_accum];
-        trainer.step(batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3 }).unwrap();
+        trainer.step(batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3, ..Rates::default() }).unwrap();
         return;
     }
     let (inputs, labels) = (cells(7, c.vocab_size as i32), cells(5, c.vocab_size as i32));
     let puzzle_ids: Vec<i32> = (0..c.batch_size as i32).collect();
     let batch = Batch::new(inputs, labels, puzzle_ids);
     let batches = vec![batch; trainer.options.grad_accum];
-    trainer.step(batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3 }).unwrap();
+    trainer.step(batches, Rates { lr: 1e-3, puzzle_emb_lr: 1e-3, ..Rates::default() }).unwrap();
 }
 
 #[test]

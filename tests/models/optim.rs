@@ -39,7 +39,7 @@ fn golden_hrm_optim_every_tensor() {
                     let [puzzle_emb_lr, lr] = golden.f64s(&format!("{at}/lr"))[..] else {
                         panic!("lr")
                     };
-                    Rates { lr, puzzle_emb_lr }
+                    Rates { lr, puzzle_emb_lr, ..Rates::default() }
                 };
                 follow(
                     &device,

@@ -1,7 +1,7 @@
 //! The learning rate against the official schedule, step by step.
 
 use approx::relative_eq;
-use hrm::train::schedule::Schedule;
+use hrm::train::schedule::{Decay, Schedule};
 
 use crate::common::golden;
 
@@ -16,6 +16,7 @@ fn golden_lr_schedule() {
                 warmup_steps: number("num_warmup_steps") as u64,
                 total_steps: number("num_training_steps") as u64,
                 min_ratio: number("min_ratio"),
+                decay: Decay::Cosine,
             };
             for (step, want) in case["lr"].as_object().expect("rates by step") {
                 let got = schedule.lr(number("base_lr"), step.parse().expect("a step"));

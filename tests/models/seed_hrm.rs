@@ -15,7 +15,7 @@ use hrm::ops::draw::Draw;
 use hrm::tape::{Mode, Tape};
 use hrm::tensor::Tensor;
 use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
-use hrm::train::schedule::Schedule;
+use hrm::train::schedule::{Decay, Schedule};
 use hrm::train::trainer::{Options, Trainer};
 use serde_json::Value;
 
@@ -163,7 +163,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
         seed: 0,
     };
     let total_steps = o["cosine_T_max"].as_u64().expect("cosine_T_max");
-    let schedule = Schedule { warmup_steps: 0, total_steps, min_ratio: 0.0 };
+    let schedule = Schedule { warmup_steps: 0, total_steps, min_ratio: 0.0, decay: Decay::Cosine };
     let (config, sizes) = config(&golden.json);
     let mut trainer = Trainer::new(device, &ModelShape::new(config, sizes), options).unwrap();
     load(&*trainer.model, golden);
@@ -184,7 +184,7 @@ fn optimizer_steps(device: &Device, golden: &Golden) {
         // PyTorch's schedulers count from 0.
         let lr = schedule.lr(adamw("lr"), step as i64 - 1);
         golden.check(&format!("{at}/lr"), &[lr], 1e-6);
-        let report = trainer.step(batches, Rates { lr, puzzle_emb_lr: 0.0 }).unwrap();
+        let report = trainer.step(batches, Rates { lr, ..Rates::default() }).unwrap();
         let rows = sizes.batch_size as f64;
         let loss = (report.sums[metric::LM_LOSS] + 0.01 * report.sums[metric::Q_HALT_LOSS]) / rows;
         let want: f64 = micros.iter().map(|m| golden.f64s(&format!("{m}/loss_total"))[0]).sum();

@@ -74,7 +74,11 @@ fn run(recompute: Recompute) {
 
             let optimizer = &golden.json["optimizer"];
             let number = |key: &str| optimizer[key].as_f64().expect("a rate");
-            let rates = Rates { lr: number("lr"), puzzle_emb_lr: number("puzzle_emb_lr") };
+            let rates = Rates {
+                lr: number("lr"),
+                puzzle_emb_lr: number("puzzle_emb_lr"),
+                ..Rates::default()
+            };
             let settings = optim::settings(optimizer, Rule::AdamAtan2);
             let steps = optim::Run { golden: &golden, base: &golden, name: "optim" };
             optim::follow(&device, &steps, &ModelShape::new(config, sizes), settings, |_| rates);

@@ -349,17 +349,17 @@ fn distillation(bench: &Bench, vgg: &Vgg, run: &str, weights: [f64; 5], max_step
         golden.check(&at("loss/total"), &[total], TOLERANCE);
         bench.backward(tape, &terms, weights);
         bench.gradients(&format!("{run}/step{step}"), &*student);
-        let rates = Rates { lr: of_recipe("lr"), puzzle_emb_lr: 0.0 };
+        let rates = Rates { lr: of_recipe("lr"), ..Rates::default() };
         let of_model = largest(&widen(&params.grad.download::<f32>().unwrap()));
         for name in params.names() {
             let gradient = params.part(&params.grad, name).unwrap().download::<f32>().unwrap();
             noise.note_beside(of_model, name, &widen(&gradient), rates.lr);
         }
-        let (dense, puzzle) = optimizer.factors(rates, step as u64);
+        let factors = optimizer.factors(rates, step as u64);
         let of = |values: &[f32]| {
             Tensor::from_slice(device, values, [values.len()], Purpose::Workspace).unwrap()
         };
-        let factors = StepFactors { dense: of(&dense), puzzle: of(&puzzle) };
+        let factors = StepFactors::over(&of(&factors)).unwrap();
         optimizer.step(params, None, &of(&[0.0]), &factors).unwrap();
         student.running().follow(&guard).unwrap();
         let norm = guard.download::<f32>().unwrap();

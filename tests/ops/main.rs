@@ -31,6 +31,7 @@ mod layer_norm;
 mod matmul;
 mod max_pool2d;
 mod mse;
+mod normuon;
 mod packed;
 mod pointwise;
 mod puzzle_emb;

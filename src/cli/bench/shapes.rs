@@ -197,7 +197,12 @@ impl Shape {
             batch.lengths = slots.iter().map(|&slot| slot as i32).collect();
         }
         Ok(Box::new(move || {
-            trainer.step(vec![batch.clone()], Rates { lr: 1e-4, puzzle_emb_lr: 1e-2 }).map(drop)
+            trainer
+                .step(
+                    vec![batch.clone()],
+                    Rates { lr: 1e-4, puzzle_emb_lr: 1e-2, ..Rates::default() },
+                )
+                .map(drop)
         }))
     }
 

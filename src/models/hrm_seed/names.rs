@@ -25,12 +25,13 @@ pub fn l_layer(i: usize) -> String {
 /// `v`: V, the number of tokens.
 pub fn specs(config: &Config, v: usize) -> Vec<Spec> {
     let (c, f) = (config.hidden_size, config.mlp_width());
-    let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], Init::Normal { std: 1.0 })];
+    let init = Init::Normal { std: 1.0 };
+    let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], init).embedding()];
     for prefix in (0..config.h_layers).map(h_layer).chain((0..config.l_layers).map(l_layer)) {
         specs.extend(EncoderLayer::specs(&prefix, c, f));
     }
-    specs.extend(Linear::specs(H_TO_L, c, c));
-    specs.extend(Linear::specs(L_TO_H, c, c));
+    specs.extend(Linear::hidden_specs(H_TO_L, c, c));
+    specs.extend(Linear::hidden_specs(L_TO_H, c, c));
     specs.extend(Linear::specs(HALT_PREDICTOR, 1, 2 * c));
     specs.extend(Linear::specs(OUTPUT, v, c));
     specs.extend(Norm::specs(H_NORM, c));

@@ -15,7 +15,8 @@ pub fn layer(i: usize) -> String {
 /// `v`: V, the number of tokens.
 pub fn specs(config: &Config, v: usize) -> Vec<Spec> {
     let c = config.hidden_size;
-    let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], Init::Normal { std: 1.0 })];
+    let init = Init::Normal { std: 1.0 };
+    let mut specs = vec![Spec::new(TOKEN_EMBEDDING, [v, c], init).embedding()];
     for i in 0..config.layers {
         specs.extend(EncoderLayer::specs(&layer(i), c, config.mlp_width()));
     }

@@ -13,8 +13,6 @@ mod cpu;
 mod cuda;
 pub mod reference;
 
-use serde::{Deserialize, Serialize};
-
 use super::{dispatch, global_norm, traffic};
 use crate::Result;
 use crate::backend::{Device, Purpose};
@@ -24,11 +22,9 @@ use crate::tensor::Tensor;
 /// Epsilon of AdamW.
 pub const EPS: f32 = 1e-8;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
-    #[serde(rename = "adam_atan2")]
     AdamAtan2,
-    #[serde(rename = "adamw")]
     AdamW,
 }
 

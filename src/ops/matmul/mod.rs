@@ -8,10 +8,12 @@ mod cuda;
 mod cut;
 mod gated;
 mod linear_swiglu;
+mod product;
 pub mod reference;
 
 pub use gated::gated_mlp;
 pub use linear_swiglu::linear_swiglu;
+pub use product::{product_nn, product_nt};
 
 use super::{by_float, dispatch, traffic, written};
 use crate::Result;

@@ -31,6 +31,14 @@ pub fn forward(tape: &mut Tape, x: &Var) -> Result<Var> {
     })
 }
 
+/// y (C, R) = x (R, C) transposed, without a tape.
+pub fn matrix(x: &Tensor, y: &Tensor) -> Result<()> {
+    let [rows, cols] = x.dims("transpose x (R, C)")?;
+    y.expect_dims("transpose y (C, R)", &[cols, rows])?;
+    y.expect_dtype("transpose y", x.dtype())?;
+    run(Dims { b: 1, rows, cols }, x, y, Mode::Set)
+}
+
 fn run(d: Dims, x: &Tensor, y: &Tensor, mode: Mode) -> Result<()> {
     dispatch(
         x.device(),

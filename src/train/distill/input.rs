@@ -6,9 +6,9 @@ use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::models::tiny_vae::{CHANNELS, IMAGE_ELEMS, SIDE, TERMS, Weights};
-use crate::ops::{adam, draw::Draw, sign_sgd_rows};
+use crate::ops::draw::Draw;
 use crate::tensor::{Tensor, Upload};
-use crate::train::optimizer::StepFactors;
+use crate::train::optimizer::{FACTORS, StepFactors};
 
 /// Every part starts on this boundary, as tensors of their own would: kernels may load vectors.
 const ALIGN_ELEMS: usize = 64;
@@ -24,17 +24,13 @@ pub struct Input {
 impl Input {
     pub fn new(device: &Device, b: usize) -> Result<Self> {
         let images = b * IMAGE_ELEMS;
-        let flat = Tensor::zeros(device, DType::I32, [images + 4 * ALIGN_ELEMS], Purpose::Carry)?;
+        let flat = Tensor::zeros(device, DType::I32, [images + 3 * ALIGN_ELEMS], Purpose::Carry)?;
         let part = |i: usize, len: usize| flat.view(images + i * ALIGN_ELEMS, [len]);
         Ok(Self {
             x: flat.view(0, [b, CHANNELS, SIDE, SIDE])?.as_dtype(DType::F32)?,
             draw: part(0, Draw::WORDS)?,
-            factors: StepFactors {
-                dense: part(1, adam::FACTORS)?.as_dtype(DType::F32)?,
-                // No rows of a table are trained here.
-                puzzle: part(2, sign_sgd_rows::FACTORS)?.as_dtype(DType::F32)?,
-            },
-            weights: part(3, TERMS.len())?.as_dtype(DType::F32)?,
+            factors: StepFactors::over(&part(1, FACTORS)?.as_dtype(DType::F32)?)?,
+            weights: part(2, TERMS.len())?.as_dtype(DType::F32)?,
             upload: Upload::new(flat)?,
         })
     }
@@ -44,7 +40,7 @@ impl Input {
         &mut self,
         x: &[u8],
         draw: Draw,
-        factors: [f32; adam::FACTORS],
+        factors: [f32; FACTORS],
         weights: Weights,
     ) -> Result<()> {
         let bits = |x: f32| x.to_bits() as i32;
@@ -59,7 +55,7 @@ impl Input {
             };
             part(0, &draw.words());
             part(1, &factors.map(bits));
-            part(3, &weights.map(|w| bits(w as f32)));
+            part(2, &weights.map(|w| bits(w as f32)));
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::run::log::Log;
 use crate::track::Picture;
 use crate::train::learner::{Done, Learner, Validated, Words, tenth};
 use crate::train::pictures;
-use crate::train::schedule::Schedule;
+use crate::train::schedule::{Decay, Schedule};
 use crate::{Error, Result};
 
 /// Images per pass of a validation.
@@ -77,7 +77,8 @@ impl<'a> Distillation<'a> {
             Side::Student => (train.lr, self.length.student_steps),
         };
         let (warmup_steps, min_ratio) = (train.warmup_steps, train.lr_min_ratio);
-        Schedule { warmup_steps, total_steps, min_ratio }.lr(base, number as i64)
+        let decay = Decay::Cosine;
+        Schedule { warmup_steps, total_steps, min_ratio, decay }.lr(base, number as i64)
     }
 }
 

@@ -193,7 +193,7 @@ impl Trainer {
             )));
         }
         let trainee = self.trainee(side)?;
-        let (factors, _) = trainee.optimizer.factors(Rates { lr, puzzle_emb_lr: 0.0 }, step);
+        let factors = trainee.optimizer.factors(Rates { lr, ..Rates::default() }, step);
         let weights = trainee.weights;
         let draw = Draw { seed: self.options.seed, number: step };
         self.input.send(x, draw, factors, weights)?;

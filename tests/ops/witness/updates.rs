@@ -1,6 +1,6 @@
 use hrm::dtype::DType;
 use hrm::ops::adam::{self, Hyper, Moments, Rule};
-use hrm::ops::{ema, global_norm, puzzle_emb, sign_sgd_rows};
+use hrm::ops::{ema, global_norm, normuon, puzzle_emb, sign_sgd_rows};
 
 use super::Witness;
 use crate::check::tensor;
@@ -51,6 +51,33 @@ pub const ALL: &[Witness] = &[
         Ok(())
     })
     .within(1e-6),
+    Witness::direct("normuon", |case| {
+        let (p, guard) = (case.f32s("start"), case.guard(case.number("scale")));
+        let of = |n: usize| tensor(case.device, DType::F32, &[n], &vec![0.0; n]);
+        let (m, v) = (of(p.elems()).reshape(*p.shape())?, of(p.shape().rows()));
+        let hyper =
+            normuon::Hyper { momentum: case.number("momentum"), beta2: case.number("beta2") };
+        let rates = case.about["lr"].as_array().expect("rates");
+        assert!(!rates.is_empty(), "{}: no step", case.name);
+        for (t, lr) in (1..).zip(rates) {
+            let matrix = normuon::Matrix {
+                p: p.clone(),
+                copy: None,
+                g: case.f32s(&format!("g{t}")),
+                m: m.clone(),
+                v: v.clone(),
+                blocks: case.number("blocks") as usize,
+                weight_decay: case.number("weight_decay"),
+            };
+            let lr = tensor(case.device, DType::F32, &[1], &[lr.as_f64().expect("a rate")]);
+            normuon::step(&matrix, hyper, &guard, &lr)?;
+        }
+        for (what, got) in [("p", &p), ("m", &m), ("v", &v)] {
+            case.check(what, got);
+        }
+        Ok(())
+    })
+    .within(1e-4),
     Witness::direct("ema", |case| {
         let average = case.f32s("ema");
         ema::step(&average, &case.f32s("p"), &case.guard(1.0), case.number("decay"))?;
