@@ -38,6 +38,7 @@ const OPS: &[(&str, Build)] = &[
     ("dropout", table::dropout),
     ("swiglu", table::swiglu),
     ("attention", table::attention),
+    ("attention_cached", table::attention_cached),
     ("embedding", table::embedding),
     ("take_first", table::take_first),
     ("transpose", table::transpose),

@@ -13,9 +13,10 @@ use hrm::ops::dropout::Site;
 use hrm::ops::layout::Layout;
 use hrm::ops::workloads::Workload;
 use hrm::ops::{
-    self, attention, batch_norm, conv_transpose2d, conv2d, gauss_sample, layer_norm, matmul,
-    max_pool2d,
+    self, attention, attention_cached, batch_norm, conv_transpose2d, conv2d, gauss_sample,
+    layer_norm, matmul, max_pool2d,
 };
+use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
 
 use crate::Work;
@@ -110,6 +111,19 @@ pub fn attention(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let run =
         move |tape: &mut _, x: &[_]| attention::forward(tape, &x[0], heads, Some(&tables), &layout);
     Ok(Work::Taped(vec![x], Box::new(run)))
+}
+
+/// One more position of every row, whose others are in the cache.
+pub fn attention_cached(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let x = Var::constant(filled(device, dtype, &[w.b, 3 * w.c])?);
+    let (tables, heads) = (rope::tables(device, w.t, w.c / w.nh, 10_000.0)?, w.nh);
+    let cache = attention_cached::Cache::new(device, dtype, w.b, w.t, w.c)?;
+    cache.lengths.upload(&vec![w.t as i32 - 1; w.b])?;
+    let places = cache.lengths.clone();
+    Ok(Work::Plain(Box::new(move || {
+        let tape = &mut Tape::no_grad(places.device());
+        attention_cached::forward(tape, &x, &cache, Some(&tables), &places, heads).map(drop)
+    })))
 }
 
 pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {

@@ -11,6 +11,7 @@ pub mod act_halt;
 pub mod adam;
 pub mod add;
 pub mod attention;
+pub mod attention_cached;
 pub mod batch_norm;
 pub mod bce_logits;
 pub mod bias_relu;

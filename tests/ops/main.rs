@@ -12,6 +12,7 @@ mod act_halt;
 mod adam;
 mod add;
 mod attention;
+mod attention_cached;
 mod batch_norm;
 mod bce_logits;
 mod bias_relu;

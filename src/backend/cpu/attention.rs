@@ -20,6 +20,7 @@
 //! queries, backward over row and head; no sum is divided between threads.
 
 mod backward;
+mod cached;
 mod rows;
 mod sight;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 use std::ops::Range;
 
 pub use backward::backward;
+pub use cached::{Cache, CachedDims, cached};
 pub use sight::Sight;
 
 use super::dropout::WORDS;

@@ -93,6 +93,23 @@ pub struct Rope {
     pub sin: Tensor,
 }
 
+impl Rope {
+    /// Refuse tables that are not (`places`, `hd`) f32.
+    pub(super) fn check(&self, op: &str, places: usize, hd: usize) -> Result<()> {
+        for (name, table) in [("cos", &self.cos), ("sin", &self.sin)] {
+            let what = format!("{op} {name} (T, HD)");
+            table.expect_dims(&what, &[places, hd])?;
+            table.expect_dtype(&what, DType::F32)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of the tables.
+    pub(super) fn places(&self) -> usize {
+        self.cos.shape().rows()
+    }
+}
+
 fn bytes_of(rope: Option<&Rope>) -> usize {
     rope.map_or(0, |Rope { cos, sin }| cos.bytes() + sin.bytes())
 }
@@ -138,15 +155,9 @@ pub fn forward_with(
     };
     d.check_dropout()?;
     if let Some(rope) = rope {
-        let [places, _] = rope.cos.dims("attention cos (T, HD)")?;
         // A batch of whole canvases has all places.
-        let places = layout.uniform().map_or(places, |t| t.max(places));
-        for (what, table) in
-            [("attention cos (T, HD)", &rope.cos), ("attention sin (T, HD)", &rope.sin)]
-        {
-            table.expect_dims(what, &[places, d.hd])?;
-            table.expect_dtype(what, DType::F32)?;
-        }
+        let places = layout.uniform().map_or(rope.places(), |t| t.max(rope.places()));
+        rope.check("attention", places, d.hd)?;
     }
     let y = tape.alloc(x.dtype(), layout.shape(c3 / 3))?;
     let lse = tape.alloc(DType::F32, [layout.positions().total() * heads])?;

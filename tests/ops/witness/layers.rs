@@ -1,4 +1,5 @@
-use hrm::ops::attention::{self, Rope};
+use hrm::ops::attention::{self, Rope, Sight};
+use hrm::ops::attention_cached::{self, Cache};
 use hrm::ops::dropout::{self, Site};
 use hrm::ops::embedding;
 use hrm::ops::layer_norm::{self, Affine};
@@ -7,6 +8,8 @@ use hrm::ops::pointwise::{relu, sigmoid};
 use hrm::ops::{
     add, bias_relu, cast, halt_head, matmul, reshape, rms_norm, swiglu, take_first, transpose,
 };
+
+use hrm::tape::{Tape, Var};
 
 use super::{Case, Witness};
 
@@ -29,7 +32,24 @@ pub const ALL: &[Witness] = &[
                 layout
             }
         };
-        attention::forward(tape, &x[0], case.int("heads"), rope.as_ref(), &layout)
+        let draw = case.has("draw").then(|| case.ints("draw"));
+        let sight = Sight {
+            causal: case.about["causal"].as_bool().unwrap_or(false),
+            dropout: draw.as_ref().map(|draw| (site(case), draw)),
+        };
+        attention::forward_with(tape, &x[0], case.int("heads"), rope.as_ref(), &layout, sight)
+    }),
+    Witness::direct("attention_cached", |case| {
+        let rope = case.has("cos").then(|| Rope { cos: case.f32s("cos"), sin: case.f32s("sin") });
+        let of = |what: &str| case.read(what, case.dtype());
+        let cache = Cache { k: of("k"), v: of("v"), lengths: case.ints("lengths") };
+        let (qkv, places) = (Var::constant(of("qkv")), case.ints("places"));
+        let (tape, heads) = (&mut Tape::no_grad(case.device), case.int("heads"));
+        let y = attention_cached::forward(tape, &qkv, &cache, rope.as_ref(), &places, heads)?;
+        case.check("y", &y.tensor);
+        case.check("k_after", &cache.k);
+        case.check("v_after", &cache.v);
+        Ok(())
     }),
     Witness::gradient("relu", |_, tape, x| relu::forward(tape, &x[0])).exact(),
     Witness::gradient("sigmoid", |_, tape, x| sigmoid::forward(tape, &x[0])),

@@ -25,14 +25,19 @@ def rotated(x, cos, sin):
     return x * cos + torch.cat((-second, first), -1) * sin
 
 
+def angles(places, hd):
+    """cos and sin, halves alike."""
+    freq = 10000.0 ** (-torch.arange(0, hd, 2).double() / hd)
+    angle = torch.outer(torch.arange(places).double(), freq).repeat(1, 2)
+    return [angle.cos().float(), angle.sin().float()]
+
+
 def attention(c):
     """The products by F.scaled_dot_product_attention; the rotation by the formula (RoFormer)."""
     for label, dtype, rope in (("rope", F32, True), ("plain", F32, False), ("bf16", BF16, True)):
         b, t, nh = c.size(2, 1, 3), c.size(19, 1, 70), c.size(3, 1, 3)
         hd = 4 * c.size(5, 1, 9) if dtype is F32 else 16
-        freq = 10000.0 ** (-torch.arange(0, hd, 2).double() / hd)
-        angle = torch.outer(torch.arange(t).double(), freq).repeat(1, 2)
-        tables = [angle.cos().float(), angle.sin().float()]
+        tables = angles(t, hd)
 
         def f(qkv):
             q, k, v = qkv.view(b, t, 3, nh, hd).permute(2, 0, 3, 1, 4)
@@ -55,9 +60,7 @@ def packed_attention(c, label, dtype):
     lengths = [c.size(n, 1, 70) for n in (17, 1, 9)]
     rooms = [n + c.size(extra, 0, 20) for n, extra in zip(lengths, (3, 0, 8))]
     table = max(lengths) + c.size(13, 1, 90)
-    freq = 10000.0 ** (-torch.arange(0, hd, 2).double() / hd)
-    angle = torch.outer(torch.arange(table).double(), freq).repeat(1, 2)
-    tables = [angle.cos().float(), angle.sin().float()]
+    tables = angles(table, hd)
     places = torch.zeros(sum(rooms), dtype=torch.int32)
     rows, start = [], 0
     for n, room in zip(lengths, rooms):
@@ -82,6 +85,67 @@ def packed_attention(c, label, dtype):
         constants=dict(zip(("cos", "sin"), tables)) | {"places": places}
         | {k: torch.tensor(v, dtype=torch.int32) for k, v in ints.items()},
     )
+
+
+@both
+def causal_attention(c, label, dtype):
+    """By F.scaled_dot_product_attention; what is dropped, by the mask of our random words."""
+    b, t, nh = c.size(2, 1, 3), c.size(19, 1, 150), c.size(2, 1, 3)
+    hd = 4 * c.size(3, 1, 9) if dtype is F32 else 16
+    site, prob, of_query = 4, 0.25, -(-t // 4)
+    kept = unit(words(b * t * nh * of_query, DROPOUT, site)) >= prob
+    kept = kept.view(b, t, nh, 4 * of_query)[..., :t].transpose(1, 2) / (1 - prob)
+
+    def f(causal, factors):
+        def attend(qkv):
+            q, k, v = qkv.view(b, t, 3, nh, hd).permute(2, 0, 3, 1, 4)
+            if factors is None:
+                y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            else:
+                s = q @ k.transpose(2, 3) / hd**0.5
+                if causal:
+                    s = s.masked_fill(torch.ones(t, t).triu(1).bool(), -torch.inf)
+                y = (s.softmax(-1) * factors) @ v
+            return y.transpose(1, 2).reshape(b, t, -1)
+        return attend
+
+    qkv = {"qkv": c.normal(b, t, 3 * nh * hd, dtype=dtype)}
+    of_dropout = {"constants": {"draw": drawn()}, "site": site, "prob": prob}
+    for what, causal, factors in (("causal", True, None), ("dropout", False, kept),
+                                  ("causal_dropout", True, kept)):
+        c.gradient(
+            f"attention/{what}_{label}", f(causal, factors), qkv, dtype=dtype, heads=nh,
+            causal=causal, **({} if factors is None else of_dropout),
+        )
+
+
+@both
+def cached_attention(c, label, dtype):
+    """One query of each sequence over its cache; an idle one gives zeros."""
+    nh, hd = c.size(2, 1, 3), 4 * c.size(3, 1, 9) if dtype is F32 else 32
+    lengths = [c.size(n, low, high) for n, low, high in ((16, 0, 70), (-1, -1, -1), (0, 0, 3))]
+    r, cap = len(lengths), max(lengths) + c.size(1, 1, 9)
+    tables, places = angles(cap + 5, hd), [max(0, n) + 3 for n in lengths]
+    of = {k: c.normal(r, cap, nh * hd, dtype=dtype) for k in ("k", "v")}
+    of["qkv"] = c.normal(r, 3 * nh * hd, dtype=dtype)
+    k, v = of["k"].double(), of["v"].double()
+    y = torch.zeros(r, nh * hd).double()
+    for i, n in enumerate(lengths):
+        if n < 0:
+            continue
+        own = [table.double()[places[i]] for table in tables]
+        q_new, k_new, v_new = of["qkv"][i].double().view(3, nh, hd)
+        k[i, n], v[i, n] = rotated(k_new, *own).flatten(), v_new.flatten()
+        q = rotated(q_new, *own)[:, None]
+        rows = (x[i, : n + 1].view(-1, nh, hd).transpose(0, 1) for x in (k, v))
+        y[i] = F.scaled_dot_product_attention(q, *rows).flatten()
+    ints = {"lengths": lengths, "places": places}
+    name = f"attention_cached/{label}"
+    c.begin(
+        name, None, dtype=dtype, heads=nh, constants=of | dict(zip(("cos", "sin"), tables))
+        | {k: torch.tensor(v, dtype=torch.int32) for k, v in ints.items()},
+    )
+    c.expect(name, y=y, k_after=k, v_after=v)
 
 
 def activations(c):
@@ -205,6 +269,6 @@ def cast(c):
 
 
 CASES = (
-    add, attention, packed_attention, activations, bias_relu, dropout, embedding, halt_head, norms, matmul, swiglu,
-    moves, cast,
+    add, attention, packed_attention, causal_attention, cached_attention, activations, bias_relu,
+    dropout, embedding, halt_head, norms, matmul, swiglu, moves, cast,
 )

@@ -18,7 +18,7 @@ const AHEAD: usize = 8;
 
 /// 2^x to about one unit of the last place, at least 2^-126. For x up to 127.
 #[inline(always)]
-fn exp2(x: f32) -> f32 {
+pub(super) fn exp2(x: f32) -> f32 {
     // Not `max`, which would lose a NaN.
     let x = if x < -126.0 { -126.0 } else { x };
     let shifted = x + simd::SHIFT;
@@ -27,7 +27,7 @@ fn exp2(x: f32) -> f32 {
 
 /// Rounds like `E::from_f32`, but spends nothing on a NaN with all bits set.
 #[inline(always)]
-fn round<E: Float>(x: f32) -> E {
+pub(super) fn round<E: Float>(x: f32) -> E {
     if size_of::<E>() == 2 {
         let bits = x.to_bits();
         let rounded = bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) >> 16;
