@@ -15,7 +15,7 @@ use super::trainer::Trainer;
 use super::validate::{CLOSING_EXAMPLES, SPLIT, Validator};
 use super::{init, setup};
 use crate::backend::{Device, DeviceKind};
-use crate::config::{Precision, Settings};
+use crate::config::{Optimizer, Precision, Settings};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::eval::Evaluation;
 use crate::io::units::compact_time;
@@ -115,6 +115,8 @@ impl Learner for TokenLearner<'_> {
     fn calmer(config: &Settings) -> Vec<String> {
         let t = &config.train;
         let mut settings = vec![tenth("train.lr", t.lr)];
+        settings
+            .extend((t.optimizer == Optimizer::NorMuon).then(|| tenth("train.muon_lr", t.muon_lr)));
         settings.extend((t.clip == 0.0).then(|| "train.clip=1".to_owned()));
         settings.extend((t.precision != Precision::F32).then(|| "train.precision=f32".to_owned()));
         settings

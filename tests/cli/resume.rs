@@ -125,6 +125,27 @@ fn kill_9_trm() {
     ]);
 }
 
+/// Second moments of matrices are one for each row, and the rates fall in the last steps.
+#[test]
+fn kill_9_normuon() {
+    killed_run_ends_like_the_uninterrupted_one(&[
+        "train.precision=bf16",
+        "train.optimizer=normuon",
+        "train.schedule=wsd",
+        "train.lr_min_ratio=0",
+    ]);
+}
+
+#[test]
+fn another_optimizers_moments_are_refused() {
+    let lab = Lab::new();
+    expect_success(&lab.train(&["train.max_steps=2", "--run-dir", "r"]));
+    let more = ["train.max_steps=4", "--run-dir", "r", "train.optimizer=normuon"];
+    let error = expect_error(&lab.train(&more));
+    let moments = "exp_avg_sq.H_level.layers.0.mlp.down_proj.weight";
+    assert!(error.contains("is of another run") && error.contains(moments), "{error}");
+}
+
 /// Rows of many lengths, each with its own place to go on from.
 #[test]
 fn kill_9_packed() {
@@ -164,15 +185,20 @@ fn one_thread_and_two_give_the_same_bits() {
 }
 
 fn threads_give_the_same_bits(lab: &Lab, preset: &str, layout: &str) {
-    for precision in ["train.precision=f32", "train.precision=bf16"] {
+    for (precision, optimizer) in [
+        ("train.precision=f32", "train.optimizer=adamw"),
+        ("train.precision=f32", "train.optimizer=normuon"),
+        ("train.precision=bf16", "train.optimizer=adam_atan2"),
+        ("train.precision=bf16", "train.optimizer=normuon"),
+    ] {
         for (dir, threads) in [("one", "1"), ("two", "2")] {
             let mut command = lab.command(&["train", preset, "--data", "data", layout]);
-            command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision]);
+            command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision, optimizer]);
             let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=12"];
             command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);
             expect_success(&command.output().unwrap());
         }
-        assert_eq!(lab.digest("one"), lab.digest("two"), "{preset} {precision}");
+        assert_eq!(lab.digest("one"), lab.digest("two"), "{preset} {precision} {optimizer}");
     }
 }
 

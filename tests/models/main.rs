@@ -8,6 +8,7 @@ mod engine;
 mod hrm;
 mod memory;
 mod noise;
+mod normuon;
 mod optim;
 mod optim_unit;
 mod own;

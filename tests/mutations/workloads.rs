@@ -63,6 +63,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload("transpose", transpose),
     workload("cross_entropy", cross_entropy),
     workload("optimizer", optimizer),
+    workload("normuon", normuon),
     workload("puzzle_rows", puzzle_rows),
     workload("dropout", dropout),
     workload("add_views", add_views),
@@ -357,6 +358,24 @@ fn optimizer(device: &Device) -> Result<Vec<Output>> {
     let (rule, factors) = (Rule::AdamAtan2, hyper.on(device)?);
     ops::adam::step(rule, &p, Some(&rounded), &g, &moments, &guard, &factors)?;
     Ok(vec![Output::new("global_norm_guard", &guard)?, Output::new("adam_atan2_step", &p)?])
+}
+
+/// Two matrices below each other, whose grams no block of threads fits.
+fn normuon(device: &Device) -> Result<Vec<Output>> {
+    use ops::normuon::{Hyper, Matrix};
+    const DIMS: [usize; 2] = [18, 20];
+    let x = Inputs::new(device, DType::F32);
+    let zeros = |dims: &[usize]| Tensor::zeros(device, DType::F32, dims, Purpose::Activations);
+    let (p, g, m, v) = (x.normal(&DIMS)?, x.normal(&DIMS)?, zeros(&DIMS)?, zeros(&DIMS[..1])?);
+    let matrix = Matrix { p, copy: None, g, m, v, blocks: 2, weight_decay: 0.1 };
+    let (guard, lr) = (floats(device, &[1.0, 0.5, 1.0])?, floats(device, &[0.5])?);
+    ops::normuon::step(&matrix, Hyper { momentum: 0.95, beta2: 0.9 }, &guard, &lr)?;
+    let Matrix { p, m, v, .. } = matrix;
+    Ok(vec![
+        Output::new("normuon_momentum_f32", &m)?,
+        Output::new("normuon_rows_f32", &v)?,
+        Output::new("normuon_apply_f32", &p)?,
+    ])
 }
 
 /// One puzzle twice in the batch, and a width that is no multiple of a warp.

@@ -4,6 +4,7 @@
 from vectors import Draw, Vectors, cosine_lr
 
 import torch
+from normuon import NorMuon
 from step import AdamAtan2, sign_sgd_rows
 from torch import nn
 
@@ -75,6 +76,63 @@ def optim_unit(folder, seed, small):
     v.save(folder)
 
 
+def normuon_steps(folder, seed, small):
+    """All rules of `train.optimizer=normuon` on one set of parameters, the clip before them."""
+    draw = Draw(seed, "normuon")
+    width, inner, tokens = (6, 10, 5) if small else (draw.between(n, 24) for n in (2, 2, 3))
+    # Rows, columns, matrices below each other and share of the decay; None: AdamW.
+    hidden = {
+        "layers.0.self_attn.qkv_proj.weight": (3 * width, width, 3, 0.1),
+        "layers.0.self_attn.o_proj.weight": (width, width, 1, 0.1),
+        "layers.0.mlp.gate_up_proj.weight": (2 * inner, width, 2, 1.0),
+        "layers.0.mlp.down_proj.weight": (width, inner, 1, 1.0),
+    }
+    shapes = {"embed_tokens.weight": (tokens, width)}
+    shapes |= {name: shape[:2] for name, shape in hidden.items()}
+    shapes |= {"lm_head.weight": (tokens, width), "lm_head.bias": (tokens,)}
+    undecayed = ["embed_tokens.weight", "lm_head.bias"]
+    how = {"momentum": 0.95, "beta2": 0.9}
+    v = Vectors(
+        "normuon", what="NorMuon and AdamW on stored gradients", seed=seed, betas=BETAS,
+        weight_decay=DECAY, clip=1.0, **how, muon_lr=0.02, lr=1e-3,
+        parameters=[
+            {"name": name, "blocks": hidden[name][2], "decay_share": hidden[name][3]}
+            if name in hidden else {"name": name, "decays": name not in undecayed}
+            for name in shapes
+        ],
+    )
+    params = {name: draw.normal(*shape).requires_grad_() for name, shape in shapes.items()}
+    v.put_all("init/", params)
+    muon = NorMuon(
+        [
+            {"params": [params[name]], "blocks": blocks, "weight_decay": share * DECAY}
+            for name, (_, _, blocks, share) in hidden.items()
+        ],
+        lr=v.about["muon_lr"], **how,
+    )
+    rest = [name for name in shapes if name not in hidden]
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [params[name]], "weight_decay": 0.0 if name in undecayed else DECAY}
+            for name in rest
+        ],
+        lr=v.about["lr"], betas=tuple(BETAS),
+    )
+    for t in range(1, 11):
+        for name, p in params.items():
+            p.grad = draw.normal(*p.shape)
+            v.put(f"step{t}/grad/{name}", p.grad)
+        v.put(f"step{t}/grad_norm", nn.utils.clip_grad_norm_(params.values(), v.about["clip"]))
+        muon.step()
+        adamw.step()
+        v.put_all(f"step{t}/param/", params)
+    for name, p in params.items():
+        state = muon.state[p] if name in hidden else adamw.state[p]
+        v.put(f"step{t}/exp_avg/{name}", state["m" if name in hidden else "exp_avg"])
+        v.put(f"step{t}/exp_avg_sq/{name}", state["v" if name in hidden else "exp_avg_sq"])
+    v.save(folder)
+
+
 def lr_schedule(folder, seed, small):
     draw = Draw(seed, "lr_schedule")
     cases = [(1e-4, 2000, 100000, 1.0), (3e-4, 10, 100, 0.1), (1e-3, 0, 7, 0.0)]
@@ -96,4 +154,5 @@ def lr_schedule(folder, seed, small):
 
 def make(folder, seed, small):
     optim_unit(folder, seed, small)
+    normuon_steps(folder, seed, small)
     lr_schedule(folder, seed, small)

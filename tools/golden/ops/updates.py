@@ -1,6 +1,7 @@
 """Tables, optimizers and what an update needs."""
 
 import torch
+from normuon import NorMuon
 from torch import nn
 from torch.nn import functional as F
 
@@ -59,27 +60,6 @@ def adam(c):
         c.expect(f"adam/{rule}", p=p, m=m, v=v)
 
 
-def orthogonal(x):
-    """Newton-Schulz of Muon (Jordan et al. 2024), the shorter side first."""
-    if x.shape[0] > x.shape[1]:
-        return orthogonal(x.T).T
-    for _ in range(5):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x
-
-
-def normuon_update(p, g, m, v, lr, decay, momentum, beta2):
-    """NorMuon (Li et al. 2025), with Nesterov and the length that mdlARC's recipe has."""
-    m.lerp_(g, 1 - momentum)
-    u = g.lerp(m, momentum)
-    x = orthogonal(u / (u.norm() + 1e-7))
-    v.lerp_((x * x).mean(1), 1 - beta2)
-    y = x / (v.sqrt() + 1e-10)[:, None]
-    length = x.norm() / (y.norm() + 1e-10) * max(1, x.shape[0] / x.shape[1]) ** 0.5
-    p.mul_(1 - lr * decay).sub_(lr * length * y)
-
-
 def normuon(c):
     rates, scale = [0.5, 0.2, 0.1], 0.25
     how = {"weight_decay": 0.1, "momentum": 0.95, "beta2": 0.9}
@@ -90,15 +70,14 @@ def normuon(c):
     ):
         start = c.normal(blocks * rows, cols)
         grads = [c.normal(blocks * rows, cols) for _ in rates]
-        p, m, v = start.double(), torch.zeros_like(start).double(), torch.zeros(len(start)).double()
+        p = nn.Parameter(start.double())
+        optimizer = NorMuon([{"params": [p], "blocks": blocks}], **how)
         for lr, g in zip(rates, grads):
-            for part in torch.arange(len(start)).chunk(blocks):
-                part = slice(part[0], part[-1] + 1)
-                normuon_update(p[part], scale * g.double()[part], m[part], v[part], lr,
-                               how["weight_decay"], how["momentum"], how["beta2"])
+            optimizer.param_groups[0]["lr"], p.grad = lr, scale * g.double()
+            optimizer.step()
         c.begin(f"normuon/{label}", None, blocks=blocks, lr=rates, scale=scale, **how,
                 constants={"start": start} | {f"g{t}": g for t, g in enumerate(grads, start=1)})
-        c.expect(f"normuon/{label}", p=p, m=m, v=v)
+        c.expect(f"normuon/{label}", p=p, **optimizer.state[p])
 
 
 def ema(c):
