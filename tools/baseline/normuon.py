@@ -1,4 +1,4 @@
-"""NorMuon (Li et al. 2025, arXiv 2510.05491) with Nesterov's momentum and the length that mdlARC's recipe has."""
+"""NorMuon (Li et al. 2025, arXiv 2510.05491), with Nesterov's momentum and the length of mdlARC's recipe."""
 
 import torch
 
