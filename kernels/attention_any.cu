@@ -9,7 +9,10 @@
 //   R is 32, 16 or 8, whatever shared memory holds; block 128. Sums run in a fixed order.
 //   A row of a tile is HD / 4 | 1 float4: eight rows meet every bank once.
 //   Filling is not read, and zero where it is written.
+//   Causal: tiles beyond the diagonal are passed over, weights of that on it masked. Dropout: a
+//   thread draws the four keys of a block, for the threads that have their weights.
 #include "common/layout.cuh"
+#include "common/sight.cuh"
 
 // One head of one call; grid (tiles of R rows, NH).
 struct Call : Tile {
@@ -150,15 +153,27 @@ __device__ void accumulate(const Call& c, float4* sum, const float* w, const flo
     }
 }
 
+// Calls f(query, key, factor) for all weights of a tile, numbered in it; `query0` and `key0` are its
+// first. For dropout only.
+template <typename F>
+__device__ void for_factors(const Call& c, const Sight& sight, u32 query0, u32 key0, F f) {
+    for (u32 u = threadIdx.x; u < c.r * c.r / 4; u += blockDim.x) {
+        const u32 query = u % c.r, key = u / c.r * 4;
+        const uint4 words = sight.block(query0 + query, key0 + key);
+#pragma unroll
+        for (u32 k = 0; k < 4; k++) f(query, key + k, sight.factor(word_of(words, k)));
+    }
+}
+
 // The sum over the four neighbours that share a row. Whole warps call it.
 __device__ __forceinline__ float sum_of_4(float x) {
     x += __shfl_xor_sync(0xffffffffu, x, 1);
     return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-template <typename T>
+template <typename T, typename S>
 __device__ void forward(const Call& c, T* __restrict__ y, float* __restrict__ lse,
-                        const T* __restrict__ qkv, Table cos, Table sin) {
+                        const T* __restrict__ qkv, Table cos, Table sin, S sight) {
     extern __shared__ float4 shared[];
     float4 *q = shared, *k = q + c.tile(), *v = k + c.tile(), *sums = v + c.tile();
     float* p = reinterpret_cast<float*>(sums + c.tile()); // [key][query]
@@ -171,8 +186,9 @@ __device__ void forward(const Call& c, T* __restrict__ y, float* __restrict__ ls
     float max = __uint_as_float(0xff800000u), total = 0.0f;
     load(c, q, qkv + c.part(0), c.stride(), first, cos, sin);
     clear(c, sums);
-    for (u32 j0 = 0; j0 < c.t; j0 += c.r) {
-        const u32 keys = min(c.r, c.t - j0);
+    const u32 seen = sight.causal ? min(c.t, first + c.r) : c.t;
+    for (u32 j0 = 0; j0 < seen; j0 += c.r) {
+        const u32 keys = min(c.r, seen - j0);
         load(c, k, qkv + c.part(1), c.stride(), j0, cos, sin);
         load(c, v, qkv + c.part(2), c.stride(), j0, nullptr, nullptr);
         __syncthreads();
@@ -188,27 +204,37 @@ __device__ void forward(const Call& c, T* __restrict__ y, float* __restrict__ ls
         __syncthreads();
         if (row < c.r) {
             float new_max = max;
-            for (u32 j = lane; j < keys; j += 4) new_max = fmaxf(new_max, p[j * c.weights() + row]);
+            const u32 own = sight.causal ? min(keys, first + row - j0 + 1) : keys;
+            for (u32 j = lane; j < own; j += 4) new_max = fmaxf(new_max, p[j * c.weights() + row]);
             new_max = fmaxf(new_max, __shfl_xor_sync(0xffffffffu, new_max, 1));
             new_max = fmaxf(new_max, __shfl_xor_sync(0xffffffffu, new_max, 2));
             float sum = 0.0f;
-            for (u32 j = lane; j < keys; j += 4) {
+            for (u32 j = lane; j < own; j += 4) {
                 float& at = p[j * c.weights() + row];
                 const float e = expf(at - new_max);
                 sum += e;
                 at = rounded<T>(e);
             }
+            if (sight.causal)
+                for (u32 j = own + lane; j < keys; j += 4) p[j * c.weights() + row] = 0.0f;
             const float shrink = expf(max - new_max);
             total = total * shrink + sum_of_4(sum);
             max = new_max;
             if (lane == 0) factor[row] = shrink;
         }
         __syncthreads();
+        if constexpr (S::SIGHTED)
+            if (sight.drops) {
+                for_factors(c, sight, first, j0, [&](u32 query, u32 key, float factor) {
+                    if (factor == 0.0f) p[key * c.weights() + query] = 0.0f;
+                });
+                __syncthreads();
+            }
         accumulate(c, sums, p, v, keys, factor);
         __syncthreads();
     }
     if (row < c.r && lane == 0) {
-        factor[row] = 1.0f / total;
+        factor[row] = sight.keep / total;
         if (first + row < c.t) lse[c.lse() + first + row] = max + logf(total);
     }
     __syncthreads();
@@ -216,11 +242,11 @@ __device__ void forward(const Call& c, T* __restrict__ y, float* __restrict__ ls
 }
 
 // dq of R queries, and their delta = dy . y for dk and dv.
-template <typename T>
+template <typename T, typename S>
 __device__ void backward_q(const Call& c, T* __restrict__ dqkv, float* __restrict__ delta,
                            const T* __restrict__ qkv, const T* __restrict__ y,
                            const T* __restrict__ dy, const float* __restrict__ lse, Table cos,
-                           Table sin, bool add) {
+                           Table sin, bool add, S sight) {
     extern __shared__ float4 shared[];
     float4 *q = shared, *g = q + c.tile(), *k = g + c.tile(), *v = k + c.tile();
     float4* dq = v + c.tile();
@@ -249,9 +275,15 @@ __device__ void backward_q(const Call& c, T* __restrict__ dqkv, float* __restric
         }
     }
     __syncthreads();
-    for (u32 j0 = 0; j0 < c.t; j0 += c.r) {
+    const u32 seen = sight.causal ? min(c.t, first + c.r) : c.t;
+    for (u32 j0 = 0; j0 < seen; j0 += c.r) {
         load(c, k, qkv + c.part(1), c.stride(), j0, cos, sin);
         load(c, v, qkv + c.part(2), c.stride(), j0, nullptr, nullptr);
+        if constexpr (S::SIGHTED)
+            if (sight.drops)
+                for_factors(c, sight, first, j0, [&](u32 query, u32 key, float factor) {
+                    ds[key * c.weights() + query] = factor;
+                });
         __syncthreads();
         for_scores(c, [&](u32 i, u32 j) {
             float s[4][2], dp[4][2];
@@ -260,23 +292,28 @@ __device__ void backward_q(const Call& c, T* __restrict__ dqkv, float* __restric
 #pragma unroll
             for (int e = 0; e < 8; e++) {
                 const u32 query = i + e / 2, key = j + e % 2 * c.r / 2;
-                const float p = expf(s[e / 2][e % 2] * c.scale - row_lse[query]);
-                ds[key * c.weights() + query] =
-                    rounded<T>(p * (dp[e / 2][e % 2] - row_delta[query]) * c.scale);
+                float& at = ds[key * c.weights() + query];
+                float p = expf(s[e / 2][e % 2] * c.scale - row_lse[query]), d = dp[e / 2][e % 2];
+                if constexpr (S::SIGHTED) {
+                    if (sight.drops) d *= at;
+                    if (sight.causal && j0 + key > first + query) p = 0.0f;
+                }
+                at = rounded<T>(p * (d - row_delta[query]) * c.scale);
             }
         });
         __syncthreads();
-        accumulate(c, dq, ds, k, min(c.r, c.t - j0), nullptr);
+        accumulate(c, dq, ds, k, min(c.r, seen - j0), nullptr);
         __syncthreads();
     }
     store_dq();
 }
 
 // dk and dv of R keys.
-template <typename T>
+template <typename T, typename S>
 __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __restrict__ qkv,
                             const T* __restrict__ dy, const float* __restrict__ lse,
-                            const float* __restrict__ delta, Table cos, Table sin, bool add) {
+                            const float* __restrict__ delta, Table cos, Table sin, bool add,
+                            S sight) {
     extern __shared__ float4 shared[];
     float4 *k = shared, *v = k + c.tile(), *q = v + c.tile(), *g = q + c.tile();
     float4 *dk = g + c.tile(), *dv = dk + c.tile();
@@ -291,10 +328,15 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
     load(c, v, qkv + c.part(2), c.stride(), c.first, nullptr, nullptr);
     clear(c, dk);
     clear(c, dv);
-    for (u32 i0 = 0; i0 < c.t; i0 += c.r) {
+    for (u32 i0 = sight.causal ? c.first : 0; i0 < c.t; i0 += c.r) {
         const u32 queries = min(c.r, c.t - i0);
         load(c, q, qkv + c.part(0), c.stride(), i0, cos, sin);
         load(c, g, dy + c.y(), c.nh * c.hd, i0, nullptr, nullptr);
+        if constexpr (S::SIGHTED)
+            if (sight.drops)
+                for_factors(c, sight, i0, c.first, [&](u32 query, u32 key, float factor) {
+                    ds[query * c.weights() + key] = factor;
+                });
         __syncthreads();
         for_scores(c, [&](u32 j, u32 i) {
             float s[4][2], dp[4][2];
@@ -307,16 +349,29 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
                 const size_t at = c.lse() + i0 + query;
 #pragma unroll
                 for (int key = 0; key < 4; key++) {
-                    const float w = expf(s[key][e] * c.scale - lse[at]);
-                    p[query * c.weights() + j + key] = rounded<T>(w);
-                    ds[query * c.weights() + j + key] =
-                        rounded<T>(w * (dp[key][e] - delta[at]) * c.scale);
+                    const u32 to = query * c.weights() + j + key;
+                    float w = expf(s[key][e] * c.scale - lse[at]), d = dp[key][e];
+                    bool kept = true;
+                    if constexpr (S::SIGHTED) {
+                        if (sight.drops) kept = ds[to] != 0.0f, d *= ds[to];
+                        if (sight.causal && c.first + j + key > i0 + query) w = 0.0f;
+                    }
+                    p[to] = kept ? rounded<T>(w) : 0.0f;
+                    ds[to] = rounded<T>(w * (d - delta[at]) * c.scale);
                 }
             }
         });
         __syncthreads();
         accumulate(c, dv, p, g, queries, nullptr);
         accumulate(c, dk, ds, q, queries, nullptr);
+        __syncthreads();
+    }
+    if (sight.keep != 1.0f) {
+        for (u32 u = threadIdx.x; u < c.tile(); u += blockDim.x) {
+            const float4 sum = dv[u];
+            dv[u] = make_float4(sum.x * sight.keep, sum.y * sight.keep, sum.z * sight.keep,
+                                sum.w * sight.keep);
+        }
         __syncthreads();
     }
     store_dkv();
@@ -326,22 +381,29 @@ __device__ void backward_kv(const Call& c, T* __restrict__ dqkv, const T* __rest
 #define CALL                                                                                       \
     { tiles, starts, lengths, places, nh, hd, r, scale }
 
-#define KERNELS(T, NAME)                                                                           \
-    extern "C" __global__ void __launch_bounds__(128, 4)                                           \
-        attention_fwd_##NAME(T* y, float* lse, const T* qkv, const float* cos, const float* sin,   \
-                             ROWS, float scale, u32 hd, u32 r) {                                   \
-        forward<T>(CALL, y, lse, qkv, cos, sin);                                                   \
+#define KERNELS(T, NAME, SIGHT_OF, ...)                                                            \
+    extern "C" __global__ void __launch_bounds__(128, 4) attention_fwd_##NAME(                     \
+        T* y, float* lse, const T* qkv, const float* cos, const float* sin, ROWS, float scale,     \
+        u32 hd, u32 r __VA_ARGS__) {                                                               \
+        const Call call = CALL;                                                                    \
+        forward<T>(call, y, lse, qkv, cos, sin, SIGHT_OF);                                         \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(128, 4) attention_bwd_dq_##NAME(                  \
         T* dqkv, float* delta, const T* qkv, const T* y, const T* dy, const float* lse,            \
-        const float* cos, const float* sin, ROWS, float scale, u32 add, u32 hd, u32 r) {           \
-        backward_q<T>(CALL, dqkv, delta, qkv, y, dy, lse, cos, sin, add);                          \
+        const float* cos, const float* sin, ROWS, float scale, u32 add, u32 hd,                    \
+        u32 r __VA_ARGS__) {                                                                       \
+        const Call call = CALL;                                                                    \
+        backward_q<T>(call, dqkv, delta, qkv, y, dy, lse, cos, sin, add, SIGHT_OF);                \
     }                                                                                              \
     extern "C" __global__ void __launch_bounds__(128, 4) attention_bwd_dkv_##NAME(                 \
         T* dqkv, const T* qkv, const T* dy, const float* lse, const float* delta,                  \
-        const float* cos, const float* sin, ROWS, float scale, u32 add, u32 hd, u32 r) {           \
-        backward_kv<T>(CALL, dqkv, qkv, dy, lse, delta, cos, sin, add);                            \
+        const float* cos, const float* sin, ROWS, float scale, u32 add, u32 hd,                    \
+        u32 r __VA_ARGS__) {                                                                       \
+        const Call call = CALL;                                                                    \
+        backward_kv<T>(call, dqkv, qkv, dy, lse, delta, cos, sin, add, SIGHT_OF);                  \
     }
 
-KERNELS(float, f32)
-KERNELS(bf16, bf16)
+KERNELS(float, f32, Everything())
+KERNELS(bf16, bf16, Everything())
+KERNELS(float, sight_f32, SIGHT(call.start), AND_SIGHT)
+KERNELS(bf16, sight_bf16, SIGHT(call.start), AND_SIGHT)

@@ -2,6 +2,7 @@
 //! returns what its kernels wrote, to be compared with the CPU's.
 
 mod packed;
+mod sighted;
 
 use std::cell::Cell;
 
@@ -92,6 +93,10 @@ pub const WORKLOADS: &[Workload] = &[
     workload("cross_entropy_packed", packed::cross_entropy),
     workload("take_first_packed", packed::take_first),
     workload("act_halt_packed", packed::act_halt),
+    workload("attention_f32_sighted", sighted::attention_f32),
+    workload("attention_bf16_sighted", sighted::attention_bf16),
+    workload("attention_short_sighted", sighted::attention_short),
+    workload("attention_cached", sighted::cached),
 ];
 
 /// Makes the inputs of one workload: standard normal, each from a stream of its own.

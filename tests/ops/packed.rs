@@ -4,7 +4,7 @@
 use hrm::Result;
 use hrm::backend::{Device, Mode};
 use hrm::dtype::DType;
-use hrm::ops::attention::{self, Rope};
+use hrm::ops::attention::{self, Rope, Sight};
 use hrm::ops::cross_entropy::{self, IGNORE, Kind};
 use hrm::ops::layout::Layout;
 use hrm::ops::{act_halt, embedding, take_first};
@@ -175,9 +175,13 @@ fn attention_is_that_of_the_rows_alone() {
                 (DType::Bf16, 2, 32),
                 (DType::Bf16, 1, 64),
             ] {
-                for (mode, before) in MODES {
+                for (causal, (mode, before)) in
+                    [(false, MODES[0]), (false, MODES[1]), (true, MODES[0])]
+                {
+                    let sight = Sight { causal, ..Sight::default() };
                     let at = format!("batch {i} {dtype} heads {nh} x {hd} {mode:?} on {name}");
-                    attend(batch, &device, dtype, [nh, hd], (mode, before), &at);
+                    let at = format!("{at}, causal {causal}");
+                    attend(batch, &device, dtype, [nh, hd], sight, (mode, before), &at);
                 }
             }
         }
@@ -189,6 +193,7 @@ fn attend(
     device: &Device,
     dtype: DType,
     [nh, hd]: [usize; 2],
+    sight: Sight,
     (mode, before): (Mode, f64),
     at: &str,
 ) {
@@ -206,7 +211,7 @@ fn attend(
     let x = qkv.tensor(device, dtype);
     let dx = gradient(device, &x, dtype, before);
     let y = drive(&[(&x, &dx)], mode, &dy.tensor(device, dtype), |tape, x| {
-        attention::forward(tape, &x[0], nh, Some(&tables), &layout)
+        attention::forward_with(tape, &x[0], nh, Some(&tables), &layout, sight)
     });
     let (mut ys, mut dxs) = (vec![], vec![]);
     for (_, start, t) in batch.rows() {
@@ -214,7 +219,8 @@ fn attend(
         let dx = gradient(device, &x, dtype, before);
         let own = rope(&batch.places()[start..start + t]);
         let y = drive(&[(&x, &dx)], mode, &dy.row(device, dtype, start, t), |tape, x| {
-            attention::forward(tape, &x[0], nh, Some(&own), &Layout::of(&x[0].tensor, 0)?)
+            let layout = Layout::of(&x[0].tensor, 0)?;
+            attention::forward_with(tape, &x[0], nh, Some(&own), &layout, sight)
         });
         ys.push(numbers(&y));
         dxs.push(numbers(&dx));

@@ -1,4 +1,5 @@
 //! Launches: tensor cores for bf16 at some head sizes (`tensor.rs`), plain kernels for the rest.
+//! Every kernel is there twice: sighted ones are told how positions see each other.
 //!
 //! A block has a tile of one row, so that a launch takes slots of any sizes. Backward is one launch
 //! where a block holds a whole head, else two: dq with delta, then dk with dv. Scores are computed
@@ -12,26 +13,34 @@ use super::{Rope, bytes_of};
 use crate::Result;
 use crate::backend::{Arg, Cost, Kernel, Launch, Mode, Purpose};
 use crate::dtype::DType;
+use crate::ops::dropout::Site;
 use crate::ops::layout::Layout;
 use crate::ops::tiles::{Cut, SHORT};
 use crate::ops::{refuse, written};
 use crate::tensor::Tensor;
 
+/// What a sighted kernel gets behind all else: causal, the draw, its stream, blocks of a query, p
+/// and the factor of what is kept.
+type SightArgs<'a> = [Arg<'a>; 6];
+
 /// What the launches of a pass share.
 struct Call<'a> {
+    of: &'a super::Call,
     layout: &'a Layout,
     nh: usize,
     hd: usize,
     pointers: Vec<&'a Tensor>,
     rope: Option<&'a Rope>,
     mode: Option<Mode>,
+    /// For a sighted kernel.
+    sight: Option<SightArgs<'a>>,
     /// What the pass is charged with for all slots; tensor cores add what they execute.
     cost: Cost,
 }
 
 impl<'a> Call<'a> {
     /// For all slots. Kernels take `pointers`, cos, sin, the layout, nh, scale and, where there is
-    /// one, the mode.
+    /// one, the mode; sighted ones what belongs to it in the end.
     fn new<const N: usize>(
         call: &'a super::Call,
         pointers: [&'a Tensor; N],
@@ -39,28 +48,25 @@ impl<'a> Call<'a> {
         mode: Option<Mode>,
         cost: Cost,
     ) -> Result<Self> {
-        let &super::Call { ref layout, nh, hd, causal, ref dropout } = call;
-        if causal || dropout.is_some() {
-            let what = "causal attention and dropout of probabilities run on the CPU only so far";
-            return Err(refuse("attention", what.into()));
-        }
+        let &super::Call { ref layout, nh, hd, .. } = call;
         let (t, row) = (layout.largest(), 3 * nh * hd);
         if t * row > u32::MAX as usize {
             return Err(refuse("attention", format!("{t} positions of {row} elements")));
         }
-        Ok(Self { layout, nh, hd, pointers: pointers.into(), rope, mode, cost })
+        let (pointers, sight) = (pointers.into(), sight_args(call));
+        Ok(Self { of: call, layout, nh, hd, pointers, rope, mode, sight, cost })
     }
 
     /// The cost of the slots that `cut` takes.
     fn share(&self, cut: Cut) -> Cost {
         let sizes = || self.layout.positions().sizes();
-        let share = |work: fn(usize) -> usize| {
+        let share = |work: &dyn Fn(usize) -> usize| {
             let own: usize = sizes().filter(|size| cut.takes(*size)).map(work).sum();
             own as f64 / sizes().map(work).sum::<usize>().max(1) as f64
         };
         Cost {
-            matmul_flops: self.cost.matmul_flops * share(|t| t * t),
-            bytes: self.cost.bytes * share(|t| t),
+            matmul_flops: self.cost.matmul_flops * share(&|t| self.of.of_slot(t)),
+            bytes: self.cost.bytes * share(&|t| t),
             ..self.cost
         }
     }
@@ -84,6 +90,7 @@ impl<'a> Call<'a> {
         args.extend([Arg::from(nh), scale.into()]);
         args.extend(self.mode.map(Arg::from));
         args.extend(last.iter().map(|&n| Arg::from(n)));
+        args.extend(self.sight.into_iter().flatten());
         layout.row_of().device().launch(&Launch {
             kernel,
             grid: [tiles.shape().rows(), nh, 1],
@@ -93,6 +100,22 @@ impl<'a> Call<'a> {
             cost: self.cost,
         })
     }
+}
+
+/// Where not all positions see all, or something is dropped.
+fn sight_args(call: &super::Call) -> Option<SightArgs<'_>> {
+    let site = call.dropout.as_ref().map(|(site, _)| *site);
+    let draw = call.dropout.as_ref().map(|(_, draw)| draw);
+    (call.causal || site.is_some()).then(|| {
+        [
+            usize::from(call.causal).into(),
+            draw.into(),
+            site.map_or(0, Site::stream).into(),
+            call.blocks_of_a_query().into(),
+            site.map_or(0.0, |site| site.prob).into(),
+            site.map_or(1.0, Site::scale).into(),
+        ]
+    })
 }
 
 pub fn forward(

@@ -1,14 +1,38 @@
 //! Plain loops over rows of one length at places 0, 1, ...; see the contract in `mod.rs`.
 
+use crate::ops::draw::Draw;
+use crate::ops::dropout::{self, Site};
 use crate::ops::real::Real;
 
-/// Sizes of one call.
+/// Sizes of one call, and how the positions of a row see each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dims {
     pub b: usize,
     pub t: usize,
     pub nh: usize,
     pub hd: usize,
+    pub causal: bool,
+    pub dropout: Option<(Site, Draw)>,
+}
+
+impl Dims {
+    /// Keys that query `i` sees.
+    fn seen(self, i: usize) -> usize {
+        if self.causal { i + 1 } else { self.t }
+    }
+
+    /// Whether row b, head h keeps what query i makes of key j.
+    fn is_kept(self, b: usize, h: usize, i: usize, j: usize) -> bool {
+        let words = 4 * self.t.div_ceil(4);
+        let query = (b * self.t + i) * self.nh + h;
+        let kept = |(site, draw)| dropout::reference::is_kept(query * words + j, site, draw);
+        self.dropout.is_none_or(kept)
+    }
+
+    /// What is kept is multiplied by this.
+    fn scale<R: Real>(self) -> R {
+        R::of(self.dropout.map_or(1.0, |(site, _)| 1.0 / (1.0 - site.prob as f64)))
+    }
 }
 
 /// cos, sin (T, HD)
@@ -45,28 +69,30 @@ fn dot<R: Real>(a: &[R], b: &[R]) -> R {
 fn probabilities<R: Real>(d: Dims, q: &[R], k: &[R], i: usize) -> (Vec<R>, R) {
     let hd = d.hd;
     let scale = R::of(1.0) / R::of(hd as f64).sqrt();
-    let s: Vec<R> = (0..d.t).map(|j| dot(&q[i * hd..][..hd], &k[j * hd..][..hd]) * scale).collect();
+    let score = |j: usize| dot(&q[i * hd..][..hd], &k[j * hd..][..hd]) * scale;
+    let s: Vec<R> = (0..d.seen(i)).map(score).collect();
     let max = s.iter().copied().fold(s[0], |m, x| if x > m { x } else { m });
     let sum: R = s.iter().map(|&x| (x - max).exp()).sum();
     (s.iter().map(|&x| (x - max).exp() / sum).collect(), max + sum.ln())
 }
 
-/// sum_j p[j] v[j], (HD)
-fn output<R: Real>(p: &[R], v: &[R]) -> Vec<R> {
-    let hd = v.len() / p.len();
-    let column = |c| p.iter().enumerate().map(move |(j, p)| p.store() * v[j * hd + c]);
-    (0..hd).map(|c| column(c).sum::<R>().store()).collect()
+/// sum_j p[j] v[j] over the keys that are kept, scaled, (HD)
+fn output<R: Real>(d: Dims, p: &[R], v: &[R], is_kept: impl Fn(usize) -> bool) -> Vec<R> {
+    let kept: Vec<usize> = (0..p.len()).filter(|j| is_kept(*j)).collect();
+    let column = |c: usize| kept.iter().map(|&j| p[j].store() * v[j * d.hd + c]).sum::<R>();
+    (0..d.hd).map(|c| (column(c) * d.scale()).store()).collect()
 }
 
 pub fn forward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, y: &mut [R], lse: &mut [R]) {
-    let Dims { b: batch, t: len, nh, hd } = d;
+    let Dims { b: batch, t: len, nh, hd, .. } = d;
     for b in 0..batch {
         for h in 0..nh {
             let [q, k, v] = head(d, qkv, tables, b, h);
             for i in 0..len {
                 let (p, l) = probabilities(d, &q, &k, i);
                 lse[(b * nh + h) * len + i] = l;
-                y[((b * len + i) * nh + h) * hd..][..hd].copy_from_slice(&output(&p, &v));
+                let y = &mut y[((b * len + i) * nh + h) * hd..][..hd];
+                y.copy_from_slice(&output(d, &p, &v, |j| d.is_kept(b, h, i, j)));
             }
         }
     }
@@ -74,7 +100,7 @@ pub fn forward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, y: &mut [R], lse:
 
 /// dqkv, overwritten.
 pub fn backward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, dy: &[R], dqkv: &mut [R]) {
-    let Dims { b: batch, t: len, nh, hd } = d;
+    let Dims { b: batch, t: len, nh, hd, .. } = d;
     let scale = R::of(1.0) / R::of(hd as f64).sqrt();
     for b in 0..batch {
         for h in 0..nh {
@@ -84,11 +110,12 @@ pub fn backward<R: Real>(d: Dims, qkv: &[R], tables: Tables<R>, dy: &[R], dqkv: 
             for i in 0..len {
                 let (p, _) = probabilities(d, &q, &k, i);
                 let dy = &dy[((b * len + i) * nh + h) * hd..][..hd];
-                let delta = dot(dy, &output(&p, &v));
-                for j in 0..len {
-                    let dp = dot(dy, &v[j * hd..][..hd]);
+                let delta = dot(dy, &output(d, &p, &v, |j| d.is_kept(b, h, i, j)));
+                for j in 0..p.len() {
+                    let factor = if d.is_kept(b, h, i, j) { d.scale() } else { R::default() };
+                    let dp = dot(dy, &v[j * hd..][..hd]) * factor;
                     let ds = (p[j] * (dp - delta) * scale).store();
-                    let p = p[j].store();
+                    let p = p[j].store() * factor;
                     for c in 0..hd {
                         dq[i * hd + c] += ds * k[j * hd + c];
                         dk[j * hd + c] += ds * q[i * hd + c];

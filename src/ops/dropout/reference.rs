@@ -5,7 +5,8 @@ use crate::ops::draw::Draw;
 use crate::ops::real::Real;
 use crate::rng::{Stream, philox, unit_f32};
 
-fn is_kept(i: usize, site: Site, draw: Draw) -> bool {
+/// Whether element i of a tensor is.
+pub fn is_kept(i: usize, site: Site, draw: Draw) -> bool {
     let number = [draw.number as u32, (draw.number >> 32) as u32];
     let stream = Stream::Dropout as u32 + 256 * site.number;
     let words = philox(draw.seed, [(i / 4) as u32, stream, number[0], number[1]]);

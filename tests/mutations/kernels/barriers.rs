@@ -54,10 +54,10 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "attention: rows without keys pass the barrier by",
         file: "attention_any.cu",
-        from: "for (u32 j0 = 0; j0 < c.t; j0 += c.r) {
-        const u32 keys = min(c.r, c.t - j0);",
-        to: "for (u32 j0 = 0; j0 < c.t; j0 += c.r) {
-        const u32 keys = min(c.r, c.t - j0);
+        from: "for (u32 j0 = 0; j0 < seen; j0 += c.r) {
+        const u32 keys = min(c.r, seen - j0);",
+        to: "for (u32 j0 = 0; j0 < seen; j0 += c.r) {
+        const u32 keys = min(c.r, seen - j0);
         if (row >= keys) continue;",
         module: "attention_any",
         workload: "attention_f32",

@@ -10,11 +10,12 @@ pub mod initialisation;
 pub mod packed;
 pub mod places;
 pub mod races;
+pub mod sighted;
 pub mod values;
 
 use crate::mutation::Mutation;
 
-pub const LISTS: [&[Mutation]; 11] = [
+pub const LISTS: [&[Mutation]; 12] = [
     barriers::LIST,
     blocks::LIST,
     bounds::LIST,
@@ -25,5 +26,6 @@ pub const LISTS: [&[Mutation]; 11] = [
     packed::LIST,
     places::LIST,
     races::LIST,
+    sighted::LIST,
     values::LIST,
 ];

@@ -68,7 +68,7 @@ pub const LIST: &[Mutation] = &[
             kernel: "attention_fwd_hd32_bf16",
             at: &[
                 ("attention_fwd.cu", "attend<HD, false>(q, kj, vj, TILE"),
-                ("attention_fwd.cu", "if (j + TILE < len) copy(j + TILE);"),
+                ("attention_fwd.cu", "if (j + TILE < seen) copy(j + TILE);"),
             ],
         },
     },
@@ -77,15 +77,15 @@ pub const LIST: &[Mutation] = &[
         name: "attention: next tile copied before the barrier",
         file: "attention_fwd.cu",
         from: "__syncthreads(); // tile j is complete, and nobody reads the other stage any more
-        if (j + TILE < len) copy(j + TILE);",
-        to: "if (j + TILE < len) copy(j + TILE);
+        if (j + TILE < seen) copy(j + TILE);",
+        to: "if (j + TILE < seen) copy(j + TILE);
         __syncthreads();",
         module: "attention_fwd",
         workload: "attention_bf16",
         caught: Caught::Finding {
             kinds: COPY,
             kernel: "attention_fwd_hd32_bf16",
-            at: &[("attention_fwd.cu", "if (j + TILE < len) copy(j + TILE);")],
+            at: &[("attention_fwd.cu", "if (j + TILE < seen) copy(j + TILE);")],
         },
     },
     Mutation {

@@ -27,7 +27,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "attention: scores behind the last key count",
         file: "attention_fwd.cu",
-        from: "if (TAIL && 8 * n + threadIdx.x % 4 * 2 + e % 2 >= keys) s[n][e] = NONE;",
+        from: "if (TAIL && own >= keys) s[n][e] = NONE;",
         to: "",
         module: "attention_fwd",
         workload: "attention_short",

@@ -13,50 +13,63 @@ const SHARED_BYTES: usize = 99 * 1024;
 
 pub struct Pass {
     kernels: [Kernel; 2],
+    sighted: [Kernel; 2],
     /// In shared memory: tiles of rows, matrices of weights, numbers for each row.
     tiles: usize,
     weights: usize,
     numbers: usize,
 }
 
+/// Kernels of a pass, and those that are told how positions see each other.
+macro_rules! pass {
+    ($plain:literal, $sighted:literal, [$($param:ident),*], $tiles:literal, $weights:literal, $numbers:literal) => {
+        Pass {
+            kernels: kernel_pair!("attention_any", $plain, [$($param),*]),
+            sighted: kernel_pair!(
+                "attention_any",
+                $sighted,
+                [$($param),*, U32, In, U32, U32, F32, F32]
+            ),
+            tiles: $tiles,
+            weights: $weights,
+            numbers: $numbers,
+        }
+    };
+}
+
 // Pointers in the order of the kernels' headers, the layout, nh, scale, add; hd and the rows of a
 // tile.
-pub static FWD: Pass = Pass {
-    kernels: kernel_pair!(
-        "attention_any",
-        "attention_fwd",
-        [Out, Out, In, In, In, In, In, In, In, U32, F32, U32, U32]
-    ),
-    tiles: 4,
-    weights: 1,
-    numbers: 1,
-};
-pub static BWD_DQ: Pass = Pass {
-    kernels: kernel_pair!(
-        "attention_any",
-        "attention_bwd_dq",
-        [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32, U32, U32]
-    ),
-    tiles: 5,
-    weights: 1,
-    numbers: 2,
-};
-pub static BWD_DKV: Pass = Pass {
-    kernels: kernel_pair!(
-        "attention_any",
-        "attention_bwd_dkv",
-        [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32, U32, U32]
-    ),
-    tiles: 6,
-    weights: 2,
-    numbers: 0,
-};
+pub static FWD: Pass = pass!(
+    "attention_fwd",
+    "attention_fwd_sight",
+    [Out, Out, In, In, In, In, In, In, In, U32, F32, U32, U32],
+    4,
+    1,
+    1
+);
+pub static BWD_DQ: Pass = pass!(
+    "attention_bwd_dq",
+    "attention_bwd_dq_sight",
+    [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32, U32, U32],
+    5,
+    1,
+    2
+);
+pub static BWD_DKV: Pass = pass!(
+    "attention_bwd_dkv",
+    "attention_bwd_dkv_sight",
+    [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32, U32, U32],
+    6,
+    2,
+    0
+);
 
 impl Pass {
     pub fn launch(&'static self, call: Call, dtype: DType) -> Result<()> {
         let (hd, (rows, shared_bytes)) = (call.hd, self.tile(call.hd)?);
         let Some(tiles) = call.layout.tiles(Cut::Every(rows)) else { return Ok(()) };
-        let kernel = by_dtype(dtype, &self.kernels)?;
+        let kernels = if call.sight.is_some() { &self.sighted } else { &self.kernels };
+        let kernel = by_dtype(dtype, kernels)?;
         call.launch(kernel, &tiles.list, THREADS, shared_bytes, &[hd, rows])
     }
 

@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::Result;
-use crate::backend::{Cost, Kernel, kernel};
+use crate::backend::{Cost, Kernel};
 use crate::dtype::DType;
 use crate::ops::tiles::{Cut, SHORT, STEP};
 use crate::tensor::Tensor;
@@ -16,6 +16,7 @@ pub struct Kernels {
 
 pub struct Pass {
     kernel: Kernel,
+    sighted: Kernel,
     /// Slots and tiles of this pass. Two blocks of the most warps fit a multiprocessor's registers.
     cut: Cut,
     /// Dynamic shared memory for each of a block's rows.
@@ -26,79 +27,87 @@ pub struct Pass {
     lane_ops: f64,
 }
 
+/// Instructions that dropout adds for a score: ten rounds of eight for four words, their exchange
+/// and two comparisons.
+const DRAW_LANE_OPS: f64 = 25.0;
+
 // Pointers in the order of the kernels' headers, then the layout, nh, scale and add.
+macro_rules! pass {
+    (
+        $module:literal, $pass:literal, $hd:literal, [$($param:ident),*],
+        $cut:expr, $row_bytes:expr, $executed:literal, $lane_ops:literal
+    ) => {{
+        use crate::backend::Param::{F32, In, Out, U32};
+        Pass {
+            kernel: Kernel {
+                op: $module,
+                name: concat!("attention_", $pass, "_hd", $hd, "_bf16"),
+                params: &[$($param),*],
+            },
+            sighted: Kernel {
+                op: $module,
+                name: concat!("attention_", $pass, "_sight_hd", $hd, "_bf16"),
+                params: &[$($param),*, U32, In, U32, U32, F32, F32],
+            },
+            cut: $cut,
+            row_bytes: $row_bytes,
+            executed: $executed,
+            lane_ops: $lane_ops,
+        }
+    }};
+}
+
 macro_rules! kernels {
-    ($hd:literal, $fwd:literal, $dq:literal, $dkv:literal, $short:literal) => {
+    ($hd:literal) => {
         Kernels {
-            fwd: Pass {
-                kernel: kernel!(
-                    "attention_fwd",
-                    $fwd,
-                    [Out, Out, In, In, In, In, In, In, In, U32, F32]
-                ),
-                cut: Cut::Steps(8),
-                row_bytes: 0,
-                executed: 2.0,
-                lane_ops: 13.0,
-            },
-            bwd_dq: Pass {
-                kernel: kernel!(
-                    "attention_bwd",
-                    $dq,
-                    [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
-                ),
-                cut: Cut::LongSteps(8),
-                row_bytes: 0,
-                executed: 3.0,
-                lane_ops: 15.0,
-            },
-            bwd_dkv: Pass {
-                kernel: kernel!(
-                    "attention_bwd",
-                    $dkv,
-                    [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
-                ),
-                cut: Cut::LongSteps(6),
-                row_bytes: 0,
-                executed: 4.0,
-                lane_ops: 16.0,
-            },
-            bwd_short: Pass {
-                kernel: kernel!(
-                    "attention_bwd",
-                    $short,
-                    [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32]
-                ),
-                cut: Cut::ShortSteps(SHORT / STEP),
-                row_bytes: 4 * $hd * 2 + 8, // q, dy, k, v; lse and delta
-                executed: 7.0,
-                lane_ops: 27.0,
-            },
+            fwd: pass!(
+                "attention_fwd",
+                "fwd",
+                $hd,
+                [Out, Out, In, In, In, In, In, In, In, U32, F32],
+                Cut::Steps(8),
+                0,
+                2.0,
+                13.0
+            ),
+            bwd_dq: pass!(
+                "attention_bwd",
+                "bwd_dq",
+                $hd,
+                [Out, Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32],
+                Cut::LongSteps(8),
+                0,
+                3.0,
+                15.0
+            ),
+            bwd_dkv: pass!(
+                "attention_bwd",
+                "bwd_dkv",
+                $hd,
+                [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32],
+                Cut::LongSteps(6),
+                0,
+                4.0,
+                16.0
+            ),
+            // q, dy, k, v; lse and delta
+            bwd_short: pass!(
+                "attention_bwd",
+                "bwd_short",
+                $hd,
+                [Out, In, In, In, In, In, In, In, In, In, In, U32, F32, U32],
+                Cut::ShortSteps(SHORT / STEP),
+                4 * $hd * 2 + 8,
+                7.0,
+                27.0
+            ),
         }
     };
 }
 
-static HD_16: Kernels = kernels!(
-    16,
-    "attention_fwd_hd16_bf16",
-    "attention_bwd_dq_hd16_bf16",
-    "attention_bwd_dkv_hd16_bf16",
-    "attention_bwd_short_hd16_bf16"
-);
-static HD_32: Kernels = kernels!(
-    32,
-    "attention_fwd_hd32_bf16",
-    "attention_bwd_dq_hd32_bf16",
-    "attention_bwd_dkv_hd32_bf16",
-    "attention_bwd_short_hd32_bf16"
-);
-static HD_64: Kernels = kernels!(
-    64,
-    "attention_fwd_hd64_bf16",
-    "attention_bwd_dq_hd64_bf16",
-    "attention_bwd_dkv_hd64_bf16",
-    "attention_bwd_short_hd64_bf16"
-);
+static HD_16: Kernels = kernels!(16);
+static HD_32: Kernels = kernels!(32);
+static HD_64: Kernels = kernels!(64);
 
 /// The kernels for `qkv`, where there are any.
 pub fn kernels(hd: usize, qkv: &Tensor) -> Option<&'static Kernels> {
@@ -114,14 +123,18 @@ impl Pass {
     pub fn launch(&'static self, mut call: Call) -> Result<()> {
         let Some(tiles) = call.layout.tiles(self.cut) else { return Ok(()) };
         let sizes = call.layout.positions().sizes().filter(|size| self.cut.takes(*size));
-        let padded = sizes.map(|t| t.next_multiple_of(STEP));
-        let scores = (call.nh * padded.map(|t| t * t).sum::<usize>()) as f64;
+        let (of, padded) = (call.of, sizes.map(|t| t.next_multiple_of(STEP)));
+        // Steps on the diagonal are computed whole.
+        let of_slot = |t: usize| if of.causal { t * (t + STEP) / 2 } else { t * t };
+        let scores = (call.nh * padded.map(of_slot).sum::<usize>()) as f64;
+        let drawn = if of.dropout.is_some() { DRAW_LANE_OPS } else { 0.0 };
         call.cost = Cost {
             tensor_flops: self.executed * 2.0 * scores * call.hd as f64,
-            lane_ops: self.lane_ops * scores,
+            lane_ops: (self.lane_ops + drawn) * scores,
             ..call.share(self.cut)
         };
-        let height = tiles.height;
-        call.launch(&self.kernel, &tiles.list, 32 * height / STEP, height * self.row_bytes, &[])
+        let (height, kernel) =
+            (tiles.height, if call.sight.is_some() { &self.sighted } else { &self.kernel });
+        call.launch(kernel, &tiles.list, 32 * height / STEP, height * self.row_bytes, &[])
     }
 }
