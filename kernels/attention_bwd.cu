@@ -341,33 +341,33 @@ __device__ __forceinline__ void backward_short(bf16* __restrict__ dqkv,
 #define ROWS const int *tiles, const int *starts, const int *lengths, const int *places, u32 nh
 #define HEAD(HD)                                                                                   \
     const Head head(tiles, starts, lengths, nh, HD);                                               \
-    const Rope rope = {cos, sin, places, head.start};                                             \
+    const Rope rope = {cos, sin, places, head.start};                                              \
     const Scales scales(scale)
 
-#define BACKWARD(HD, NAME, BLOCKS, SIGHT_OF, ...)                                                    \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS) attention_bwd_dq_##NAME##_bf16(      \
+#define BACKWARD(HD, NAME, SIGHT_OF, ...)                                                          \
+    extern "C" __global__ void __launch_bounds__(256, 2) attention_bwd_dq_##NAME##_bf16(           \
         bf16* dqkv, float* delta, const bf16* qkv, const bf16* y, const bf16* dy,                  \
         const float* lse, const float* cos, const float* sin, ROWS, float scale,                   \
         u32 add __VA_ARGS__) {                                                                     \
         HEAD(HD);                                                                                  \
         backward_q<HD>(dqkv, delta, qkv, y, dy, lse, head, rope, scales, add, SIGHT_OF);           \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(192, BLOCKS) attention_bwd_dkv_##NAME##_bf16(     \
+    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_dkv_##NAME##_bf16(          \
         bf16* dqkv, const bf16* qkv, const bf16* dy, const float* lse, const float* delta,         \
         const float* cos, const float* sin, ROWS, float scale, u32 add __VA_ARGS__) {              \
         HEAD(HD);                                                                                  \
         backward_kv<HD>(dqkv, qkv, dy, lse, delta, head, rope, scales, add, SIGHT_OF);             \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(192, BLOCKS) attention_bwd_short_##NAME##_bf16(   \
+    extern "C" __global__ void __launch_bounds__(192, 2) attention_bwd_short_##NAME##_bf16(        \
         bf16* dqkv, const bf16* qkv, const bf16* y, const bf16* dy, const float* lse,              \
         const float* cos, const float* sin, ROWS, float scale, u32 add __VA_ARGS__) {              \
         HEAD(HD);                                                                                  \
         backward_short<HD>(dqkv, qkv, y, dy, lse, head, rope, scales, add, SIGHT_OF);              \
     }
 
-BACKWARD(16, hd16, 2, Everything())
-BACKWARD(32, hd32, 2, Everything())
-BACKWARD(64, hd64, 2, Everything())
-BACKWARD(16, sight_hd16, 1, SIGHT(head.start), AND_SIGHT)
-BACKWARD(32, sight_hd32, 1, SIGHT(head.start), AND_SIGHT)
-BACKWARD(64, sight_hd64, 1, SIGHT(head.start), AND_SIGHT)
+BACKWARD(16, hd16, Everything())
+BACKWARD(32, hd32, Everything())
+BACKWARD(64, hd64, Everything())
+BACKWARD(16, sight_hd16, SIGHT(head.start), AND_SIGHT)
+BACKWARD(32, sight_hd32, SIGHT(head.start), AND_SIGHT)
+BACKWARD(64, sight_hd64, SIGHT(head.start), AND_SIGHT)

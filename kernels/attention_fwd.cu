@@ -132,8 +132,8 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
     store_fragment<HD>(to(), width, rows, room(), y, factor, false);
 }
 
-#define FORWARD(HD, NAME, BLOCKS, SIGHT_OF, ...)                                                     \
-    extern "C" __global__ void __launch_bounds__(256, BLOCKS) attention_fwd_##NAME##_bf16(         \
+#define FORWARD(HD, NAME, SIGHT_OF, ...)                                                           \
+    extern "C" __global__ void __launch_bounds__(256, 2) attention_fwd_##NAME##_bf16(              \
         bf16* y, float* lse, const bf16* qkv, const float* cos, const float* sin,                  \
         const int* tiles, const int* starts, const int* lengths, const int* places, u32 nh,        \
         float scale __VA_ARGS__) {                                                                 \
@@ -141,9 +141,9 @@ __device__ __forceinline__ void forward(bf16* __restrict__ y_out, float* __restr
         forward<HD>(y, lse, qkv, head, {cos, sin, places, head.start}, scale * LOG2_E, SIGHT_OF);  \
     }
 
-FORWARD(16, hd16, 2, Everything())
-FORWARD(32, hd32, 2, Everything())
-FORWARD(64, hd64, 2, Everything())
-FORWARD(16, sight_hd16, 1, SIGHT(head.start), AND_SIGHT)
-FORWARD(32, sight_hd32, 2, SIGHT(head.start), AND_SIGHT)
-FORWARD(64, sight_hd64, 1, SIGHT(head.start), AND_SIGHT)
+FORWARD(16, hd16, Everything())
+FORWARD(32, hd32, Everything())
+FORWARD(64, hd64, Everything())
+FORWARD(16, sight_hd16, SIGHT(head.start), AND_SIGHT)
+FORWARD(32, sight_hd32, SIGHT(head.start), AND_SIGHT)
+FORWARD(64, sight_hd64, SIGHT(head.start), AND_SIGHT)
