@@ -70,11 +70,19 @@ impl<C: RunConfig> Plan<C> {
         Ok(Self { config, data_dir, device, threads, init })
     }
 
-    /// What this plan computes differently from a stored one; empty: the same run.
+    /// What this plan computes differently from a stored one; empty: the same run. A key that there
+    /// was not when the plan was stored has the value that stands for what was done then.
     pub fn differences(&self, stored: &str) -> Result<Vec<Diff>> {
-        let mut stored: Table =
-            stored.parse().map_err(|e| Error::invalid(format!("stored plan: {e}")))?;
-        C::settle(&mut stored, |_| false)?;
+        let stored = match Self::parse(stored) {
+            Ok(plan) => plan.table()?,
+            // Of another kind of run: whatever there is of it differs.
+            Err(_) => {
+                let bad = |e: toml::de::Error| Error::invalid(format!("stored plan: {e}"));
+                let mut stored: Table = stored.parse().map_err(bad)?;
+                C::settle(&mut stored, |_| false)?;
+                stored
+            }
+        };
         let mut all = diff(&stored, &self.table()?);
         all.retain(|d| !COSMETIC.contains(&d.key.as_str()));
         Ok(all)
@@ -220,6 +228,23 @@ mod tests {
             assert_eq!(Plan::parse(&stored).unwrap(), now, "{preset}");
             assert_eq!(now.differences(&stored).unwrap(), [], "{preset}");
         }
+    }
+
+    /// Keys that came later are filled in.
+    #[test]
+    fn plans_without_a_later_key_are_the_same_run() {
+        let now = plan(&[]);
+        let mut table = now.table().unwrap();
+        let train = table["train"].as_table_mut().unwrap();
+        for key in ["schedule", "decay_share", "muon_lr", "muon_momentum", "muon_beta2"] {
+            assert!(train.remove(key).is_some(), "{key}");
+        }
+        let stored = table.to_string();
+        assert_eq!(Plan::parse(&stored).unwrap(), now);
+        assert_eq!(now.differences(&stored).unwrap(), []);
+        let other = plan(&["train.schedule=wsd"]).differences(&stored).unwrap();
+        let lines: Vec<String> = other.iter().map(Diff::to_string).collect();
+        assert_eq!(lines, ["train.schedule: \"cosine\" -> \"wsd\""]);
     }
 
     #[test]

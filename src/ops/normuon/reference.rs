@@ -31,12 +31,11 @@ pub fn step<R: Real>(
         x = orthogonal(&x, k);
     }
     let mut y = x.clone();
-    for row in 0..r {
-        let of_row = row * k..(row + 1) * k;
-        let mean = x[of_row.clone()].iter().map(|&x| x * x).sum::<R>() / R::of(k as f64);
-        v[row] = b2 * v[row] + (one - b2) * mean;
-        for y in &mut y[of_row] {
-            *y = *y / (v[row].sqrt() + R::of(ROW_EPS as f64));
+    for ((x, y), v) in x.chunks(k).zip(y.chunks_mut(k)).zip(v) {
+        let mean = x.iter().map(|&x| x * x).sum::<R>() / R::of(k as f64);
+        *v = b2 * *v + (one - b2) * mean;
+        for y in y {
+            *y = *y / (v.sqrt() + R::of(ROW_EPS as f64));
         }
     }
     let kept = norm(&x) / (norm(&y) + R::of(ROW_EPS as f64));
