@@ -5,16 +5,17 @@
 use super::init::Init;
 use super::params::{ATTENTION_DECAY, Bound, Spec};
 use crate::Result;
+use crate::ops::attention::{self, Sight};
 use crate::ops::bias_relu;
 use crate::ops::dropout::{self, Site};
 use crate::ops::layer_norm::{self, Affine};
 use crate::ops::layout::Layout;
-use crate::ops::{attention, matmul};
+use crate::ops::matmul;
 use crate::tape::{self, Tape, Var};
 use crate::tensor::Tensor;
 
 /// Dropouts of one layer, each a site of its own.
-pub const SITES_PER_LAYER: u32 = 3;
+pub const SITES_PER_LAYER: u32 = 4;
 
 /// Dropout in training: the words of the step's draw, and how likely an element is dropped. A
 /// network without is `None`.
@@ -159,7 +160,8 @@ impl EncoderLayer {
     }
 
     /// h = norm1(x + drop(attention(x))); y = norm2(h + drop(linear2(drop(relu(linear1(h)))))).
-    /// x, y (N, C). The layer's dropouts are at `site` and the numbers after it.
+    /// x, y (N, C). Probabilities of attention are dropped, too. The layer's dropouts are at `site`
+    /// and the numbers after it.
     pub fn forward(
         &self,
         tape: &mut Tape,
@@ -169,7 +171,9 @@ impl EncoderLayer {
     ) -> Result<Var> {
         let a = tape.scope("self_attn", |tape| {
             let qkv = self.qkv.forward(tape, x)?;
-            let a = attention::forward(tape, &qkv, self.heads, None, &self.layout)?;
+            let dropout = noise.map(|noise| noise.site(site + 3));
+            let sight = Sight { dropout, ..Sight::default() };
+            let a = attention::forward_with(tape, &qkv, self.heads, None, &self.layout, sight)?;
             drop(qkv);
             self.out.forward(tape, &a)
         })?;

@@ -43,7 +43,7 @@ const RUNS: &str = "runs";
     "\n",
     "Presets: arc-small (default), arc1, arc2, arc-legion, sudoku-extreme, maze-hard, sudoku-mini (HRM);\n",
     "trm-arc1, trm-sudoku, trm-sudoku-mlp, trm-maze, trm-sudoku-mini (TRM); arc-full (a simplified HRM,\n",
-    "back-propagated in full), arc-simple (a plain transformer); both without dropout on attention probabilities.\n",
+    "back-propagated in full), arc-simple (a plain transformer).\n",
     "arc1 and trm-arc1 lack 160 tasks of the papers (ConceptARC), which are in no package: see docs/guide.md.\n",
     "Validation is on the test split: the best checkpoint is chosen on what is reported, and that is said.\n",
     "A misspelt key is answered with the list of all keys.",

@@ -17,7 +17,7 @@ pub struct Config {
     pub l_layers: usize,
     /// Inner width of the MLP over C.
     pub expansion: f64,
-    /// Probability that an element is dropped in training; not of attention's probabilities.
+    /// Probability that an element is dropped in training.
     pub dropout: f64,
     /// Most cycles; the batch halts together, by its mean.
     pub max_cycles: usize,

@@ -16,7 +16,7 @@ pub struct Config {
     pub layers: usize,
     /// Inner width of the MLP over C.
     pub expansion: f64,
-    /// Probability that an element is dropped in training; not of attention's probabilities.
+    /// Probability that an element is dropped in training.
     pub dropout: f64,
 }
 
