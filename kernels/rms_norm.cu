@@ -1,6 +1,6 @@
 // rms_norm: contract and formula in src/ops/rms_norm/mod.rs.
 //
-//   x, r, y, dy (N, C)    rstd (N) f32    backward turns dy into ds where it lies
+//   x, r (or null), y, dy (N, C)    rstd (N) f32    backward turns dy into ds where it lies
 //   A warp per row, held in registers between the sum and the store if common/row.cuh can; `wide`
 //   holds more, for rows that need it.
 //   Sums in f32, lane stride, then xor butterfly: runs agree bit for bit.
@@ -13,21 +13,25 @@ __device__ __forceinline__ void forward(T* y, float* rstd, const T* x, const T* 
     const u32 row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
     if (row >= n) return;
     const u64 start = static_cast<u64>(row) * c;
-    y += start, x += start, r += start;
+    y += start, x += start;
+    if (r) r += start;
     float sum_sq = 0.0f, scale;
     if (Row<T, HELD>::fits(c) && aligned(y, x, r)) {
-        Row<T, HELD> s, residual;
+        Row<T, HELD> s;
         s.load(x, c);
-        residual.load(r, c);
-        Row<T, HELD>::each(c, [&](int k, int i) {
-            s.piece[k].at[i] = from_f32<T>(s.at(k, i) + residual.at(k, i));
-            sum_sq += s.at(k, i) * s.at(k, i);
-        });
+        if (r) {
+            Row<T, HELD> residual;
+            residual.load(r, c);
+            Row<T, HELD>::each(c, [&](int k, int i) {
+                s.piece[k].at[i] = from_f32<T>(s.at(k, i) + residual.at(k, i));
+            });
+        }
+        Row<T, HELD>::each(c, [&](int k, int i) { sum_sq += s.at(k, i) * s.at(k, i); });
         scale = 1.0f / sqrtf(warp_sum(sum_sq) / c + eps);
         Row<T, HELD>::store(y, c, [&](int k, int i) { return s.at(k, i) * scale; });
     } else {
         for (u32 i = lane; i < c; i += WARP) {
-            const T s = from_f32<T>(to_f32(x[i]) + to_f32(r[i]));
+            const T s = r ? from_f32<T>(to_f32(x[i]) + to_f32(r[i])) : x[i];
             sum_sq += to_f32(s) * to_f32(s);
             y[i] = s;
         }

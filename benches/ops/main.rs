@@ -40,6 +40,7 @@ const OPS: &[(&str, Build)] = &[
     ("attention", table::attention),
     ("attention_cached", table::attention_cached),
     ("embedding", table::embedding),
+    ("row_embedding", table::row_embedding),
     ("take_first", table::take_first),
     ("transpose", table::transpose),
     ("halt_head", table::halt_head),

@@ -137,6 +137,20 @@ pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     Ok(Work::Taped(vec![table, puzzle], Box::new(run)))
 }
 
+/// A task for every row of the batch, of as many as ARC has.
+pub fn row_embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    const TASKS: usize = 800;
+    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let table = filled(device, dtype, &[TASKS, w.c])?;
+    let layout = Layout::of(&x, 0)?;
+    let ids: Vec<i32> = (0..w.b).map(|row| (row * 7 % TASKS) as i32).collect();
+    let ids = Tensor::from_slice(device, &ids, [w.b], Purpose::Activations)?;
+    let run = move |tape: &mut _, x: &[_]| {
+        ops::row_embedding::forward(tape, &x[0], &x[1], &ids, 1, &layout)
+    };
+    Ok(Work::Taped(vec![x, table], Box::new(run)))
+}
+
 pub fn take_first(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.t, w.c])?;
     let layout = Layout::of(&x, 1)?;

@@ -42,6 +42,7 @@ pub mod puzzle_emb;
 pub mod real;
 pub mod reshape;
 pub mod rms_norm;
+pub mod row_embedding;
 pub mod sign_sgd_rows;
 pub mod swiglu;
 pub mod take_first;

@@ -38,6 +38,7 @@ mod pointwise;
 mod puzzle_emb;
 mod reshape;
 mod rms_norm;
+mod row_embedding;
 mod sign_sgd_rows;
 mod swiglu;
 mod take_first;

@@ -4,7 +4,7 @@ use hrm::ops::real::Real;
 use hrm::ops::rms_norm::{self, reference};
 use hrm::tape::{Tape, Var};
 
-use crate::check::{Input, Op, input, op_tests, refuses, tensor};
+use crate::check::{Input, Op, input, normal, op_tests, refuses, tensor};
 use crate::common::devices::devices;
 
 const EPS: f32 = 1e-5;
@@ -55,6 +55,33 @@ impl Op for Case {
 }
 
 op_tests!(CASES);
+
+/// Without a residual as with one of zeros, bit for bit.
+#[test]
+fn alone_is_the_norm_of_what_comes_in() {
+    for (name, device) in devices() {
+        for dtype in [DType::F32, DType::Bf16] {
+            for (n, c) in [(3, 5), (33, 128), (2, 1032)] {
+                let values = normal(n * c, 1.0, 3);
+                let run = |with_zeros: bool| {
+                    let mut tape = Tape::new(&device);
+                    let x = tape.leaf(tensor(&device, dtype, &[n, c], &values));
+                    let zeros = tensor(&device, dtype, &[n, c], &vec![0.0; n * c]);
+                    let y = match with_zeros {
+                        true => rms_norm::forward(&mut tape, &x, &Var::constant(zeros), EPS),
+                        false => rms_norm::alone(&mut tape, &x, EPS),
+                    };
+                    let y = y.unwrap();
+                    let dy = tensor(&device, dtype, &[n, c], &normal(n * c, 1.0, 4));
+                    let grads = tape.backward(&[(&y, dy)]).unwrap();
+                    let dx = grads.get(x.id).unwrap().to_f32s().unwrap();
+                    (y.tensor.to_f32s().unwrap(), dx)
+                };
+                assert_eq!(run(false), run(true), "{name} {dtype} n {n} c {c}");
+            }
+        }
+    }
+}
 
 #[test]
 fn a_row_of_zeros_stays_zero() {

@@ -5,21 +5,44 @@ use crate::backend::cpu::simd;
 use crate::dtype::Float;
 use crate::ops::ROWS_PER_TASK;
 
-pub fn forward<E: Float>(x: &[E], r: &[E], c: usize, eps: f32, y: &mut [E], rstd: &mut [f32]) {
+/// `r`: none where x alone is normed.
+pub fn forward<E: Float>(
+    x: &[E],
+    r: Option<&[E]>,
+    c: usize,
+    eps: f32,
+    y: &mut [E],
+    rstd: &mut [f32],
+) {
     let task = ROWS_PER_TASK * c;
     y.par_chunks_mut(task)
         .zip(x.par_chunks(task))
-        .zip(r.par_chunks(task))
         .zip(rstd.par_chunks_mut(ROWS_PER_TASK))
-        .for_each(|(((y, x), r), rstd)| forward_rows(x, r, c, eps, y, rstd));
+        .enumerate()
+        .for_each(|(i, ((y, x), rstd))| {
+            let r = r.map(|r| &r[i * task..][..x.len()]);
+            forward_rows(x, r, c, eps, y, rstd);
+        });
 }
 
 #[apply(simd)]
-fn forward_rows<E: Float>(x: &[E], r: &[E], c: usize, eps: f32, y: &mut [E], rstd: &mut [f32]) {
-    let rows = x.chunks_exact(c).zip(r.chunks_exact(c)).zip(y.chunks_exact_mut(c));
-    for (((x, r), y), rstd) in rows.zip(rstd) {
-        for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
-            *y = E::from_f32(x.to_f32() + r.to_f32());
+fn forward_rows<E: Float>(
+    x: &[E],
+    r: Option<&[E]>,
+    c: usize,
+    eps: f32,
+    y: &mut [E],
+    rstd: &mut [f32],
+) {
+    let rows = x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(rstd);
+    for (i, ((x, y), rstd)) in rows.enumerate() {
+        match r {
+            Some(r) => {
+                for ((y, x), r) in y.iter_mut().zip(x).zip(&r[i * c..]) {
+                    *y = E::from_f32(x.to_f32() + r.to_f32());
+                }
+            }
+            None => y.copy_from_slice(x),
         }
         let mean_sq = simd::sum_sq(y) / c as f32;
         *rstd = 1.0 / (mean_sq + eps).sqrt();

@@ -11,10 +11,11 @@ const BWD: [Kernel; 2] = kernel_pair!("rms_norm", "rms_norm_bwd", [Out, In, In, 
 const BWD_WIDE: [Kernel; 2] =
     kernel_pair!("rms_norm", "rms_norm_bwd_wide", [Out, In, In, U32, U32]);
 
+/// `r`: none where x alone is normed.
 pub fn forward(
     cost: Cost,
     x: &Tensor,
-    r: &Tensor,
+    r: Option<&Tensor>,
     eps: f32,
     y: &Tensor,
     rstd: &Tensor,

@@ -1,6 +1,7 @@
 //! Residual add and RMSNorm: s = x + r, y\[n,c\] = s\[n,c\] * rstd\[n\],
 //! rstd\[n\] = 1 / sqrt(mean_c(s\[n,c\]^2) + eps). No gain (HRM's norm has none).
 //!
+//! [`alone`] has no r: s is x itself.
 //! x, r, y (.., C) f32 or bf16. The sum s is rounded to the dtype, the norm is computed in f32 and
 //! y rounded once. Saved: y and rstd (N) f32; s is not needed:
 //! ds = rstd * (dy - y * mean_c(dy * y)), and ds is the gradient of both x and r.
@@ -16,26 +17,36 @@ use crate::tape::{Grads, Rule, Tape, Var, VarId};
 use crate::tensor::Tensor;
 
 pub fn forward(tape: &mut Tape, x: &Var, residual: &Var, eps: f32) -> Result<Var> {
-    let (xt, rt) = (&x.tensor, &residual.tensor);
-    expect_same_shape("rms_norm residual (.., C)", xt, rt)?;
+    expect_same_shape("rms_norm residual (.., C)", &x.tensor, &residual.tensor)?;
+    norm(tape, x, Some(residual), eps)
+}
+
+/// RMSNorm without a residual.
+pub fn alone(tape: &mut Tape, x: &Var, eps: f32) -> Result<Var> {
+    norm(tape, x, None, eps)
+}
+
+fn norm(tape: &mut Tape, x: &Var, residual: Option<&Var>, eps: f32) -> Result<Var> {
+    let (xt, rt) = (&x.tensor, residual.map(|r| &r.tensor));
     let c = xt.shape().last();
     let y = tape.alloc(xt.dtype(), *xt.shape())?;
     let rstd = tape.alloc(DType::F32, [xt.shape().rows()])?;
     dispatch(
         tape.device(),
-        traffic(3 * y.bytes() + rstd.bytes()),
+        traffic((2 + rt.is_some() as usize) * y.bytes() + rstd.bytes()),
         || {
             by_float!(y.dtype(), "rms_norm", E => {
-                cpu::forward::<E>(&xt.read()?, &rt.read()?, c, eps, &mut y.write()?, &mut rstd.write()?);
+                let r = rt.map(|r| r.read::<E>()).transpose()?;
+                cpu::forward::<E>(&xt.read()?, r.as_deref(), c, eps, &mut y.write()?, &mut rstd.write()?);
                 Ok(())
             })
         },
         |cost| cuda::forward(cost, xt, rt, eps, &y, &rstd),
     )?;
     let saved_y = y.clone();
-    let (x, r) = (x, residual);
-    tape.output("rms_norm", y, &[x, r], |id| {
-        Box::new(Backward { id, y: saved_y, rstd, x: x.id, r: r.id })
+    let inputs: Vec<&Var> = [x].into_iter().chain(residual).collect();
+    tape.output("rms_norm", y, &inputs, |id| {
+        Box::new(Backward { id, y: saved_y, rstd, x: x.id, r: residual.and_then(|r| r.id) })
     })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ops::real::Real;
 
+/// `r`: zeros where x alone is normed.
 pub fn forward<R: Real>(x: &[R], r: &[R], c: usize, eps: f32, y: &mut [R], rstd: &mut [R]) {
     for (n, rstd) in rstd.iter_mut().enumerate() {
         let s: Vec<R> = (n * c..(n + 1) * c).map(|i| (x[i] + r[i]).store()).collect();

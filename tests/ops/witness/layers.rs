@@ -6,7 +6,8 @@ use hrm::ops::layer_norm::{self, Affine};
 use hrm::ops::layout::Layout;
 use hrm::ops::pointwise::{relu, sigmoid};
 use hrm::ops::{
-    add, bias_relu, cast, halt_head, matmul, reshape, rms_norm, swiglu, take_first, transpose,
+    add, bias_relu, cast, halt_head, matmul, reshape, rms_norm, row_embedding, swiglu, take_first,
+    transpose,
 };
 
 use hrm::tape::{Tape, Var};
@@ -81,6 +82,14 @@ pub const ALL: &[Witness] = &[
     }),
     Witness::gradient("rms_norm", |case, tape, x| {
         rms_norm::forward(tape, &x[0], &x[1], case.number("eps") as f32)
+    }),
+    Witness::gradient("rms_norm::alone", |case, tape, x| {
+        rms_norm::alone(tape, &x[0], case.number("eps") as f32)
+    }),
+    Witness::gradient("row_embedding", |case, tape, x| {
+        let (ids, stride) = (case.ints("ids"), case.int("stride"));
+        let layout = Layout::of(&x[0].tensor, 0)?;
+        row_embedding::forward(tape, &x[0], &x[1], &ids, stride, &layout)
     }),
     Witness::gradient("layer_norm", |case, tape, x| {
         let affine = Affine { gain: &x[2], bias: &x[3] };

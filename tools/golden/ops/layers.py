@@ -205,6 +205,23 @@ def embedding(c, label, dtype):
 
 
 @both
+def row_embedding(c, label, dtype):
+    """Rows of one length; one number names a row of a table by its quotient or its remainder."""
+    b, t, width = c.size(3, 1, 5), c.size(7, 1, 30), c.size(9, 1, 40)
+    tasks, turns = c.size(3, 1, 9), 8
+    ids = c.draw.ints(tasks * turns, b)
+    x = c.normal(b, t, width, dtype=dtype)
+    for what, rows, stride, pick in (("quotient", tasks, turns, ids // turns),
+                                     ("remainder", turns, 1, ids % turns)):
+        table = c.normal(rows, width, dtype=dtype)
+        c.gradient(
+            f"row_embedding/{what}_{label}",
+            lambda x, table: x + F.embedding(pick.long(), table)[:, None], {"x": x, "table": table},
+            dtype=dtype, constants={"ids": ids}, stride=stride,
+        )
+
+
+@both
 def halt_head(c, label, dtype):
     b, t, width = c.size(3, 1, 5), c.size(7, 1, 30), c.size(9, 1, 40)
     inputs = {
@@ -228,6 +245,8 @@ def norms(c, label, dtype):
     eps = 1e-5
     c.gradient(f"rms_norm/{label}", lambda x, r: F.rms_norm(x + r, (width,), eps=eps),
                {"x": x, "r": r}, dtype=dtype, eps=eps)
+    c.gradient(f"rms_norm/alone_{label}", lambda x: F.rms_norm(x, (width,), eps=eps), {"x": x},
+               call="rms_norm::alone", dtype=dtype, eps=eps)
     c.gradient(f"layer_norm/{label}",
                lambda x, r, gain, bias: F.layer_norm(x + r, (width,), gain, bias, eps),
                {"x": x, "r": r} | affine, dtype=dtype, eps=eps)
@@ -270,5 +289,5 @@ def cast(c):
 
 CASES = (
     add, attention, packed_attention, causal_attention, cached_attention, activations, bias_relu,
-    dropout, embedding, halt_head, norms, matmul, swiglu, moves, cast,
+    dropout, embedding, row_embedding, halt_head, norms, matmul, swiglu, moves, cast,
 )
