@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use hrm::data::builders::arc::{self, ArcOptions};
 use hrm::data::builders::sudoku::{self, SudokuOptions};
-use hrm::data::{Batch, BatchOptions, DataSet, Dealer, Lengths, Order, Sampler, npy};
+use hrm::data::{Batch, BatchOptions, DataSet, Dealer, Lengths, Order, RowLayout, Sampler, npy};
 use hrm::io::progress::Progress;
 use hrm::rng::{Rng, Stream};
 
@@ -96,11 +96,12 @@ fn main() {
 fn packed_batches(data: &DataSet, row: &dyn Fn(&str, f64, &str)) {
     let shard = data.split("train").expect("train split");
     let start = Stopwatch::start();
-    let lengths = Lengths::of(data, "train", Order::Shuffle).expect("examples");
+    let lengths = Lengths::of(data, "train", Order::Shuffle, RowLayout::Packed).expect("examples");
     row("lengths of all rows", start.cpu_s() * 1e3, "ms");
     let slots = lengths.slots(BATCH_ROWS);
     row("left empty in packed batches", 100.0 * lengths.filling(BATCH_ROWS), "%");
-    let dealer = Dealer::new(data, "train", slots).expect("slots hold the split");
+    let dealer =
+        Dealer::new(data, "train", RowLayout::Packed, slots).expect("slots hold the split");
     let sampler = Sampler::new(Order::Shuffle, 1, BATCH_ROWS);
     let Ok(epoch) = sampler.epoch(shard, 0) else { return };
     let start = Stopwatch::start();

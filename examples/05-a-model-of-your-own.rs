@@ -6,7 +6,7 @@ use hrm::data::Batch;
 use hrm::dtype::DType;
 use hrm::eval::{Evaluator, Halt, Row};
 use hrm::models::one_pass::{self, Answer};
-use hrm::models::{Carry, Compute, DeviceBatch, Dims, Model, Segment, Sizes, Workspace};
+use hrm::models::{Carry, Compute, DeviceBatch, Dims, Model, RowForm, Segment, Sizes, Workspace};
 use hrm::nn::encoder::Linear;
 use hrm::nn::init::Init;
 use hrm::nn::level::Recompute;
@@ -46,6 +46,7 @@ impl Mlp {
             num_puzzle_ids: sizes.num_puzzle_ids,
             segments: 1,
             ignores_pad: false,
+            form: RowForm::Cells,
         };
         Ok(Self { dims, params })
     }

@@ -45,9 +45,10 @@
 //! Import rule (held by `tests/layout.rs`); `a <- b` means that b may use a:
 //!
 //! ```text
-//! error dtype shape rng lengths <- backend <- tensor <- tape <- ops <- nn <- formats <- models
+//! error dtype shape rng lengths sequence <- backend <- tensor <- tape <- ops
+//! ops                   <- nn <- formats <- models
 //! error                 <- io track
-//! error shape rng lengths io formats <- data     (data never sees a tensor or a device)
+//! error shape rng lengths sequence io formats <- data     (data never sees a tensor or a device)
 //! backend models nn ops data <- config
 //! backend               <- cost
 //! models data config track formats io <- run     (what a run is on disk)
@@ -84,6 +85,7 @@ pub mod nn;
 pub mod ops;
 pub mod rng;
 pub mod run;
+pub mod sequence;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod shape;

@@ -12,7 +12,7 @@ mod models;
 use std::fs;
 use std::path::PathBuf;
 
-const BASE: &[&str] = &["error", "dtype", "shape", "rng", "lengths"];
+const BASE: &[&str] = &["error", "dtype", "shape", "rng", "lengths", "sequence"];
 
 /// A module and what it may use besides [`BASE`] and itself. `data` is held to less, see below.
 const MAY_IMPORT: &[(&str, &str)] = &[
@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("shape", ""),
     ("rng", ""),
     ("lengths", ""),
+    ("sequence", ""),
     ("track", ""),
     ("io", ""),
     ("backend", ""),

@@ -1,8 +1,7 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
 use super::Settings;
-use crate::data::RowLayout;
-use crate::models::ARCHITECTURES;
+use crate::models::{ARCHITECTURES, RowForm};
 use crate::{Error, Result};
 
 pub(super) fn check(config: &Settings) -> Result<()> {
@@ -68,14 +67,19 @@ pub(super) fn check(config: &Settings) -> Result<()> {
         )));
     }
     config.model.validate()?;
-    if d.layout == RowLayout::Packed && !config.model.takes_packed_rows() {
-        return Err(Error::invalid(format!(
-            "data.layout=packed: {} takes whole canvases only, as it is configured: set \
-             data.layout=padded",
+    let takes = match config.model.form() {
+        RowForm::Canvas => "padded",
+        RowForm::Cells => "padded or packed",
+        RowForm::Sequence => "sequence",
+    };
+    match takes.split(" or ").any(|word| word == d.layout.word()) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "data.layout={}: {} takes {takes} rows, as it is configured",
+            d.layout.word(),
             arch.word()
-        )));
+        ))),
     }
-    Ok(())
 }
 
 pub(super) fn require(

@@ -264,9 +264,9 @@ pub struct DataConfig {
     pub seed: u64,
     /// What an epoch visits once: groups (every task) | shuffle (every example).
     pub sampler: Order,
-    /// Cells that a row of ARC has: packed (those that its task needs, by its demonstrations and
-    /// its own input) | padded (the whole canvas, as the official programs). Boards fill their
-    /// canvas.
+    /// What a row of ARC holds: packed (the cells that its task needs, by its demonstrations and
+    /// its own input) | padded (the whole canvas, as the official programs) | sequence (input and
+    /// output as tokens in a line: grid_lm). Boards fill their canvas.
     #[serde(default)]
     pub layout: RowLayout,
 }

@@ -1,9 +1,10 @@
 //! A batch on the host: token rows ready for upload.
 
 use super::dataset::DataSet;
-use super::shard::Shard;
+use super::sequence::Sequence;
+use super::shard::{Example, Shard};
 use super::vocab::{BLANK_ID, IGNORE, PAD};
-use super::window::Window;
+use super::window::{RowLayout, Window};
 use crate::{Error, Result};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,7 +27,8 @@ impl Default for BatchOptions {
 }
 
 /// Padded: every row has the whole canvas. Packed: every row has the cells of its [`Window`], at
-/// the beginning of a slot; the slots stand end to end.
+/// the beginning of a slot; the slots stand end to end. Sequences lie in slots likewise, their
+/// tokens and places where those have cells.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Batch {
     /// PAD where there is no grid and in what a row leaves of its slot.
@@ -99,12 +101,57 @@ impl Batch {
                 .push_packed(input, label, id, window, canvas, slot)
                 .map_err(|e| Error::invalid(format!("{e}: example {example} of split {split}")))?;
         }
-        for &slot in &slots[examples.len()..] {
-            batch.fill(slot);
-            batch.puzzle_ids.push(BLANK_ID as i32);
-            batch.lengths.push(0);
-        }
+        batch.leave(&slots[examples.len()..]);
         Ok(batch)
+    }
+
+    /// Examples as sequences, in slots as in [`packed`](Self::packed).
+    pub fn sequences(
+        data: &DataSet,
+        split: &str,
+        examples: &[u32],
+        slots: &[usize],
+    ) -> Result<Self> {
+        let mut batch = Self { real_rows: examples.len(), ..Self::default() };
+        for (&example, &slot) in examples.iter().zip(slots) {
+            let Example { pair, puzzle_id, .. } = data.example(split, example as usize)?;
+            let id = data.row_id(puzzle_id, RowLayout::Sequence)?;
+            batch.push_sequence(&Sequence::of_pair(&pair, data.canvas()), id, slot)?;
+        }
+        batch.leave(&slots[examples.len().min(slots.len())..]);
+        Ok(batch)
+    }
+
+    /// Adds a slot of room for `slot` tokens with a sequence in it.
+    pub fn push_sequence(&mut self, sequence: &Sequence, id: u32, slot: usize) -> Result<()> {
+        let (from, len) = (self.inputs.len(), sequence.tokens.len());
+        self.expect_room(slot, len)?;
+        self.fill(slot);
+        self.inputs[from..from + len].copy_from_slice(&sequence.tokens);
+        self.labels[from..from + len].copy_from_slice(&sequence.labels);
+        self.cells[from..from + len].copy_from_slice(&sequence.places);
+        self.puzzle_ids.push(id as i32);
+        self.lengths.push(len as i32);
+        Ok(())
+    }
+
+    fn expect_room(&self, slot: usize, cells: usize) -> Result<()> {
+        if cells > slot {
+            let row = self.puzzle_ids.len();
+            return Err(Error::invalid(format!(
+                "batch: slot {row} has room for {slot} cells, its row has {cells}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Adds slots without a row.
+    fn leave(&mut self, slots: &[usize]) {
+        for &slot in slots {
+            self.fill(slot);
+            self.puzzle_ids.push(BLANK_ID as i32);
+            self.lengths.push(0);
+        }
     }
 
     /// Adds a slot of `slot` cells for the window of a row whose canvas has these tokens.
@@ -118,12 +165,7 @@ impl Batch {
         slot: usize,
     ) -> Result<()> {
         let from = self.inputs.len();
-        if window.len() > slot {
-            let (row, cells) = (self.puzzle_ids.len(), window.len());
-            return Err(Error::invalid(format!(
-                "batch: slot {row} has room for {slot} cells, its row has {cells}"
-            )));
-        }
+        self.expect_room(slot, window.len())?;
         self.fill(slot);
         let own = from..from + window.len();
         window.pick(input, canvas, &mut self.inputs[own.clone()]);

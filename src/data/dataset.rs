@@ -9,9 +9,10 @@ use super::canvas::Placement;
 use super::grid::{Grid, Pair};
 use super::manifest::{self, Manifest};
 use super::overlap;
+use super::sequence::{self, Conditions};
 use super::shard::{Example, Shard, Spec};
 use super::vocab::Kind;
-use super::window::{Window, Windows};
+use super::window::{RowLayout, Window, Windows};
 use crate::io::file;
 use crate::{Error, Result};
 
@@ -24,6 +25,7 @@ pub struct DataSet {
     splits: Vec<(String, Shard)>,
     identifiers: OnceLock<Vec<String>>,
     windows: OnceLock<Windows>,
+    conditions: OnceLock<Conditions>,
 }
 
 impl DataSet {
@@ -51,8 +53,14 @@ impl DataSet {
             }
             splits.push((name.clone(), shard));
         }
-        let (identifiers, windows) = (OnceLock::new(), OnceLock::new());
-        Ok(Self { dir: dir.to_owned(), manifest, splits, identifiers, windows })
+        Ok(Self {
+            dir: dir.to_owned(),
+            manifest,
+            splits,
+            identifiers: OnceLock::new(),
+            windows: OnceLock::new(),
+            conditions: OnceLock::new(),
+        })
     }
 
     pub fn dir(&self) -> &Path {
@@ -120,9 +128,43 @@ impl DataSet {
         Ok(self.windows()?.window_of_input(puzzle_id, input, at, self.canvas()))
     }
 
-    /// Cells of the [window](Self::window) of each example of a split.
-    pub fn row_lengths(&self, split: &str) -> Result<Vec<u16>> {
-        self.windows()?.lengths(self.split(split)?)
+    /// How long each example of a split is as a row of this layout: the cells of its
+    /// [window](Self::window), of the canvas, or the tokens of its sequence.
+    pub fn row_lengths(&self, split: &str, layout: RowLayout) -> Result<Vec<u16>> {
+        let shard = self.split(split)?;
+        match layout {
+            RowLayout::Padded => Ok(vec![self.seq_len() as u16; shard.examples()]),
+            RowLayout::Packed => self.windows()?.lengths(shard),
+            RowLayout::Sequence => sequence::lengths(shard),
+        }
+    }
+
+    /// What sequences are told of the puzzle that they are of.
+    pub fn conditions(&self) -> Result<&Conditions> {
+        if let Some(conditions) = self.conditions.get() {
+            return Ok(conditions);
+        }
+        let conditions = Conditions::new(self.identifiers()?);
+        Ok(self.conditions.get_or_init(|| conditions))
+    }
+
+    /// The number by which rows of this layout name a puzzle.
+    pub fn row_id(&self, puzzle_id: u32, layout: RowLayout) -> Result<u32> {
+        if layout != RowLayout::Sequence {
+            return Ok(puzzle_id);
+        }
+        self.conditions()?.of(puzzle_id).ok_or_else(|| {
+            let ids = self.num_puzzle_ids();
+            Error::corrupt(&self.dir, format!("puzzle id {puzzle_id} of {ids} has no name"))
+        })
+    }
+
+    /// How many numbers [`row_id`](Self::row_id) gives.
+    pub fn row_ids(&self, layout: RowLayout) -> Result<usize> {
+        match layout {
+            RowLayout::Sequence => Ok(self.conditions()?.count()),
+            _ => Ok(self.num_puzzle_ids()),
+        }
     }
 
     fn windows(&self) -> Result<&Windows> {

@@ -15,12 +15,14 @@ use std::sync::Arc;
 use super::dataset::DataSet;
 use super::sampler::Epoch;
 use super::shard::Shard;
+use super::window::RowLayout;
 use crate::{Error, Result};
 
 /// Slots of a batch and lengths of a split's rows.
 pub struct Dealer {
     slots: Arc<[usize]>, // cells, longest first
     lengths: Vec<u16>,   // by example
+    pub layout: RowLayout,
     /// The split's shortest example.
     shortest: u32,
 }
@@ -34,8 +36,8 @@ pub struct Dealt {
 
 impl Dealer {
     /// `slots` as [`Lengths::slots`](super::Lengths::slots) makes them of the same split.
-    pub fn new(data: &DataSet, split: &str, slots: Vec<usize>) -> Result<Self> {
-        let lengths = data.row_lengths(split)?;
+    pub fn new(data: &DataSet, split: &str, layout: RowLayout, slots: Vec<usize>) -> Result<Self> {
+        let lengths = data.row_lengths(split, layout)?;
         let cells = |example: u32| lengths[example as usize] as usize;
         let shortest = (0..lengths.len() as u32).min_by_key(|&e| cells(e));
         let (Some(shortest), Some(&longest)) = (shortest, lengths.iter().max()) else {
@@ -50,7 +52,7 @@ impl Dealer {
                 cells(shortest)
             )));
         }
-        Ok(Self { slots: slots.into(), lengths, shortest })
+        Ok(Self { slots: slots.into(), lengths, layout, shortest })
     }
 
     /// `epoch` is one of the split's, with as many rows in a batch as there are slots.

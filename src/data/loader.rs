@@ -10,6 +10,7 @@ use super::batch::{Batch, BatchOptions};
 use super::dataset::DataSet;
 use super::deal::{Dealer, Dealt};
 use super::sampler::{Epoch, Position, Sampler};
+use super::window::RowLayout;
 use crate::{Error, Result};
 
 pub struct Loaded {
@@ -28,18 +29,20 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Endless training batches from `from` on; `ahead` of them are kept ready. Packed if there are
-    /// `slots`, one per row of the sampler's batches: the cells of each, longest first.
+    /// Endless training batches from `from` on; `ahead` of them are kept ready. Rows lie in slots
+    /// if there is a layout with such, one per row of the sampler's batches: the cells of each,
+    /// longest first.
     pub fn train(
         data: Arc<DataSet>,
         split: &str,
         sampler: Sampler,
-        slots: Option<Vec<usize>>,
+        slots: Option<(RowLayout, Vec<usize>)>,
         options: BatchOptions,
         from: Position,
         ahead: usize,
     ) -> Result<Self> {
-        let dealer = slots.map(|slots| Dealer::new(&data, split, slots)).transpose()?;
+        let dealer = slots.map(|(layout, slots)| Dealer::new(&data, split, layout, slots));
+        let dealer = dealer.transpose()?;
         let feed = Feed { data, split: split.to_owned(), sampler, dealer, options };
         let mut at = from;
         let mut epoch = feed.epoch(at.epoch)?;
@@ -139,7 +142,7 @@ struct Feed {
     data: Arc<DataSet>,
     split: String,
     sampler: Sampler,
-    dealer: Option<Dealer>, // packed batches
+    dealer: Option<Dealer>, // batches of slots
     options: BatchOptions,
 }
 
@@ -177,7 +180,11 @@ impl Feed {
                 Batch::assemble(shard, &examples, self.sampler.batch_rows, *options)
             }
             Layout::Packed(dealt) => {
-                Batch::packed(data, split, dealt.examples(index), dealt.slots(), *options)
+                let (examples, slots) = (dealt.examples(index), dealt.slots());
+                match self.dealer.as_ref().map(|dealer| dealer.layout) {
+                    Some(RowLayout::Sequence) => Batch::sequences(data, split, examples, slots),
+                    _ => Batch::packed(data, split, examples, slots, *options),
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use super::lengths::Lengths;
 use super::overlap::{self, SCORED};
 use super::sampler::Order;
 use super::vocab::{Kind, PAD};
+use super::window::RowLayout;
 use crate::Result;
 
 #[derive(Clone, PartialEq, Debug, serde::Serialize)]
@@ -36,13 +37,15 @@ pub struct SplitStats {
     pub sampled_examples: usize,
     /// Tokens of the sampled labels, by token.
     pub label_tokens: Vec<u64>,
-    /// Canvases have them, boards do not.
-    pub windows: Option<WindowStats>,
+    /// Cells of the windows that packed rows hold; canvases have them, boards do not.
+    pub windows: Option<LengthStats>,
+    /// Tokens of rows as sequences, likewise.
+    pub sequences: Option<LengthStats>,
 }
 
-/// Cells of the windows that packed rows hold, as [`Order::Groups`] visits the rows.
+/// How long rows are, as [`Order::Groups`] visits them.
 #[derive(Clone, PartialEq, Debug, serde::Serialize)]
-pub struct WindowStats {
+pub struct LengthStats {
     pub mean_cells: f64,
     pub canvas_frac: f64,
     /// A quarter of the rows, half of them and so on have no more cells.
@@ -106,17 +109,18 @@ fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
         mean_label_tokens: real as f64 / sampled_examples.max(1) as f64,
         sampled_examples,
         label_tokens,
-        windows: window_stats(data, split)?,
+        windows: length_stats(data, split, RowLayout::Packed)?,
+        sequences: length_stats(data, split, RowLayout::Sequence)?,
     })
 }
 
-fn window_stats(data: &DataSet, split: &str) -> Result<Option<WindowStats>> {
+fn length_stats(data: &DataSet, split: &str, layout: RowLayout) -> Result<Option<LengthStats>> {
     if data.kind() != Kind::Arc || data.split(split)?.examples() == 0 {
         return Ok(None);
     }
-    let lengths = Lengths::of(data, split, Order::Groups)?;
+    let lengths = Lengths::of(data, split, Order::Groups, layout)?;
     let filling = BATCH_ROWS.map(|rows| Filling { batch_rows: rows, frac: lengths.filling(rows) });
-    Ok(Some(WindowStats {
+    Ok(Some(LengthStats {
         mean_cells: lengths.mean(),
         canvas_frac: lengths.mean() / data.seq_len() as f64,
         q25_cells: lengths.quantile(0.25),

@@ -25,6 +25,19 @@ pub enum RowLayout {
     /// All.
     #[default]
     Padded,
+    /// None: the row is a [`Sequence`](super::sequence::Sequence) of input and output.
+    Sequence,
+}
+
+impl RowLayout {
+    /// The word in `data.layout`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Packed => "packed",
+            Self::Padded => "padded",
+            Self::Sequence => "sequence",
+        }
+    }
 }
 
 /// A rectangle of the canvas: the cells that a packed row holds, row by row.

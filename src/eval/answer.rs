@@ -12,11 +12,15 @@
 use std::collections::VecDeque;
 
 use super::at_work::{AtWork, Halt, Working};
+use super::decode;
+pub use super::finished::argmax;
+use super::finished::{Answer, Finished};
 use super::row::Row;
 use crate::backend::DeviceKind;
 use crate::data::vocab::PAD;
 use crate::models::{Dims, Model, Segment};
 use crate::ops::act_halt::{self, metric};
+use crate::sequence;
 use crate::{Error, Result};
 
 /// Positions that a CPU works on at once: more make no row faster, and take memory and patience.
@@ -29,29 +33,6 @@ pub struct Evaluator {
     rows: usize,
     /// Positions that they have, which bound a batch.
     positions: usize,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-pub struct Answer {
-    /// The likeliest token of each cell; PAD outside the row's window.
-    pub tokens: Vec<u8>, // (S)
-    /// Logits of the last segment: halt, continue.
-    pub q: [f32; 2],
-    /// Segment (from 1) at which training's rule would have halted; `halt_max_steps` if at none.
-    pub halt_step: u32,
-    /// Segments that were run.
-    pub steps: u32,
-    /// Whether its window was too small and the whole canvas was asked.
-    pub asked_again: bool,
-}
-
-/// What a segment finished.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct Finished {
-    /// Number of the row, its answer.
-    pub answers: Vec<(usize, Answer)>,
-    /// Sums over those of them that ran all segments, see [`metric`].
-    pub sums: [f64; metric::LEN],
 }
 
 /// Rows that are fast together, of the model's batch.
@@ -69,9 +50,10 @@ impl Evaluator {
     /// the batch, but for models whose rows halt together: those keep their own.
     pub fn new(model: &dyn Model, asked: usize) -> Self {
         let dims = model.dims();
-        let rows = match model.rows_halt_together() {
-            true => dims.batch_size,
-            false => asked.min(fast_rows(model.device().kind(), dims)).max(1),
+        let rows = match (model.decoder(), model.rows_halt_together()) {
+            (Some(_), _) => decode::rows(sequence::longest(dims.side()), asked),
+            (None, true) => dims.batch_size,
+            (None, false) => asked.min(fast_rows(model.device().kind(), dims)).max(1),
         };
         Self { rows, positions: rows * dims.positions() }
     }
@@ -83,6 +65,9 @@ impl Evaluator {
 
     /// A segment of blank rows that take all room, for the shape-only device to watch.
     pub fn dry_run(&self, model: &dyn Model) -> Result<()> {
+        if let Some(decoder) = model.decoder() {
+            return decode::dry_run(model, decoder, self.rows);
+        }
         let mut at = AtWork::new(model);
         at.join(vec![], self.rows)?;
         at.segment().map(|_| ())
@@ -112,6 +97,9 @@ impl Evaluator {
         name: impl Fn(usize) -> String,
         mut each: impl FnMut(Finished) -> Result<()>,
     ) -> Result<()> {
+        if let Some(decoder) = model.decoder() {
+            return decode::answer_named(model, decoder, self.rows, rows, name, each);
+        }
         let steps = model.dims().segments as u32;
         self.segments(model, rows, halt, &name, |segment, q, at, done| {
             let (rows, q_rows) = (segment.rows.to_f32s()?, segment.q_rows.to_f32s()?);
@@ -252,15 +240,4 @@ fn read(
         Ok(Answer { tokens, q: [q[0], q[1]], halt_step, steps, asked_again })
     };
     done.iter().map(one).collect()
-}
-
-/// The first of the largest.
-pub fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
-    for (i, &value) in values.iter().enumerate() {
-        if value > values[best] {
-            best = i;
-        }
-    }
-    best
 }

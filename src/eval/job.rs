@@ -11,7 +11,7 @@ use super::{
 use crate::backend::Device;
 use crate::data::DataSet;
 use crate::io::progress::Progress;
-use crate::models::Model;
+use crate::models::{Model, RowForm};
 use crate::run::signal;
 use crate::run::trained::Trained;
 use crate::{Error, Result};
@@ -66,6 +66,12 @@ impl<'a> Job<'a> {
         let Self { data, split, .. } = self;
         let shape = trained.shape()?;
         super::run::check_data(&shape.dims(), Some(trained.trained_on()), data)?;
+        if self.save_logits.is_some() && shape.dims().form == RowForm::Sequence {
+            return Err(Error::invalid(
+                "--save-logits: this model writes its answers token by token and has no logits of a \
+                 canvas; hrm export --to onnx gives those of whole sequences",
+            ));
+        }
         let examples = select_variants(data, split, self.limit, self.variants)?;
         check_asked(data, split, &examples)?;
         let is_all = |known: &Evaluation| known.split == split && known.examples == examples;

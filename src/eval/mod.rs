@@ -2,7 +2,8 @@
 //! report in words, JSON and pictures. Sees models and data, never the loop.
 //!
 //! `select.rs` which examples, in which order · `row.rs` a question · `answer.rs` the model's
-//! answers, `at_work.rs` the rows under way · `run.rs` to examples of a split · `saved.rs` on disk
+//! answers, `at_work.rs` the rows under way, `decode.rs` those that are written token by token,
+//! `finished.rs` what comes of them · `run.rs` to examples of a split · `saved.rs` on disk
 //! meanwhile · `predictions.rs` and back from a file, `answered.rs` those of others · `score.rs`
 //! how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs` pass@k ·
 //! `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `notes.rs` whether that
@@ -13,7 +14,9 @@ pub mod answer;
 mod answered;
 mod at_work;
 pub mod breakdown;
+mod decode;
 mod files;
+mod finished;
 pub mod images;
 pub mod job;
 pub mod kind;
@@ -33,8 +36,9 @@ pub mod submission;
 pub mod table;
 pub mod vote;
 
-pub use answer::{Answer, Evaluator, fast_rows};
+pub use answer::{Evaluator, fast_rows};
 pub use at_work::Halt;
+pub use finished::Answer;
 pub use page::{Curve, Heading};
 pub use pass::{Pass, Voted, pass};
 pub use report::{Report, Rules, report};

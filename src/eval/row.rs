@@ -67,7 +67,7 @@ impl Row {
             }
         }
         let known = usize::try_from(id).is_ok_and(|id| id < ids);
-        if dims.puzzle_emb_ndim > 0 && !known {
+        if dims.knows_puzzles() && !known {
             return Err(format!("puzzle id {id}, the model has embeddings for {ids} ids"));
         }
         Ok(())

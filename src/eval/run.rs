@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use crate::data::{BatchOptions, DataSet, RowLayout};
 use crate::io::progress::Progress;
-use crate::models::{Dims, Model};
+use crate::models::{Dims, Model, RowForm};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
-use super::answer::{Evaluator, Finished};
+use super::answer::Evaluator;
 use super::at_work::Halt;
+use super::finished::Finished;
 use super::row::Row;
 use super::saved::Saved;
 
@@ -73,10 +74,14 @@ pub fn check_data(dims: &Dims, trained_on: Option<&str>, data: &DataSet) -> Resu
             )));
         }
     }
-    if dims.puzzle_emb_ndim == 0 {
+    if !dims.knows_puzzles() {
         return Ok(());
     }
-    let (ids, found) = (dims.num_puzzle_ids, data.num_puzzle_ids());
+    let layout = match dims.form {
+        RowForm::Sequence => RowLayout::Sequence,
+        _ => RowLayout::Padded,
+    };
+    let (ids, found) = (dims.num_puzzle_ids, data.row_ids(layout)?);
     if ids != found {
         return Err(Error::invalid(format!(
             "{dir}: {found} puzzle ids, but the model has embeddings for {ids}: it was trained on \
@@ -148,14 +153,14 @@ pub fn row_of(
     let pad_label = BatchOptions { ignore_pad: dims.ignores_pad }.pad_label();
     let canvas = vec![0; dims.seq_len];
     let window = match layout {
-        RowLayout::Padded => None,
+        RowLayout::Padded | RowLayout::Sequence => None,
         RowLayout::Packed => Some(data.window(split, example as usize)?),
     };
     let window = window.filter(|window| window.len() < dims.seq_len);
     let mut row = Row { inputs: canvas.clone(), labels: canvas, puzzle_id: 0, window };
     let shard = data.split(split)?;
     let id = shard.decode(example as usize, pad_label, &mut row.inputs, &mut row.labels)?;
-    row.puzzle_id = id as i32;
+    row.puzzle_id = data.row_id(id, layout)? as i32;
     Ok(row)
 }
 

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, Finished};
+use super::finished::{Answer, Finished};
 use crate::io::file;
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};

@@ -5,6 +5,7 @@
 //! Reference: `HierarchicalReasoningModel_ACTV1` and `ACTLossHead` of the official HRM.
 
 use super::io::Io;
+pub use super::io::PUZZLE_TABLE;
 use super::{Carry, Compute, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::Result;
 use crate::backend::{Device, Purpose};
@@ -22,7 +23,6 @@ use crate::tensor::Tensor;
 pub const STATES: &[&str] = &["z_H", "z_L"];
 pub const H_INIT: &str = "H_init";
 pub const L_INIT: &str = "L_init";
-pub const PUZZLE_TABLE: &str = "puzzle_emb.weights";
 /// Official checkpoints put this before each name.
 pub const PREFIX: &str = "model.inner.";
 

@@ -5,7 +5,7 @@
 use toml::Value;
 
 use super::foreign::{Names, Shapes, Shown};
-use super::{Dims, Model};
+use super::{Dims, Model, io};
 use crate::Result;
 use crate::backend::Device;
 use crate::dtype::DType;
@@ -38,6 +38,18 @@ impl Default for Compute {
     fn default() -> Self {
         Self { dtype: DType::F32, recompute: Recompute::None, seed: 0 }
     }
+}
+
+/// What a row of a batch is to a model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RowForm {
+    /// The whole canvas.
+    Canvas,
+    /// Cells of the canvas, all or some, each row others.
+    #[default]
+    Cells,
+    /// Input and output as a sequence of tokens: `crate::sequence`.
+    Sequence,
 }
 
 /// A key of `[model]` that an architecture does not have.
@@ -78,6 +90,11 @@ pub trait Architecture {
     /// Official name, without the prefix, of the embedding with a row for each token.
     fn token_table(&self) -> &'static str;
 
+    /// Name of the embedding that a puzzle id picks a row of, and how many ids share one.
+    fn puzzle_table(&self) -> (&'static str, usize) {
+        (io::PUZZLE_TABLE, 1)
+    }
+
     /// Whether official files hold a table of positions that is a formula here.
     fn has_position_table(&self) -> bool {
         false
@@ -114,9 +131,8 @@ pub trait Configuration {
 
     fn dims(&self, sizes: Sizes) -> Dims;
 
-    /// Whether rows may have only some cells of the canvas, each row others.
-    fn takes_packed_rows(&self) -> bool {
-        true
+    fn form(&self) -> RowForm {
+        RowForm::default()
     }
 
     /// Memory and initial values.

@@ -13,6 +13,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
 pub const EMBED_TOKENS: &str = "embed_tokens.embedding_weight";
+pub const PUZZLE_TABLE: &str = "puzzle_emb.weights";
 pub const EMBED_POS: &str = "embed_pos.embedding_weight";
 pub const LM_HEAD: &str = "lm_head.weight";
 pub const Q_HEAD: &str = "q_head.weight";

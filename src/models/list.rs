@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use toml::{Table, Value};
 
 use super::architecture::{Architecture, Compute, Configuration, Sizes};
-use super::{Dims, Model, check, hrm, hrm_seed, transformer, trm};
+use super::{Dims, Model, check, grid_lm, hrm, hrm_seed, transformer, trm};
 use crate::backend::Device;
 use crate::lengths::Lengths;
 use crate::{Error, Result};
@@ -67,6 +67,7 @@ architectures! {
     Trm in trm,
     HrmSeed in hrm_seed,
     Transformer in transformer,
+    GridLm in grid_lm,
 }
 
 /// `table` as section `model` of a file, so that errors name keys as the user knows them.

@@ -5,13 +5,16 @@
 //! of tokens with rows of tokens, a segment at a time; what runs on between segments is in a
 //! [`Carry`]. `act.rs` makes a model of anything that recurs on two states (`hrm`, `trm`), with
 //! adaptive computation time; `one_pass.rs` has the segments of those that answer at once
-//! (`hrm_seed`, `transformer`).
+//! (`hrm_seed`, `transformer`, `grid_lm`); `decode.rs` is for those that write token by token
+//! (`grid_lm`).
 
 pub mod act;
 mod architecture;
 mod carry;
 mod check;
+pub mod decode;
 pub mod foreign;
+pub mod grid_lm;
 pub mod hrm;
 pub mod hrm_seed;
 pub mod io;
@@ -23,15 +26,17 @@ pub mod tiny_vae;
 pub mod transformer;
 pub mod trm;
 
-pub use architecture::{Absent, Architecture, Compute, Configuration, Sizes};
+pub use architecture::{Absent, Architecture, Compute, Configuration, RowForm, Sizes};
 pub use carry::{Carry, DeviceBatch, Placed};
 pub use list::{ARCHITECTURES, Arch, ModelConfig, ModelShape};
 pub use segment::{HALT_LOSS_WEIGHT, Segment, Workspace};
 
+use self::decode::Decoder;
 use crate::Result;
 use crate::backend::Device;
 use crate::dtype::DType;
 use crate::nn::params::Params;
+use crate::sequence;
 use crate::tape::{Mode, Tape};
 use crate::tensor::Tensor;
 
@@ -50,6 +55,8 @@ pub struct Dims {
     pub segments: usize,
     /// Whether labels that are PAD are left out of loss and scores.
     pub ignores_pad: bool,
+    /// What rows of a batch are.
+    pub form: RowForm,
 }
 
 impl Dims {
@@ -67,12 +74,39 @@ impl Dims {
             num_puzzle_ids,
             segments: 1,
             ignores_pad: false,
+            form: RowForm::default(),
         }
     }
 
     /// T = P + S.
     pub fn positions(&self) -> usize {
         self.prefix + self.seq_len
+    }
+
+    /// Cells of a side of the canvas.
+    pub fn side(&self) -> usize {
+        self.seq_len.isqrt()
+    }
+
+    /// Tokens that rows of a batch consist of.
+    pub fn tokens(&self) -> usize {
+        match self.form {
+            RowForm::Sequence => sequence::VOCABULARY,
+            _ => self.vocab_size,
+        }
+    }
+
+    /// Places that a cell of a row can have.
+    pub fn places(&self) -> usize {
+        match self.form {
+            RowForm::Sequence => sequence::places(self.side()),
+            _ => self.seq_len,
+        }
+    }
+
+    /// Whether an answer depends on which puzzle a row is of.
+    pub fn knows_puzzles(&self) -> bool {
+        self.puzzle_emb_ndim > 0 || self.form == RowForm::Sequence
     }
 }
 
@@ -120,6 +154,11 @@ pub trait Model {
     /// in.
     fn rows_halt_together(&self) -> bool {
         false
+    }
+
+    /// How it writes answers, where it does so token by token.
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        None
     }
 
     /// Whether training's rule would halt on these Q logits (halt, continue).

@@ -30,7 +30,8 @@ impl Noise {
         (prob > 0.0).then(|| Self { draw: draw.clone(), prob: prob as f32 })
     }
 
-    fn site(&self, number: u32) -> (Site, &Tensor) {
+    /// The dropout of this number, and the words of its draw.
+    pub fn site(&self, number: u32) -> (Site, &Tensor) {
         (Site { number, prob: self.prob }, &self.draw)
     }
 

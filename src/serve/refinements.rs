@@ -60,6 +60,13 @@ impl Refinements {
     }
 
     fn init(&mut self, input: &Grid, puzzle: Puzzle) -> Answer {
+        if self.served.model.decoder().is_some() {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "this model writes its answers token by token and has no steps to refine them by; \
+                 ask for tasks with POST /v1/solve",
+            ));
+        }
         let canvas = self.served.canvas;
         let inputs = encode(input, Placement::default(), canvas).ok_or_else(|| {
             Problem::new(

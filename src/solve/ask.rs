@@ -46,7 +46,7 @@ impl Asked<'_> {
         let mut polls = vec![Poll::default(); inputs.len()];
         let questions = puzzles.iter().flat_map(|puzzle| {
             let shown: Rc<[Pair]> = match self.layout {
-                RowLayout::Padded => Rc::default(),
+                RowLayout::Padded | RowLayout::Sequence => Rc::default(),
                 RowLayout::Packed => {
                     demonstrations.iter().map(|pair| puzzle.name.apply_pair(pair)).collect()
                 }
@@ -58,7 +58,7 @@ impl Asked<'_> {
             let shown = puzzle.name.apply(inputs[i]);
             let tokens = canvas::encode(&shown, Placement::default(), self.canvas)?;
             let window = match self.layout {
-                RowLayout::Padded => None,
+                RowLayout::Padded | RowLayout::Sequence => None,
                 RowLayout::Packed => {
                     Some(window_of(&demonstrations, &shown, Placement::default(), self.canvas))
                 }

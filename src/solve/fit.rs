@@ -61,7 +61,7 @@ impl<'a> Tuner<'a> {
         let (reader, config) = (&trained.reader, &trained.plan.config);
         let rows = (puzzles * pairs.len()).clamp(1, shape.dims().batch_size);
         let lengths = match layout {
-            RowLayout::Padded => None,
+            RowLayout::Padded | RowLayout::Sequence => None,
             RowLayout::Packed => Some(Arc::new(Lengths::one(rows::most_cells(pairs, canvas)))),
         };
         let mut shape = shape.clone().with_lengths(lengths);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::ask::Asked;
 use super::fit::Start;
-use super::known::{self, Found, Known};
+use super::known::{self, Found, Known, Puzzle};
 use super::options::{MAX_VARIANTS, Options, Progress, Stop};
 use super::outcome::{self, Origin, Outcome, Test};
 use super::pace::Pace;
@@ -88,6 +88,14 @@ impl Solver {
         };
         let mut outcome = match found {
             Some(Found::Known(known)) => self.known(task, &known, &mut pace)?,
+            _ if self.layout == RowLayout::Sequence => {
+                return Err(Error::invalid(format!(
+                    "task {}: it is not of the data set that this model was trained on, and models \
+                     that write token by token cannot be fine-tuned for it yet: train with the \
+                     task in the data set, or ask a model of another kind",
+                    task.id
+                )));
+            }
             found => unseen::solve(self.start(), task, found, options, &mut pace)?,
         };
         if let Some(data) = &self.data {
@@ -99,8 +107,19 @@ impl Solver {
         Ok(outcome)
     }
 
+    /// Puzzles of the data set under the numbers by which the model's rows name them.
+    fn as_rows(&self, puzzles: &[Puzzle]) -> Result<Vec<Puzzle>> {
+        let mut puzzles = puzzles.to_vec();
+        if let Some(data) = &self.data {
+            for puzzle in &mut puzzles {
+                puzzle.id = data.row_id(puzzle.id, self.layout)?;
+            }
+        }
+        Ok(puzzles)
+    }
+
     fn known(&self, task: &Task, known: &Known, pace: &mut Pace) -> Result<Outcome> {
-        let puzzles = &known.puzzles[..];
+        let puzzles = &self.as_rows(&known.puzzles)?[..];
         let rows = puzzles.len() * task.test.len().max(task.train.len());
         let evaluator = &Evaluator::new(&*self.model, rows);
         let Self { canvas, layout, .. } = *self;

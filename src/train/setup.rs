@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::optimizer::{OptimizerConfig, Rule};
 use super::schedule::{Decay, Schedule};
 use super::trainer::Options;
-use crate::Result;
 use crate::config::{self, Optimizer, Settings};
 use crate::data::{DataSet, Kind, Lengths, Order, RowLayout, Sampler};
 use crate::models::{Compute, ModelShape};
 use crate::ops::normuon::Hyper;
+use crate::{Error, Result};
 
 pub const SPLIT: &str = "train";
 /// Data too small for this many batches is passed over several times per sampler epoch: the last,
@@ -57,16 +57,27 @@ pub fn sampler(config: &Settings, data: &DataSet) -> Result<(Sampler, f64)> {
 
 /// The model's shape over this data, for batches of training.
 pub fn shape(config: &Settings, data: &DataSet) -> Result<ModelShape> {
-    let shape = config.shape(data.seq_len(), data.vocab_size(), data.num_puzzle_ids());
+    let ids = data.row_ids(config.data.layout)?;
+    let shape = config.shape(data.seq_len(), data.vocab_size(), ids);
     Ok(shape.with_lengths(lengths(config, data)?))
 }
 
 /// How long rows are, where they are packed: not those of boards, which fill their canvas.
 pub fn lengths(config: &Settings, data: &DataSet) -> Result<Option<Arc<Lengths>>> {
-    if config.data.layout == RowLayout::Padded || data.kind() != Kind::Arc {
-        return Ok(None);
+    let layout = config.data.layout;
+    match (layout, data.kind()) {
+        (RowLayout::Padded, _) => return Ok(None),
+        (_, Kind::Arc) => {}
+        (RowLayout::Packed, _) => return Ok(None),
+        (RowLayout::Sequence, kind) => {
+            let (dir, kind) = (data.dir().display(), kind.name());
+            return Err(Error::invalid(format!(
+                "{dir}: holds {kind} boards; sequences are of ARC pairs"
+            )));
+        }
     }
-    Lengths::of(data, SPLIT, config.data.sampler).map(|lengths| Some(Arc::new(lengths)))
+    let lengths = Lengths::of(data, SPLIT, config.data.sampler, layout)?;
+    Ok(Some(Arc::new(lengths)))
 }
 
 pub fn schedule(config: &Settings, rows_per_pass: f64) -> Schedule {

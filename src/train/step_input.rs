@@ -130,10 +130,10 @@ pub fn check(dims: &Dims, carry: &Carry, batches: &[Batch], grad_accum: usize) -
         }
         let labels: Vec<i32> = batch.labels.iter().copied().filter(|l| *l != IGNORE).collect();
         for (what, count, expected, values, end) in [
-            ("tokens", batch.inputs.len(), cells, &batch.inputs, dims.vocab_size),
-            ("places", batch.cells.len(), placed.1, &batch.cells, dims.seq_len),
+            ("tokens", batch.inputs.len(), cells, &batch.inputs, dims.tokens()),
+            ("places", batch.cells.len(), placed.1, &batch.cells, dims.places()),
             ("puzzle ids", batch.puzzle_ids.len(), b, &batch.puzzle_ids, dims.num_puzzle_ids),
-            ("labels", batch.labels.len(), cells, &labels, dims.vocab_size),
+            ("labels", batch.labels.len(), cells, &labels, dims.tokens()),
         ] {
             if count != expected {
                 let what = format!("batch: {count} {what}, expected {expected}");

@@ -154,7 +154,7 @@ impl Learner for TokenLearner<'_> {
         let (data, from) = (self.data.clone(), state.position);
         let ahead = 2 * config.train.grad_accum;
         let options = BatchOptions { ignore_pad: self.trainer.model.dims().ignores_pad };
-        let slots = self.trainer.slots();
+        let slots = self.trainer.slots().map(|slots| (config.data.layout, slots));
         self.loader =
             Some(Loader::train(data, setup::SPLIT, sampler, slots, options, from, ahead)?);
         Ok(())

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hrm::data::{Batch, BatchOptions, DataSet, Dealer, Lengths, Loader, Order, Position, Sampler};
+use hrm::data::{
+    Batch, BatchOptions, DataSet, Dealer, Lengths, Loader, Order, Position, RowLayout, Sampler,
+};
 use proptest::prelude::*;
 
 use crate::fixture;
@@ -24,7 +26,7 @@ fn a_packed_batch_is_the_padded_one_within_its_windows() {
         let examples: Vec<u32> = (0..shard.examples() as u32).rev().collect();
         let padded = Batch::assemble(shard, &examples, 0, options).unwrap();
         // Some room that rows leave, and two slots without an example.
-        let lengths = data.row_lengths(split).unwrap();
+        let lengths = data.row_lengths(split, RowLayout::Packed).unwrap();
         let room = examples.iter().enumerate().map(|(k, &e)| lengths[e as usize] as usize + k % 3);
         let slots: Vec<usize> = room.chain([7, 5]).collect();
         let packed = Batch::packed(&data, split, &examples, &slots, options).unwrap();
@@ -62,9 +64,12 @@ fn a_packed_batch_is_the_padded_one_within_its_windows() {
 /// Lays an epoch out, checks what holds of every one, and returns how many rows were left out.
 fn check_dealt(data: &DataSet, sampler: Sampler, epoch: u32, slots: Vec<usize>) -> usize {
     let shard = data.split("train").unwrap();
-    let lengths = data.row_lengths("train").unwrap();
+    let lengths = data.row_lengths("train", RowLayout::Packed).unwrap();
     let epoch = sampler.epoch(shard, epoch).unwrap();
-    let dealt = Dealer::new(data, "train", slots.clone()).unwrap().deal(shard, &epoch).unwrap();
+    let dealt = Dealer::new(data, "train", RowLayout::Packed, slots.clone())
+        .unwrap()
+        .deal(shard, &epoch)
+        .unwrap();
     assert_eq!((dealt.batches(), dealt.slots()), (epoch.batches(), &slots[..]));
     let all = |batches: usize, of: &dyn Fn(usize) -> Vec<u32>| -> Vec<u32> {
         (0..batches).flat_map(of).collect()
@@ -105,7 +110,7 @@ proptest! {
             if sampler.epoch(data.split("train").unwrap(), 2).is_err() {
                 continue;
             }
-            let lengths = Lengths::of(&data, "train", order).unwrap();
+            let lengths = Lengths::of(&data, "train", order, RowLayout::Packed).unwrap();
             let slots = lengths.slots(rows);
             let left_out = check_dealt(&data, sampler, 2, slots);
             let examples = data.split("train").unwrap().examples();
@@ -127,10 +132,13 @@ fn rows_of_one_length_keep_the_sampler_s_batches() {
     let (data, _) = fixture::small(&dir.path().join("d"), 1, 9);
     let shard = data.split("test").unwrap();
     for order in [Order::Groups, Order::Shuffle] {
-        let slots = Lengths::of(&data, "test", order).unwrap().slots(4);
+        let slots = Lengths::of(&data, "test", order, RowLayout::Packed).unwrap().slots(4);
         assert_eq!(slots, [100; 4]);
         let epoch = Sampler::new(order, 1, 4).epoch(shard, 0).unwrap();
-        let dealt = Dealer::new(&data, "test", slots).unwrap().deal(shard, &epoch).unwrap();
+        let dealt = Dealer::new(&data, "test", RowLayout::Packed, slots)
+            .unwrap()
+            .deal(shard, &epoch)
+            .unwrap();
         assert!(epoch.batches() > 2);
         for i in 0..epoch.batches() {
             assert_eq!(epoch.examples(shard, i).unwrap(), dealt.examples(i), "batch {i}");
@@ -142,10 +150,13 @@ fn rows_of_one_length_keep_the_sampler_s_batches() {
 fn slots_that_do_not_hold_the_split_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let data = fixture::asked(&dir.path().join("d"), 7, 3, 0);
-    let slots = Lengths::of(&data, "train", Order::Groups).unwrap().slots(4);
+    let slots = Lengths::of(&data, "train", Order::Groups, RowLayout::Packed).unwrap().slots(4);
     let shard = data.split("train").unwrap();
     let refusal = |slots: Vec<usize>| {
-        Dealer::new(&data, "train", slots).err().map(|e| e.to_string()).expect("refused")
+        Dealer::new(&data, "train", RowLayout::Packed, slots)
+            .err()
+            .map(|e| e.to_string())
+            .expect("refused")
     };
     let mut short = slots.clone();
     short[0] -= 1;
@@ -154,7 +165,7 @@ fn slots_that_do_not_hold_the_split_are_refused() {
     for slots in [short, unsorted, vec![], vec![100, 1]] {
         assert!(refusal(slots).contains("make slots of the lengths of this split"));
     }
-    let dealer = Dealer::new(&data, "train", slots).unwrap();
+    let dealer = Dealer::new(&data, "train", RowLayout::Packed, slots).unwrap();
     let epoch = Sampler::new(Order::Groups, 0, 3).epoch(shard, 0).unwrap();
     let error = dealer.deal(shard, &epoch).err().expect("other batches").to_string();
     assert!(error.contains("is not one of 4 slots"), "{error}");
@@ -166,10 +177,10 @@ fn a_packed_loader_resumed_anywhere_continues_with_the_same_batches() {
     let data = Arc::new(fixture::asked(&dir.path().join("d"), 1, 12, 0));
     for order in [Order::Groups, Order::Shuffle] {
         let sampler = Sampler::new(order, 9, 7);
-        let slots = Lengths::of(&data, "train", order).unwrap().slots(7);
+        let slots = Lengths::of(&data, "train", order, RowLayout::Packed).unwrap().slots(7);
         let options = BatchOptions::default();
         let start = |from, ahead| {
-            let slots = Some(slots.clone());
+            let slots = Some((RowLayout::Packed, slots.clone()));
             Loader::train(data.clone(), "train", sampler, slots, options, from, ahead).unwrap()
         };
         let all: Vec<_> = start(Position::default(), 3).take(30).collect::<Result<_, _>>().unwrap();
@@ -184,8 +195,10 @@ fn a_packed_loader_resumed_anywhere_continues_with_the_same_batches() {
         assert_ne!(all[0].batch, all[1].batch);
         let shard = data.split("train").unwrap();
         let epoch = sampler.epoch(shard, 0).unwrap();
-        let dealt =
-            Dealer::new(&data, "train", slots.clone()).unwrap().deal(shard, &epoch).unwrap();
+        let dealt = Dealer::new(&data, "train", RowLayout::Packed, slots.clone())
+            .unwrap()
+            .deal(shard, &epoch)
+            .unwrap();
         let first = Batch::packed(&data, "train", dealt.examples(0), &slots, options).unwrap();
         assert_eq!(first, all[0].batch);
     }

@@ -6,7 +6,7 @@ use hrm::data::augment::Variant;
 use hrm::data::canvas::Placement;
 use hrm::data::output::Output;
 use hrm::data::shard::{GroupBuf, Spec};
-use hrm::data::{DataSet, Grid, Kind, Pair, Window, window_of};
+use hrm::data::{DataSet, Grid, Kind, Pair, RowLayout, Window, window_of};
 
 use crate::fixture;
 
@@ -24,7 +24,7 @@ fn a_window_is_what_the_grids_say_in_every_variant() {
     let canvas = data.canvas();
     let (mut transforms, mut cut, mut own) = (HashSet::new(), 0, 0);
     for split in ["train", "test"] {
-        let lengths = data.row_lengths(split).unwrap();
+        let lengths = data.row_lengths(split, RowLayout::Packed).unwrap();
         assert_eq!(lengths.len(), data.split(split).unwrap().examples());
         for (i, &length) in lengths.iter().enumerate() {
             let example = data.example(split, i).unwrap();
@@ -93,7 +93,7 @@ fn without_demonstrations_the_window_is_the_canvas() {
         output.finish_split("train", writer).unwrap();
         output.finish(&["a".into()][..id as usize]).unwrap();
         let data = DataSet::open(&dir).unwrap();
-        (data.window("train", 0).unwrap(), data.row_lengths("train").unwrap())
+        (data.window("train", 0).unwrap(), data.row_lengths("train", RowLayout::Packed).unwrap())
     };
     let small = Window { top: 0, left: 0, h: 3, w: 3 };
     assert_eq!(one("same", Spec::arc(8), &pair, 1, corner), (small, vec![9]));

@@ -5,6 +5,8 @@ mod common;
 
 mod distill;
 mod engine;
+mod grid_golden;
+mod grid_lm;
 mod hrm;
 mod memory;
 mod noise;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::backend::{Device, DeviceKind};
 use crate::config::{DistillConfig, Settings};
 use crate::data::fetch::Source;
-use crate::data::{Batch, Lengths};
+use crate::data::{Batch, Lengths, RowLayout};
 use crate::dtype::DType;
 use crate::models::hrm::{Config, Recompute};
 use crate::models::tiny_vae::IMAGE_ELEMS;
@@ -233,7 +233,10 @@ impl Shape {
         let options =
             Options { dtype, recompute: Recompute::None, grad_accum: 1, optimizer, seed: 0 };
         let lengths = match packed {
-            true => Lengths::published(Source::Arc1, seq_len.isqrt()).map(Arc::new),
+            true => {
+                let side = seq_len.isqrt();
+                Lengths::published(Source::Arc1, side, RowLayout::Packed).map(Arc::new)
+            }
             false => None,
         };
         Ok((ModelShape::new(config, sizes).with_lengths(lengths), options))

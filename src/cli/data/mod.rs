@@ -14,7 +14,7 @@ use crate::data::images;
 use crate::data::manifest::Manifest;
 use crate::data::overlap::{self, SCORED};
 use crate::data::sheet::Panel;
-use crate::data::{DataSet, Lengths, Order, Pair, npy, sheet, stats};
+use crate::data::{DataSet, Lengths, Order, Pair, RowLayout, npy, sheet, stats};
 use crate::io::file;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
@@ -201,7 +201,7 @@ fn note_built(manifest: &Manifest, dir: &Path, progress: Progress) {
 fn note_windows(dir: &Path, progress: Progress) -> Result<()> {
     let data = DataSet::open(dir)?;
     if data.split("train").is_ok_and(|shard| shard.examples() > 0) {
-        let mean = Lengths::of(&data, "train", Order::Groups)?.mean();
+        let mean = Lengths::of(&data, "train", Order::Groups, RowLayout::Packed)?.mean();
         let (share, all) = (100.0 * mean / data.seq_len() as f64, data.seq_len());
         progress.note(&format!(
             "packed rows of train have {mean:.1} of {all} cells ({share:.1} %) on average"

@@ -106,7 +106,7 @@ impl Kind {
                     ("canvas", config.data.canvas.to_string()),
                     ("step", reader.meta.state.step.to_string()),
                 ];
-                let packed = config.data.layout == RowLayout::Packed;
+                let packed = config.data.layout != RowLayout::Padded;
                 onnx::encode(&model, weights, about, packed, data_name)
             }
         }

@@ -9,6 +9,7 @@ use crate::cli::preset_data;
 use crate::config::{DataConfig, Dataset, Settings};
 use crate::data::fetch::Source;
 use crate::data::{DataSet, Kind, Lengths, RowLayout};
+use crate::sequence::TURNS;
 use crate::train::setup;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +36,7 @@ pub fn of(settings: &Settings, dir: Option<&Path>, puzzles: Option<usize>) -> Re
         Some(data) => Sizes {
             cells: data.seq_len(),
             vocabulary: data.vocab_size(),
-            puzzle_ids: data.num_puzzle_ids(),
+            puzzle_ids: data.row_ids(settings.data.layout)?,
             canvas: data.canvas(),
             lengths: setup::lengths(settings, &data)?,
             basis: data.dir().display().to_string(),
@@ -53,17 +54,22 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
         Dataset::Maze | Dataset::MazeHard => (Kind::Maze, 0),
     };
     let canvas = config.canvas;
-    let most = 1 + tasks * (1 + config.num_aug);
+    let is_sequence = config.layout == RowLayout::Sequence;
+    let most = match is_sequence {
+        true => (1 + tasks) * TURNS,
+        false => 1 + tasks * (1 + config.num_aug),
+    };
     let count = match (puzzles, tasks) {
         (Some(_), _) => "puzzle ids as given".to_owned(),
         (None, 0) => "one puzzle id".to_owned(),
+        (None, _) if is_sequence => format!("{tasks} tasks with {TURNS} transforms each"),
         (None, _) => format!(
             "at most {tasks} tasks with {} variants each as puzzle ids (--puzzles N for another \
              number)",
             config.num_aug
         ),
     };
-    let is_packed = config.layout == RowLayout::Packed && kind == Kind::Arc;
+    let is_packed = config.layout != RowLayout::Padded && kind == Kind::Arc;
     let lengths = is_packed.then(|| published_lengths(config)).flatten().map(Arc::new);
     let rows = match is_packed && lengths.is_none() {
         true => "; rows of whole canvases, as how long packed ones are is known once it is built",
@@ -85,7 +91,7 @@ fn published_lengths(config: &DataConfig) -> Option<Lengths> {
         Dataset::Arc2 => Some(Source::Arc2),
         _ => None,
     };
-    source.and_then(|source| Lengths::published(source, config.canvas))
+    source.and_then(|source| Lengths::published(source, config.canvas, config.layout))
 }
 
 #[cfg(test)]

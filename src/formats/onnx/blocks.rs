@@ -10,9 +10,9 @@ use crate::formats::HostTensor;
 use crate::nn::{self, block, rope};
 
 pub const ATTENTION: &str = "Attention";
-const RMS_NORM: &str = "RmsNorm";
+pub const RMS_NORM: &str = "RmsNorm";
 const ROPE: &str = "Rope";
-const SWIGLU_MLP: &str = "SwigluMlp";
+pub const SWIGLU_MLP: &str = "SwigluMlp";
 const BLOCK: &str = "Block";
 
 /// What lets positions see each other in a block.
@@ -56,7 +56,8 @@ impl Blocks {
                 }
                 define_rope(graph);
             }
-            define_attention(graph, heads, head_dim, !tables.is_empty());
+            let sight = Sight { rope: !tables.is_empty(), causal: false };
+            define_attention(graph, heads, head_dim, sight);
         }
         let mut inputs = vec!["x".to_owned()];
         inputs.extend(mixer.weights().map(String::from));
@@ -104,12 +105,19 @@ pub fn level(
     Ok(Stack::define(graph, name, BLOCK, factors, &blocks.tables))
 }
 
+/// A position sees itself and, unless `causal`, those after it; turned by its place, if `rope`.
+#[derive(Clone, Copy, Default)]
+pub struct Sight {
+    pub rope: bool,
+    pub causal: bool,
+}
+
 fn residual_norm(body: &mut Body, x: &Value, y: &Value) -> Value {
     let sum = body.op("Add", &[x, y]);
     body.call(RMS_NORM, &[&sum])
 }
 
-fn define_rms_norm(graph: &mut Graph) {
+pub fn define_rms_norm(graph: &mut Graph) {
     // x / sqrt(mean(x^2) + eps)
     graph.define(RMS_NORM, &["x".into()], |body, x| {
         let square = body.op("Mul", &[&x[0], &x[0]]);
@@ -122,7 +130,7 @@ fn define_rms_norm(graph: &mut Graph) {
     });
 }
 
-fn define_swiglu_mlp(graph: &mut Graph) {
+pub fn define_swiglu_mlp(graph: &mut Graph) {
     let inputs = ["x", "gate_up", "down"].map(String::from);
     // (silu(g) * u) down, [g, u] = x gate_up
     graph.define(SWIGLU_MLP, &inputs, |body, values| {
@@ -135,7 +143,7 @@ fn define_swiglu_mlp(graph: &mut Graph) {
     });
 }
 
-fn define_rope(graph: &mut Graph) {
+pub fn define_rope(graph: &mut Graph) {
     let inputs = ["x", "cos", "sin"].map(String::from);
     // x cos + rotate_half(x) sin
     graph.define(ROPE, &inputs, |body, values| {
@@ -148,10 +156,19 @@ fn define_rope(graph: &mut Graph) {
     });
 }
 
+/// Scores (.., T, T), those of keys after the query minus infinity.
+fn without_later(body: &mut Body, scores: &Value) -> Value {
+    let sides = body.op_with("Shape", &[scores], vec![int("start", 2)]);
+    let (never, one) = (body.float(f32::NEG_INFINITY), body.int(1));
+    let mask = body.op("Expand", &[&never, &sides]);
+    let mask = body.op_with("Trilu", &[&mask, &one], vec![int("upper", 1)]);
+    body.op("Add", &[scores, &mask])
+}
+
 /// From q, k and v side by side (B, T, 3C) to what goes into the output projection (B, T, C).
-pub fn define_attention(graph: &mut Graph, heads: usize, head_dim: usize, rope: bool) {
+pub fn define_attention(graph: &mut Graph, heads: usize, head_dim: usize, sight: Sight) {
     let mut inputs = vec!["qkv".to_owned()];
-    if rope {
+    if sight.rope {
         inputs.extend(["cos", "sin"].map(String::from));
     }
     // softmax(q k^T / sqrt(HD)) v, per head
@@ -168,7 +185,10 @@ pub fn define_attention(graph: &mut Graph, heads: usize, head_dim: usize, rope: 
         let scale = body.float(1.0 / (head_dim as f32).sqrt());
         let q = body.op("Mul", &[&q, &scale]);
         let k_t = body.transpose(&k, &[0, 1, 3, 2]);
-        let scores = body.op("MatMul", &[&q, &k_t]);
+        let mut scores = body.op("MatMul", &[&q, &k_t]);
+        if sight.causal {
+            scores = without_later(body, &scores);
+        }
         let p = body.op_with("Softmax", &[&scores], vec![int("axis", -1)]);
         let y = body.op("MatMul", &[&p, &v]);
         let y = body.transpose(&y, &[0, 2, 1, 3]);

@@ -24,8 +24,8 @@ pub use foreign::Kind;
 pub use inner::HALT_ABOVE;
 
 use super::{
-    Carry, Compute, Configuration, DeviceBatch, Dims, Model, Segment, Sizes, Workspace, check,
-    one_pass,
+    Carry, Compute, Configuration, DeviceBatch, Dims, Model, RowForm, Segment, Sizes, Workspace,
+    check, one_pass,
 };
 use crate::backend::Device;
 use crate::formats::onnx::Graph;
@@ -61,12 +61,12 @@ impl Configuration for Config {
     }
 
     fn dims(&self, sizes: Sizes) -> Dims {
-        Dims::plain(sizes, self.hidden_size)
+        Dims { form: self.form(), ..Dims::plain(sizes, self.hidden_size) }
     }
 
     /// The halting head takes the mean over all positions.
-    fn takes_packed_rows(&self) -> bool {
-        false
+    fn form(&self) -> RowForm {
+        RowForm::Canvas
     }
 
     fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {

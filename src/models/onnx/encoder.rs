@@ -2,7 +2,7 @@
 //! in front of them.
 
 use crate::formats::HostTensor;
-use crate::formats::onnx::blocks::{ATTENTION, define_attention};
+use crate::formats::onnx::blocks::{ATTENTION, Sight, define_attention};
 use crate::formats::onnx::body::{Body, Value, float, int};
 use crate::formats::onnx::graph::{Dim, Graph};
 use crate::formats::onnx::proto::{FLOAT, INT64};
@@ -31,7 +31,7 @@ const WEIGHTS: [&str; 12] = [
 
 /// The layer as a function, for [`layers`].
 pub fn define_layer(graph: &mut Graph, heads: usize, head_dim: usize) {
-    define_attention(graph, heads, head_dim, false);
+    define_attention(graph, heads, head_dim, Sight::default());
     let mut inputs = vec!["x".to_owned()];
     inputs.extend(WEIGHTS.map(String::from));
     // norm2(h + mlp(h)), h = norm1(x + self_attn(x))

@@ -18,7 +18,7 @@ pub use config::{Config, Loss, PosEncodings, Recompute};
 pub use foreign::Kind;
 
 use super::act::Store;
-use super::{Compute, Configuration, Dims, Model, Sizes, check, io};
+use super::{Compute, Configuration, Dims, Model, RowForm, Sizes, check, io};
 use crate::backend::Device;
 use crate::formats::onnx::Graph;
 use crate::nn::rope;
@@ -62,13 +62,14 @@ impl Configuration for Config {
             puzzle_emb_ndim: self.puzzle_emb_ndim,
             segments: self.halt_max_steps,
             ignores_pad: true,
+            form: self.form(),
             ..Dims::plain(sizes, self.hidden_size)
         }
     }
 
     /// `mlp_t` has a weight for each position of the canvas.
-    fn takes_packed_rows(&self) -> bool {
-        !self.mlp_t
+    fn form(&self) -> RowForm {
+        if self.mlp_t { RowForm::Canvas } else { RowForm::Cells }
     }
 
     fn build(&self, device: &Device, sizes: Sizes, compute: Compute) -> Result<Box<dyn Model>> {

@@ -35,8 +35,9 @@ pub fn model_shape(reader: &Reader, config: &Settings) -> Result<ModelShape> {
     };
     let seq_len = config.data.canvas * config.data.canvas;
     let mut shape = config.shape(seq_len, rows(arch.token_table())?, 1);
-    if shape.dims().puzzle_emb_ndim > 0 {
-        shape.sizes.num_puzzle_ids = rows(act::PUZZLE_TABLE)?;
+    if shape.dims().knows_puzzles() {
+        let (table, ids) = arch.puzzle_table();
+        shape.sizes.num_puzzle_ids = rows(table)? * ids;
     }
     Ok(shape)
 }
