@@ -108,6 +108,7 @@ macro_rules! caught {
 
 caught! {
     races_are_caught: kernels::races::LIST,
+    wrong_sights_are_caught: kernels::sighted::LIST,
     early_reads_of_copies_are_caught: kernels::copies::LIST,
     blocks_with_one_output_are_caught: kernels::blocks::LIST,
     barriers_are_caught: kernels::barriers::LIST,

@@ -154,12 +154,12 @@ pub const LIST: &[Mutation] = &[
                 ("attention_any.cu", "accumulate(c, sums, p, v, keys, factor);"),
                 (
                     "attention_any.cu",
-                    "const u32 keys = min(c.r, c.t - j0);
+                    "const u32 keys = min(c.r, seen - j0);
         load(c, k, qkv + c.part(1), c.stride(), j0, cos, sin);",
                 ),
                 (
                     "attention_any.cu",
-                    "const u32 keys = min(c.r, c.t - j0);
+                    "const u32 keys = min(c.r, seen - j0);
         load(c, k, qkv + c.part(1), c.stride(), j0, cos, sin);
         load(c, v, qkv + c.part(2), c.stride(), j0, nullptr, nullptr);",
                 ),
