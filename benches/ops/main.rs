@@ -38,6 +38,8 @@ const OPS: &[(&str, Build)] = &[
     ("dropout", table::dropout),
     ("swiglu", table::swiglu),
     ("attention", table::attention),
+    ("attention_causal", table::attention_causal),
+    ("attention_causal_dropout", table::attention_causal_dropout),
     ("attention_cached", table::attention_cached),
     ("embedding", table::embedding),
     ("row_embedding", table::row_embedding),

@@ -104,13 +104,33 @@ pub fn swiglu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::swiglu::forward(tape, &x[0]))))
 }
 
-pub fn attention(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+fn attend(
+    w: &Workload,
+    device: &Device,
+    dtype: DType,
+    causal: bool,
+    site: Option<Site>,
+) -> Result<Work> {
     let x = filled(device, dtype, &[w.b, w.t, 3 * w.c])?;
     let (tables, heads) = (rope::tables(device, w.t, w.c / w.nh, 10_000.0)?, w.nh);
-    let layout = Layout::of(&x, 1)?;
-    let run =
-        move |tape: &mut _, x: &[_]| attention::forward(tape, &x[0], heads, Some(&tables), &layout);
+    let (layout, draw) = (Layout::of(&x, 1)?, filled(device, DType::I32, &[4])?);
+    let run = move |tape: &mut _, x: &[_]| {
+        let sight = attention::Sight { causal, dropout: site.map(|site| (site, &draw)) };
+        attention::forward_with(tape, &x[0], heads, Some(&tables), &layout, sight)
+    };
     Ok(Work::Taped(vec![x], Box::new(run)))
+}
+
+pub fn attention(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    attend(w, device, dtype, false, None)
+}
+
+pub fn attention_causal(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    attend(w, device, dtype, true, None)
+}
+
+pub fn attention_causal_dropout(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    attend(w, device, dtype, true, Some(Site { number: 1, prob: 0.1 }))
 }
 
 /// One more position of every row, whose others are in the cache.

@@ -13,6 +13,6 @@ pub fn forward<R: Real>(x: &[R], table: &[R], rows: &[usize], c: usize, y: &mut 
 pub fn backward_table<R: Real>(dy: &[R], rows: &[usize], c: usize, dtable: &mut [R]) {
     for (i, &dy) in dy.iter().enumerate() {
         let at = rows[i / c] * c + i % c;
-        dtable[at] = dtable[at] + dy;
+        dtable[at] += dy;
     }
 }
