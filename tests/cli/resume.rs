@@ -159,6 +159,28 @@ fn kill_9_packed() {
     });
 }
 
+/// Sequences; dropout draws on from where it was, attention's probabilities too.
+#[test]
+fn kill_9_grid_lm() {
+    killed_run_in(
+        &Lab::of_arc(),
+        &[
+            "model.arch=grid_lm",
+            "model.puzzle_emb_ndim=0",
+            "model.loss=softmax",
+            "model.dropout=0.2",
+            "model.halt_max_steps=1",
+            "model.halt_exploration_prob=0",
+            "model.q_continue=false",
+            "data.layout=sequence",
+            "data.sampler=groups",
+            "train.batch_size=5",
+            "train.optimizer=normuon",
+            "train.recompute=layer",
+        ],
+    );
+}
+
 /// `arc-full`'s model: dropout goes on drawing from where it was.
 #[test]
 fn kill_9_hrm_seed() {
@@ -182,9 +204,10 @@ fn kill_9_hrm_seed() {
 fn one_thread_and_two_give_the_same_bits() {
     threads_give_the_same_bits(&Lab::new(), "sudoku-mini", "data.layout=padded");
     threads_give_the_same_bits(&Lab::of_arc(), "arc-small", "data.layout=packed");
+    threads_give_the_same_bits(&Lab::of_arc(), "grid-small", "model.dropout=0.2");
 }
 
-fn threads_give_the_same_bits(lab: &Lab, preset: &str, layout: &str) {
+fn threads_give_the_same_bits(lab: &Lab, preset: &str, setting: &str) {
     for (precision, optimizer) in [
         ("train.precision=f32", "train.optimizer=adamw"),
         ("train.precision=f32", "train.optimizer=normuon"),
@@ -192,7 +215,7 @@ fn threads_give_the_same_bits(lab: &Lab, preset: &str, layout: &str) {
         ("train.precision=bf16", "train.optimizer=normuon"),
     ] {
         for (dir, threads) in [("one", "1"), ("two", "2")] {
-            let mut command = lab.command(&["train", preset, "--data", "data", layout]);
+            let mut command = lab.command(&["train", preset, "--data", "data", setting]);
             command.args(["--fresh", "--threads", threads, "--run-dir", dir, precision, optimizer]);
             let small = ["model.hidden_size=32", "model.num_heads=2", "train.batch_size=12"];
             command.args(small).args(["train.max_steps=3", "train.eval_every=2"]);

@@ -3,7 +3,7 @@
 use super::names;
 use crate::models::foreign::{Names, Shapes, Shown};
 use crate::models::{Absent, Architecture};
-use crate::sequence::TURNS;
+use crate::sequence::{CANVAS_VOCABULARY, TURNS};
 
 pub struct Kind;
 
@@ -49,7 +49,7 @@ impl Architecture for Kind {
     }
 
     fn infer(&self, shapes: &Shapes) -> Result<Shown, String> {
-        let (vocab_size, c) = shapes.matrix(names::TOKENS)?;
+        let (_, c) = shapes.matrix(names::TOKENS)?;
         let (tasks, _) = shapes.matrix(names::TASKS)?;
         let (f, _) = shapes.matrix(&format!("{}.mlp.gate_up_proj.weight", names::layer(0)))?;
         let facts = vec![
@@ -59,6 +59,7 @@ impl Architecture for Kind {
         ];
         let untold = vec!["model.num_heads", "data.canvas"];
         let puzzles = Some((tasks * TURNS, 0));
+        let vocab_size = CANVAS_VOCABULARY;
         Ok(Shown { facts, untold, vocab_size, puzzles, positions: None, prefix_key: None })
     }
 
