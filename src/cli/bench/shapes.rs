@@ -12,6 +12,7 @@ use crate::models::tiny_vae::IMAGE_ELEMS;
 use crate::models::{ModelShape, Sizes};
 use crate::rng::{Rng, Stream};
 use crate::run::checkpoint::Side;
+use crate::sequence::TURNS;
 use crate::train::optimizer::{OptimizerConfig, Rates, Rule};
 use crate::train::trainer::{Options, Trainer};
 use crate::train::{distill, needed, setup};
@@ -19,6 +20,7 @@ use crate::{Error, Result};
 
 const VOCAB: usize = 12;
 const PUZZLE_IDS: usize = 1_000;
+const GRID_TASKS: usize = 400;
 
 /// Who asks for no shape gets those for the device.
 #[derive(Clone, Copy, PartialEq)]
@@ -46,6 +48,8 @@ enum Model {
     },
     /// The preset's model and optimizer, at a batch of its own and without accumulation.
     ArcFull { batch_size: usize, seq_len: usize },
+    /// The model of `grid-small`, whose rows are all `len` tokens long.
+    Grid { batch_size: usize, len: usize },
     /// The student's step of a preset of `hrm distill`.
     Autoencoder,
 }
@@ -69,7 +73,7 @@ const fn asked(name: &'static str, model: Model) -> Shape {
     Shape { name, suits: For::WhoAsks, model }
 }
 
-pub const SHAPES: [Shape; 10] = [
+pub const SHAPES: [Shape; 11] = [
     hrm("b32-s81-h128", DeviceKind::Cpu, [32, 81, 128, 4, 2, 16]),
     hrm("b8-s81-h512", DeviceKind::Cpu, [8, 81, 512, 8, 4, 16]),
     hrm("b2-s900-h128", DeviceKind::Cpu, [2, 900, 128, 4, 2, 8]),
@@ -77,6 +81,7 @@ pub const SHAPES: [Shape; 10] = [
     hrm("b16-s900-h512", DeviceKind::Cuda, [16, 900, 512, 8, 4, 16]),
     arc1("arc1-b16-h128", [16, 128, 4, 2]),
     arc1("arc1-b16-h512", [16, 512, 8, 4]),
+    asked("grid-b32-s256-h128", Model::Grid { batch_size: 32, len: 256 }),
     asked("arc-full-b2", Model::ArcFull { batch_size: 2, seq_len: 900 }),
     asked("tiny-vae", Model::Autoencoder),
     asked("tiny-vae-pro", Model::Autoencoder),
@@ -103,6 +108,7 @@ const SEED: Baseline = Baseline {
     steps: (0, 1),
     knows_cuda: false,
 };
+const GRID: Baseline = Baseline { script: "tools/baseline/grid_lm.py", ..HRM };
 const AUTOENCODERS: Baseline = Baseline {
     script: "tools/baseline/vae_bench.py",
     variants: &["eager-f32", "compile-f32"],
@@ -149,6 +155,7 @@ impl Shape {
         match self.model {
             Model::Hrm { .. } => &HRM,
             Model::ArcFull { .. } => &SEED,
+            Model::Grid { .. } => &GRID,
             Model::Autoencoder => &AUTOENCODERS,
         }
     }
@@ -198,10 +205,7 @@ impl Shape {
         }
         Ok(Box::new(move || {
             trainer
-                .step(
-                    vec![batch.clone()],
-                    Rates { lr: 1e-4, puzzle_emb_lr: 1e-2, ..Rates::default() },
-                )
+                .step(vec![batch.clone()], Rates { lr: 1e-4, puzzle_emb_lr: 1e-2, muon_lr: 1e-2 })
                 .map(drop)
         }))
     }
@@ -242,7 +246,21 @@ impl Shape {
         Ok((ModelShape::new(config, sizes).with_lengths(lengths), options))
     }
 
+    /// The model of `grid-small` as the baseline has it, over sequences of one length.
+    fn grid(&self, batch_size: usize, len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
+        let settings = ["model.expansion=4", "model.dropout=0.1", "data.canvas=30"];
+        let mut settings = settings.map(str::to_owned).to_vec();
+        settings.push(format!("train.batch_size={batch_size}"));
+        let preset = Settings::load(Some("grid-small"), None, &settings)?;
+        let model = preset.shape(preset.data.canvas.pow(2), VOCAB, GRID_TASKS * TURNS);
+        let model = model.with_lengths(Some(Arc::new(Lengths::one(len))));
+        Ok((model, Options { dtype, ..setup::options(&preset) }))
+    }
+
     fn arc_full(&self, dtype: DType) -> Result<(ModelShape, Options)> {
+        if let Model::Grid { batch_size, len } = self.model {
+            return self.grid(batch_size, len, dtype);
+        }
         let Model::ArcFull { batch_size, seq_len } = self.model else {
             return Err(Error::invalid(format!("{}: is no reasoner", self.name)));
         };
