@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::augment::PuzzleName;
+use super::augment::{PuzzleName, Variant};
 use super::grid::{Grid, Pair};
 use super::shard::Shard;
 use super::vocab::{COLOURS, IGNORE};
@@ -131,6 +131,12 @@ impl Writing {
     }
 }
 
+/// Number of a task and the transform of its variant, `task * TURNS + transform`.
+pub fn condition(task: u32, variant: Option<Variant>) -> u32 {
+    let turn = variant.map_or(0, |variant| variant.transform as u32 % TURNS as u32);
+    task * TURNS as u32 + turn
+}
+
 /// What sequences of a data set are told beside their tokens: the task, which its variants share,
 /// and the transform of the variant.
 pub struct Conditions {
@@ -146,14 +152,13 @@ impl Conditions {
             let PuzzleName { task, pattern, variant } = PuzzleName::parse(name);
             let count = tasks.len();
             let task = *tasks.entry((task, pattern)).or_insert(count);
-            let turn = variant.map_or(0, |variant| variant.transform as usize % TURNS);
-            (task * TURNS + turn) as u32
+            condition(task as u32, variant)
         });
         let of_puzzle = of_puzzle.collect();
         Self { of_puzzle, tasks: tasks.len() }
     }
 
-    /// Task and transform of a puzzle as one number: `task * TURNS + transform`.
+    /// The [`condition`] of a puzzle.
     pub fn of(&self, puzzle_id: u32) -> Option<u32> {
         self.of_puzzle.get(puzzle_id as usize).copied()
     }

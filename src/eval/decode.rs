@@ -7,9 +7,9 @@
 
 use super::finished::{Answer, Finished, argmax};
 use super::row::Row;
-use crate::data::canvas::{self, Placement, encode};
+use crate::data::canvas::{Placement, encode};
 use crate::data::sequence::Writing;
-use crate::data::vocab::{IGNORE, PAD};
+use crate::data::vocab::PAD;
 use crate::data::{Batch, Pair, Sequence};
 use crate::models::decode::{Decoder, Decoding, Next};
 use crate::models::{Carry, DeviceBatch, Model, Workspace};
@@ -46,11 +46,7 @@ struct Written {
 
 impl Written {
     fn new(number: usize, row: &Row, side: usize) -> std::result::Result<Self, String> {
-        let grid_of = |tokens: &[i32]| canvas::locate(tokens, side);
-        let (input, at) = grid_of(&row.inputs).ok_or("its input is no ARC grid on a canvas")?;
-        let labels: Vec<i32> =
-            row.labels.iter().map(|&t| if t == IGNORE { PAD } else { t }).collect();
-        let output = grid_of(&labels).map(|(grid, _)| grid);
+        let (input, at, output) = row.grids().ok_or("its input is no ARC grid on a canvas")?;
         let question = Sequence::prompt(&input, side);
         let expected = output.map(|output| Sequence::of_pair(&Pair { input, output }, side));
         let writing = Writing::new(side);

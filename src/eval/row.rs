@@ -2,9 +2,9 @@
 
 use super::score::answered_grid;
 use crate::Result;
-use crate::data::canvas::Placement;
+use crate::data::canvas::{self, Placement};
 use crate::data::vocab::{BLANK_ID, IGNORE, PAD};
-use crate::data::{Kind, Window};
+use crate::data::{Grid, Kind, Window};
 use crate::models::{Carry, DeviceBatch, Dims, Model};
 
 /// What is asked.
@@ -40,6 +40,16 @@ impl Row {
         let grid = answered_grid(Kind::Arc, tokens, Placement { top, left }, side);
         let (bottom, right) = (top as usize + h as usize, left as usize + w as usize);
         (grid.h() >= h as usize && bottom < side) || (grid.w() >= w as usize && right < side)
+    }
+
+    /// The grids that stand on the canvas: the input and where it stands, the output where it is
+    /// known. `None` where the input is no grid of ARC.
+    pub fn grids(&self) -> Option<(Grid, Placement, Option<Grid>)> {
+        let side = self.inputs.len().isqrt();
+        let (input, at) = canvas::locate(&self.inputs, side)?;
+        let shown = |&t: &i32| if t == IGNORE { PAD } else { t };
+        let labels: Vec<i32> = self.labels.iter().map(shown).collect();
+        Some((input, at, canvas::locate(&labels, side).map(|(output, _)| output)))
     }
 
     /// The row alone in a batch, from the beginning: what it carries, and itself to be admitted.

@@ -125,6 +125,11 @@ pub trait Model {
         None
     }
 
+    /// The parameter that has a row for each task, where that is a weight like any other.
+    fn task_table(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What is part of the model and not trained, by name.
     fn constants(&self) -> Vec<(&'static str, Tensor)> {
         vec![]

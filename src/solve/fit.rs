@@ -14,6 +14,7 @@ use crate::eval::{Evaluator, Share};
 use crate::models::{Model, ModelShape};
 use crate::run::checkpoint::{Reader, fill_dense};
 use crate::run::trained::Trained;
+use crate::sequence::TURNS;
 use crate::train::optimizer::Rates;
 use crate::train::setup;
 use crate::train::trainer::Trainer;
@@ -61,18 +62,29 @@ impl<'a> Tuner<'a> {
         let (reader, config) = (&trained.reader, &trained.plan.config);
         let rows = (puzzles * pairs.len()).clamp(1, shape.dims().batch_size);
         let lengths = match layout {
-            RowLayout::Padded | RowLayout::Sequence => None,
-            RowLayout::Packed => Some(Arc::new(Lengths::one(rows::most_cells(pairs, canvas)))),
+            RowLayout::Padded => None,
+            RowLayout::Packed => Some(rows::most_cells(pairs, canvas)),
+            RowLayout::Sequence => Some(rows::most_tokens(pairs)),
         };
+        let lengths = lengths.map(|most| Arc::new(Lengths::one(most)));
         let mut shape = shape.clone().with_lengths(lengths);
-        (shape.sizes.num_puzzle_ids, shape.sizes.batch_size) = (1 + puzzles, rows);
+        let ids = match layout {
+            RowLayout::Sequence => 2 * TURNS, // the blank task and this one
+            _ => 1 + puzzles,
+        };
+        (shape.sizes.num_puzzle_ids, shape.sizes.batch_size) = (ids, rows);
         let mut options = setup::options(config);
         // One task is a small batch; its average is not what is asked.
         (options.grad_accum, options.optimizer.ema, options.seed) = (1, 0.0, seed);
         let trainer = Trainer::new(model.device(), &shape, options)?;
         let weights_lr = if fine_tune == FineTune::All { WEIGHTS_LR } else { 0.0 };
         let rates = Rates {
-            lr: weights_lr * config.train.lr,
+            // New embeddings of tasks are among the weights: they have far to go.
+            lr: if model.task_table().is_some() {
+                config.train.lr
+            } else {
+                weights_lr * config.train.lr
+            },
             puzzle_emb_lr: config.train.puzzle_emb_lr,
             muon_lr: weights_lr * config.train.muon_lr,
         };
@@ -94,6 +106,10 @@ impl<'a> Tuner<'a> {
             let mut rows = vec![0.0; dims.puzzle_emb_ndim]; // the blank one
             (1..dims.num_puzzle_ids).for_each(|_| rows.extend(&self.start));
             table.upload(&rows)?;
+        }
+        if let Some(name) = model.task_table() {
+            let table = model.params().part(&model.params().master, name)?;
+            table.upload(&self.start.repeat(table.shape().rows()))?;
         }
         for moment in [&self.trainer.moments().m, &self.trainer.moments().v] {
             moment.upload(&vec![0_f32; moment.elems()])?;
@@ -135,7 +151,7 @@ impl<'a> Tuner<'a> {
                 GoOn::TimeIsUp => break Ended::Time,
                 GoOn::Stop => break Ended::Stopped,
             }
-            let batch = rows.next_batch(batch_rows, slot)?;
+            let batch = rows.next_batch(batch_rows, self.layout, slot)?;
             self.trainer.step(vec![batch], self.rates)?;
             step += 1;
             if step % LOOK_EVERY == 0 {
@@ -171,13 +187,16 @@ impl<'a> Tuner<'a> {
 /// weight has seen embeddings around it; zeros, tried beside it on small ARC tasks, ended no
 /// better.
 fn mean_embedding(model: &dyn Model) -> Result<Vec<f32>> {
-    let Some((_, table)) = model.puzzle_table() else { return Ok(vec![]) };
-    let (dims, rows) = (model.dims(), table.to_f32s()?);
-    let d = dims.puzzle_emb_ndim;
+    let table = match (model.puzzle_table(), model.task_table()) {
+        (Some((_, table)), _) => table.clone(),
+        (None, Some(name)) => model.params().part(&model.params().master, name)?,
+        (None, None) => return Ok(vec![]),
+    };
+    let (d, count, rows) = (table.shape().last(), table.shape().rows(), table.to_f32s()?);
     let mut sum = vec![0.0_f64; d];
     for row in rows.chunks_exact(d).skip(1) {
         sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x as f64);
     }
-    let count = (dims.num_puzzle_ids - 1).max(1) as f64;
+    let count = count.saturating_sub(1).max(1) as f64;
     Ok(sum.into_iter().map(|x| (x / count) as f32).collect())
 }

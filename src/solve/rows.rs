@@ -7,25 +7,45 @@ use crate::data::augment::{PuzzleName, Variant};
 use crate::data::builders::variants;
 use crate::data::canvas::{Placement, encode};
 use crate::data::grid::Pair;
+use crate::data::sequence;
 use crate::data::task::Task;
 use crate::data::vocab::PAD;
-use crate::data::{Batch, BatchOptions, window_of};
+use crate::data::{Batch, BatchOptions, Grid, RowLayout, Sequence, window_of};
 use crate::eval::Row;
 use crate::rng::{Rng, Stream};
+use crate::sequence::grid_len;
 use crate::{Error, Result};
 
-/// The task itself, then up to `num_aug` variants of other content, under the ids 1, 2, ...
-pub fn puzzles(task: &Task, num_aug: usize, seed: u64, canvas: usize) -> Vec<Puzzle> {
+/// The task itself, then up to `num_aug` variants of other content, under the ids 1, 2, ...; rows
+/// that are sequences name them as variants of task 1.
+pub fn puzzles(
+    task: &Task,
+    num_aug: usize,
+    seed: u64,
+    canvas: usize,
+    layout: RowLayout,
+) -> Vec<Puzzle> {
     let pairs: Vec<&Pair> = task.train.iter().collect();
     let drawn = variants::draw(task, &pairs, num_aug, seed, canvas, &[]);
     let names = drawn.iter().map(|d| PuzzleName::parse(&d.name(&task.id)));
-    (1..).zip(names).map(|(id, name)| Puzzle { id, name }).collect()
+    let id = |number: u32, name: &PuzzleName| match layout {
+        RowLayout::Sequence => sequence::condition(1, name.variant),
+        _ => number,
+    };
+    (1..).zip(names).map(|(number, name)| Puzzle { id: id(number, &name), name }).collect()
 }
 
 /// Cells of the largest window of the task's pairs; its variants have no larger one.
 pub fn most_cells(pairs: &[Pair], canvas: usize) -> usize {
     let of = |pair: &Pair| window_of(pairs, &pair.input, Placement::default(), canvas).len();
     pairs.iter().map(of).max().unwrap_or(canvas * canvas)
+}
+
+/// Tokens of the longest sequence that a pair or a variant of it makes.
+pub fn most_tokens(pairs: &[Pair]) -> usize {
+    let turned = |grid: &Grid| grid_len(grid.h(), grid.w()).max(grid_len(grid.w(), grid.h()));
+    let of = |pair: &Pair| 2 + turned(&pair.input) + turned(&pair.output);
+    pairs.iter().map(of).max().unwrap_or(0)
 }
 
 /// Batches without end.
@@ -53,8 +73,13 @@ impl<'a> Rows<'a> {
         Self { task, pairs, puzzles, canvas, options, seed, pass: 0, left: vec![] }
     }
 
-    /// Packed into slots of `slot` cells, or padded.
-    pub fn next_batch(&mut self, rows: usize, slot: Option<usize>) -> Result<Batch> {
+    /// In slots of `slot` cells, or padded.
+    pub fn next_batch(
+        &mut self,
+        rows: usize,
+        layout: RowLayout,
+        slot: Option<usize>,
+    ) -> Result<Batch> {
         let mut batch = Batch { real_rows: rows, ..Batch::default() };
         while batch.rows() < rows {
             let Some(row) = self.left.pop() else {
@@ -62,6 +87,14 @@ impl<'a> Rows<'a> {
                 continue;
             };
             match (slot, row.window) {
+                (Some(slot), _) if layout == RowLayout::Sequence => {
+                    let pair = row
+                        .grids()
+                        .and_then(|(input, _, output)| Some(Pair { input, output: output? }));
+                    let pair = pair.expect("a row that was made of a pair");
+                    let sequence = Sequence::of_pair(&pair, self.canvas);
+                    batch.push_sequence(&sequence, row.puzzle_id as u32, slot)?;
+                }
                 (Some(slot), Some(window)) => {
                     let Row { inputs, labels, puzzle_id, .. } = &row;
                     let (id, canvas) = (*puzzle_id as u32, self.canvas);

@@ -88,14 +88,6 @@ impl Solver {
         };
         let mut outcome = match found {
             Some(Found::Known(known)) => self.known(task, &known, &mut pace)?,
-            _ if self.layout == RowLayout::Sequence => {
-                return Err(Error::invalid(format!(
-                    "task {}: it is not of the data set that this model was trained on, and models \
-                     that write token by token cannot be fine-tuned for it yet: train with the \
-                     task in the data set, or ask a model of another kind",
-                    task.id
-                )));
-            }
             found => unseen::solve(self.start(), task, found, options, &mut pace)?,
         };
         if let Some(data) = &self.data {

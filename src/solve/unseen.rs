@@ -26,7 +26,8 @@ pub fn solve(
     pace: &mut Pace,
 ) -> Result<Outcome> {
     let fine_tune = resolve(options.fine_tune, start.model.dims().puzzle_emb_ndim > 0)?;
-    let puzzles = rows::puzzles(task, options.variants.max(1) - 1, options.seed, start.canvas);
+    let Start { canvas, layout, .. } = start;
+    let puzzles = rows::puzzles(task, options.variants.max(1) - 1, options.seed, canvas, layout);
     let mut tuner = Tuner::new(start, puzzles.len(), &task.train, fine_tune, options.seed)?;
     let steps = if fine_tune == FineTune::None { 0 } else { options.steps };
     let holds_out = steps > 0 && task.train.len() > 1;

@@ -2,9 +2,11 @@
 //! of each other, and what it learns it writes.
 
 use hrm::backend::{Device, DeviceKind, Purpose};
+use hrm::data::canvas::{Placement, encode};
+use hrm::data::vocab::IGNORE;
 use hrm::data::{Batch, BatchOptions, Grid, Pair, Sequence};
 use hrm::dtype::DType;
-use hrm::eval::{Evaluator, Halt, Row};
+use hrm::eval::{Answer, Evaluator, Halt, Row};
 use hrm::models::decode::Next;
 use hrm::models::grid_lm::{Config, Recompute};
 use hrm::models::{Carry, Compute, DeviceBatch, Model, ModelShape, Sizes, Workspace};
@@ -167,6 +169,68 @@ fn read_token_by_token_it_says_what_it_says_of_the_whole() {
             }
         }
     }
+}
+
+/// Several at a time, in whatever rows of the cache, after whatever was in them before.
+#[test]
+fn an_answer_depends_on_its_question_alone() {
+    for (name, device) in devices().into_iter().filter(|(_, d)| d.kind() == DeviceKind::Cpu) {
+        let model = build(&device, DType::F32, config(0.0));
+        let mut questions = vec![];
+        for round in 0..3 {
+            for (pair, id) in pairs().iter().zip([9, 2, 17]) {
+                let inputs = on_canvas(if round == 1 { &pair.output } else { &pair.input });
+                let labels = if round == 2 { on_canvas(&pair.output) } else { vec![IGNORE; 16] };
+                questions.push(Row { inputs, labels, puzzle_id: id + round, window: None });
+            }
+        }
+        let ask = |at_once: usize, rows: &[Row]| {
+            let mut answers = vec![None; rows.len()];
+            let each = |number: usize, answer: Answer| {
+                assert!(answers[number].replace(answer).is_none(), "{name}: {number} came twice");
+                Ok(())
+            };
+            let asked = rows.iter().cloned().map(Ok);
+            Evaluator::new(&*model, at_once).answer(&*model, asked, Halt::Last, each).unwrap();
+            answers.into_iter().map(Option::unwrap).collect::<Vec<_>>()
+        };
+        let alone = ask(1, &questions);
+        for at_once in [2, 4, 9, 100] {
+            assert_eq!(ask(at_once, &questions), alone, "{name}: {at_once} at once");
+        }
+        questions.reverse();
+        let mut turned = ask(3, &questions);
+        turned.reverse();
+        assert_eq!(turned, alone, "{name}: backwards");
+    }
+}
+
+#[test]
+fn questions_that_are_none_are_refused() {
+    for (_, device) in devices() {
+        let model = build(&device, DType::F32, config(0.0));
+        let row = |inputs: Vec<i32>, puzzle_id| Row {
+            inputs,
+            labels: vec![IGNORE; 16],
+            puzzle_id,
+            window: None,
+        };
+        let grid = on_canvas(&pairs()[0].input);
+        for (row, what) in [
+            (row(vec![0; 16], 1), "its input is no ARC grid"),
+            (row(grid.clone(), 24), "puzzle id 24"),
+            (row(grid[1..].to_vec(), 1), "input has 15 tokens"),
+        ] {
+            let asked = std::iter::once(Ok(row));
+            let evaluator = Evaluator::new(&*model, 1);
+            let error = evaluator.answer(&*model, asked, Halt::Last, |_, _| Ok(())).unwrap_err();
+            assert!(error.to_string().contains(what), "{error}");
+        }
+    }
+}
+
+fn on_canvas(grid: &Grid) -> Vec<i32> {
+    encode(grid, Placement::default(), SIDE).unwrap()
 }
 
 /// Three pairs by heart, in f32 and by NorMuon; more questions than there is room for at a time.

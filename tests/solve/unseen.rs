@@ -218,6 +218,25 @@ fn models_without_puzzle_embeddings_say_what_they_can() {
     }
 }
 
+/// A grid model answers tasks of its data set, and learns a new task's embedding and weights until
+/// the task's own pairs are written.
+#[test]
+fn a_grid_model_answers_what_it_knows_and_learns_what_it_does_not() {
+    let small = ["model.hidden_size=32", "model.num_heads=2", "model.h_layers=2"];
+    let lab = Lab::new("grid-small", &[&small[..], &["train.muon_lr=0.02"]].concat());
+    let dir = lab.dir();
+    let known = json_of(dir, &["predict", "run", "e2", "--json"]);
+    assert_eq!(known["origin"]["name"], "e2", "{known}");
+    assert_eq!(known["puzzles"], 4);
+    write(&lab.path("u.json"), &unseen());
+    let refused = refusal(dir, &["predict", "run", "u.json", "--fine-tune", "embedding"]);
+    assert!(refused.contains("--fine-tune all"), "{refused}");
+    let asked = ["predict", "run", "u.json", "--steps", "400", "--variants", "4", "--json"];
+    let unseen = json_of(dir, &[&asked[..], &["--budget", "60s"]].concat());
+    assert_eq!(unseen["origin"]["fine_tune"], "all", "{unseen}");
+    assert_eq!(unseen["own_pairs"], json!({ "right": 2, "of": 2 }), "{unseen}");
+}
+
 #[test]
 fn a_name_that_another_task_has_is_said() {
     let lab = Lab::hrm();

@@ -6,8 +6,9 @@
 The weights of the golden vectors go through `hrm import` and `hrm export --to onnx`; then ONNX Runtime
 follows the recorded steps of the official HRM and TRM (rows that halted start anew with other
 puzzles) and the cases of the run that `arc-full` replaces. Logits, Q logits, states and cycles must be
-the recorded ones. Goldens come from HRM_GOLDEN_DIR (default ../shared/golden); absent ones are
-skipped by name.
+the recorded ones. So must the logits of our grid model in PyTorch, sequence by sequence. Goldens come
+from HRM_GOLDEN_DIR (default ../shared/golden, the grid model's tests/golden); absent ones are skipped by
+name.
 """
 
 import os
@@ -25,6 +26,8 @@ from onnx_export import Model, ROOT, hrm, hrm_seed
 from check import Comparison, load_golden, under
 
 TOLERANCE = 1e-3
+# A canvas with room for the grid model's places.
+SIDE = 12
 
 
 def exported(folder, weights, *settings):
@@ -102,6 +105,28 @@ def check_seed(folder, golden, name):
     return result.report(name)
 
 
+def check_grid(folder, golden, name):
+    """The reference reads each sequence's end, too; what it says after that is not asked."""
+    tensors, about = golden
+    result, config = Comparison(), about["config"]
+    model = exported(
+        folder, under("w/", tensors), "grid-small", f"model.num_heads={config['num_heads']}",
+        f"data.canvas={SIDE}",
+    )
+    part, start = {key: t.numpy() for key, t in under("step1/", tensors).items()}, 0
+    for row, length in enumerate(part["lengths"]):
+        own = slice(start, start + length - 1)
+        x, y, z = (part["places"][own, axis].astype(np.int64) for axis in range(3))
+        out = model.run(
+            tokens=part["tokens"][None, own].astype(np.int64),
+            cells=(z * (SIDE + 1) + y) * (SIDE + 1) + x,
+            puzzle_identifiers=8 * part["task"][row : row + 1].astype(np.int64) + part["turn"][row],
+        )
+        result.close("logits", f"row {row}", out["logits"][0], part["logits"][own], TOLERANCE)
+        start += length
+    return result.report(name)
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -110,8 +135,13 @@ if __name__ == "__main__":
     checks = dict.fromkeys(("hrm_tiny", "hrm_tiny_learned", "hrm_small", "trm_att", "trm_mlp"),
                            check_reasoner)
     checks["seed_hrm"] = check_seed
+    checks["grid_lm"] = check_grid
     with tempfile.TemporaryDirectory() as temporary:
-        found = {name: load_golden(goldens, name) for name in checks}
+        def place(name):
+            is_ours = name == "grid_lm" and not (goldens / "grid_lm.json").exists()
+            return ROOT / "tests" / "golden" if is_ours else goldens
+
+        found = {name: load_golden(place(name), name) for name in checks}
         good = [checks[name](Path(temporary), golden, name)
                 for name, golden in found.items() if golden is not None]
     sys.exit(0 if all(good) else "onnx_golden.py: differs from the official programs")

@@ -154,6 +154,10 @@ impl Model for GridLm {
         &self.params
     }
 
+    fn task_table(&self) -> Option<&'static str> {
+        Some(names::TASKS)
+    }
+
     /// There is one pass: it is always the last.
     fn would_halt(&self, _: [f32; 2]) -> bool {
         true

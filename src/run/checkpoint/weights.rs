@@ -67,9 +67,10 @@ pub fn fill(reader: &Reader, model: &dyn Model) -> Result<()> {
     fill_some(reader, model, |_| true)
 }
 
-/// Fill a model but for its puzzle embeddings, whose number may be another.
+/// Fill a model but for its embeddings of puzzles or tasks, whose number may be another.
 pub fn fill_dense(reader: &Reader, model: &dyn Model) -> Result<()> {
-    let table = format!("{}{}", model.name_prefix(), act::PUZZLE_TABLE);
+    let table = model.task_table().unwrap_or(act::PUZZLE_TABLE);
+    let table = format!("{}{table}", model.name_prefix());
     fill_some(reader, model, |name| name != table)
 }
 
