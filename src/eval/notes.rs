@@ -40,9 +40,12 @@ fn of_overlap(data: &DataSet, split: &str) -> Result<Option<String>> {
 pub fn of_choice(trained: &Trained, data: &DataSet, split: &str) -> Option<String> {
     let state = &trained.reader.meta.state;
     let is_best = state.best_val_loss.is_finite() && state.best_step == state.step;
+    // With one validation, at the end, there was nothing to choose from.
+    let train = &trained.plan.config.train;
+    let is_best = is_best && train.eval_every > 0;
     let is_same = split == VALIDATION && data.digest() == trained.trained_on();
     (is_best && is_same).then(|| {
-        let most = trained.plan.config.train.eval_examples;
+        let most = train.eval_examples;
         let count = data.split(split).map_or(0, |shard| shard.examples() as u64);
         let of = match most > 0 && most < count {
             true => format!(" (its first {most} examples)"),

@@ -10,8 +10,16 @@ use crate::io::progress::Progress;
 use crate::{Error, Result};
 
 pub const SPLIT: &str = "test";
-/// Examples that a run's closing scores are of, at most; `hrm eval` answers all.
+/// Examples that a run's closing scores are of, at most, unless more take only seconds; `hrm eval`
+/// answers all.
 pub const CLOSING_EXAMPLES: usize = 1_000;
+/// Matrix products of training steps over as many examples: answers take about a third.
+const CLOSING_FLOPS: f64 = 5e12;
+
+/// Examples that closing scores are of, where a training step over one example takes so much.
+pub fn closing_examples(flops_per_example: f64) -> usize {
+    ((CLOSING_FLOPS / flops_per_example.max(1.0)) as usize).max(CLOSING_EXAMPLES)
+}
 
 /// Memory for one evaluation batch, allocated once, and the examples to answer.
 pub struct Validator {

@@ -118,7 +118,11 @@ pub fn run(args: Train) -> Result<()> {
         let trained = Trained::open(&path)?;
         let output = folder.dir().join(EVALUATION);
         let split = validate::SPLIT;
-        let limit = if args.quick { quick::EXAMPLES as usize } else { validate::CLOSING_EXAMPLES };
+        let rows = model.sizes.batch_size * plan.config.train.grad_accum;
+        let limit = match args.quick {
+            true => quick::EXAMPLES as usize,
+            false => validate::closing_examples(needed.work.total.matmul_flops / rows as f64),
+        };
         let (curves, answered) = (eval::curves(folder.dir()), outcome.best_answers);
         let job = Job { limit, curves, answered, ..Job::new(&data, split, &output) };
         let report = job.run(&trained, &device)?;
