@@ -18,7 +18,7 @@ use crate::sequence::VOCABULARY;
 use crate::{Error, Result};
 
 /// Sequences in whose caches there are no more positions than this; at least one.
-const CACHED_POSITIONS: usize = 1 << 18;
+const CACHED_POSITIONS: usize = 1 << 16;
 const MOST_ROWS: usize = 256;
 /// Positions of a forward over expected answers.
 const FORWARD_POSITIONS: usize = 2048;

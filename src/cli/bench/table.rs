@@ -95,7 +95,7 @@ impl Results {
         let [shape, variant, median, fastest, peak, limit] = heads;
         let _ = writeln!(
             text,
-            "{shape:<14}{variant:<22}{median:>10}{fastest:>12}{peak:>10}{limit:>10}   speed"
+            "{shape:<19}{variant:<22}{median:>10}{fastest:>12}{peak:>10}{limit:>10}   speed"
         );
         for line in &self.lines {
             text += &self.row(line);
@@ -116,7 +116,7 @@ impl Results {
                 let ratio =
                     self.ratio(t).map_or(String::new(), |r| format!("{r:.2} x best PyTorch"));
                 let row = format!(
-                    "{:<14}{:<22}{:>10.1}{:>12.1}{:>10.0}{share:>10}   {ratio}",
+                    "{:<19}{:<22}{:>10.1}{:>12.1}{:>10.0}{share:>10}   {ratio}",
                     t.shape,
                     t.variant,
                     t.step_ms,
@@ -126,7 +126,7 @@ impl Results {
                 format!("{}\n", row.trim_end())
             }
             Line::Cut(Cut { shape, variant, .. }) => {
-                format!("{shape:<14}{variant:<22}{}\n", line.cut().unwrap_or_default())
+                format!("{shape:<19}{variant:<22}{}\n", line.cut().unwrap_or_default())
             }
         }
     }
