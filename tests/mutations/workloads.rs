@@ -92,6 +92,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload("embedding_packed", packed::embedding),
     workload("cross_entropy_packed", packed::cross_entropy),
     workload("take_first_packed", packed::take_first),
+    workload("row_embedding_packed", packed::row_embedding),
     workload("act_halt_packed", packed::act_halt),
     workload("attention_f32_sighted", sighted::attention_f32),
     workload("attention_bf16_sighted", sighted::attention_bf16),

@@ -64,7 +64,10 @@ pub const SCENES: &[Scene] = &[
         caught: Caught::Finding {
             kinds: &["out_of_bounds"],
             kernel: "rms_norm_fwd_f32",
-            at: &[("rms_norm.cu", "const T s = from_f32<T>(to_f32(x[i]) + to_f32(r[i]));")],
+            at: &[(
+                "rms_norm.cu",
+                "const T s = r ? from_f32<T>(to_f32(x[i]) + to_f32(r[i])) : x[i];",
+            )],
         },
     },
     Scene {

@@ -25,11 +25,11 @@ pub const LIST: &[Mutation] = &[
         from: "const u32 row = blockIdx.x * ROWS_PER_BLOCK + threadIdx.x / WARP;
     if (row >= n) return;
     const u64 start = static_cast<u64>(row) * c;
-    y += start, x += start, r += start;",
+    y += start, x += start;",
         to: "const u32 row = blockIdx.x * (ROWS_PER_BLOCK - 1) + threadIdx.x / WARP;
     if (row >= n) return;
     const u64 start = static_cast<u64>(row) * c;
-    y += start, x += start, r += start;",
+    y += start, x += start;",
         module: "rms_norm",
         workload: "rms_norm",
         caught: Caught::Finding {

@@ -11,16 +11,19 @@ pub const LIST: &[Mutation] = &[
         file: "rms_norm.cu",
         from: "if (row >= n) return;
     const u64 start = static_cast<u64>(row) * c;
-    y += start, x += start, r += start;",
+    y += start, x += start;",
         to: "if (row > n) return;
     const u64 start = static_cast<u64>(row) * c;
-    y += start, x += start, r += start;",
+    y += start, x += start;",
         module: "rms_norm",
         workload: "rms_norm",
         caught: Caught::Finding {
             kinds: GLOBAL,
             kernel: "rms_norm_fwd_f32",
-            at: &[("rms_norm.cu", "const T s = from_f32<T>(to_f32(x[i]) + to_f32(r[i]));")],
+            at: &[(
+                "rms_norm.cu",
+                "const T s = r ? from_f32<T>(to_f32(x[i]) + to_f32(r[i])) : x[i];",
+            )],
         },
     },
     Mutation {

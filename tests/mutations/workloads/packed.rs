@@ -6,6 +6,7 @@ use hrm::dtype::DType;
 use hrm::nn::rope;
 use hrm::ops;
 use hrm::ops::layout::Layout;
+use hrm::tape::Var;
 use hrm::tensor::Tensor;
 
 use super::{Inputs, Output, ints};
@@ -112,6 +113,19 @@ pub fn take_first(device: &Device) -> Result<Vec<Output>> {
     let kernels = ["take_first_fwd_f32", "take_first_bwd_f32"];
     x.drive(&kernels, vec![x.normal(&[12, 13])?], 2, |tape, x| {
         ops::take_first::forward(tape, &x[0], &layout)
+    })
+}
+
+/// Rows of a table by the quotient of a number; two rows take the same one.
+pub fn row_embedding(device: &Device) -> Result<Vec<Output>> {
+    const C: usize = 13;
+    let x = Inputs::new(device, DType::F32);
+    let layout = layout(device, 0, &[[3, 3], [8, 5], [1, 1]])?;
+    let ids = Tensor::from_slice(device, &[17, 8, 23], [3], Purpose::Activations)?;
+    let told = Var::constant(x.normal(&[12, C])?);
+    let kernels = ["row_embedding_fwd_f32", "row_embedding_table"];
+    x.drive(&kernels, vec![x.normal(&[3, C])?], 2, |tape, table| {
+        ops::row_embedding::forward(tape, &told, &table[0], &ids, 8, &layout)
     })
 }
 
