@@ -166,6 +166,9 @@ fn kill_9_grid_lm() {
         &Lab::of_arc(),
         &[
             "model.arch=grid_lm",
+            "model.l_layers=4", // the values that say nothing
+            "model.h_cycles=2",
+            "model.l_cycles=2",
             "model.puzzle_emb_ndim=0",
             "model.loss=softmax",
             "model.dropout=0.2",
