@@ -123,12 +123,13 @@ impl Lab {
         word.to_owned()
     }
 
-    /// The lines of metrics.jsonl without what depends on time.
+    /// The lines of metrics.jsonl without what depends on time, and on what a process did before.
     pub fn metrics(&self, run: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path(run).join("metrics.jsonl")).unwrap();
         let timeless = |line: &str| {
             let mut line: Value = serde_json::from_str(line).unwrap();
-            for name in ["step_ms", "data_wait_ms", "samples_per_s", "val_samples_per_s"] {
+            let names = ["step_ms", "data_wait_ms", "samples_per_s", "val_samples_per_s"];
+            for name in names.into_iter().chain(["mem_bytes"]) {
                 line.as_object_mut().unwrap().shift_remove(name);
             }
             line
