@@ -128,8 +128,8 @@ impl Lab {
         let text = std::fs::read_to_string(self.path(run).join("metrics.jsonl")).unwrap();
         let timeless = |line: &str| {
             let mut line: Value = serde_json::from_str(line).unwrap();
-            let names = ["step_ms", "data_wait_ms", "samples_per_s", "val_samples_per_s"];
-            for name in names.into_iter().chain(["mem_bytes"]) {
+            let times = ["step_ms", "data_wait_ms", "samples_per_s", "val_samples_per_s"];
+            for name in [&times[..], &["mem_bytes"]].concat() {
                 line.as_object_mut().unwrap().shift_remove(name);
             }
             line
