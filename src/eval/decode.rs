@@ -14,7 +14,7 @@ use crate::data::{Batch, Pair, Sequence};
 use crate::models::decode::{Decoder, Decoding, Next};
 use crate::models::{Carry, DeviceBatch, Model, Workspace};
 use crate::ops::act_halt::{self, metric};
-use crate::sequence::VOCABULARY;
+use crate::sequence::{VOCABULARY, longest};
 use crate::{Error, Result};
 
 /// Sequences in whose caches there are no more positions than this; at least one.
@@ -80,6 +80,11 @@ impl Written {
         place.is_none()
     }
 
+    /// Tokens of what is expected.
+    fn expected_len(&self) -> usize {
+        self.expected.as_ref().map_or(0, |sequence| sequence.tokens.len())
+    }
+
     /// The answer on the canvas, from where the input stands as far as there is room.
     fn answer(&self, side: usize) -> Answer {
         let grid = self.writing.grid();
@@ -107,8 +112,9 @@ pub(super) fn dry_run(model: &dyn Model, decoder: &dyn Decoder, rows: usize) -> 
     let nothing = vec![0; rows];
     let next = Next { tokens: &nothing, places: &nothing, conditions: &nothing, lengths: &nothing };
     decoder.read(&memory, &next)?;
-    let longest = crate::sequence::longest(model.dims().side());
-    let room = vec![longest; (FORWARD_POSITIONS / longest).max(1)];
+    let longest = longest(model.dims().side());
+    // One more than fit: of shorter rows there are more.
+    let room = vec![longest; FORWARD_POSITIONS.div_ceil(longest) + 1];
     forward(model, &room, &Batch::default()).map(|_| ())
 }
 
@@ -155,12 +161,6 @@ pub(super) fn answer_named(
     }
 }
 
-impl Written {
-    fn expected_len(&self) -> usize {
-        self.expected.as_ref().map_or(0, |sequence| sequence.tokens.len())
-    }
-}
-
 fn step(decoder: &dyn Decoder, memory: &Decoding, rows: &[Option<Written>]) -> Result<Vec<f32>> {
     let (mut tokens, mut places) = (vec![], vec![]);
     let (mut conditions, mut lengths) = (vec![], vec![]);
@@ -176,35 +176,47 @@ fn step(decoder: &dyn Decoder, memory: &Decoding, rows: &[Option<Written>]) -> R
     decoder.read(memory, &next)?.to_f32s()
 }
 
-/// Hand on the answers that have ended, with the sums of the expected ones.
+/// Hand on the answers that have ended, as many at a time as there is a forward for.
 fn settle(
     model: &dyn Model,
     ended: &mut Vec<Written>,
     each: &mut impl FnMut(Finished) -> Result<()>,
 ) -> Result<()> {
-    if ended.is_empty() {
-        return Ok(());
+    while !ended.is_empty() {
+        let mut positions = 0;
+        let fits = |row: &&Written| {
+            positions += row.expected_len();
+            positions <= FORWARD_POSITIONS
+        };
+        let count = ended.iter().take_while(fits).count().max(1);
+        let own: Vec<Written> = ended.drain(..count).collect();
+        each(finished(model, &own)?)?;
     }
+    Ok(())
+}
+
+/// Answers, with the sums over those that are expected.
+fn finished(model: &dyn Model, ended: &[Written]) -> Result<Finished> {
     let mut finished = Finished { answers: vec![], sums: [0.0; metric::LEN] };
-    let side = model.dims().side();
-    finished.answers.extend(ended.iter().map(|row| (row.number, row.answer(side))));
     let (mut batch, mut room, mut of_batch) = (Batch::default(), vec![], vec![]);
-    for row in ended.iter() {
-        let Some(expected) = &row.expected else { continue };
-        batch.push_sequence(expected, row.id as u32, expected.tokens.len())?;
-        room.push(expected.tokens.len());
-        of_batch.push(row.answer(side).q);
-    }
-    if !room.is_empty() {
-        let (rows, q_rows) = forward(model, &room, &batch)?;
-        let rows = rows.chunks_exact(4).zip(q_rows.chunks_exact(2)).zip(of_batch);
-        for ((row, q_row), q) in rows {
-            let own = act_halt::metrics_of_row(row, q, [q_row[0], q_row[1]], 1);
-            finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+    for row in ended {
+        let answer = row.answer(model.dims().side());
+        if let Some(expected) = &row.expected {
+            batch.push_sequence(expected, row.id as u32, expected.tokens.len())?;
+            room.push(expected.tokens.len());
+            of_batch.push(answer.q);
         }
+        finished.answers.push((row.number, answer));
     }
-    ended.clear();
-    each(finished)
+    if room.is_empty() {
+        return Ok(finished);
+    }
+    let (rows, q_rows) = forward(model, &room, &batch)?;
+    for ((row, q_row), q) in rows.chunks_exact(4).zip(q_rows.chunks_exact(2)).zip(of_batch) {
+        let own = act_halt::metrics_of_row(row, q, [q_row[0], q_row[1]], 1);
+        finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+    }
+    Ok(finished)
 }
 
 /// Loss and hits of each row (R, 4) and losses of Q (R, 2) of a batch of sequences.

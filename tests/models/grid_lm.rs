@@ -205,6 +205,36 @@ fn an_answer_depends_on_its_question_alone() {
     }
 }
 
+/// Many answers that end at one step: the forward over what was expected takes no more memory than
+/// planned.
+#[test]
+fn answers_that_end_together_take_what_is_planned() {
+    for (name, device) in devices() {
+        let model = build(&device, DType::F32, config(0.0));
+        let before = device.usage().now_total_bytes();
+        let asked = 300;
+        let evaluator = Evaluator::new(&*model, asked);
+        evaluator.dry_run(&*model).unwrap();
+        let planned = device.usage().peak_total_bytes();
+        assert!(planned > before, "{name}");
+        let row = Row {
+            inputs: on_canvas(&pairs()[1].input),
+            labels: on_canvas(&pairs()[1].output),
+            puzzle_id: 9,
+            window: None,
+        };
+        let mut answered = 0;
+        let rows = (0..asked).map(|_| Ok(row.clone()));
+        let count = |_, _| {
+            answered += 1;
+            Ok(())
+        };
+        evaluator.answer(&*model, rows, Halt::Last, count).unwrap();
+        assert_eq!(answered, asked, "{name}");
+        assert_eq!(device.usage().peak_total_bytes(), planned, "{name}: more than planned");
+    }
+}
+
 #[test]
 fn questions_that_are_none_are_refused() {
     for (_, device) in devices() {
