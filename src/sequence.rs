@@ -60,9 +60,14 @@ pub fn grid_len(h: usize, w: usize) -> usize {
     h * (w + 1)
 }
 
+/// Tokens that are read of a pair whose grids take so many: start and separator beside them.
+pub fn pair_len([input, output]: [usize; 2]) -> usize {
+    2 + input + output
+}
+
 /// Tokens that are read of the longest pair.
 pub fn longest(side: usize) -> usize {
-    2 + 2 * grid_len(side, side)
+    pair_len([grid_len(side, side); 2])
 }
 
 #[cfg(test)]

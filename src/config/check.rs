@@ -1,6 +1,7 @@
 //! Values that cannot be meant are refused with a sentence, before anything is read or allocated.
 
 use super::Settings;
+use crate::data::RowLayout;
 use crate::models::{ARCHITECTURES, RowForm};
 use crate::{Error, Result};
 
@@ -67,19 +68,21 @@ pub(super) fn check(config: &Settings) -> Result<()> {
         )));
     }
     config.model.validate()?;
-    let takes = match config.model.form() {
-        RowForm::Canvas => "padded",
-        RowForm::Cells => "padded or packed",
-        RowForm::Sequence => "sequence",
+    let takes: &[RowLayout] = match config.model.form() {
+        RowForm::Canvas => &[RowLayout::Padded],
+        RowForm::Cells => &[RowLayout::Padded, RowLayout::Packed],
+        RowForm::Sequence => &[RowLayout::Sequence],
     };
-    match takes.split(" or ").any(|word| word == d.layout.word()) {
-        true => Ok(()),
-        false => Err(Error::invalid(format!(
-            "data.layout={}: {} takes {takes} rows, as it is configured",
+    if !takes.contains(&d.layout) {
+        let words: Vec<&str> = takes.iter().map(|layout| layout.word()).collect();
+        return Err(Error::invalid(format!(
+            "data.layout={}: {} takes {} rows, as it is configured",
             d.layout.word(),
-            arch.word()
-        ))),
+            arch.word(),
+            words.join(" or ")
+        )));
     }
+    Ok(())
 }
 
 pub(super) fn require(

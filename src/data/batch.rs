@@ -85,10 +85,7 @@ impl Batch {
         slots: &[usize],
         options: BatchOptions,
     ) -> Result<Self> {
-        if examples.len() > slots.len() {
-            let (rows, slots) = (examples.len(), slots.len());
-            return Err(Error::invalid(format!("batch: {rows} examples for {slots} slots")));
-        }
+        expect_slots(examples, slots)?;
         let (shard, canvas) = (data.split(split)?, data.canvas());
         let pad_label = options.pad_label();
         let mut batch = Self { real_rows: examples.len(), ..Self::default() };
@@ -112,13 +109,14 @@ impl Batch {
         examples: &[u32],
         slots: &[usize],
     ) -> Result<Self> {
+        expect_slots(examples, slots)?;
         let mut batch = Self { real_rows: examples.len(), ..Self::default() };
         for (&example, &slot) in examples.iter().zip(slots) {
             let Example { pair, puzzle_id, .. } = data.example(split, example as usize)?;
             let id = data.row_id(puzzle_id, RowLayout::Sequence)?;
             batch.push_sequence(&Sequence::of_pair(&pair, data.canvas()), id, slot)?;
         }
-        batch.leave(&slots[examples.len().min(slots.len())..]);
+        batch.leave(&slots[examples.len()..]);
         Ok(batch)
     }
 
@@ -187,5 +185,13 @@ impl Batch {
 
     pub fn rows(&self) -> usize {
         self.puzzle_ids.len()
+    }
+}
+
+fn expect_slots(examples: &[u32], slots: &[usize]) -> Result<()> {
+    let (rows, slots) = (examples.len(), slots.len());
+    match rows <= slots {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("batch: {rows} examples for {slots} slots"))),
     }
 }

@@ -22,7 +22,7 @@ use crate::{Error, Result};
 pub struct Dealer {
     slots: Arc<[usize]>, // cells, longest first
     lengths: Vec<u16>,   // by example
-    pub layout: RowLayout,
+    layout: RowLayout,
     /// The split's shortest example.
     shortest: u32,
 }
@@ -31,6 +31,7 @@ pub struct Dealer {
 pub struct Dealt {
     examples: Vec<u32>, // (batches, slots)
     slots: Arc<[usize]>,
+    layout: RowLayout,
     left_out: usize,
 }
 
@@ -72,7 +73,8 @@ impl Dealer {
         }
         let mut turns = self.turns(&visits, batches);
         let examples = vec![0; visits.len()];
-        let mut dealt = Dealt { examples, slots: self.slots.clone(), left_out: 0 };
+        let mut dealt =
+            Dealt { examples, slots: self.slots.clone(), layout: self.layout, left_out: 0 };
         let mut filled = vec![0; slots];
         for &example in &visits {
             match turns[self.cells(example)].next() {
@@ -144,6 +146,11 @@ impl Dealt {
     /// Cells of each slot.
     pub fn slots(&self) -> &[usize] {
         &self.slots
+    }
+
+    /// What lies in the slots.
+    pub fn layout(&self) -> RowLayout {
+        self.layout
     }
 
     /// Rows that the sampler visits and that found no slot.

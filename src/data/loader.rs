@@ -181,8 +181,8 @@ impl Feed {
             }
             Layout::Packed(dealt) => {
                 let (examples, slots) = (dealt.examples(index), dealt.slots());
-                match self.dealer.as_ref().map(|dealer| dealer.layout) {
-                    Some(RowLayout::Sequence) => Batch::sequences(data, split, examples, slots),
+                match dealt.layout() {
+                    RowLayout::Sequence => Batch::sequences(data, split, examples, slots),
                     _ => Batch::packed(data, split, examples, slots, *options),
                 }
             }

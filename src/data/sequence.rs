@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use super::augment::{PuzzleName, Variant};
 use super::grid::{Grid, Pair};
-use super::shard::Shard;
+use super::shard::{Shard, Side};
 use super::vocab::{COLOURS, IGNORE};
 use crate::Result;
-use crate::sequence::{END, NEWLINE, Position, SEPARATOR, START, TURNS, grid_len};
+use crate::sequence::{END, NEWLINE, Position, SEPARATOR, START, TURNS, grid_len, pair_len};
 
 /// Depth of the input's cells, and of the output's.
 const INPUT: usize = 1;
@@ -58,22 +58,10 @@ impl Sequence {
     }
 }
 
-/// Tokens that are read of a pair whose input and output have these (height, width).
-fn len([input, output]: [[u8; 2]; 2]) -> usize {
-    let of = |[h, w]: [u8; 2]| grid_len(h as usize, w as usize);
-    2 + of(input) + of(output)
-}
-
 /// Tokens that are read of each example.
 pub(super) fn lengths(shard: &Shard) -> Result<Vec<u16>> {
-    let mut lengths = vec![0; shard.examples()];
-    for puzzle in 0..shard.puzzles() {
-        let own = &mut lengths[shard.puzzle_range(puzzle)?];
-        for (length, outline) in own.iter_mut().zip(shard.outlines(puzzle)?) {
-            *length = len(outline?.map(|side| [side.h, side.w])) as u16;
-        }
-    }
-    Ok(lengths)
+    let of = |side: Side| grid_len(side.h as usize, side.w as usize);
+    shard.lengths(|_, outline| pair_len(outline.map(of)))
 }
 
 /// An answer as it is written, token by token. Only what leads to a grid can be written.
@@ -193,7 +181,7 @@ mod tests {
         let output = [(0, 0, 3), (1, 0, 3), (0, 1, 3), (1, 1, 3)];
         assert_eq!(places[..5], [(0, 0, 0), (0, 0, 1), (1, 0, 1), (2, 0, 1), (0, 0, 2)]);
         assert_eq!(places[5..], output);
-        assert_eq!(sequence.tokens.len(), len([[1, 2], [2, 1]]));
+        assert_eq!(sequence.tokens.len(), pair_len([grid_len(1, 2), grid_len(2, 1)]));
     }
 
     #[test]

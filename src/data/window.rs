@@ -145,15 +145,7 @@ impl Windows {
 
     /// Cells of the window of each example.
     pub fn lengths(&self, shard: &Shard) -> Result<Vec<u16>> {
-        let mut lengths = vec![0; shard.examples()];
-        for puzzle in 0..shard.puzzles() {
-            let id = shard.puzzle_id(puzzle)?;
-            let own = &mut lengths[shard.puzzle_range(puzzle)?];
-            for (length, outline) in own.iter_mut().zip(shard.outlines(puzzle)?) {
-                *length = self.around(id, outline?, shard.spec().canvas).len() as u16;
-            }
-        }
-        Ok(lengths)
+        shard.lengths(|id, outline| self.around(id, outline, shard.spec().canvas).len())
     }
 
     pub fn window_of_input(&self, id: u32, input: &Grid, at: Placement, canvas: usize) -> Window {

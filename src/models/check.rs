@@ -32,6 +32,30 @@ pub fn heads(hidden_size: usize, num_heads: usize) -> Result<()> {
     }
 }
 
+/// A stack of `layers` of one width that attend by heads, each followed by an MLP of `mlp_width`,
+/// with dropout.
+pub fn layers(
+    layers: usize,
+    hidden_size: usize,
+    num_heads: usize,
+    (expansion, mlp_width): (f64, usize),
+    dropped: f64,
+) -> Result<()> {
+    self::expansion(expansion)?;
+    positive(&[
+        ("hidden_size", hidden_size),
+        ("num_heads", num_heads),
+        ("h_layers", layers),
+        ("expansion * hidden_size", mlp_width),
+    ])?;
+    heads(hidden_size, num_heads)?;
+    // Sites of dropout are numbered below 2^24.
+    if layers > 1 << 20 {
+        return refuse("h_layers", layers, "is absurdly large");
+    }
+    dropout(dropped)
+}
+
 pub fn probability(key: &str, p: f64) -> Result<()> {
     match (0.0..=1.0).contains(&p) {
         true => Ok(()),

@@ -13,7 +13,7 @@ use crate::data::vocab::PAD;
 use crate::data::{Batch, BatchOptions, Grid, RowLayout, Sequence, window_of};
 use crate::eval::Row;
 use crate::rng::{Rng, Stream};
-use crate::sequence::grid_len;
+use crate::sequence::{grid_len, pair_len};
 use crate::{Error, Result};
 
 /// The task itself, then up to `num_aug` variants of other content, under the ids 1, 2, ...; rows
@@ -44,7 +44,7 @@ pub fn most_cells(pairs: &[Pair], canvas: usize) -> usize {
 /// Tokens of the longest sequence that a pair or a variant of it makes.
 pub fn most_tokens(pairs: &[Pair]) -> usize {
     let turned = |grid: &Grid| grid_len(grid.h(), grid.w()).max(grid_len(grid.w(), grid.h()));
-    let of = |pair: &Pair| 2 + turned(&pair.input) + turned(&pair.output);
+    let of = |pair: &Pair| pair_len([turned(&pair.input), turned(&pair.output)]);
     pairs.iter().map(of).max().unwrap_or(0)
 }
 
@@ -91,7 +91,9 @@ impl<'a> Rows<'a> {
                     let pair = row
                         .grids()
                         .and_then(|(input, _, output)| Some(Pair { input, output: output? }));
-                    let pair = pair.expect("a row that was made of a pair");
+                    let pair = pair.ok_or_else(|| {
+                        Error::invalid(format!("task {}: a row shows no pair", self.task))
+                    })?;
                     let sequence = Sequence::of_pair(&pair, self.canvas);
                     batch.push_sequence(&sequence, row.puzzle_id as u32, slot)?;
                 }

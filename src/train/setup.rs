@@ -66,18 +66,16 @@ pub fn shape(config: &Settings, data: &DataSet) -> Result<ModelShape> {
 pub fn lengths(config: &Settings, data: &DataSet) -> Result<Option<Arc<Lengths>>> {
     let layout = config.data.layout;
     match (layout, data.kind()) {
-        (RowLayout::Padded, _) => return Ok(None),
-        (_, Kind::Arc) => {}
-        (RowLayout::Packed, _) => return Ok(None),
+        (RowLayout::Packed | RowLayout::Sequence, Kind::Arc) => {
+            let lengths = Lengths::of(data, SPLIT, config.data.sampler, layout)?;
+            Ok(Some(Arc::new(lengths)))
+        }
+        (RowLayout::Padded | RowLayout::Packed, _) => Ok(None),
         (RowLayout::Sequence, kind) => {
             let (dir, kind) = (data.dir().display(), kind.name());
-            return Err(Error::invalid(format!(
-                "{dir}: holds {kind} boards; sequences are of ARC pairs"
-            )));
+            Err(Error::invalid(format!("{dir}: holds {kind} boards; sequences are of ARC pairs")))
         }
     }
-    let lengths = Lengths::of(data, SPLIT, config.data.sampler, layout)?;
-    Ok(Some(Arc::new(lengths)))
 }
 
 pub fn schedule(config: &Settings, rows_per_pass: f64) -> Schedule {

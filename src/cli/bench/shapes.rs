@@ -168,7 +168,7 @@ impl Shape {
                 phases.pop().map(|phase| phase.work).unwrap_or_default()
             }
             _ => {
-                let (model, options) = self.reasoner(DType::F32)?;
+                let (model, options) = self.trained(DType::F32)?;
                 needed::Needed::of(kind, &model, options)?.work
             }
         };
@@ -191,7 +191,7 @@ impl Shape {
                 trainer.step(Side::Student, &images, step, 1e-4).map(drop)
             }));
         }
-        let (model, options) = self.reasoner(dtype)?;
+        let (model, options) = self.trained(dtype)?;
         let Sizes { batch_size, seq_len, .. } = model.sizes;
         let mut trainer = Trainer::new(device, &model, options)?;
         let slots = trainer.slots();
@@ -210,68 +210,75 @@ impl Shape {
         }))
     }
 
-    fn reasoner(&self, dtype: DType) -> Result<(ModelShape, Options)> {
-        let Model::Hrm { batch_size, seq_len, c, heads, layers, halt, packed } = self.model else {
-            return self.arc_full(dtype);
-        };
-        let config = Config {
-            hidden_size: c,
-            num_heads: heads,
-            h_layers: layers,
-            l_layers: layers,
-            puzzle_emb_ndim: c,
-            halt_max_steps: halt,
-            halt_exploration_prob: 0.0,
-            ..Config::default()
-        };
-        let sizes = Sizes { batch_size, seq_len, vocab_size: VOCAB, num_puzzle_ids: PUZZLE_IDS };
-        let optimizer = OptimizerConfig {
-            rule: Rule::AdamW,
-            beta1: 0.9,
-            beta2: 0.95,
-            weight_decay: 0.1,
-            puzzle_emb_weight_decay: 0.1,
-            clip: 0.0,
-            ema: 0.0,
-        };
-        let options =
-            Options { dtype, recompute: Recompute::None, grad_accum: 1, optimizer, seed: 0 };
-        let lengths = match packed {
-            true => {
-                let side = seq_len.isqrt();
-                Lengths::published(Source::Arc1, side, RowLayout::Packed).map(Arc::new)
+    /// What `hrm train` trains; there is none of an autoencoder.
+    fn trained(&self, dtype: DType) -> Result<(ModelShape, Options)> {
+        match self.model {
+            Model::ArcFull { batch_size, seq_len } => arc_full(batch_size, seq_len, dtype),
+            Model::Grid { batch_size, len } => grid(batch_size, len, dtype),
+            Model::Autoencoder => {
+                Err(Error::invalid(format!("{}: is not trained by hrm train", self.name)))
             }
-            false => None,
-        };
-        Ok((ModelShape::new(config, sizes).with_lengths(lengths), options))
-    }
-
-    /// The model of `grid-small` as the baseline has it, over sequences of one length.
-    fn grid(&self, batch_size: usize, len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
-        let settings = ["model.expansion=4", "model.dropout=0.1", "data.canvas=30"];
-        let mut settings = settings.map(str::to_owned).to_vec();
-        settings.push(format!("train.batch_size={batch_size}"));
-        let preset = Settings::load(Some("grid-small"), None, &settings)?;
-        let model = preset.shape(preset.data.canvas.pow(2), VOCAB, GRID_TASKS * TURNS);
-        let model = model.with_lengths(Some(Arc::new(Lengths::one(len))));
-        Ok((model, Options { dtype, ..setup::options(&preset) }))
-    }
-
-    fn arc_full(&self, dtype: DType) -> Result<(ModelShape, Options)> {
-        if let Model::Grid { batch_size, len } = self.model {
-            return self.grid(batch_size, len, dtype);
+            Model::Hrm { batch_size, seq_len, c, heads, layers, halt, packed } => {
+                let config = Config {
+                    hidden_size: c,
+                    num_heads: heads,
+                    h_layers: layers,
+                    l_layers: layers,
+                    puzzle_emb_ndim: c,
+                    halt_max_steps: halt,
+                    halt_exploration_prob: 0.0,
+                    ..Config::default()
+                };
+                let sizes =
+                    Sizes { batch_size, seq_len, vocab_size: VOCAB, num_puzzle_ids: PUZZLE_IDS };
+                let optimizer = OptimizerConfig {
+                    rule: Rule::AdamW,
+                    beta1: 0.9,
+                    beta2: 0.95,
+                    weight_decay: 0.1,
+                    puzzle_emb_weight_decay: 0.1,
+                    clip: 0.0,
+                    ema: 0.0,
+                };
+                let options = Options {
+                    dtype,
+                    recompute: Recompute::None,
+                    grad_accum: 1,
+                    optimizer,
+                    seed: 0,
+                };
+                let lengths = match packed {
+                    true => {
+                        let side = seq_len.isqrt();
+                        Lengths::published(Source::Arc1, side, RowLayout::Packed).map(Arc::new)
+                    }
+                    false => None,
+                };
+                Ok((ModelShape::new(config, sizes).with_lengths(lengths), options))
+            }
         }
-        let Model::ArcFull { batch_size, seq_len } = self.model else {
-            return Err(Error::invalid(format!("{}: is no reasoner", self.name)));
-        };
-        let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
-        let preset = Settings::load(Some("arc-full"), None, &batch)?;
-        let model = preset.shape(seq_len, VOCAB, PUZZLE_IDS);
-        Ok((model, Options { dtype, ..setup::options(&preset) }))
     }
 
     fn distillation(&self) -> Result<distill::Options> {
         let config = DistillConfig::load(Some(self.name), None, &[])?;
         Ok(distill::Options::of(&config, config.train.batch_size))
     }
+}
+
+/// The model of `grid-small` as the baseline has it, over sequences of one length.
+fn grid(batch_size: usize, len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
+    let settings = ["model.expansion=4", "model.dropout=0.1", "data.canvas=30"];
+    let mut settings = settings.map(str::to_owned).to_vec();
+    settings.push(format!("train.batch_size={batch_size}"));
+    let preset = Settings::load(Some("grid-small"), None, &settings)?;
+    let model = preset.shape(preset.data.canvas.pow(2), VOCAB, GRID_TASKS * TURNS);
+    let model = model.with_lengths(Some(Arc::new(Lengths::one(len))));
+    Ok((model, Options { dtype, ..setup::options(&preset) }))
+}
+
+fn arc_full(batch_size: usize, seq_len: usize, dtype: DType) -> Result<(ModelShape, Options)> {
+    let batch = [format!("train.batch_size={batch_size}"), "train.grad_accum=1".to_owned()];
+    let preset = Settings::load(Some("arc-full"), None, &batch)?;
+    let model = preset.shape(seq_len, VOCAB, PUZZLE_IDS);
+    Ok((model, Options { dtype, ..setup::options(&preset) }))
 }

@@ -204,6 +204,19 @@ impl Shard {
         Ok(self.puzzle_range(puzzle)?.map(own))
     }
 
+    /// What `length` makes of each example: of its puzzle's id, its input and its output.
+    pub fn lengths(&self, length: impl Fn(u32, [Side; 2]) -> usize) -> Result<Vec<u16>> {
+        let mut lengths = vec![0; self.examples()];
+        for puzzle in 0..self.puzzles() {
+            let id = self.puzzle_id(puzzle)?;
+            let own = &mut lengths[self.puzzle_range(puzzle)?];
+            for (to, outline) in own.iter_mut().zip(self.outlines(puzzle)?) {
+                *to = length(id, outline?) as u16;
+            }
+        }
+        Ok(lengths)
+    }
+
     #[inline]
     fn seen(&self, i: usize, record: Record, transform: u8) -> Result<[Side; 2]> {
         let seen = |side: Side| -> Result<Side> {

@@ -46,19 +46,8 @@ use crate::tensor::Tensor;
 
 impl Configuration for Config {
     fn validate(&self) -> Result<()> {
-        check::expansion(self.expansion)?;
-        check::positive(&[
-            ("hidden_size", self.hidden_size),
-            ("num_heads", self.num_heads),
-            ("h_layers", self.layers),
-            ("expansion * hidden_size", self.mlp_width()),
-        ])?;
-        check::heads(self.hidden_size, self.num_heads)?;
-        // Sites of dropout are numbered below 2^24.
-        if self.layers > 1 << 20 {
-            return check::refuse("h_layers", self.layers, "is absurdly large");
-        }
-        check::dropout(self.dropout)
+        let mlp = (self.expansion, self.mlp_width());
+        check::layers(self.layers, self.hidden_size, self.num_heads, mlp, self.dropout)
     }
 
     fn dims(&self, sizes: Sizes) -> Dims {
