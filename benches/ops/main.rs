@@ -67,6 +67,7 @@ const OPS: &[(&str, Build)] = &[
     ("mse", table::mse),
     ("kl_gauss", table::kl_gauss),
     ("gauss_sample", table::gauss_sample),
+    ("state_noise", table::state_noise),
 ];
 
 /// Ops that know one dtype only: timed once.

@@ -233,6 +233,14 @@ pub fn act_halt(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     })))
 }
 
+/// Noise for the states of every row.
+pub fn state_noise(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
+    let (z, sigma) =
+        (filled(device, dtype, &[w.b, w.t, w.c])?, filled(device, DType::F32, &[w.b])?);
+    let (draws, layout) = (filled(device, DType::I32, &[w.b, Draw::WORDS])?, Layout::of(&z, 1)?);
+    Ok(Work::Plain(Box::new(move || ops::state_noise::add(&z, &draws, &sigma, &layout))))
+}
+
 pub fn global_norm(w: &Workload, device: &Device, _: DType) -> Result<Work> {
     let g = filled(device, DType::F32, &[block_elems(w)])?;
     let (losses, guard) = (filled(device, DType::F32, &[8])?, guard_up(device)?);

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::common::{Compute, device, start_threads};
+use super::rollouts::RolloutArgs;
 use crate::data::DataSet;
 use crate::eval::job::{ATTEMPTS, Job};
 pub use crate::eval::page::FILE as PAGE;
-use crate::eval::{self, Curve, Heading, Report, Rules, predictions};
+use crate::eval::{self, Curve, Halt, Heading, Report, Rules, predictions};
 use crate::io::say::say;
 use crate::run::folder::EVALUATION;
 use crate::run::signal;
@@ -42,6 +43,7 @@ const CURVES: [(&str, &[&str]); 4] = [
     "  hrm eval runs/arc-small-1                    the best checkpoint on the run's own test split\n",
     "  hrm eval runs/arc-small-1 --variants 20      fewer votes, sooner\n",
     "  hrm eval runs/arc-small-1 --early-halt       also halting as in training: score and time of both\n",
+    "  hrm eval runs/sudoku-mini-1 --rollouts 25    more trajectories where the first is in doubt\n",
     "  hrm eval runs/arc-small-1 --limit 200 --json tasks as published come first\n",
     "  hrm eval best.safetensors --data data/my-arc --output scores\n",
     "  hrm eval --predictions mine.jsonl --data data/my-arc    answers of any other program:\n",
@@ -76,6 +78,8 @@ pub struct Eval {
     /// Answer everything a second time, each example halting as training would, and compare
     #[arg(long)]
     pub early_halt: bool,
+    #[command(flatten)]
+    pub rollouts: RolloutArgs,
     /// Also write what the answers were taken from, as safetensors: examples (numbers in the
     /// split, in the order answered: tasks as published first), inputs, labels, puzzle_identifiers,
     /// logits (example, cell, token), q_halt_logits and q_continue_logits after the last ACT step
@@ -84,7 +88,7 @@ pub struct Eval {
     /// Score the answers in this file instead of a model's: a JSON object per line, or a
     /// submission.json of ARC Prize; see the last examples. Needs --data
     #[arg(long, value_name = "FILE", conflicts_with_all =
-        ["path", "early_halt", "limit", "variants", "save_logits"])]
+        ["path", "early_halt", "limit", "variants", "save_logits", "rollouts", "segments"])]
     pub predictions: Option<PathBuf>,
     /// Where files go; default: eval/ in the run folder, scores/ here for --predictions
     #[arg(long, value_name = "DIR")]
@@ -126,7 +130,14 @@ fn from_checkpoint(path: &Path, args: &Eval, ks: Vec<usize>) -> Result<(Report, 
     let trained = Trained::open(path)?;
     let data = trained.data(args.data.as_deref())?;
     let output = args.output.clone().unwrap_or_else(|| trained.run_dir.join(EVALUATION));
+    let halt = args.rollouts.halt(trained.shape()?.dims(), data.kind());
+    if halt != Halt::Last && (args.early_halt || args.save_logits.is_some()) {
+        return Err(Error::invalid(
+            "--early-halt and --save-logits are of the answers without --rollouts and --segments",
+        ));
+    }
     let job = Job {
+        halt,
         limit: args.limit,
         variants: args.variants.unwrap_or(usize::MAX),
         early_halt: args.early_halt,

@@ -16,6 +16,7 @@ mod plan;
 mod predict;
 mod preset_data;
 mod probe;
+mod rollouts;
 #[cfg(feature = "serve")]
 mod serve;
 mod train;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::common::Compute;
-use crate::data::{DataSet, Task, combined, terminal};
+use super::rollouts::RolloutArgs;
+use crate::data::{DataSet, Kind, Task, combined, terminal};
 use crate::io::file;
 use crate::io::progress::{self, Bar};
 use crate::io::say::say;
@@ -73,6 +74,8 @@ pub struct Predict {
     #[arg(long, value_enum, default_value = "auto")]
     pub color: Colour,
     #[command(flatten)]
+    pub rollouts: RolloutArgs,
+    #[command(flatten)]
     pub compute: Compute,
 }
 
@@ -105,7 +108,8 @@ pub fn run(args: Predict) -> Result<()> {
     };
     let task = find_task(&args.task, &trained.plan.data_dir, data.as_ref())?;
     say!("{}: step {}", trained.reader.path().display(), trained.step());
-    let mut solver = Solver::new(trained, data, &device)?;
+    let halt = args.rollouts.halt(trained.shape()?.dims(), Kind::Arc);
+    let mut solver = Solver::new(trained, data, &device)?.with_halt(halt)?;
     signal::install()?;
     let options = Options {
         budget: args.budget.saturating_sub(started.elapsed()),

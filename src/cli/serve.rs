@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::common::{Compute, device, start_workers};
-use crate::data::DataSet;
+use super::rollouts::RolloutArgs;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
+use crate::data::{DataSet, Kind};
 use crate::eval::run::check_data;
 use crate::io::say::say;
 use crate::io::units::duration;
@@ -87,6 +88,8 @@ pub struct Serve {
     #[arg(long, value_name = "S", default_value = "10", value_parser = duration)]
     pub grace: Duration,
     #[command(flatten)]
+    pub rollouts: RolloutArgs,
+    #[command(flatten)]
     pub compute: Compute,
 }
 
@@ -119,12 +122,19 @@ pub fn run(args: Serve) -> Result<()> {
     }
     let (path, data, device_name) = (args.path, args.data, args.compute.device);
     let solves = options.max_solves > 0;
-    let load = move || load(&path, data.as_deref(), &device_name, solves);
+    let rollouts = args.rollouts;
+    let load = move || load(&path, data.as_deref(), &device_name, solves.then_some(&rollouts));
     serve(load, options, |address| outln!("http://{address}"))
 }
 
-/// The model for batches of one, and its data set if that is there. `solves`: tasks are solved too.
-fn load(path: &Path, data: Option<&Path>, device_name: &str, solves: bool) -> Result<Served> {
+/// The model for batches of one, and its data set if that is there. Tasks are solved too if it is said
+/// how.
+fn load(
+    path: &Path,
+    data: Option<&Path>,
+    device_name: &str,
+    solves: Option<&RolloutArgs>,
+) -> Result<Served> {
     let (device, _) = device(device_name)?;
     let trained = Trained::open(path)?;
     let mut shape = trained.shape()?;
@@ -153,8 +163,12 @@ fn load(path: &Path, data: Option<&Path>, device_name: &str, solves: bool) -> Re
     let trained_on = trained.trained_on().to_owned();
     let again = |data: &DataSet| DataSet::open(data.dir());
     let solver = match solves {
-        true => Some(Solver::new(trained, data.as_ref().map(again).transpose()?, &device)?),
-        false => None,
+        Some(rollouts) => {
+            let data = data.as_ref().map(again).transpose()?;
+            let solver = Solver::new(trained, data, &device)?;
+            Some(solver.with_halt(rollouts.halt(dims, Kind::Arc))?)
+        }
+        None => None,
     };
     let data = data.map(Arc::new);
     Ok(Served { model, canvas, layout, data, preset, step, trained_on, solver })

@@ -2,7 +2,7 @@
 //! only, be they the whole canvas or a window of it; a row that is answered leaves, and the next
 //! ones take its room. As the reference evaluates, every row runs all `halt_max_steps` segments;
 //! with early halting a row leaves as soon as training's rule would halt, which is what saves time.
-//! Nothing is random.
+//! Rollouts ask a row again, with noise. Nothing depends on the batch or on the moment.
 //!
 //! An answer that reaches the edge of its window may go on beyond it: such a row is asked again on
 //! the whole canvas, and that answer counts.
@@ -15,6 +15,7 @@ use super::at_work::{AtWork, Halt, Working};
 use super::decode;
 pub use super::finished::argmax;
 use super::finished::{Answer, Finished};
+use super::rollouts::{Next, Trajectories};
 use super::row::Row;
 use crate::backend::DeviceKind;
 use crate::data::vocab::PAD;
@@ -68,7 +69,7 @@ impl Evaluator {
         if let Some(decoder) = model.decoder() {
             return decode::dry_run(model, decoder, self.rows);
         }
-        let mut at = AtWork::new(model);
+        let mut at = AtWork::new(model, Halt::Last);
         at.join(vec![], self.rows)?;
         at.segment().map(|_| ())
     }
@@ -100,26 +101,48 @@ impl Evaluator {
         if let Some(decoder) = model.decoder() {
             return decode::answer_named(model, decoder, self.rows, rows, name, each);
         }
-        let steps = model.dims().segments as u32;
+        let steps = halt.segments(model.dims());
+        let mut trajectories = match halt {
+            Halt::Rollouts(rollouts) => Some(Trajectories::new(rollouts)),
+            Halt::Last | Halt::Early => None,
+        };
         self.segments(model, rows, halt, &name, |segment, q, at, done| {
             let (rows, q_rows) = (segment.rows.to_f32s()?, segment.q_rows.to_f32s()?);
-            let mut finished = Finished { answers: vec![], sums: [0.0; metric::LEN] };
+            let mut finished = Finished::default();
             let mut again = vec![];
             let answers = read(model.dims(), segment, q, at, done, &name)?;
             for (&slot, answer) in done.iter().zip(answers) {
                 let working = &at.rows()[slot];
                 let tokens: Vec<i32> = answer.tokens.iter().map(|&t| t as i32).collect();
                 if working.row.is_reached_beyond(&tokens) {
-                    again.push(slot);
+                    again.push(working.again());
                     continue;
                 }
+                let mut own = [0.0; metric::LEN];
                 if answer.steps == steps {
                     let pair = |x: &[f32]| [x[2 * slot], x[2 * slot + 1]];
                     let row = &rows[slot * 4..][..4];
-                    let own = act_halt::metrics_of_row(row, pair(q), pair(&q_rows), steps as i32);
-                    finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                    own = act_halt::metrics_of_row(row, pair(q), pair(&q_rows), steps as i32);
                 }
-                finished.answers.push((working.number, answer));
+                let whole = match &mut trajectories {
+                    None => Some((answer, own)),
+                    Some(all) => {
+                        let which = (working.number, &working.row, working.rollout);
+                        let is_believed = model.would_halt(answer.q);
+                        match all.take(which, answer, own, is_believed) {
+                            Next::Run(others) => {
+                                again.extend(others.map(|rollout| working.rollout(rollout)));
+                                None
+                            }
+                            Next::Wait => None,
+                            Next::Answered(answer, own) => Some((answer, own)),
+                        }
+                    }
+                };
+                if let Some((answer, own)) = whole {
+                    finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                    finished.answers.push((working.number, answer));
+                }
             }
             match finished.answers.is_empty() {
                 true => Ok(again),
@@ -156,15 +179,15 @@ impl Evaluator {
     }
 
     /// Runs segments until all rows are done. `each` gets a segment, its Q logits (B, 2), the rows
-    /// at work and the slots of those that are done with it; it gives the slots of those that are
-    /// to be asked again on the whole canvas.
+    /// at work and the slots of those that are done with it; it gives the rows that are to be asked
+    /// beside.
     fn segments(
         &self,
         model: &dyn Model,
         rows: impl Iterator<Item = Result<Row>>,
         halt: Halt,
         name: impl Fn(usize) -> String,
-        mut each: impl FnMut(&Segment, &[f32], &AtWork, &[usize]) -> Result<Vec<usize>>,
+        mut each: impl FnMut(&Segment, &[f32], &AtWork, &[usize]) -> Result<Vec<Working>>,
     ) -> Result<()> {
         let dims = model.dims();
         let checked = |(number, row): (usize, Result<Row>)| {
@@ -175,7 +198,7 @@ impl Evaluator {
         let mut rows = rows.enumerate().map(checked).fuse();
         let mut next: Option<Working> = None;
         let mut again: VecDeque<Working> = VecDeque::new();
-        let mut at = AtWork::new(model);
+        let mut at = AtWork::new(model, halt);
         loop {
             let mut joining: Vec<Working> = vec![];
             let mut room = self.positions.saturating_sub(at.positions());
@@ -198,13 +221,11 @@ impl Evaluator {
             at.join(joining, if model.rows_halt_together() { self.rows } else { 0 })?;
             let segment = at.segment()?;
             let q = segment.q.to_f32s()?;
-            let done = at.step(dims.segments as u32, halt, &q);
+            let done = at.step(&q);
             if done.is_empty() {
                 continue;
             }
-            for slot in each(&segment, &q, &at, &done)? {
-                again.push_back(at.rows()[slot].again());
-            }
+            again.extend(each(&segment, &q, &at, &done)?);
             at.leave(&done);
         }
     }
@@ -237,7 +258,7 @@ fn read(
         let &Working { steps, halt_step, asked_again, .. } = working;
         // Without a halt the last segment is where it ends.
         let halt_step = halt_step.unwrap_or(steps);
-        Ok(Answer { tokens, q: [q[0], q[1]], halt_step, steps, asked_again })
+        Ok(Answer { tokens, q: [q[0], q[1]], halt_step, steps, asked_again, tried: None })
     };
     done.iter().map(one).collect()
 }

@@ -15,6 +15,7 @@ pub(super) fn answered(data: &DataSet, split: &str) -> Evaluation {
         q: vec![],
         halt_steps: vec![],
         steps: vec![],
+        tried: vec![],
         asked_again: 0,
         sums: [0.0; metric::LEN],
         wall_s: 0.0,

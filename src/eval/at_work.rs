@@ -1,16 +1,37 @@
 //! The rows that a model is at work on, end to end in one batch.
 
+use super::rollouts::Rollouts;
 use super::row::{self, Row};
 use crate::Result;
-use crate::models::{Carry, DeviceBatch, Dims, Model, Segment, Workspace};
+use crate::models::{Carry, DeviceBatch, Dims, Model, Noise, Segment, Workspace};
 
 /// When a row is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Halt {
     /// After all segments.
     Last,
     /// At the first segment at which training's rule would halt.
     Early,
+    /// After the segments of several trajectories.
+    Rollouts(Rollouts),
+}
+
+impl Halt {
+    /// Segments of a trajectory that runs to its end.
+    pub(super) fn segments(self, dims: Dims) -> u32 {
+        match self {
+            Self::Last | Self::Early => dims.segments as u32,
+            Self::Rollouts(rollouts) => rollouts.segments,
+        }
+    }
+
+    /// Trajectories of a row at most.
+    pub fn trajectories(self) -> usize {
+        match self {
+            Self::Last | Self::Early => 1,
+            Self::Rollouts(rollouts) => rollouts.count as usize,
+        }
+    }
 }
 
 /// A row at work.
@@ -18,6 +39,8 @@ pub(super) struct Working {
     /// Place among the rows that are asked, from 0.
     pub number: usize,
     pub row: Row,
+    /// Trajectory of the row, from 0.
+    pub rollout: u32,
     pub steps: u32,
     pub halt_step: Option<u32>,
     pub asked_again: bool,
@@ -28,13 +51,20 @@ pub(super) struct Working {
 
 impl Working {
     pub fn new(number: usize, row: Row, dims: Dims) -> Self {
-        Self { number, row, steps: 0, halt_step: None, asked_again: false, dims, slot: None }
+        let (rollout, steps, halt_step, asked_again, slot) = (0, 0, None, false, None);
+        Self { number, row, rollout, steps, halt_step, asked_again, dims, slot }
     }
 
     /// The row on the whole canvas, from the beginning.
     pub fn again(&self) -> Self {
         let row = Row { window: None, ..self.row.clone() };
-        Self { asked_again: true, ..Self::new(self.number, row, self.dims) }
+        Self { asked_again: true, rollout: self.rollout, ..Self::new(self.number, row, self.dims) }
+    }
+
+    /// Another trajectory of the row, from the beginning.
+    pub fn rollout(&self, rollout: u32) -> Self {
+        let Self { number, ref row, dims, asked_again, .. } = *self;
+        Self { rollout, asked_again, ..Self::new(number, row.clone(), dims) }
     }
 
     pub fn positions(&self) -> usize {
@@ -45,6 +75,7 @@ impl Working {
 /// The rows at work, and the device's memory for them.
 pub(super) struct AtWork<'a> {
     model: &'a dyn Model,
+    halt: Halt,
     rows: Vec<Working>,
     memory: Option<Memory>,
     /// Slots of the batch, those included that have no row.
@@ -58,8 +89,8 @@ struct Memory {
 }
 
 impl<'a> AtWork<'a> {
-    pub fn new(model: &'a dyn Model) -> Self {
-        Self { model, rows: vec![], memory: None, slots: 0 }
+    pub fn new(model: &'a dyn Model, halt: Halt) -> Self {
+        Self { model, halt, rows: vec![], memory: None, slots: 0 }
     }
 
     /// By slot.
@@ -92,7 +123,7 @@ impl<'a> AtWork<'a> {
             self.memory = None; // before the next is made: both may not fit
         }
         let shown: Vec<Row> = self.rows.iter().map(|working| working.row.clone()).collect();
-        let (carry, batch) = row::batch(self.model, &shown, least)?;
+        let (mut carry, batch) = row::batch(self.model, &shown, least)?;
         let mut halted = vec![1_u8; slots];
         let mut steps = vec![0_i32; slots];
         for (slot, row) in self.rows.iter_mut().enumerate() {
@@ -104,6 +135,12 @@ impl<'a> AtWork<'a> {
         }
         carry.halted.upload(&halted)?;
         carry.steps.upload(&steps)?;
+        if let Halt::Rollouts(rollouts) = self.halt {
+            let mut sigma: Vec<f32> =
+                self.rows.iter().map(|row| rollouts.sigma(row.rollout)).collect();
+            sigma.resize(slots, 0.0);
+            carry.noise = Some(Noise::new(self.model.device(), &sigma)?);
+        }
         let space = Workspace::of_rows(self.model, slots, slots)?;
         (self.memory, self.slots) = (Some(Memory { carry, batch, space }), slots);
         Ok(())
@@ -111,18 +148,27 @@ impl<'a> AtWork<'a> {
 
     pub fn segment(&self) -> Result<Segment> {
         let Memory { carry, batch, space } = self.memory.as_ref().expect("rows have joined");
+        if let Some(noise) = &carry.noise {
+            // Beyond the segments of training a row would be taken for halted.
+            let halted = |slot| self.rows.get(slot).is_none_or(|row: &Working| row.steps == 0);
+            carry.halted.upload(&Vec::from_iter((0..self.slots).map(|i| halted(i) as u8)))?;
+            let draws =
+                self.rows.iter().map(|row| Rollouts::draw(&row.row, row.rollout, row.steps));
+            noise.draw(draws)?;
+        }
         self.model.eval_segment(carry, batch, space)
     }
 
     /// Counts a segment; the slots of the rows that are done with it.
-    pub fn step(&mut self, segments: u32, halt: Halt, q: &[f32]) -> Vec<usize> {
+    pub fn step(&mut self, q: &[f32]) -> Vec<usize> {
+        let segments = self.halt.segments(self.model.dims());
         let mut done = vec![];
         for (slot, (working, q)) in self.rows.iter_mut().zip(q.chunks_exact(2)).enumerate() {
             working.steps += 1;
             if working.halt_step.is_none() && self.model.would_halt([q[0], q[1]]) {
                 working.halt_step = Some(working.steps);
             }
-            let halts = halt == Halt::Early && working.halt_step.is_some();
+            let halts = self.halt == Halt::Early && working.halt_step.is_some();
             if halts || working.steps == segments {
                 done.push(slot);
             }

@@ -102,6 +102,7 @@ impl Written {
             halt_step: 1,
             steps: 1,
             asked_again: false,
+            tried: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Answers as they come from a model.
 
+use super::rollouts::Tried;
 use crate::ops::act_halt::metric;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -10,14 +11,16 @@ pub struct Answer {
     pub q: [f32; 2],
     /// Segment (from 1) at which training's rule would have halted; `halt_max_steps` if at none.
     pub halt_step: u32,
-    /// Segments that were run.
+    /// Segments that were run, of all trajectories.
     pub steps: u32,
     /// Whether its window was too small and the whole canvas was asked.
     pub asked_again: bool,
+    /// Where several trajectories were asked for.
+    pub tried: Option<Tried>,
 }
 
 /// What a segment finished.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Finished {
     /// Number of the row, its answer.
     pub answers: Vec<(usize, Answer)>,

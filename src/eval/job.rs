@@ -5,8 +5,8 @@ use std::path::Path;
 use super::page::Curve;
 use super::report::check_asked;
 use super::{
-    Evaluation, Evaluator, Halt, Heading, Report, Request, Rules, logits, notes, report, saved,
-    select_variants,
+    Evaluation, Evaluator, Halt, Heading, Report, Request, Rollouts, Rules, logits, notes, report,
+    saved, select_variants,
 };
 use crate::backend::Device;
 use crate::data::DataSet;
@@ -28,6 +28,8 @@ pub struct Job<'a> {
     /// Variants of a task at most.
     pub variants: usize,
     pub early_halt: bool,
+    /// How the examples are answered the first time.
+    pub halt: Halt,
     /// Numbers of attempts to score.
     pub ks: Vec<usize>,
     /// Whether an answer without a grid is a vote.
@@ -52,6 +54,7 @@ impl<'a> Job<'a> {
             limit: 0,
             variants: usize::MAX,
             early_halt: false,
+            halt: Halt::Last,
             ks: ATTEMPTS.to_vec(),
             count_empty: false,
             resumable: false,
@@ -77,12 +80,17 @@ impl<'a> Job<'a> {
         let is_all = |known: &Evaluation| known.split == split && known.examples == examples;
         if let Some(known) = self.answered.take_if(|known| is_all(known))
             && !self.early_halt
+            && self.halt == Halt::Last
             && self.save_logits.is_none()
         {
             return self.write(trained, &known, None);
         }
         let model = trained.load_as(&shape, device)?;
-        let evaluator = Evaluator::new(&*model, examples.len());
+        if let Halt::Rollouts(rollouts) = self.halt {
+            rollouts.check(&*model)?;
+        }
+        let most = examples.len().saturating_mul(self.halt.trajectories());
+        let evaluator = Evaluator::new(&*model, most);
         let layout = trained.plan.config.data.layout;
         let weights = if self.resumable { Some(trained.reader.digest()?) } else { None };
         let kept = |halt| self.output.join(format!("answers-{}.partial", word(halt)));
@@ -100,14 +108,14 @@ impl<'a> Job<'a> {
                 ))
             })
         };
-        let evaluation = answer(Halt::Last)?;
+        let evaluation = answer(self.halt)?;
         let early = if self.early_halt { Some(answer(Halt::Early)?) } else { None };
         let report = self.write(trained, &evaluation, early.as_ref())?;
         if let Some(file) = self.save_logits {
             logits::save(&*model, &evaluator, data, split, &examples, layout, file)?;
         }
         if self.resumable {
-            for halt in [Halt::Last, Halt::Early] {
+            for halt in [self.halt, Halt::Early] {
                 saved::remove(&kept(halt))?;
             }
         }
@@ -134,6 +142,7 @@ fn word(halt: Halt) -> &'static str {
     match halt {
         Halt::Last => "all",
         Halt::Early => "early",
+        Halt::Rollouts(_) => "rollouts",
     }
 }
 
@@ -145,6 +154,9 @@ fn key(weights: blake3::Hash, model: &dyn Model, request: &Request) -> String {
     let (split, halt, layout) = (request.split, word(request.halt), request.layout);
     let words = format!("{weights} {data} {dtype} {device:?} {halt} {split} {layout:?}");
     hash.update(words.as_bytes());
+    if let Halt::Rollouts(Rollouts { count, noise, segments, all, sudoku: _ }) = request.halt {
+        hash.update(format!(" {count} {noise:?} {segments} {all}").as_bytes());
+    }
     request.examples.iter().for_each(|example| {
         hash.update(&example.to_le_bytes());
     });

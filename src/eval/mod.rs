@@ -2,8 +2,8 @@
 //! report in words, JSON and pictures. Sees models and data, never the loop.
 //!
 //! `select.rs` which examples, in which order · `row.rs` a question · `answer.rs` the model's
-//! answers, `at_work.rs` the rows under way, `decode.rs` those that are written token by token,
-//! `finished.rs` what comes of them · `run.rs` to examples of a split · `saved.rs` on disk
+//! answers, `at_work.rs` the rows under way, `rollouts.rs` several trajectories of each,
+//! `decode.rs` those that are written token by token, `finished.rs` what comes of them · `run.rs` to examples of a split · `saved.rs` on disk
 //! meanwhile · `predictions.rs` and back from a file, `answered.rs` those of others · `score.rs`
 //! how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs` pass@k ·
 //! `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `notes.rs` whether that
@@ -27,6 +27,7 @@ pub mod pass;
 pub mod predictions;
 pub mod question;
 pub mod report;
+mod rollouts;
 mod row;
 pub mod run;
 pub mod saved;
@@ -42,6 +43,7 @@ pub use finished::Answer;
 pub use page::{Curve, Heading};
 pub use pass::{Pass, Voted, pass};
 pub use report::{Report, Rules, report};
+pub use rollouts::{Rollouts, Tried};
 pub use row::Row;
 pub use run::{Evaluation, Request, evaluate, row_of};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};

@@ -10,7 +10,8 @@ use super::breakdown::{self, Breakdown};
 use super::notes;
 use super::pass::{Pass, Voted, pass, vote};
 use super::question::{self, Question, questions};
-use super::score::{Answers, Scores, Verdict, score};
+use super::rollouts::Tried;
+use super::score::{Answers, Scores, Share, Verdict, score};
 use crate::data::{DataSet, Kind};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
@@ -35,6 +36,9 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_halt: Option<Column>,
     pub identity_baseline: Column,
+    /// After 1, 2, 4 and so on trajectories of an example, where rollouts were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<AfterRollouts>,
     /// The official evaluation's means; none of answers that were not computed here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub official: Option<Official>,
@@ -81,9 +85,20 @@ pub struct Column {
     pub cost: Option<Cost>,
 }
 
+/// Scores of the answers after at most `k` trajectories of each example.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AfterRollouts {
+    pub k: u32,
+    /// Boards of which one of the answers obeys the rules: what a check without the solution finds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obeys: Option<Share>,
+    #[serde(flatten)]
+    pub column: Column,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
-    /// Mean segments run for an example.
+    /// Mean segments run for an example, of all its trajectories.
     pub act_steps: f64,
     /// Mean segment at which training's rule would have halted.
     pub act_steps_wanted: f64,
@@ -134,6 +149,12 @@ pub fn report(
     let (model, verdicts, voted) = column(data, evaluation, &questions, rules, tasks)?;
     let early_halt =
         early.map(|early| Ok(column(data, early, &questions, rules, tasks)?.0)).transpose()?;
+    let after = |k| {
+        let (column, ..) = column(data, &evaluation.after(k), &questions, rules, tasks)?;
+        Ok(AfterRollouts { k, obeys: obeys(data.kind(), evaluation, k), column })
+    };
+    let rollouts = evaluation.rollouts().map_or(vec![], doublings);
+    let rollouts = rollouts.into_iter().map(after).collect::<Result<Vec<_>>>()?;
     let identity = score(data, split, examples, Answers::Input)?;
     let breakdown = match arc {
         true => breakdown::of_questions(&voted),
@@ -167,13 +188,14 @@ pub fn report(
             pass_at: passes(&identity_votes, rules.ks),
             cost: None,
         },
-        official: (evaluation.sums[metric::COUNT] > 0.0).then(|| Official {
+        official: (rollouts.is_empty() && evaluation.sums[metric::COUNT] > 0.0).then(|| Official {
             lm_loss: evaluation.mean(metric::LM_LOSS),
             accuracy: evaluation.mean(metric::ACCURACY),
             exact_accuracy: evaluation.mean(metric::EXACT_ACCURACY),
             q_halt_accuracy: evaluation.mean(metric::Q_HALT_ACCURACY),
         }),
         breakdown,
+        rollouts,
         notes: notes::of_data(data, split)?,
         verdicts,
         voted,
@@ -204,6 +226,19 @@ fn column(
     });
     let pass_at = passes(&voted, rules.ks);
     Ok((Column { scores: scored.scores, pass_at, cost }, scored.verdicts, voted))
+}
+
+/// 1, 2, 4 and so on, and `most`.
+fn doublings(most: u32) -> Vec<u32> {
+    let mut all: Vec<u32> = (0..32).map(|i| 1 << i).take_while(|&k| k < most).collect();
+    all.push(most);
+    all
+}
+
+fn obeys(kind: Kind, evaluation: &Evaluation, k: u32) -> Option<Share> {
+    let found = |tried: &&Tried| tried.obeys.is_some_and(|first| first <= k);
+    let right = evaluation.tried.iter().flatten().filter(found).count() as u64;
+    (kind == Kind::Sudoku).then_some(Share { right, of: evaluation.examples.len() as u64 })
 }
 
 fn passes(voted: &[Voted], ks: &[usize]) -> Vec<Pass> {

@@ -14,6 +14,7 @@ use crate::{Error, Result};
 use super::answer::Evaluator;
 use super::at_work::Halt;
 use super::finished::Finished;
+use super::rollouts::Tried;
 use super::row::Row;
 use super::saved::Saved;
 
@@ -41,8 +42,10 @@ pub struct Evaluation {
     pub q: Vec<[f32; 2]>, // (N)
     /// Segment (from 1) at which training's rule would have halted.
     pub halt_steps: Vec<u32>, // (N)
-    /// Segments that were run for each example.
+    /// Segments that were run for each example, of all its trajectories.
     pub steps: Vec<u32>, // (N)
+    /// What trajectories beyond the first said; none unless they were asked for.
+    pub tried: Vec<Option<Tried>>, // (N)
     /// Rows whose window was too small, so that the whole canvas was asked.
     pub asked_again: usize,
     /// Sums over the rows that ran all segments, see [`metric`], as the official evaluation forms
@@ -181,6 +184,7 @@ impl Gathered {
             q: vec![[0.0; 2]; n],
             halt_steps: vec![0; n],
             steps: vec![0; n],
+            tried: vec![None; n],
             asked_again: 0,
             sums: [0.0; metric::LEN],
             wall_s: 0.0,
@@ -199,6 +203,7 @@ impl Gathered {
             out.q[*i] = answer.q;
             (out.halt_steps[*i], out.steps[*i]) = (answer.halt_step, answer.steps);
             out.asked_again += answer.asked_again as usize;
+            out.tried[*i] = answer.tried.clone();
             self.answered[*i] = true;
         }
         out.sums.iter_mut().zip(done.sums).for_each(|(all, one)| *all += one);
@@ -210,6 +215,29 @@ impl Evaluation {
     /// The answer to the `i`-th example given, as a row of tokens.
     pub fn row(&self, i: usize) -> &[u8] {
         &self.tokens[i * self.seq_len..][..self.seq_len]
+    }
+
+    /// Most trajectories that an example was asked for; `None` if none was.
+    pub fn rollouts(&self) -> Option<u32> {
+        self.tried.iter().flatten().map(|tried| tried.rollouts).max()
+    }
+
+    /// The answers after at most `k` trajectories of each example, and the segments of those. Time
+    /// is shared out by segments; sums, and where training's rule would have halted, are those of all
+    /// trajectories.
+    pub fn after(&self, k: u32) -> Self {
+        let mut then = self.clone();
+        for (i, tried) in self.tried.iter().enumerate() {
+            let Some(tried) = tried else { continue };
+            then.steps[i] = self.steps[i] / tried.rollouts * tried.rollouts.min(k);
+            if let Some(before) = tried.after(k) {
+                let tokens = &mut then.tokens[i * self.seq_len..][..self.seq_len];
+                tokens.copy_from_slice(&before.tokens);
+                then.q[i] = before.q;
+            }
+        }
+        then.wall_s *= then.mean_steps() / self.mean_steps().max(1.0);
+        then
     }
 
     /// One of [`metric`] per example; 0 where there are none.

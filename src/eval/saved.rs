@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use super::finished::{Answer, Finished};
+use super::rollouts::Tried;
 use crate::io::file;
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
@@ -42,6 +43,8 @@ struct SavedRow {
     halt_step: u32,
     steps: u32,
     asked_again: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tried: Option<Tried>,
 }
 
 impl Saved {
@@ -100,6 +103,7 @@ fn encode(done: &Finished, wall_s: f64) -> Result<String> {
         halt_step: answer.halt_step,
         steps: answer.steps,
         asked_again: answer.asked_again,
+        tried: answer.tried.clone(),
     };
     let rows = done.answers.iter().map(row).collect();
     let line = Line { rows, sums: done.sums.map(f64::to_bits), wall_s: wall_s.to_bits() };
@@ -116,9 +120,9 @@ fn decode(line: &[u8]) -> Option<(Finished, f64)> {
     let line: Line = serde_json::from_str(json).ok()?;
     let row = |saved: SavedRow| {
         let tokens = BASE64.decode(saved.tokens).ok()?;
-        let SavedRow { row, halt_step, steps, asked_again, .. } = saved;
+        let SavedRow { row, halt_step, steps, asked_again, tried, .. } = saved;
         let q = saved.q.map(f32::from_bits);
-        Some((row, Answer { tokens, q, halt_step, steps, asked_again }))
+        Some((row, Answer { tokens, q, halt_step, steps, asked_again, tried }))
     };
     let answers = line.rows.into_iter().map(row).collect::<Option<_>>()?;
     Some((Finished { answers, sums: line.sums.map(f64::from_bits) }, f64::from_bits(line.wall_s)))
@@ -126,12 +130,17 @@ fn decode(line: &[u8]) -> Option<(Finished, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rollouts::Before;
     use super::*;
 
     fn done(row: usize) -> Finished {
         let q = [0.1 + row as f32, f32::MIN_POSITIVE];
         let (tokens, asked_again) = (vec![row as u8; 9], row % 2 == 1);
-        let answer = Answer { tokens, q, halt_step: 2, steps: 4, asked_again };
+        let tried = (row == 2).then(|| {
+            let before = Before { rollout: 1, tokens: vec![7; 9], q: [0.3, f32::MIN_POSITIVE] };
+            Tried { rollouts: 8, best: 5, before: vec![before], obeys: Some(3) }
+        });
+        let answer = Answer { tokens, q, halt_step: 2, steps: 4, asked_again, tried };
         Finished { answers: vec![(row, answer)], sums: [0.1 * row as f64; metric::LEN] }
     }
 

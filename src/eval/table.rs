@@ -2,14 +2,31 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Column, Report};
+use super::report::{AfterRollouts, Column, Report};
 use super::score::Share;
 use crate::data::Kind;
 
 /// A table with a head; cells as text.
 pub struct Table {
-    pub head: Vec<&'static str>, // first the name of a line, then columns
+    pub head: Vec<String>, // first the name of a line, then columns
     pub lines: Vec<(String, Vec<String>)>,
+}
+
+impl Table {
+    /// Columns in line, the first of them `width` wide.
+    fn text(&self, width: usize) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, cells: &[String]| {
+            let _ = write!(text, "{name:<width$}");
+            cells.iter().for_each(|cell| {
+                let _ = write!(text, "{cell:>18}");
+            });
+            text.push('\n');
+        };
+        row(&self.head[0], &self.head[1..]);
+        self.lines.iter().for_each(|(name, cells)| row(name, cells));
+        text
+    }
 }
 
 impl Report {
@@ -62,23 +79,38 @@ impl Report {
             line("time per task", &cost(|c| format!("{:.2} s", c.time.s_per_task)));
             line("time", &cost(|c| format!("{:.1} s", c.time.wall_s)));
         }
-        let head = std::iter::once("").chain(columns.iter().map(|(name, _)| *name)).collect();
-        Table { head, lines }
+        let head = std::iter::once("").chain(columns.iter().map(|(name, _)| *name));
+        Table { head: head.map(str::to_owned).collect(), lines }
+    }
+
+    /// Scores against the number of trajectories, where rollouts were asked for.
+    pub fn rollouts(&self) -> Option<Table> {
+        let first = self.rollouts.first()?;
+        let is_arc = self.kind == Kind::Arc;
+        let mut head = vec!["rollouts at most".to_owned()];
+        head.push(if is_arc { "exact, published" } else { "exact boards" }.to_owned());
+        head.extend(first.column.pass_at.iter().map(|pass| format!("pass@{}", pass.k)));
+        head.extend(first.obeys.map(|_| "found by the rules".to_owned()));
+        head.extend(["ACT steps", "time"].map(str::to_owned));
+        let line = |at: &AfterRollouts| {
+            let scores = &at.column.scores;
+            let exact = if is_arc { scores.exact_published } else { Some(scores.exact) };
+            let mut cells = vec![count(exact.unwrap_or_default())];
+            cells.extend(at.column.pass_at.iter().map(|pass| count(pass.passed)));
+            cells.extend(at.obeys.map(count));
+            let cost = at.column.cost.as_ref();
+            cells.push(cost.map_or("-".to_owned(), |cost| format!("{:.2}", cost.act_steps)));
+            cells.push(cost.map_or("-".to_owned(), |cost| format!("{:.1} s", cost.time.wall_s)));
+            (at.k.to_string(), cells)
+        };
+        Some(Table { head, lines: self.rollouts.iter().map(line).collect() })
     }
 
     pub fn table(&self) -> String {
-        let Table { head, lines } = self.scores();
-        let mut text = self.heading() + "\n";
-        let mut row = |name: &str, cells: &[&str]| {
-            let _ = write!(text, "{name:<31}");
-            cells.iter().for_each(|cell| {
-                let _ = write!(text, "{cell:>18}");
-            });
+        let mut text = self.heading() + "\n" + &self.scores().text(31);
+        if let Some(rollouts) = self.rollouts() {
             text.push('\n');
-        };
-        row(head[0], &head[1..]);
-        for (name, cells) in &lines {
-            row(name, &cells.iter().map(String::as_str).collect::<Vec<_>>());
+            text.push_str(&rollouts.text(16));
         }
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");

@@ -15,7 +15,7 @@ use crate::nn::params::{Bound, Params, Spec};
 use crate::ops::act_halt::{self, Halting};
 use crate::ops::cross_entropy::Kind;
 use crate::ops::layout::Layout;
-use crate::ops::{bce_logits, cast, cross_entropy, puzzle_emb, take_first};
+use crate::ops::{bce_logits, cast, cross_entropy, puzzle_emb, state_noise, take_first};
 use crate::tape::{Mode, Tape, Var};
 use crate::tensor::Tensor;
 
@@ -241,6 +241,9 @@ fn forward<R: Reasoner>(
     let layout = &carry.layout;
     act_halt::reset(&carry.halted, &store.h_start, z_h, layout)?;
     act_halt::reset(&carry.halted, &store.l_start, z_l, layout)?;
+    if let Some(noise) = &carry.noise {
+        state_noise::add(z_l, &noise.draws, &noise.sigma, layout)?;
+    }
     carry.admit(batch)?;
     let puzzle = match (&store.puzzle_table, &space.puzzle_rows) {
         (Some(table), Some((rows, d_rows))) => {

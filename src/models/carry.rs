@@ -4,6 +4,7 @@ use super::Model;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
 use crate::ops::act_halt;
+use crate::ops::draw::Draw;
 use crate::ops::layout::{Bounds, Layout};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -19,6 +20,30 @@ pub struct Carry {
     pub current: DeviceBatch,
     /// Whose positions are whose; those of the rows at work.
     pub layout: Layout,
+    /// What is added to the latent state when a segment begins.
+    pub noise: Option<Noise>,
+}
+
+/// Noise for each slot, see [`state_noise`](crate::ops::state_noise).
+pub struct Noise {
+    pub draws: Tensor, // (B, 4) i32
+    pub sigma: Tensor, // (B) f32
+}
+
+impl Noise {
+    /// Noise of these deviations, one to a slot.
+    pub fn new(device: &Device, sigma: &[f32]) -> Result<Self> {
+        let b = sigma.len();
+        let draws = Tensor::zeros(device, DType::I32, [b, Draw::WORDS], Purpose::Carry)?;
+        Ok(Self { draws, sigma: Tensor::from_slice(device, sigma, [b], Purpose::Carry)? })
+    }
+
+    /// The first slots take these draws.
+    pub fn draw(&self, draws: impl Iterator<Item = Draw>) -> Result<()> {
+        let mut words: Vec<i32> = draws.flat_map(Draw::words).collect();
+        words.resize(self.draws.elems(), 0);
+        self.draws.upload(&words)
+    }
 }
 
 /// Rows on the device: tokens and labels, one to a cell, puzzle ids (B), all i32.
@@ -112,6 +137,7 @@ impl Carry {
             halted: Tensor::zeros(device, DType::U8, [b], Purpose::Carry)?,
             current,
             layout,
+            noise: None,
         };
         carry.halt_all()?;
         Ok(carry)

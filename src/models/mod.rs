@@ -27,7 +27,7 @@ pub mod transformer;
 pub mod trm;
 
 pub use architecture::{Absent, Architecture, Compute, Configuration, RowForm, Sizes};
-pub use carry::{Carry, DeviceBatch, Placed};
+pub use carry::{Carry, DeviceBatch, Noise, Placed};
 pub use list::{ARCHITECTURES, Arch, ModelConfig, ModelShape};
 pub use segment::{HALT_LOSS_WEIGHT, Segment, Workspace};
 

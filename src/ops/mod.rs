@@ -44,6 +44,7 @@ pub mod reshape;
 pub mod rms_norm;
 pub mod row_embedding;
 pub mod sign_sgd_rows;
+pub mod state_noise;
 pub mod swiglu;
 pub mod take_first;
 mod tiles;

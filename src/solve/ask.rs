@@ -30,6 +30,7 @@ pub struct Asked<'a> {
     pub evaluator: &'a Evaluator,
     pub canvas: usize,
     pub layout: RowLayout,
+    pub halt: Halt,
 }
 
 impl Asked<'_> {
@@ -82,7 +83,7 @@ impl Asked<'_> {
             let row = Row { inputs, labels, puzzle_id, window: *window };
             (!ended).then_some(Ok(row))
         });
-        self.evaluator.answer(self.model, rows, Halt::Last, |n, answer| {
+        self.evaluator.answer(self.model, rows, self.halt, |n, answer| {
             let (puzzle, i, ..) = &questions[n];
             let poll = &mut polls[*i];
             poll.asked += 1;

@@ -10,7 +10,7 @@ use super::outcome;
 use super::rows::{self, Rows};
 use crate::Result;
 use crate::data::{BatchOptions, Grid, Lengths, Pair, RowLayout};
-use crate::eval::{Evaluator, Share};
+use crate::eval::{Evaluator, Halt, Share};
 use crate::models::{Model, ModelShape};
 use crate::run::checkpoint::{Reader, fill_dense};
 use crate::run::trained::Trained;
@@ -33,6 +33,7 @@ pub struct Start<'a> {
     pub model: &'a dyn Model,
     pub canvas: usize,
     pub layout: RowLayout,
+    pub halt: Halt,
 }
 
 pub struct Tuner<'a> {
@@ -43,6 +44,7 @@ pub struct Tuner<'a> {
     ignore_pad: bool,
     canvas: usize,
     layout: RowLayout,
+    halt: Halt,
     /// What every new puzzle embedding starts from (D).
     start: Vec<f32>,
     seed: u64,
@@ -58,7 +60,7 @@ impl<'a> Tuner<'a> {
         fine_tune: FineTune,
         seed: u64,
     ) -> Result<Self> {
-        let Start { trained, shape, model, canvas, layout } = start;
+        let Start { trained, shape, model, canvas, layout, halt } = start;
         let (reader, config) = (&trained.reader, &trained.plan.config);
         let rows = (puzzles * pairs.len()).clamp(1, shape.dims().batch_size);
         let lengths = match layout {
@@ -91,8 +93,18 @@ impl<'a> Tuner<'a> {
         let ignore_pad = trainer.model.dims().ignores_pad;
         let evaluator = Evaluator::new(&*trainer.model, usize::MAX);
         let start = mean_embedding(model)?;
-        let mut tuner =
-            Self { reader, trainer, evaluator, rates, ignore_pad, canvas, layout, start, seed };
+        let mut tuner = Self {
+            reader,
+            trainer,
+            evaluator,
+            rates,
+            ignore_pad,
+            canvas,
+            layout,
+            halt,
+            start,
+            seed,
+        };
         tuner.reset()?;
         Ok(tuner)
     }
@@ -123,8 +135,8 @@ impl<'a> Tuner<'a> {
     }
 
     pub fn asked(&self) -> Asked<'_> {
-        let Self { evaluator, canvas, layout, .. } = self;
-        Asked { model: self.model(), evaluator, canvas: *canvas, layout: *layout }
+        let &Self { ref evaluator, canvas, layout, halt, .. } = self;
+        Asked { model: self.model(), evaluator, canvas, layout, halt }
     }
 
     /// Trains on `pairs` as `puzzles` for at most `steps`; ends when a vote reproduces all of them.

@@ -13,7 +13,7 @@ use crate::backend::Device;
 use crate::data::vocab::{COLOURS, FIRST_COLOUR};
 use crate::data::{DataSet, Grid, RowLayout, Task};
 use crate::eval::run::check_data;
-use crate::eval::{Evaluator, fast_rows};
+use crate::eval::{Evaluator, Halt, fast_rows};
 use crate::models::{Model, ModelShape};
 use crate::run::trained::Trained;
 use crate::{Error, Result};
@@ -26,6 +26,7 @@ pub struct Solver {
     data: Option<DataSet>,
     canvas: usize,
     layout: RowLayout,
+    halt: Halt,
 }
 
 impl Solver {
@@ -47,7 +48,15 @@ impl Solver {
         let model = trained.load_as(&shape, device)?;
         let canvas = trained.plan.config.data.canvas;
         let layout = trained.plan.config.data.layout;
-        Ok(Self { trained, shape, model, data, canvas, layout })
+        Ok(Self { trained, shape, model, data, canvas, layout, halt: Halt::Last })
+    }
+
+    /// Answers each question so, instead of once.
+    pub fn with_halt(self, halt: Halt) -> Result<Self> {
+        if let Halt::Rollouts(rollouts) = halt {
+            rollouts.check(&*self.model)?;
+        }
+        Ok(Self { halt, ..self })
     }
 
     /// The side of the largest grid that the model takes.
@@ -61,8 +70,8 @@ impl Solver {
 
     /// What fine-tuning for a task starts from.
     pub fn start(&self) -> Start<'_> {
-        let Self { trained, shape, model, canvas, layout, .. } = self;
-        Start { trained, shape, model: &**model, canvas: *canvas, layout: *layout }
+        let &Self { ref trained, ref shape, ref model, canvas, layout, halt, .. } = self;
+        Start { trained, shape, model: &**model, canvas, layout, halt }
     }
 
     /// Answers the task's test inputs. `watch` hears of the progress, and may end it.
@@ -113,9 +122,10 @@ impl Solver {
     fn known(&self, task: &Task, known: &Known, pace: &mut Pace) -> Result<Outcome> {
         let puzzles = &self.as_rows(&known.puzzles)?[..];
         let rows = puzzles.len() * task.test.len().max(task.train.len());
+        let rows = rows.saturating_mul(self.halt.trajectories());
         let evaluator = &Evaluator::new(&*self.model, rows);
-        let Self { canvas, layout, .. } = *self;
-        let asked = Asked { model: &*self.model, evaluator, canvas, layout };
+        let Self { canvas, layout, halt, .. } = *self;
+        let asked = Asked { model: &*self.model, evaluator, canvas, layout, halt };
         let shown = &task.train;
         let inputs: Vec<&Grid> = task.test.iter().map(|q| &q.input).collect();
         let of = inputs.len() * puzzles.len();

@@ -41,7 +41,7 @@ fn with_q_bias(data: &DataSet, batch_size: usize, segments: usize, bias: f32) ->
     model
 }
 
-fn rows(data: &DataSet) -> Vec<Row> {
+pub fn rows(data: &DataSet) -> Vec<Row> {
     let shard = data.split("test").unwrap();
     let s = data.seq_len();
     (0..shard.examples())
@@ -60,7 +60,12 @@ fn ask(model: &Hrm, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
     ask_in_batches(model, usize::MAX, rows, halt)
 }
 
-fn ask_in_batches(model: &Hrm, of: usize, rows: &[Row], halt: Halt) -> (Vec<Answer>, Vec<usize>) {
+pub fn ask_in_batches(
+    model: &Hrm,
+    of: usize,
+    rows: &[Row],
+    halt: Halt,
+) -> (Vec<Answer>, Vec<usize>) {
     let (mut answers, mut order) = (vec![None; rows.len()], vec![]);
     let evaluator = Evaluator::new(model, of);
     let each = |i: usize, answer| {

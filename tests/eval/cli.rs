@@ -128,6 +128,7 @@ fn answers_that_are_there_are_scored_without_the_model() {
         halt_steps: vec![1; examples.len()],
         steps: vec![2; examples.len()],
         asked_again: 0,
+        tried: vec![],
         sums: [1.0; 8],
         wall_s: 1e6,
         examples,

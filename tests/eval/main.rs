@@ -6,6 +6,7 @@ mod fixture;
 mod images;
 mod pass;
 mod report;
+mod rollouts;
 mod run;
 mod score;
 mod vote;

@@ -23,6 +23,7 @@ fn evaluation(data: &DataSet, rows: Vec<u8>) -> Evaluation {
         halt_steps: (1..=n as u32).collect(),
         steps: vec![4; n],
         asked_again: 0,
+        tried: vec![],
         sums: [n as f64; 8],
         wall_s: 3.0,
     }

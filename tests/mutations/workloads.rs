@@ -94,6 +94,7 @@ pub const WORKLOADS: &[Workload] = &[
     workload("take_first_packed", packed::take_first),
     workload("row_embedding_packed", packed::row_embedding),
     workload("act_halt_packed", packed::act_halt),
+    workload("state_noise_packed", packed::state_noise),
     workload("attention_f32_sighted", sighted::attention_f32),
     workload("attention_bf16_sighted", sighted::attention_bf16),
     workload("attention_short_sighted", sighted::attention_short),

@@ -40,6 +40,7 @@ mod reshape;
 mod rms_norm;
 mod row_embedding;
 mod sign_sgd_rows;
+mod state_noise;
 mod swiglu;
 mod take_first;
 mod transpose;

@@ -62,6 +62,11 @@ pub fn page(
                     section {
                         h2 { "Scores" }
                         (scores(&report.scores()))
+                        @if let Some(rollouts) = report.rollouts() {
+                            h3 { "Rollouts" }
+                            (scores(&rollouts))
+                            p.note { (ROLLOUTS) }
+                        }
                         @for note in &report.notes { p.note { (note) } }
                         (words(report))
                     }
@@ -80,6 +85,11 @@ pub fn page(
     };
     Ok(page.into_string())
 }
+
+/// What the table of rollouts shows.
+const ROLLOUTS: &str = "Each trajectory but the first starts every segment from a latent state with \
+    noise; the one of the highest q_halt answers. Time is that of the whole evaluation, shared out \
+    by segments.";
 
 fn scores(table: &Table) -> Markup {
     html! {

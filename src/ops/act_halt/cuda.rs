@@ -2,7 +2,7 @@ use super::Halting;
 use crate::Result;
 use crate::backend::{Cost, Kernel, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
-use crate::ops::launch::{On, PIECE_BYTES, THREADS};
+use crate::ops::launch::{MAX_BLOCKS_Y, On, PIECE_BYTES, THREADS};
 use crate::ops::layout::{Bounds, Layout};
 use crate::tensor::Tensor;
 
@@ -15,13 +15,10 @@ const TARGETS: [Kernel; 2] =
 const METRICS: [Kernel; 2] =
     kernel_pair!("act_halt", "act_halt_metrics", [Out, In, In, In, In, In, U32]);
 
-/// Blocks along y: the limit that every card has.
-const MAX_BLOCKS_PER_SLOT: usize = 65_535;
-
 /// A slot along x, its elements of `bytes` each along y.
 fn slot_grid(bounds: &Bounds, bytes: usize) -> [usize; 3] {
     let blocks = (bounds.largest() * bytes).div_ceil(PIECE_BYTES * THREADS);
-    [bounds.slots(), blocks.min(MAX_BLOCKS_PER_SLOT), 1]
+    [bounds.slots(), blocks.min(MAX_BLOCKS_Y), 1]
 }
 
 pub fn admit(

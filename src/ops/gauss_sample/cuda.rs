@@ -1,14 +1,12 @@
 use crate::Result;
 use crate::backend::{Cost, Kernel, Mode, kernel};
+use crate::ops::draw::NORMALS;
 use crate::ops::launch::On;
 use crate::tensor::Tensor;
 
 const FWD: Kernel = kernel!("gauss_sample", "gauss_sample_fwd", [Out, In, In, In, U32]);
 const BWD: Kernel = kernel!("gauss_sample", "gauss_sample_bwd", [Out, In, In, In, U32, U32]);
 const DRAW: Kernel = kernel!("gauss_sample", "gauss_sample_draw", [Out, In, U32, U32]);
-
-/// Numbers of a Philox block.
-const WORDS: usize = 4;
 
 pub fn forward(cost: Cost, mu: &Tensor, log_var: &Tensor, eps: &Tensor, z: &Tensor) -> Result<()> {
     let on = On { device: z.device(), kernel: &FWD, cost };
@@ -33,5 +31,5 @@ pub fn backward(
 pub fn draw(cost: Cost, eps: &Tensor, stream: u32, draw: &Tensor) -> Result<()> {
     let on = On { device: eps.device(), kernel: &DRAW, cost };
     let n = eps.elems();
-    on.pieces(n, WORDS, &[eps.into(), draw.into(), n.into(), stream.into()])
+    on.pieces(n, NORMALS, &[eps.into(), draw.into(), n.into(), stream.into()])
 }

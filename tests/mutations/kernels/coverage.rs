@@ -185,6 +185,28 @@ pub const LIST: &[Mutation] = &[
         caught: Caught::Values { kernel: "gauss_sample_fwd" },
     },
     Mutation {
+        name: "state noise: numbers behind the slot's last",
+        file: "state_noise.cu",
+        from: "if (i < n) z[i] = from_f32",
+        to: "z[i] = from_f32",
+        module: "state_noise",
+        workload: "state_noise_packed",
+        caught: Caught::Finding {
+            kinds: &["global_race", "out_of_bounds"],
+            kernel: "state_noise_add_f32",
+            at: &[("state_noise.cu", "z[i] = from_f32")],
+        },
+    },
+    Mutation {
+        name: "state noise: one draw for all slots",
+        file: "state_noise.cu",
+        from: "const Draw& draw = draws[blockIdx.x];",
+        to: "const Draw& draw = draws[0];",
+        module: "state_noise",
+        workload: "state_noise_packed",
+        caught: Caught::Values { kernel: "state_noise_add_f32" },
+    },
+    Mutation {
         name: "halt head: a column past the last is pooled",
         file: "halt_head.cu",
         from: "if (column >= 2 * c) return;",

@@ -140,3 +140,15 @@ pub fn act_halt(device: &Device) -> Result<Vec<Output>> {
     ops::act_halt::admit(&halted, layout.positions(), &src, &dst)?;
     Ok(vec![Output::new("act_halt_reset_f32", &z)?, Output::new("act_halt_admit", &dst)?])
 }
+
+/// A last block of four that is not full, and a slot without noise.
+pub fn state_noise(device: &Device) -> Result<Vec<Output>> {
+    let x = Inputs::new(device, DType::F32);
+    let layout = layout(device, 1, &[[9, 9], [12, 4], [3, 3]])?;
+    let z = x.normal(&[layout.positions().total(), 3])?;
+    let draws = [(1, 2), (3, 4), (5, 6)].map(|(seed, number)| ops::draw::Draw { seed, number });
+    let words: Vec<i32> = draws.iter().flat_map(|draw| draw.words()).collect();
+    let sigma = Tensor::from_slice(device, &[0.5_f32, 0.0, 2.0], [3], Purpose::Activations)?;
+    ops::state_noise::add(&z, &ints(device, &[3, 4], &words)?, &sigma, &layout)?;
+    Ok(vec![Output::new("state_noise_add_f32", &z)?])
+}
