@@ -8,9 +8,9 @@ use crate::models::Dims;
 
 #[derive(Debug, Args)]
 pub struct RolloutArgs {
-    /// Trajectories of each question at most (hrm, trm): each but the first adds noise to the latent
-    /// state before every segment, and the one of the highest q_halt answers. They are only run where
-    /// the first does not believe its answer (training's rule of halting)
+    /// Trajectories of each question at most (hrm, trm): each but the first adds noise to the
+    /// latent state before every segment, and the one of the highest q_halt answers. They are only
+    /// run where the first does not believe its answer (training's rule of halting)
     #[arg(long, value_name = "K", default_value_t = 1)]
     pub rollouts: u32,
     /// Standard deviation of that noise

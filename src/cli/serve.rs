@@ -127,8 +127,8 @@ pub fn run(args: Serve) -> Result<()> {
     serve(load, options, |address| outln!("http://{address}"))
 }
 
-/// The model for batches of one, and its data set if that is there. Tasks are solved too if it is said
-/// how.
+/// The model for batches of one, and its data set if that is there. Tasks are solved too if it is
+/// said how.
 fn load(
     path: &Path,
     data: Option<&Path>,

@@ -1,6 +1,7 @@
 //! Answers as they come from a model.
 
-use super::rollouts::Tried;
+use serde::{Deserialize, Serialize};
+
 use crate::ops::act_halt::metric;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -17,6 +18,38 @@ pub struct Answer {
     pub asked_again: bool,
     /// Where several trajectories were asked for.
     pub tried: Option<Tried>,
+}
+
+/// What trajectories beyond the first said.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Tried {
+    /// Trajectories that ran.
+    pub rollouts: u32,
+    /// Number of the one that is believed most, from 1.
+    pub best: u32,
+    /// Those that were believed most before it, in order.
+    pub before: Vec<Before>,
+    /// Number of the first whose answer obeys the puzzle's rules, from 1.
+    pub obeys: Option<u32>,
+}
+
+/// The answer after fewer trajectories.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Before {
+    /// Number of its trajectory, from 1.
+    pub rollout: u32,
+    pub tokens: Vec<u8>, // (S)
+    pub q: [f32; 2],
+}
+
+impl Tried {
+    /// The answer after `k` trajectories where it was another than at the end.
+    pub fn after(&self, k: u32) -> Option<&Before> {
+        match self.best <= k {
+            true => None,
+            false => self.before.iter().rev().find(|before| before.rollout <= k),
+        }
+    }
 }
 
 /// What a segment finished.

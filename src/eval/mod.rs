@@ -3,12 +3,12 @@
 //!
 //! `select.rs` which examples, in which order · `row.rs` a question · `answer.rs` the model's
 //! answers, `at_work.rs` the rows under way, `rollouts.rs` several trajectories of each,
-//! `decode.rs` those that are written token by token, `finished.rs` what comes of them · `run.rs` to examples of a split · `saved.rs` on disk
-//! meanwhile · `predictions.rs` and back from a file, `answered.rs` those of others · `score.rs`
-//! how right they are · `question.rs` which ask the same · `vote.rs` votes · `pass.rs` pass@k ·
-//! `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs` which fail · `notes.rs` whether that
-//! is clean · `report.rs` all of it, `table.rs`, `page/` and `files.rs` to read · `images/`
-//! reconstructed images.
+//! `decode.rs` those that are written token by token, `finished.rs` what comes of them · `run.rs`
+//! to examples of a split · `saved.rs` on disk meanwhile · `predictions.rs` and back from a file,
+//! `answered.rs` those of others · `score.rs` how right they are · `question.rs` which ask the same
+//! · `vote.rs` votes · `pass.rs` pass@k · `submission.rs` for ARC Prize · `kind.rs`, `breakdown.rs`
+//! which fail · `notes.rs` whether that is clean · `report.rs` all of it, `table.rs`, `page/` and
+//! `files.rs` to read · `images/` reconstructed images.
 
 pub mod answer;
 mod answered;
@@ -39,11 +39,11 @@ pub mod vote;
 
 pub use answer::{Evaluator, fast_rows};
 pub use at_work::Halt;
-pub use finished::Answer;
+pub use finished::{Answer, Tried};
 pub use page::{Curve, Heading};
 pub use pass::{Pass, Voted, pass};
 pub use report::{Report, Rules, report};
-pub use rollouts::{Rollouts, Tried};
+pub use rollouts::Rollouts;
 pub use row::Row;
 pub use run::{Evaluation, Request, evaluate, row_of};
 pub use score::{Answers, Scored, Scores, Share, Verdict, score};

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::Evaluation;
 use super::breakdown::{self, Breakdown};
+use super::finished::Tried;
 use super::notes;
 use super::pass::{Pass, Voted, pass, vote};
 use super::question::{self, Question, questions};
-use super::rollouts::Tried;
 use super::score::{Answers, Scores, Share, Verdict, score};
 use crate::data::{DataSet, Kind};
 use crate::ops::act_halt::metric;

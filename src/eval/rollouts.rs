@@ -1,6 +1,7 @@
-//! Several trajectories of one question: each but the first starts every segment from a latent state
-//! with noise of its own, and the one that the Q head believes most gives the answer. More answers
-//! per model without training it again ("Probabilistic Tiny Recursive Model", arXiv 2605.19943).
+//! Several trajectories of one question: each but the first starts every segment from a latent
+//! state with noise of its own, and the one that the Q head believes most gives the answer. More
+//! answers per model without training it again ("Probabilistic Tiny Recursive Model", arXiv
+//! 2605.19943).
 //!
 //! The first trajectory is the answer without rollouts. Where it is believed by training's rule of
 //! halting, the others are left out, unless all are asked for. What a trajectory draws follows from
@@ -8,9 +9,7 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::finished::Answer;
+use super::finished::{Answer, Before, Tried};
 use super::row::Row;
 use crate::data::builders::sudoku_board;
 use crate::models::Model;
@@ -37,28 +36,6 @@ pub struct Rollouts {
     pub sudoku: bool,
 }
 
-/// What trajectories beyond the first said.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Tried {
-    /// Trajectories that ran.
-    pub rollouts: u32,
-    /// Number of the one that is believed most, from 1.
-    pub best: u32,
-    /// Those that were believed most before it, in order.
-    pub before: Vec<Before>,
-    /// Number of the first whose answer obeys the puzzle's rules, from 1.
-    pub obeys: Option<u32>,
-}
-
-/// The answer after fewer trajectories.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Before {
-    /// Number of its trajectory, from 1.
-    pub rollout: u32,
-    pub tokens: Vec<u8>, // (S)
-    pub q: [f32; 2],
-}
-
 impl Rollouts {
     /// Refuses what cannot be run, and models without a latent state.
     pub fn check(&self, model: &dyn Model) -> Result<()> {
@@ -67,7 +44,7 @@ impl Rollouts {
         if model.states().is_empty() {
             return refuse(
                 "--rollouts and --segments: this kind of model has no latent state that runs on \
-                 from segment to segment; hrm and trm have"
+                 from segment to segment"
                     .into(),
             );
         }
@@ -188,16 +165,6 @@ fn solves(row: &Row, answer: &[u8]) -> bool {
     let keeps = row.inputs.iter().zip(&board).all(|(&t, &d)| digit(t) == 0 || digit(t) == d);
     let shape = sudoku_board::Shape::new(row.inputs.len().isqrt());
     keeps && shape.is_some_and(|shape| shape.is_solution(&board))
-}
-
-impl Tried {
-    /// The answer after `k` trajectories where it was another than at the end.
-    pub fn after(&self, k: u32) -> Option<&Before> {
-        match self.best <= k {
-            true => None,
-            false => self.before.iter().rev().find(|before| before.rollout <= k),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use crate::{Error, Result};
 
 use super::answer::Evaluator;
 use super::at_work::Halt;
-use super::finished::Finished;
-use super::rollouts::Tried;
+use super::finished::{Finished, Tried};
 use super::row::Row;
 use super::saved::Saved;
 
@@ -223,8 +222,8 @@ impl Evaluation {
     }
 
     /// The answers after at most `k` trajectories of each example, and the segments of those. Time
-    /// is shared out by segments; sums, and where training's rule would have halted, are those of all
-    /// trajectories.
+    /// is shared out by segments; sums, and where training's rule would have halted, are those of
+    /// all trajectories.
     pub fn after(&self, k: u32) -> Self {
         let mut then = self.clone();
         for (i, tried) in self.tried.iter().enumerate() {

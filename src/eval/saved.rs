@@ -16,8 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::finished::{Answer, Finished};
-use super::rollouts::Tried;
+use super::finished::{Answer, Finished, Tried};
 use crate::io::file;
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
@@ -130,7 +129,7 @@ fn decode(line: &[u8]) -> Option<(Finished, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rollouts::Before;
+    use super::super::finished::Before;
     use super::*;
 
     fn done(row: usize) -> Finished {

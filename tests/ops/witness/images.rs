@@ -2,7 +2,8 @@ use hrm::dtype::DType;
 use hrm::ops::batch_norm::{self, Affine, How, Statistics};
 use hrm::ops::conv_transpose2d::{self, ConvTranspose2d};
 use hrm::ops::conv2d::{self, Conv2d};
-use hrm::ops::{depthwise_conv2d, gauss_sample, kl_gauss, max_pool2d};
+use hrm::ops::layout::Layout;
+use hrm::ops::{depthwise_conv2d, gauss_sample, kl_gauss, max_pool2d, state_noise};
 
 use super::{Case, Witness};
 
@@ -44,6 +45,13 @@ pub const ALL: &[Witness] = &[
         let eps = case.room("y", DType::F32);
         gauss_sample::draw(&eps, case.int("site") as u32, &case.ints("draw"))?;
         case.check("y", &eps);
+        Ok(())
+    }),
+    Witness::direct("state_noise::add", |case| {
+        let z = case.f32s("z");
+        let layout = Layout::of(&z, 0)?;
+        state_noise::add(&z, &case.ints("draws"), &case.f32s("sigma"), &layout)?;
+        case.check("y", &z);
         Ok(())
     }),
     Witness::gradient("kl_gauss", |_, tape, x| kl_gauss::forward(tape, &x[0], &x[1])),

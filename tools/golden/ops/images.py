@@ -80,13 +80,27 @@ def gauss(c):
         {"mu": mu, "log_var": log_var},
     )
     n, site = c.size(39, 1, 200), 2
+    c.begin("gauss_sample/draw", "gauss_sample::draw", constants={"draw": drawn()}, site=site)
+    c.expect("gauss_sample/draw", y=normals(n, site))
+
+
+def normals(n, site=0):
+    """The first standard normal numbers of a stream, by Box and Muller."""
     radius, angle = words(-(-n // 4), NOISE, site).view(-1, 2).T
     # Angles count from the middle of the first quadrant.
     turn = 2 * torch.pi * (unit(angle) - 1 / 8)
     length = (-2 * (unit(radius) + 2**-24).log()).sqrt()
-    noise = torch.stack((length * turn.cos(), length * turn.sin()), -1).flatten()[:n]
-    c.begin("gauss_sample/draw", "gauss_sample::draw", constants={"draw": drawn()}, site=site)
-    c.expect("gauss_sample/draw", y=noise)
+    return torch.stack((length * turn.cos(), length * turn.sin()), -1).flatten()[:n]
 
 
-CASES = (batch_norm, convolutions, max_pool2d, gauss)
+def state_noise(c):
+    """Slots with the same draw and deviations of their own, one of them 0."""
+    b, t, width = c.size(3, 2, 5), c.size(5, 1, 20), c.size(7, 1, 30)
+    z, sigma = c.normal(b, t, width), c.draw.uniform(b)
+    sigma[1] = 0
+    draws = drawn().repeat(b, 1)
+    c.begin("state_noise/f32", "state_noise::add", constants={"z": z, "draws": draws, "sigma": sigma})
+    c.expect("state_noise/f32", y=z.double() + sigma.double().view(-1, 1, 1) * normals(t * width).view(t, width))
+
+
+CASES = (batch_norm, convolutions, max_pool2d, gauss, state_noise)
