@@ -19,7 +19,7 @@ impl Table {
         let mut row = |name: &str, cells: &[String]| {
             let _ = write!(text, "{name:<width$}");
             cells.iter().for_each(|cell| {
-                let _ = write!(text, "{cell:>18}");
+                let _ = write!(text, "{cell:>19}");
             });
             text.push('\n');
         };

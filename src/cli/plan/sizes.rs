@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::Result;
 use crate::cli::preset_data;
 use crate::config::{DataConfig, Dataset, Settings};
+use crate::data::builders::arc::Holdout;
 use crate::data::fetch::Source;
-use crate::data::{DataSet, Kind, Lengths, RowLayout};
+use crate::data::vocab::MAX_ARC_SIDE;
+use crate::data::{DataSet, Kind, Lengths, Order, RowLayout};
 use crate::sequence::TURNS;
 use crate::train::setup;
 
@@ -18,6 +20,8 @@ pub struct Sizes {
     pub vocabulary: usize,
     pub puzzle_ids: usize,
     pub canvas: usize,
+    /// Rows that one pass over the training data yields, where that is known.
+    pub rows_per_pass: Option<f64>,
     /// How long rows are, where they are packed.
     pub lengths: Option<Arc<Lengths>>,
     /// Where these come from.
@@ -38,6 +42,7 @@ pub fn of(settings: &Settings, dir: Option<&Path>, puzzles: Option<usize>) -> Re
             vocabulary: data.vocab_size(),
             puzzle_ids: data.row_ids(settings.data.layout)?,
             canvas: data.canvas(),
+            rows_per_pass: Some(setup::sampler(settings, &data)?.1),
             lengths: setup::lengths(settings, &data)?,
             basis: data.dir().display().to_string(),
         },
@@ -77,11 +82,27 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
     };
     Sizes {
         lengths,
+        rows_per_pass: published_rows(config),
         cells: canvas * canvas,
         vocabulary: kind.vocab_size(canvas).expect("kinds of presets have a vocabulary"),
         puzzle_ids: puzzles.unwrap_or(most),
         canvas,
         basis: format!("not built here; canvas {canvas}, {count}{rows}"),
+    }
+}
+
+/// Tasks, and examples of each with the test outputs of the training tasks, as the builder makes them
+/// of the published files; puzzles of boards.
+fn published_rows(config: &DataConfig) -> Option<f64> {
+    let of_arc = |tasks: f64, examples: f64| {
+        let is_whole = config.canvas == MAX_ARC_SIDE && config.holdout == Holdout::Official;
+        (is_whole && config.sampler == Order::Groups).then_some(tasks * examples)
+    };
+    match config.dataset {
+        Dataset::Arc1 => of_arc(800.0, 3.849),
+        Dataset::Arc2 => of_arc(1120.0, 4.165),
+        Dataset::Sudoku | Dataset::Maze => Some(config.train_puzzles as f64),
+        Dataset::SudokuExtreme | Dataset::MazeHard => Some(1000.0),
     }
 }
 
@@ -106,6 +127,11 @@ mod tests {
         assert_eq!((arc.cells, arc.vocabulary, arc.puzzle_ids), (900, 12, 800_801));
         let sudoku = of("sudoku-extreme");
         assert_eq!((sudoku.cells, sudoku.vocabulary, sudoku.puzzle_ids), (81, 11, 1));
+        assert_eq!(
+            [of("arc1"), sudoku].map(|s| s.rows_per_pass),
+            [Some(800.0 * 3.849), Some(1000.0)]
+        );
+        assert_eq!(of("arc-small").rows_per_pass, None, "part of the tasks");
         assert_eq!((of("maze-hard").cells, of("maze-hard").vocabulary), (900, 6));
         let config = Settings::load(Some("arc2"), None, &[]).unwrap().data;
         assert_eq!(published(&config, Some(5)).puzzle_ids, 5);

@@ -10,7 +10,8 @@ use crate::Result;
 use crate::backend::Device;
 use crate::cli::common::precision;
 use crate::config::Settings;
-use crate::io::units::{MIB, grouped};
+use crate::cost::Prediction;
+use crate::io::units::{MIB, compact_time, grouped};
 use crate::models::ModelShape;
 use crate::train::needed::Needed;
 use crate::train::room::{Room, does_not_fit, for_batches_of, recomputing};
@@ -51,6 +52,8 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         }
         _ => None,
     };
+    let steps = sizes.rows_per_pass.or((config.train.epochs == 0).then_some(1.0));
+    let steps = steps.map(|rows_per_pass| setup::schedule(&config, rows_per_pass).total_steps);
     let bound = match card {
         None => {
             let rows = positions(&shape);
@@ -72,6 +75,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
             "total_bytes_with_recompute": recomputed.iter().copied().collect::<BTreeMap<_, _>>(),
             "matmul_flops_per_step": needed.work.total.matmul_flops,
             "rows_per_step": rows_of(dims.batch_size),
+            "steps": steps,
             "room_bytes": rooms[0].bytes,
             "largest_batch": rooms[0].largest_batch,
             "rooms": rooms::json(&rooms),
@@ -82,6 +86,8 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         }
         if let Some((card, batch_size, p)) = predicted {
             plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
+            let run_s = steps.map(|n| n as f64 * step_s(&p, dims.batch_size, batch_size));
+            plan["predicted"]["run_s"] = json!(run_s);
         }
         outln!("{plan}");
         return Ok(());
@@ -122,6 +128,16 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     match predicted {
         Some((card, batch_size, p)) => {
             text += &time::table(&p, card, batch_size, rows_of(batch_size));
+            if let Some(steps) = steps {
+                let run_s = steps as f64 * step_s(&p, dims.batch_size, batch_size);
+                let (rows, time) = (rows_of(dims.batch_size), compact_time(run_s));
+                let _ = writeln!(
+                    text,
+                    "predicted    the whole run, {} steps of {rows} rows: {time} without validations, \
+                     every unit at its full rate",
+                    grouped(steps as usize)
+                );
+            }
             text += &time::basis_text(&p, card);
         }
         None if card.is_some() => text += "predicted    nothing: it does not fit",
@@ -129,6 +145,11 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     }
     outln!("{}", text.trim_end());
     Ok(())
+}
+
+/// Seconds for `batch_size` rows at the rate of batches that fit.
+fn step_s(p: &Prediction, batch_size: usize, fitting: usize) -> f64 {
+    p.step_s * batch_size as f64 / fitting as f64
 }
 
 /// Positions of a micro-batch, filling included.
