@@ -25,11 +25,11 @@ pub struct View {
 
 impl View {
     /// Numbering of the official builder: 1, 2, 3 quarter turns counter-clockwise, 4 left-right,
-    /// 5 up-down, 6 transpose, 7 anti-transpose. `h` and `w` must not be 0.
+    /// 5 up-down, 6 transpose, 7 anti-transpose. Of an empty grid there is nothing to go through.
     #[inline]
     pub fn new(transform: u8, h: usize, w: usize) -> Self {
         let (down, right) = (w as isize, 1);
-        let (last_row, last_col) = ((h - 1) * w, w - 1);
+        let (last_row, last_col) = (h.saturating_sub(1) * w, w.saturating_sub(1));
         let (start, row_step, col_step) = match transform & 7 {
             0 => (0, down, right),
             1 => (last_col, -right, down),

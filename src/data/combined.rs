@@ -1,5 +1,6 @@
 //! Kaggle's form of ARC: all tasks of a set in `*_challenges.json`, `{id: task}`, and the outputs
-//! of their test pairs beside it in `*_solutions.json`, `{id: [grid, ..]}`.
+//! of their test pairs beside it in `*_solutions.json`, `{id: [grid, ..]}`. What has no solution,
+//! or null, is a hidden test input.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,14 +27,21 @@ pub fn is_challenges(path: &Path) -> bool {
 
 /// Whether a file belongs to this form: tasks, solutions, or the sample of a submission.
 pub fn is_part(path: &Path) -> bool {
-    is_challenges(path)
-        || is_sample(path)
-        || path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SOLUTIONS))
+    is_challenges(path) || is_sample(path) || is_solutions(path)
 }
 
 /// Whether a file is the sample of a submission, which holds no task.
 pub fn is_sample(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == SAMPLE)
+}
+
+/// Whether a file holds outputs whose tasks are not beside it.
+pub fn is_alone(path: &Path) -> Result<bool> {
+    Ok(is_solutions(path) && !file::exists(&challenges_of(path))?)
+}
+
+fn is_solutions(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SOLUTIONS))
 }
 
 /// Only a set that calls itself training is trained on.
@@ -43,8 +51,16 @@ pub fn is_evaluation(challenges: &Path) -> bool {
 
 /// Where the outputs of a set would be.
 pub fn solutions_of(challenges: &Path) -> PathBuf {
-    let name = challenges.file_name().unwrap_or_default().to_string_lossy();
-    challenges.with_file_name(name.replace(CHALLENGES, SOLUTIONS))
+    renamed(challenges, CHALLENGES, SOLUTIONS)
+}
+
+/// Where the tasks of a set's outputs would be.
+pub fn challenges_of(solutions: &Path) -> PathBuf {
+    renamed(solutions, SOLUTIONS, CHALLENGES)
+}
+
+fn renamed(path: &Path, from: &str, to: &str) -> PathBuf {
+    path.with_file_name(path.file_name().unwrap_or_default().to_string_lossy().replace(from, to))
 }
 
 /// The tasks of a set, by id.
@@ -77,7 +93,7 @@ pub fn join(challenges: &Path, tasks: &[u8], outputs: Option<&[u8]>) -> Result<V
         entries.push((id, task));
     }
     for id in outputs.into_keys() {
-        let what = format!("{id}: does not stand in {}", challenges.display());
+        let what = format!("{id}: does not stand in {}: remove it here", challenges.display());
         entries.push((id, Err(Error::corrupt(&solutions, what))));
     }
     Ok(entries)
@@ -86,10 +102,16 @@ pub fn join(challenges: &Path, tasks: &[u8], outputs: Option<&[u8]>) -> Result<V
 fn with_outputs(mut task: Value, outputs: Vec<Value>) -> Result<Vec<u8>, String> {
     let count = outputs.len();
     let pairs = task.get_mut("test").and_then(Value::as_array_mut);
-    let pairs = pairs.filter(|pairs| pairs.len() == count);
-    let pairs = pairs.ok_or_else(|| format!("{count} outputs for other test pairs"))?;
+    let pairs = pairs.ok_or("has outputs, but its task has no list \"test\"")?;
+    if pairs.len() != count {
+        let asked = pairs.len();
+        return Err(format!(
+            "{count} outputs, but the task has {asked} test inputs: give one for each, in their \
+             order, null for one that is hidden"
+        ));
+    }
     for (pair, output) in pairs.iter_mut().zip(outputs) {
-        if let Some(pair) = pair.as_object_mut() {
+        if let Some(pair) = pair.as_object_mut().filter(|_| !output.is_null()) {
             pair.insert("output".into(), output);
         }
     }

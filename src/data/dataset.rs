@@ -203,7 +203,20 @@ impl DataSet {
     pub fn verify(&self) -> Result<()> {
         self.identifiers()?;
         self.splits.iter().try_for_each(|(_, shard)| shard.verify())?;
+        self.verify_known()?;
         self.verify_answers()
+    }
+
+    /// Only what is tested may lack an answer.
+    fn verify_known(&self) -> Result<()> {
+        let Ok(train) = self.split("train") else { return Ok(()) };
+        match train.hidden_examples()? {
+            0 => Ok(()),
+            count => Err(Error::corrupt(
+                train.path(),
+                format!("{count} training examples have no output; build the data set again"),
+            )),
+        }
     }
 
     /// Answers of boards follow from their questions, so they can be wrong.

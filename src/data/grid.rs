@@ -119,10 +119,27 @@ impl schemars::JsonSchema for Grid {
     }
 }
 
-/// One example of a task: what is shown, and what is wanted.
+/// One example of a task: what is shown, and what is wanted. Of a hidden test input nobody says
+/// what is wanted: its output is empty.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize)]
 #[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Pair {
     pub input: Grid,
     pub output: Grid,
+}
+
+impl Pair {
+    /// A test input without a known answer.
+    pub fn hidden(input: Grid) -> Self {
+        Self { input, output: Grid::default() }
+    }
+
+    pub fn is_hidden(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// What is wanted, where that is known.
+    pub fn known_output(&self) -> Option<&Grid> {
+        (!self.is_hidden()).then_some(&self.output)
+    }
 }

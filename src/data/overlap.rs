@@ -105,6 +105,9 @@ fn seen(shard: &Shard) -> Result<Vec<Seen>> {
             let puzzle_id = shard.puzzle_id(puzzle)?;
             for i in shard.puzzle_range(puzzle)? {
                 let pair = shard.example(i)?.pair;
+                if pair.is_hidden() {
+                    continue; // its content is half unknown
+                }
                 let exact = hash(&[pair.input.cells(), &[u8::MAX], pair.output.cells()].concat());
                 let content = match kind {
                     Kind::Arc => content(&pair),

@@ -75,6 +75,9 @@ impl Pattern {
     }
 
     pub fn apply(self, grid: &Grid) -> Grid {
+        if grid.is_empty() {
+            return grid.clone(); // no frame round nothing
+        }
         let (gh, gw) = (grid.h(), grid.w());
         let (h, w) = self.sides(gh, gw);
         Grid::from_fn(h, w, |r, c| match self {

@@ -24,9 +24,12 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// All of a pair but its end, which nothing follows.
+    /// All of a pair but its end, which nothing follows. Of a hidden test input the question.
     pub fn of_pair(pair: &Pair, canvas: usize) -> Self {
         let mut sequence = Self::prompt(&pair.input, canvas);
+        if pair.is_hidden() {
+            return sequence;
+        }
         let first = sequence.tokens.len() - 1;
         sequence.push_grid(&pair.output, OUTPUT, canvas);
         sequence.labels[first..].copy_from_slice(&[&sequence.tokens[first + 1..], &[END]].concat());

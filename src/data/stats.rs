@@ -29,6 +29,9 @@ pub struct SplitStats {
     pub groups: usize,
     pub puzzles: usize,
     pub examples: usize,
+    /// Test inputs without a known answer among them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden_examples: usize,
     pub mean_puzzle_examples: f64,
     pub bytes: usize,
     pub bytes_per_example: f64,
@@ -92,9 +95,13 @@ fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
     let (input, label) = rows.split_at_mut(data.seq_len());
     let mut label_tokens = vec![0u64; data.vocab_size()];
     let sampled = (0..shard.examples()).step_by(step);
-    let sampled_examples = sampled.len();
+    let mut sampled_examples = 0;
     for i in sampled {
         shard.decode(i, PAD, input, label)?;
+        if shard.is_hidden(i)? {
+            continue;
+        }
+        sampled_examples += 1;
         label.iter().for_each(|&t| label_tokens[t as usize] += 1);
     }
     let real: u64 = label_tokens[1..].iter().sum();
@@ -103,6 +110,7 @@ fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
         groups: shard.groups(),
         puzzles: shard.puzzles(),
         examples: shard.examples(),
+        hidden_examples: shard.hidden_examples()?,
         mean_puzzle_examples: data.mean_puzzle_examples(split)?,
         bytes: shard.bytes(),
         bytes_per_example: shard.bytes() as f64 / shard.examples().max(1) as f64,
@@ -112,6 +120,15 @@ fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
         windows: length_stats(data, split, RowLayout::Packed)?,
         sequences: length_stats(data, split, RowLayout::Sequence)?,
     })
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// What is said of examples of a split that have no known answer.
+fn words_hidden(count: usize) -> String {
+    format!("has {count} examples without a known answer: they are answered, and not scored")
 }
 
 fn length_stats(data: &DataSet, split: &str, layout: RowLayout) -> Result<Option<LengthStats>> {
@@ -154,6 +171,9 @@ impl Stats {
                 s.bytes_per_example,
                 s.mean_label_tokens
             );
+        }
+        for s in self.splits.iter().filter(|s| s.hidden_examples > 0) {
+            text += &format!("{} {}\n", s.split, words_hidden(s.hidden_examples));
         }
         text += &self.windows_table();
         if self.held_out_by_content > 0 {

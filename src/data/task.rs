@@ -17,11 +17,25 @@ use crate::{Error, Result};
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A test pair. Hidden test sets leave the output out.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
 #[cfg_attr(feature = "serve", derive(schemars::JsonSchema))]
 pub struct Query {
     pub input: Grid,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Grid>,
+}
+
+impl From<Pair> for Query {
+    fn from(pair: Pair) -> Self {
+        let is_hidden = pair.is_hidden();
+        Self { input: pair.input, output: (!is_hidden).then_some(pair.output) }
+    }
+}
+
+impl From<Query> for Pair {
+    fn from(query: Query) -> Self {
+        Self { input: query.input, output: query.output.unwrap_or_default() }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,7 +132,12 @@ impl Task {
 
     /// Whether it asks something and tells no answer, as hidden test sets do.
     pub fn is_unanswered(&self) -> bool {
-        !self.test.is_empty() && self.test.iter().all(|query| query.output.is_none())
+        !self.test.is_empty() && self.hidden() == self.test.len()
+    }
+
+    /// Test inputs of which it tells no answer.
+    pub fn hidden(&self) -> usize {
+        self.test.iter().filter(|query| query.output.is_none()).count()
     }
 
     pub fn grids(&self) -> impl Iterator<Item = &Grid> {
@@ -213,5 +232,11 @@ mod tests {
         let task = Task::parse("t", json).unwrap();
         assert_eq!(task.test[0].output, None);
         assert_eq!((task.largest_side(), task.largest_cells()), (2, 2));
+        assert_eq!((task.hidden(), task.is_unanswered()), (1, true));
+        let query = task.test[0].clone();
+        assert_eq!(serde_json::json!(query), serde_json::json!({ "input": [[3, 4]] }));
+        let pair = Pair::from(query.clone());
+        assert!(pair.is_hidden() && pair.known_output().is_none());
+        assert_eq!(Query::from(pair), query);
     }
 }

@@ -60,7 +60,7 @@ pub fn of_questions(voted: &[Voted]) -> Vec<Breakdown> {
         }
     };
     let ways = ["size of the true grid", "size change", "colours of the pair", "kind of transform"];
-    break_down(&ways, voted.iter().map(case).collect())
+    break_down(&ways, voted.iter().filter(|v| !v.is_hidden()).map(case).collect())
 }
 
 /// By the cells that are asked.

@@ -34,7 +34,8 @@ impl Report {
             self.write_pictures(&dir.join(name), data, evaluation, exact)?;
         }
         if self.kind == Kind::Arc {
-            submission::write(&dir.join(submission::FILE), &self.voted)?;
+            let path = dir.join(submission::FILE);
+            submission::write(&path, data, &self.split, &self.voted)?;
         }
         let html = page::page(self, data, evaluation, heading)?;
         file::write(&dir.join(page::FILE), html.as_bytes())?;
@@ -52,7 +53,8 @@ impl Report {
         evaluation: &Evaluation,
         exact: bool,
     ) -> Result<()> {
-        let chosen = (0..self.verdicts.len()).filter(|&i| self.verdicts[i].exact == exact);
+        let shown = |i: &usize| !self.verdicts[*i].hidden && self.verdicts[*i].exact == exact;
+        let chosen = (0..self.verdicts.len()).filter(shown);
         let tiles = chosen.take(PICTURES).map(|i| evaluation.tile(data, i));
         let tiles = tiles.collect::<Result<Vec<_>>>()?;
         if tiles.is_empty() {

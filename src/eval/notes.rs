@@ -1,6 +1,7 @@
 //! What has to be known beside scores: whether what is scored was trained on, and whether the
 //! checkpoint was chosen by it.
 
+use super::pass::Voted;
 use crate::Result;
 use crate::data::{DataSet, Kind, overlap};
 use crate::run::trained::Trained;
@@ -11,6 +12,18 @@ const VALIDATION: &str = "test";
 
 /// Most boards that a report compares: of more it would take longer than a few answers.
 const MAX_COMPARED: usize = 200_000;
+
+/// A note on what is not scored.
+pub fn of_hidden(voted: &[Voted]) -> Option<String> {
+    let hidden = voted.iter().filter(|v| v.is_hidden()).count();
+    (hidden > 0).then(|| {
+        format!(
+            "the answers to {hidden} of {} test inputs are not known: they are left out of every score \
+             (their tasks out of tasks solved), and stand in submission.json",
+            voted.len()
+        )
+    })
+}
 
 /// Notes on the data set, whoever answers.
 pub fn of_data(data: &DataSet, split: &str) -> Result<Vec<String>> {

@@ -8,11 +8,13 @@
 //! solved       tasks of which every question is passed at k
 //! ```
 //!
+//! Hidden test inputs are voted on and not scored; a task that has one is neither solved nor not.
+//!
 //! An answer that shows no grid, or one of a size that the variant's pattern never has, is no vote.
 //! The official evaluation counts it as a vote for the empty grid, which may so become an attempt:
 //! `count_empty`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::question::{Question, names};
 use super::score::{Answers, Share, answered_grid};
@@ -81,9 +83,15 @@ pub fn vote(
 }
 
 impl Voted {
-    /// Whether one of the `k` best candidates is right.
+    /// Whether nobody says what is right.
+    pub fn is_hidden(&self) -> bool {
+        self.question.pair.is_hidden()
+    }
+
+    /// Whether one of the `k` best candidates is right; none is to a hidden test input.
     pub fn passed(&self, k: usize) -> bool {
-        self.candidates.iter().take(k).any(|c| c.grid == self.question.pair.output)
+        let output = self.question.pair.known_output();
+        self.candidates.iter().take(k).any(|c| Some(&c.grid) == output)
     }
 
     pub fn votes(&self) -> u32 {
@@ -92,20 +100,26 @@ impl Voted {
 }
 
 pub fn pass(voted: &[Voted], k: usize) -> Pass {
+    let hidden = voted.iter().filter(|v| v.is_hidden()).map(|v| v.question.task.as_str());
+    let hidden: BTreeSet<&str> = hidden.collect();
     let mut tasks: BTreeMap<&str, Share> = BTreeMap::new();
-    for v in voted {
+    for v in voted.iter().filter(|v| !v.is_hidden()) {
         let share = tasks.entry(&v.question.task).or_default();
         share.right += v.passed(k) as u64;
         share.of += 1;
     }
-    let of = tasks.len() as u64;
+    let mut whole = tasks.clone();
+    whole.retain(|task, _| !hidden.contains(task));
     Pass {
         k,
         passed: Share {
             right: tasks.values().map(|s| s.right).sum(),
             of: tasks.values().map(|s| s.of).sum(),
         },
-        task_score: tasks.values().map(|s| s.frac()).sum::<f64>() / of.max(1) as f64,
-        solved: Share { right: tasks.values().filter(|s| s.right == s.of).count() as u64, of },
+        task_score: tasks.values().map(|s| s.frac()).sum::<f64>() / tasks.len().max(1) as f64,
+        solved: Share {
+            right: whole.values().filter(|s| s.right == s.of).count() as u64,
+            of: whole.len() as u64,
+        },
     }
 }

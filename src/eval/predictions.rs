@@ -5,7 +5,8 @@
 //! example     number in the split          puzzle     its name, checked when read
 //! answer      rows of the grid, one hexadecimal digit per cell: colours, or a board's tokens
 //! q_halt      logit, breaks ties of votes; 0 when absent
-//! original exact cells q_continue halt_step steps     written, not read
+//! original exact cells q_continue halt_step steps     written, not read; no exact and no cells
+//!                                                     of a hidden test input
 //! ```
 
 use std::collections::HashSet;
@@ -44,8 +45,8 @@ pub fn write(
             "puzzle": names.get(example.puzzle_id as usize),
             "original": verdict.original,
             "answer": grid.rows().map(digits).collect::<Vec<_>>(),
-            "exact": verdict.exact,
-            "cells": verdict.cells,
+            "exact": (!verdict.hidden).then_some(verdict.exact),
+            "cells": (!verdict.hidden).then_some(verdict.cells),
             "q_halt": evaluation.q[i][0],
             "q_continue": evaluation.q[i][1],
             "halt_step": evaluation.halt_steps[i],

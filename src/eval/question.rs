@@ -83,5 +83,9 @@ fn undone(shard: &Shard, name: &PuzzleName, example: usize) -> Result<Pair> {
             ))
         })
     };
-    Ok(Pair { input: undo(&pair.input)?, output: undo(&pair.output)? })
+    let input = undo(&pair.input)?;
+    match pair.is_hidden() {
+        true => Ok(Pair::hidden(input)),
+        false => Ok(Pair { input, output: undo(&pair.output)? }),
+    }
 }

@@ -56,6 +56,13 @@ pub struct Questions {
     pub count: usize,
     pub fewest_answers: usize,
     pub most_answers: usize,
+    /// Test inputs among them whose answer nobody says: left out of every score.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How answers become scores.
@@ -180,6 +187,7 @@ pub fn report(
             count: voted.len(),
             fewest_answers: answers().min().unwrap_or(0),
             most_answers: answers().max().unwrap_or(0),
+            hidden: voted.iter().filter(|v| v.is_hidden()).count(),
         }),
         model,
         early_halt,
@@ -196,7 +204,7 @@ pub fn report(
         }),
         breakdown,
         rollouts,
-        notes: notes::of_data(data, split)?,
+        notes: notes::of_hidden(&voted).into_iter().chain(notes::of_data(data, split)?).collect(),
         verdicts,
         voted,
     })

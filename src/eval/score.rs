@@ -17,7 +17,7 @@
 //! An ARC answer's grid is the largest rectangle of colours from where the input grid begins (the
 //! canvas corner in test splits), as in the official evaluation; nothing of the label is used to
 //! read it. Examples in which nothing is asked (a board without an empty cell) are left out of that
-//! mean.
+//! mean; hidden test inputs, whose answer nobody says, are left out of everything.
 
 use crate::data::canvas::{self, Placement};
 use crate::data::shard::Shard;
@@ -48,8 +48,26 @@ pub struct Verdict {
     /// ARC: whether the answer has the true grid's height and width.
     pub same_shape: bool,
     pub exact: bool,
+    /// Whether nobody says what is right: then nothing above counts.
+    pub hidden: bool,
     /// Whether the example belongs to a task as published.
     pub original: bool,
+}
+
+impl Verdict {
+    /// On a hidden test input.
+    const HIDDEN: Self = {
+        let nothing = Share { right: 0, of: 0 };
+        Self {
+            tokens: nothing,
+            tokens_not_pad: nothing,
+            cells: nothing,
+            same_shape: false,
+            exact: false,
+            hidden: true,
+            original: false,
+        }
+    };
 }
 
 /// `right` of `of`.
@@ -105,7 +123,8 @@ pub fn score(data: &DataSet, split: &str, examples: &[u32], answers: Answers) ->
     }
     let mut scores = summarise(&verdicts);
     if data.kind() == Kind::Arc {
-        scores.exact_published = Some(share(verdicts.iter().filter(|v| v.original), |v| v.exact));
+        let published = verdicts.iter().filter(|v| v.original && !v.hidden);
+        scores.exact_published = Some(share(published, |v| v.exact));
     }
     Ok(Scored { scores, verdicts })
 }
@@ -132,6 +151,9 @@ fn verdict(
     answer: &[i32],
 ) -> Result<Verdict> {
     let kind = shard.spec().kind;
+    if shard.is_hidden(example as usize)? {
+        return Ok(Verdict::HIDDEN);
+    }
     let hits = |asked: &dyn Fn(usize) -> bool| {
         let asked = (0..truth.len()).filter(|&i| asked(i));
         share(asked, |&i| answer[i] == truth[i])
@@ -143,6 +165,7 @@ fn verdict(
         cells: tokens_not_pad,
         same_shape: true,
         exact: tokens_not_pad.right == tokens_not_pad.of,
+        hidden: false,
         original: true,
     };
     match kind {
@@ -165,16 +188,17 @@ fn verdict(
 }
 
 fn summarise(verdicts: &[Verdict]) -> Scores {
+    let known = || verdicts.iter().filter(|v| !v.hidden);
     let mean = |f: fn(&Verdict) -> Share| {
-        let shares = || verdicts.iter().map(f).filter(|s| s.of > 0);
+        let shares = || known().map(f).filter(|s| s.of > 0);
         shares().map(|s| s.frac()).sum::<f64>() / shares().count().max(1) as f64
     };
     Scores {
         token_accuracy: mean(|v| v.tokens),
         token_accuracy_not_pad: mean(|v| v.tokens_not_pad),
         cell_accuracy: mean(|v| v.cells),
-        same_shape: share(verdicts.iter(), |v| v.same_shape),
-        exact: share(verdicts.iter(), |v| v.exact),
+        same_shape: share(known(), |v| v.same_shape),
+        exact: share(known(), |v| v.exact),
         exact_published: None,
     }
 }

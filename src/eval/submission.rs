@@ -1,6 +1,7 @@
 //! `submission.json` as ARC Prize takes it: for each task a list with, per test input in the task's
 //! order, `attempt_1` and `attempt_2`. With one candidate both are the same; with none both are one
 //! black cell, which the format needs and which is never counted as an answer; so is an empty grid.
+//! Every test input of every task of the split is there, asked or not.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,11 +21,19 @@ use crate::{Error, Result};
 
 pub const FILE: &str = "submission.json";
 
-pub fn write(path: &Path, voted: &[Voted]) -> Result<()> {
+pub fn write(path: &Path, data: &DataSet, split: &str, voted: &[Voted]) -> Result<()> {
+    let (names, shard) = (names(data, split)?, data.split(split)?);
     let mut tasks: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (puzzle, name) in names.iter().enumerate() {
+        let inputs = shard.puzzle_range(puzzle)?.len();
+        let task = tasks.entry(&name.task).or_default();
+        task.resize_with(inputs.max(task.len()), || attempts(std::iter::empty()));
+    }
     for v in voted {
-        let attempts = attempts(v.candidates.iter().map(|c| &c.grid));
-        tasks.entry(&v.question.task).or_default().push(attempts);
+        let place = tasks.get_mut(&*v.question.task).and_then(|t| t.get_mut(v.question.number));
+        if let Some(place) = place {
+            *place = attempts(v.candidates.iter().map(|c| &c.grid));
+        }
     }
     let json = serde_json::to_vec(&tasks);
     file::write(path, &json.map_err(|e| Error::invalid(format!("submission: {e}")))?)

@@ -46,10 +46,10 @@ impl Report {
         let arc = self.kind == Kind::Arc;
         // Boards have no padding: each token is a cell.
         if arc {
-            line("token accuracy, with padding", &|c| percent(c.scores.token_accuracy));
-            line("token accuracy, without", &|c| percent(c.scores.token_accuracy_not_pad));
+            line("token accuracy, with padding", &|c| scored(c, c.scores.token_accuracy));
+            line("token accuracy, without", &|c| scored(c, c.scores.token_accuracy_not_pad));
         }
-        line("cell accuracy", &|c| percent(c.scores.cell_accuracy));
+        line("cell accuracy", &|c| scored(c, c.scores.cell_accuracy));
         if arc {
             line("right shape", &|c| count(c.scores.same_shape));
             line("exact grids, variants included", &|c| count(c.scores.exact));
@@ -64,7 +64,7 @@ impl Report {
             let attempts = if k == 1 { "1 attempt".to_owned() } else { format!("{k} attempts") };
             line(&format!("pass@{k}, voted"), &|c| count(c.pass_at[i].passed));
             line(&format!("tasks solved, {attempts}"), &|c| count(c.pass_at[i].solved));
-            line(&format!("task score, {attempts}"), &|c| percent(c.pass_at[i].task_score));
+            line(&format!("task score, {attempts}"), &|c| scored(c, c.pass_at[i].task_score));
         }
         if self.model.cost.is_some() {
             let cost = |f: fn(&super::report::Cost) -> String| {
@@ -139,6 +139,11 @@ impl Report {
             None => format!("{of} boards"),
         }
     }
+}
+
+/// A mean over what is scored, if anything is: a column may have hidden test inputs only.
+fn scored(column: &Column, mean: f64) -> String {
+    if column.scores.exact.of == 0 { "-".into() } else { percent(mean) }
 }
 
 pub fn percent(x: f64) -> String {

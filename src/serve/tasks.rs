@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Result;
+use crate::data::task::Query;
 use crate::data::{DataSet, Pair};
 use crate::eval::select::originals;
 
@@ -43,7 +44,7 @@ pub struct Published {
     #[serde(flatten)]
     entry: Entry,
     train: Vec<Pair>,
-    test: Vec<Pair>,
+    test: Vec<Query>,
 }
 
 impl Tasks {
@@ -80,6 +81,7 @@ impl Tasks {
         if test.is_empty() {
             test.extend(train.pop());
         }
+        let test = test.into_iter().map(Query::from).collect();
         Ok(Some(Published { entry: entry(name, place), train, test }))
     }
 }

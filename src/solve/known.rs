@@ -92,7 +92,7 @@ pub fn by_name(data: &DataSet, name: &str) -> Result<Option<Task>> {
     };
     let Some(train) = pairs_of(TRAIN)? else { return Ok(None) };
     let test = pairs_of(TEST)?.unwrap_or_default().into_iter();
-    let test = test.map(|p| Query { input: p.input, output: Some(p.output) }).collect();
+    let test = test.map(Query::from).collect();
     Ok(Some(Task { id: name.to_owned(), train, test }))
 }
 

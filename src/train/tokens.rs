@@ -146,7 +146,13 @@ impl Learner for TokenLearner<'_> {
         if self.data.split(SPLIT).is_ok_and(|s| s.examples() > 0) {
             let (data, most) = (self.data.clone(), config.train.eval_examples);
             let layout = config.data.layout;
-            self.validator = Some(Validator::new(&self.trainer, data, most, layout)?);
+            self.validator = Validator::new(&self.trainer, data, most, layout)?;
+            if self.validator.is_none() {
+                log.say(
+                    "no answer of the test split is known: no validation, no best model; the last \
+                     one counts",
+                )?;
+            }
         } else {
             log.say("the data has no test split: no validation, no best model")?;
         }

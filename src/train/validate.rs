@@ -30,16 +30,31 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// At most `max_examples` of the split, tasks as published first; 0: all of it.
+    /// At most `max_examples` of the split, tasks as published first; 0: all of it. Hidden test
+    /// inputs are not asked: nothing can be said of their answers.
+    ///
+    /// `None`: there is nothing else.
     pub fn new(
         trainer: &Trainer,
         data: Arc<DataSet>,
         max_examples: u64,
         layout: RowLayout,
-    ) -> Result<Self> {
-        let examples = select(&data, SPLIT, max_examples as usize)?;
+    ) -> Result<Option<Self>> {
+        let shard = data.split(SPLIT)?;
+        let mut examples = select(&data, SPLIT, 0)?;
+        if shard.hidden_examples()? > 0 {
+            let known = |i: &u32| Ok((!shard.is_hidden(*i as usize)?).then_some(*i));
+            examples =
+                examples.iter().filter_map(|i| known(i).transpose()).collect::<Result<_>>()?;
+        }
+        if max_examples > 0 {
+            examples.truncate(max_examples as usize);
+        }
+        if examples.is_empty() {
+            return Ok(None);
+        }
         let evaluator = Evaluator::new(&*trainer.model, examples.len());
-        Ok(Self { evaluator, examples, data, layout })
+        Ok(Some(Self { evaluator, examples, data, layout }))
     }
 
     /// `stop` ends it between batches, and then there is no result.

@@ -49,6 +49,7 @@ fn parts_that_cannot_be_read_are_named_and_the_rest_is_built() {
     solutions["stray"] = json!([[[1]]]);
     write("arc_training_challenges.json", &challenges.to_string());
     write("arc_training_solutions.json", &solutions.to_string());
+    write("b_solutions.json", r#"{"a":[[[1]]]}"#);
     write("re.json", r#"[{"input":[[1]],"output":[[2]]}]"#);
     let line = r#"{"source":"def f(): pass","examples":[[[[1]],[[2]]]]}"#;
     write("barc.jsonl", &format!("{line}\n{line}\n"));
@@ -60,8 +61,12 @@ fn parts_that_cannot_be_read_are_named_and_the_rest_is_built() {
     let all = unreadable.join("\n");
     for (file, what) in [
         ("arc_training_challenges.json", "train pair 0: input grid has colour 10"),
-        ("arc_training_solutions.json", "c: 2 outputs for other test pairs"),
+        (
+            "arc_training_solutions.json",
+            "c: 2 outputs, but the task has 1 test inputs: give one for each",
+        ),
         ("arc_training_solutions.json", "stray: does not stand in"),
+        ("b_solutions.json", "answers without their tasks: "),
         ("re.json", "is a list of pairs (RE-ARC)"),
         ("barc.jsonl", "holds an object per line (BARC)"),
         ("one.jsonl", "holds an object per line (BARC)"),
@@ -71,7 +76,7 @@ fn parts_that_cannot_be_read_are_named_and_the_rest_is_built() {
         let named = |line: &String| line.contains(file) && line.contains(what);
         assert!(unreadable.iter().any(named), "{file}: {what}\n{all}");
     }
-    assert_eq!(unreadable.len(), 8, "{all}");
+    assert_eq!(unreadable.len(), 9, "{all}");
 }
 
 #[test]
@@ -169,7 +174,8 @@ fn an_unpacked_zip_of_kaggle_is_built_as_it_is() {
     assert_eq!(report.hidden_pairs, 1);
     let data = DataSet::open(&out).unwrap();
     assert_eq!(data.split("train").unwrap().examples(), 3 + 2 + 2);
-    assert_eq!(data.split("test").unwrap().examples(), 1);
+    let test = data.split("test").unwrap();
+    assert_eq!((test.examples(), test.hidden_examples().unwrap()), (2, 1));
 }
 
 #[test]

@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use hrm::data::shard::Shard;
+use hrm::data::augment::Variant;
+use hrm::data::canvas::Placement;
+use hrm::data::output::Output;
 use hrm::data::shard::format::{Header, PAGE_BYTES, Section};
-use hrm::data::{DataSet, canvas};
+use hrm::data::shard::{GroupBuf, Shard, Spec};
+use hrm::data::vocab::{IGNORE, PAD};
+use hrm::data::{DataSet, Grid, Kind, Pair, canvas};
 use hrm::rng::{Rng, Stream};
 use proptest::prelude::*;
 
@@ -168,4 +172,46 @@ fn a_shard_of_another_build_is_refused() {
     fs::copy(dir.path().join("a/test.shard"), dir.path().join("b/test.shard")).unwrap();
     let error = DataSet::open(&dir.path().join("b")).err().expect("refused").to_string();
     assert!(error.contains("not the shard that dataset.json lists"), "{error}");
+}
+
+#[test]
+fn a_hidden_output_has_no_label_and_no_place_in_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = Spec::arc(4);
+    let known =
+        Pair { input: Grid::from_fn(1, 2, |_, c| c as u8), output: Grid::from_fn(2, 2, |_, _| 3) };
+    let hidden = Pair::hidden(known.input.clone());
+    for (split, is_intact) in [("test", true), ("train", false)] {
+        let out = dir.path().join(split);
+        let mut output = Output::create(&out, spec, serde_json::json!({})).unwrap();
+        let mut writer = output.writer(split).unwrap();
+        let mut group = GroupBuf::new(spec);
+        for (transform, pair) in [(0, &known), (1, &hidden), (6, &hidden)] {
+            let variant = Variant { transform, ..Variant::IDENTITY };
+            group.begin_puzzle(variant);
+            let stored = group.store(pair).unwrap();
+            group.push(stored, Placement::default(), Placement::default()).unwrap();
+        }
+        writer.push(&group, &[1, 2, 3]).unwrap();
+        output.finish_split(split, writer).unwrap();
+        output.finish(&["a", "b", "c"].map(String::from)).unwrap();
+        let data = DataSet::open(&out).unwrap();
+        let shard = data.split(split).unwrap();
+        assert_eq!(shard.hidden_examples().unwrap(), 2);
+        for i in 1..3 {
+            let shown = shard.example(i).unwrap().pair;
+            assert_eq!((shown.input.h(), shown.is_hidden()), (2, true));
+            let (mut input, mut label) = (vec![0; 16], vec![0; 16]);
+            // Where padding is learnt, too, nothing is.
+            shard.decode(i, PAD, &mut input, &mut label).unwrap();
+            assert!(label.iter().all(|&token| token == IGNORE));
+            assert!(input.iter().any(|&token| token != PAD));
+        }
+        let verified = data.verify().map_err(|e| e.to_string());
+        let refused =
+            verified.as_ref().is_err_and(|e| e.contains("2 training examples have no output"));
+        assert_eq!((verified.is_ok(), refused), (is_intact, !is_intact), "{verified:?}");
+    }
+    let mut board = GroupBuf::new(Spec::of(Kind::Sudoku, 4));
+    assert!(board.store(&Pair::hidden(Grid::from_fn(4, 4, |_, _| 1))).is_err());
 }

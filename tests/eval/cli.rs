@@ -17,7 +17,7 @@ fn hrm(dir: &Path, args: &[&str]) -> std::process::Output {
 }
 
 /// stdout of a command that must succeed.
-fn stdout(dir: &Path, args: &[&str]) -> String {
+pub fn stdout(dir: &Path, args: &[&str]) -> String {
     let output = hrm(dir, args);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
@@ -30,7 +30,7 @@ fn refusal(dir: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-const SMALL: [&str; 8] = [
+pub const SMALL: [&str; 8] = [
     "model.hidden_size=32",
     "model.num_heads=2",
     "model.h_layers=1",

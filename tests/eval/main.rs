@@ -3,6 +3,7 @@
 mod answer;
 mod cli;
 mod fixture;
+mod hidden;
 mod images;
 mod pass;
 mod report;

@@ -1,7 +1,7 @@
 //! Questions and votes on data whose every grid is known.
 
 use hrm::data::canvas::{self, Placement};
-use hrm::data::{DataSet, Grid};
+use hrm::data::{DataSet, Grid, Pair};
 use hrm::eval::question::questions;
 use hrm::eval::{self, Answers, Share, Voted};
 
@@ -125,7 +125,7 @@ fn a_task_score_is_a_mean_over_tasks_and_an_empty_answer_is_no_vote() {
     assert_eq!(pass.task_score, (1.0 / 3.0 + 1.0) / 2.0);
     // What ARC Prize wants is there for every question, answered or not.
     let path = dir.path().join("submission.json");
-    eval::submission::write(&path, &voted).unwrap();
+    eval::submission::write(&path, &data, "test", &voted).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert_eq!(json["task0"].as_array().unwrap().len(), 3);
     assert_eq!(json["task0"][0]["attempt_2"], serde_json::json!([[0]]));
@@ -156,4 +156,27 @@ fn questions_stand_in_the_tasks_order_even_if_only_a_variant_asked() {
     let seen: Vec<_> = all.iter().map(|q| (q.task.as_str(), q.number)).collect();
     assert_eq!(seen, [("task0", 0), ("task0", 1), ("task0", 2), ("task1", 0)]);
     assert_eq!(all[0].pair, pair(&["12"], &["21"]));
+}
+
+#[test]
+fn a_hidden_question_is_voted_on_and_neither_passed_nor_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let hidden = Pair::hidden(grid(&["12"]));
+    let tasks = [vec![pair(&["1"], &["5"]), hidden.clone()], vec![hidden]];
+    let data = arc(dir.path(), &tasks);
+    let examples = eval::select(&data, "test", 0).unwrap();
+    let all = questions(&data, "test", &examples).unwrap();
+    let answers =
+        rows(&data, &examples, |i, _| if i == 0 { grid(&["5"]) } else { Grid::default() });
+    // Even where no grid counts as a vote: it is not what is wanted.
+    for count_empty in [false, true] {
+        let answers = Answers::Rows(&answers);
+        let voted = eval::pass::vote(&data, "test", &examples, &all, answers, |_| 0.0, count_empty)
+            .unwrap();
+        assert_eq!(voted.iter().map(Voted::is_hidden).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(voted[2].votes(), if count_empty { 2 } else { 0 });
+        assert!(!voted[2].passed(9));
+        let pass = eval::pass(&voted, 2);
+        assert_eq!((pass.passed, pass.solved, pass.task_score), (share(1, 1), share(0, 0), 1.0));
+    }
 }

@@ -38,7 +38,12 @@ pub enum DataCommand {
     Fetch(FetchArgs),
     /// Build an augmented ARC data set from task files.
     ///
-    /// Example: hrm data build --output-dir data/arc-aug-100 --num-aug 100
+    /// Reads a file per task, and Kaggle's *_challenges.json with *_solutions.json beside them.
+    /// Test inputs without an output are part of the test split: answered, not scored. Of an id in
+    /// several files the copy that hides fewer answers is kept, then the one to be evaluated on.
+    ///
+    /// Examples: hrm data build --output-dir data/arc-aug-100 --num-aug 100;
+    /// hrm data build --dataset-dirs arc-prize-2025 --output-dir data/prize --num-aug 80
     Build(BuildArgs),
     /// Build a Sudoku data set, generated or from CSV files.
     ///
@@ -106,7 +111,8 @@ pub struct FetchArgs {
 pub struct BuildArgs {
     #[arg(long)]
     pub output_dir: PathBuf,
-    /// Folders with training/*.json and evaluation/*.json; by default whatever was fetched.
+    /// Folders with training/*.json and evaluation/*.json, or with Kaggle's *_challenges.json and
+    /// *_solutions.json; by default whatever was fetched.
     #[arg(long, num_args = 1.., value_name = "DIR")]
     pub dataset_dirs: Vec<PathBuf>,
     /// Distinct variants per task besides the task itself.

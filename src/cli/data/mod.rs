@@ -90,9 +90,9 @@ fn build(args: BuildArgs, progress: Progress) -> Result<()> {
         (report.beyond_max_tasks, "left out: beyond --max-tasks"),
         (
             report.duplicate_ids,
-            "left out: same id in two places (kept: what has answers, then evaluation)",
+            "left out: same id in two places (kept: what hides fewer answers, then evaluation)",
         ),
-        (report.hidden_pairs, "test pairs without an output left out"),
+        (report.hidden_pairs, "test inputs without an output: to be answered, not scored"),
         (report.other_files, "files beside the tasks that are no task files"),
         (report.short_of_variants, "with fewer than --num-aug distinct variants"),
     ];

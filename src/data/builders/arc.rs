@@ -18,7 +18,6 @@ use crate::data::output::Output;
 use crate::data::overlap::{self, Content};
 use crate::data::pattern::PatternKind;
 use crate::data::shard::{GroupBuf, Spec};
-use crate::data::task::Query;
 use crate::data::vocab::MAX_ARC_SIDE;
 use crate::io::progress::Progress;
 use crate::{Error, Result};
@@ -29,7 +28,8 @@ use crate::{Error, Result};
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Holdout {
-    /// The test pairs of evaluation tasks; those of training tasks are trained on
+    /// The test pairs of evaluation tasks, and of any task that hides an answer; those of other
+    /// training tasks are trained on
     Official,
     /// The test pairs of every task
     TestPairs,
@@ -68,7 +68,7 @@ pub struct ArcReport {
     /// Tasks beyond `max_tasks`.
     pub beyond_max_tasks: usize,
     pub duplicate_ids: usize,
-    /// Test pairs without an output.
+    /// Test inputs without an output.
     pub hidden_pairs: usize,
     /// Training pairs left out because a pair that is held out has the same content.
     pub held_out_by_content: usize,
@@ -158,8 +158,7 @@ fn select(tasks: &mut Vec<SourceTask>, options: &ArcOptions, report: &mut ArcRep
         )));
     }
     report.tasks = tasks.len();
-    let hidden = |s: &SourceTask| s.task.test.iter().filter(|q| q.output.is_none()).count();
-    report.hidden_pairs = tasks.iter().map(hidden).sum();
+    report.hidden_pairs = tasks.iter().map(|s| s.task.hidden()).sum();
     Ok(())
 }
 
@@ -169,12 +168,12 @@ struct BuiltTask {
     test: Option<GroupBuf>,
 }
 
-/// The pairs of a task that may be trained on and those that are held out, by their place.
+/// The pairs of a task that may be trained on and those that are held out, by their place. A task
+/// with a hidden test input is asked as a whole, so that its answers can be handed in.
 fn divide(source: &SourceTask, holdout: Holdout) -> (Vec<Pair>, Vec<Pair>) {
-    let known = |q: &Query| Some(Pair { input: q.input.clone(), output: q.output.clone()? });
     let mut train = source.task.train.clone();
-    let mut test: Vec<Pair> = source.task.test.iter().filter_map(known).collect();
-    if holdout == Holdout::Official && !source.evaluation {
+    let mut test: Vec<Pair> = source.task.test.iter().cloned().map(Pair::from).collect();
+    if holdout == Holdout::Official && !source.evaluation && source.task.hidden() == 0 {
         train.append(&mut test);
     }
     (train, test)
@@ -193,7 +192,8 @@ impl<'a> HeldOut<'a> {
     fn of(tasks: &'a [SourceTask], options: &'a ArcOptions) -> Self {
         let mut held_out = Self { tasks: HashMap::new(), options };
         for source in tasks {
-            for pair in divide(source, options.holdout).1 {
+            let held = divide(source, options.holdout).1.into_iter();
+            for pair in held.filter(|pair| !pair.is_hidden()) {
                 for content in overlap::contents(&pair, &options.patterns, options.canvas) {
                     held_out.tasks.entry(content).or_default().insert(&source.task.id);
                 }

@@ -2,6 +2,7 @@
 //! combined files. A folder of any other name counts as training, as in the official builder
 //! (ConceptARC), unless the name says that it is there to be tested on.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,8 @@ pub struct SourceTask {
 pub struct Sources {
     /// By task id.
     pub tasks: Vec<SourceTask>,
-    /// Task ids met more than once. A copy that tells answers is kept before one that does not,
-    /// then the evaluation task, so that no test pair of it can be trained on.
+    /// Task ids met more than once. The copy that hides fewer answers is kept, then the evaluation
+    /// task, so that no test pair of it can be trained on, then the first one.
     pub duplicates: usize,
     /// Task files that could not be read, each with the reason.
     pub unreadable: Vec<String>,
@@ -68,6 +69,11 @@ pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
                 Err(e) => vec![Err(e)],
             };
         }
+        if combined::is_part(path) {
+            let challenges = combined::challenges_of(path);
+            let what = format!("answers without their tasks: {} is missing", challenges.display());
+            return vec![Err(Error::corrupt(path, what))];
+        }
         let id = path.file_stem().unwrap_or_default().to_string_lossy();
         let text = file::read_at_most(path, MAX_FILE_BYTES);
         vec![text.and_then(|text| parse(path, &id, &text, *evaluation))]
@@ -83,7 +89,7 @@ pub fn read(dataset_dirs: &[PathBuf]) -> Result<Sources> {
             }
         };
         count += 1;
-        let rank = |source: &SourceTask| (!source.task.is_unanswered(), source.evaluation);
+        let rank = |source: &SourceTask| (Reverse(source.task.hidden()), source.evaluation);
         let known = by_id.get(&source.task.id);
         if known.is_none_or(|(known, _)| rank(&source) > rank(known)) {
             by_id.insert(source.task.id.clone(), (source, hash));
@@ -155,6 +161,8 @@ impl Found {
                 }
             } else if combined::is_challenges(&path) {
                 let evaluation = evaluation || combined::is_evaluation(&path);
+                self.files.push((path, evaluation));
+            } else if combined::is_alone(&path)? {
                 self.files.push((path, evaluation));
             } else if combined::is_part(&path) {
                 self.other_files += usize::from(combined::is_sample(&path));

@@ -11,7 +11,7 @@ use crate::data::dataset::DataSet;
 use crate::data::output::{put_in_place, stage};
 use crate::data::shard::Shard;
 use crate::data::trm;
-use crate::data::vocab::{BLANK_ID, Kind, PAD};
+use crate::data::vocab::{BLANK_ID, IGNORE, Kind, PAD};
 use crate::formats::Program;
 use crate::io::file;
 use crate::io::progress::Progress;
@@ -93,7 +93,8 @@ fn export_split(shard: &Shard, dir: &Path, progress: Progress) -> Result<()> {
         let (input, label) = rows.split_at_mut(seq_len);
         shard.decode(i, PAD, input, label)?;
         inputs.push(input.iter().map(|&t| t as u8))?;
-        labels.push(label.iter().map(|&t| t as u8))?;
+        // PAD is what the other programs leave out of loss and scores.
+        labels.push(label.iter().map(|&t| if t == IGNORE { PAD } else { t } as u8))?;
         bar.advance(1);
     }
     inputs.finish()?;

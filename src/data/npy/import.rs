@@ -98,6 +98,8 @@ fn read_metadata(path: &Path) -> Result<Metadata> {
     ))
 }
 
+const NO_GRID: &str = "is not one grid closed by EOS; import it with `--kind tokens`";
+
 struct Importer<'a> {
     spec: Spec,
     names: &'a [String],
@@ -117,6 +119,8 @@ impl Importer<'_> {
             let what = format!("{} rows, inputs have {}", labels.count, inputs.count);
             return Err(Error::corrupt(path("labels"), what));
         }
+        // A label that is all padding says nothing: a hidden test input.
+        let may_hide = self.spec.kind == Kind::Arc && !dir.ends_with("train");
         let bar = progress.bar("importing rows", inputs.count as u64);
         for range in groups.windows(2) {
             let (first, end) = (range[0] as usize, range[1] as usize);
@@ -134,8 +138,12 @@ impl Importer<'_> {
                 };
                 group.begin_puzzle(variant);
                 for _ in starts[puzzle]..starts[puzzle + 1] {
-                    let (input, input_at) = self.grid(&mut inputs)?;
-                    let (output, output_at) = self.grid(&mut labels)?;
+                    let (input, input_at) =
+                        self.grid(&mut inputs)?.ok_or_else(|| inputs.bad_row(NO_GRID))?;
+                    let (output, output_at) = match self.grid(&mut labels)? {
+                        None if may_hide => (Grid::default(), input_at),
+                        shown => shown.ok_or_else(|| labels.bad_row(NO_GRID))?,
+                    };
                     let undo = |grid| match variant {
                         Variant::IDENTITY => grid,
                         _ => variant.undo(&grid),
@@ -152,19 +160,22 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// The grid of the next row and its place.
-    fn grid(&self, rows: &mut Rows) -> Result<(Grid, Placement)> {
+    /// The grid of the next row and its place; `None` of a row of ARC without one.
+    fn grid(&self, rows: &mut Rows) -> Result<Option<(Grid, Placement)>> {
         let (row, canvas) = (rows.next_row()?, self.spec.canvas);
         if row.iter().any(|&t| t as usize >= self.spec.vocab_size) {
             return Err(rows.bad_row("has a token beyond the vocabulary"));
         }
         if self.spec.kind != Kind::Arc {
-            return Ok((Grid::new(canvas, canvas, row.to_vec())?, Placement::default()));
+            let grid = Grid::new(canvas, canvas, row.to_vec())?;
+            return Ok(Some((grid, Placement::default())));
         }
         let tokens: Vec<i32> = row.iter().map(|&t| t as i32).collect();
-        canvas::locate(&tokens, canvas).ok_or_else(|| {
-            rows.bad_row("is not one grid closed by EOS; import it with `--kind tokens`")
-        })
+        if tokens.iter().all(|&t| t == PAD) {
+            return Ok(None);
+        }
+        let found = canvas::locate(&tokens, canvas);
+        found.map(Some).ok_or_else(|| rows.bad_row(NO_GRID))
     }
 }
 

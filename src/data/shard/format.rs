@@ -224,7 +224,7 @@ pub const RECORD_BYTES: usize = 16;
 ///  0  u32  cells, in 4-byte words from the section's start: input, then output at the next byte
 ///  4  u32  puzzle
 ///  8  u8   input: h, w as stored (before the variant), top, left on the canvas (after it)
-/// 12  u8   output: the same
+/// 12  u8   output: the same; 0 x 0 of a hidden test input (ARC), which has no cells then
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -250,6 +250,12 @@ impl Side {
 }
 
 impl Record {
+    /// Whether nobody says what the output is.
+    #[inline]
+    pub fn is_hidden(&self) -> bool {
+        (self.output.h, self.output.w) == (0, 0)
+    }
+
     pub fn to_bytes(self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
         bytes[..4].copy_from_slice(&self.cells_word.to_le_bytes());

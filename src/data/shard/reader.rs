@@ -16,7 +16,7 @@ use super::format::{
 use crate::data::augment::{Variant, View};
 use crate::data::canvas::{self, Placement, Tokens};
 use crate::data::grid::{Grid, Pair};
-use crate::data::vocab::{Kind, MAX_CANVAS, PAD};
+use crate::data::vocab::{IGNORE, Kind, MAX_CANVAS, PAD};
 use crate::{Error, Result};
 
 /// One example as the model sees it: variant applied, with its place on the canvas.
@@ -165,17 +165,32 @@ impl Shard {
     fn record(&self, i: usize) -> Result<Record> {
         let records = self.section(Section::Examples)?;
         match records.get(RECORD_BYTES * i..).and_then(|r| r.first_chunk()) {
-            Some(bytes) => Ok(Record::parse(bytes)),
+            Some(bytes) => match Record::parse(bytes) {
+                record if record.input.h == 0 => Err(self.bad_example(i, "no input".into())),
+                record => Ok(record),
+            },
             None => Err(self.out_of_range(Section::Examples, i, self.examples())),
         }
     }
 
-    /// A side through the variant, checked against the canvas.
+    /// Whether an example is a hidden test input.
+    pub fn is_hidden(&self, i: usize) -> Result<bool> {
+        Ok(self.record(i)?.is_hidden())
+    }
+
+    /// How many hidden test inputs there are, those of variants included.
+    pub fn hidden_examples(&self) -> Result<usize> {
+        let all = 0..self.examples();
+        all.map(|i| Ok(self.is_hidden(i)? as usize)).sum()
+    }
+
+    /// A side through the variant, checked against the canvas. Only a hidden output is empty.
     #[inline]
     fn view(&self, i: usize, side: Side, transform: u8) -> Result<View> {
         let Spec { kind, canvas, .. } = self.header.spec;
         let (h, w) = (side.h as usize, side.w as usize);
-        if h == 0 || w == 0 || h > canvas || w > canvas {
+        let hidden = kind == Kind::Arc && (h, w) == (0, 0);
+        if ((h == 0 || w == 0) && !hidden) || h > canvas || w > canvas {
             return Err(self.bad_example(i, format!("grid {h} x {w} on canvas {canvas}")));
         }
         let view = View::new(transform, h, w);
@@ -281,7 +296,7 @@ impl Shard {
     }
 
     /// Writes example `i` as two rows of `seq_len` tokens and returns its puzzle id. PAD becomes
-    /// `pad_label` in the label row.
+    /// `pad_label` in the label row; that of a hidden test input is all [`IGNORE`].
     pub fn decode(
         &self,
         i: usize,
@@ -315,6 +330,10 @@ impl Shard {
         };
         let at = record.cells_word as usize * 4;
         side(record.input, at, PAD, input)?;
+        if record.is_hidden() {
+            label.fill(IGNORE);
+            return Ok(puzzle_id);
+        }
         side(record.output, at + record.input.packed_bytes(), pad_label, label)?;
         Ok(puzzle_id)
     }

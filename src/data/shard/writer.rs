@@ -13,6 +13,7 @@ use super::format::{
 use crate::data::augment::{Variant, swaps_sides};
 use crate::data::canvas::Placement;
 use crate::data::grid::{Grid, Pair};
+use crate::data::vocab::Kind;
 use crate::{Error, Result};
 
 /// A pair of grids in a [`GroupBuf`].
@@ -45,11 +46,12 @@ impl GroupBuf {
         self.examples.len()
     }
 
-    /// Keeps the grids of a pair; the same pair is kept once.
+    /// Keeps the grids of a pair; the same pair is kept once. A hidden output is kept as 0 x 0.
     pub fn store(&mut self, pair: &Pair) -> Result<StoredPair> {
         if let Some(&stored) = self.stored.get(pair) {
             return Ok(stored);
         }
+        let may_hide = self.spec.kind == Kind::Arc;
         let side = |grid: &Grid| {
             let (h, w, canvas) = (grid.h(), grid.w(), self.spec.canvas);
             let values = self.spec.cell_values();
@@ -62,7 +64,11 @@ impl GroupBuf {
             }
             Ok((h as u8, w as u8))
         };
-        let (input, output) = (side(&pair.input)?, side(&pair.output)?);
+        let input = side(&pair.input)?;
+        let output = match pair.is_hidden() && may_hide {
+            true => (0, 0),
+            false => side(&pair.output)?,
+        };
         let stored = StoredPair { cells_word: (self.cells.len() / 4) as u32, input, output };
         pack(pair.input.cells(), &mut self.cells);
         pack(pair.output.cells(), &mut self.cells);

@@ -24,7 +24,7 @@ const TRAIN: &str = "train";
 
 /// One card.
 struct Card {
-    /// right, second or wrong: what the filter looks for.
+    /// right, second, wrong or hidden: what the filter looks for.
     state: &'static str,
     /// How near: share of cells of the best attempt.
     near: f64,
@@ -50,7 +50,8 @@ pub(super) fn cards(
         _ => of_boards(report, data, evaluation, most)?,
     };
     let of = cards.len();
-    let order = |card: &Card| ["wrong", "second", "right"].iter().position(|s| *s == card.state);
+    let states = ["hidden", "wrong", "second", "right"];
+    let order = |card: &Card| states.iter().position(|s| *s == card.state);
     cards.sort_by(|a, b| order(a).cmp(&order(b)).then(b.near.total_cmp(&a.near)));
     cards.truncate(most);
     let count = |state: &str| cards.iter().filter(|c| c.state == state).count();
@@ -59,6 +60,9 @@ pub(super) fn cards(
         filters.push(("second", "right at the second attempt", count("second")));
     }
     filters.push(("right", "right", count("right")));
+    if count("hidden") > 0 {
+        filters.push(("hidden", "answer not known", count("hidden")));
+    }
     Ok(html! { section {
         h2 { "Questions and answers" }
         @if cards.len() < of { p { (cards.len()) " of " (of) " are shown." } }
@@ -76,34 +80,48 @@ pub(super) fn cards(
 fn of_questions(voted: &[Voted], data: &DataSet) -> Result<Vec<Card>> {
     let examples = task_examples(data)?;
     let card = |v: &Voted| {
-        let Pair { input, output } = &v.question.pair;
-        let mut pictures = vec![
-            Picture { panel: Panel::plain(input), caption: "input".into() },
-            Picture { panel: Panel::plain(output), caption: "expected".into() },
-        ];
+        let input = &v.question.pair.input;
+        let output = v.question.pair.known_output();
+        let mut pictures = vec![Picture { panel: Panel::plain(input), caption: "input".into() }];
+        pictures
+            .extend(output.map(|o| Picture { panel: Panel::plain(o), caption: "expected".into() }));
         for (i, c) in v.candidates.iter().take(2).enumerate() {
-            let verdict = if c.grid == *output { "right" } else { "wrong" };
+            let verdict = match output {
+                Some(output) if c.grid == *output => ", right",
+                Some(_) => ", wrong",
+                None => "",
+            };
             let caption = format!(
-                "attempt {}, {verdict}: {} of {} votes, belief {:.0} %",
+                "attempt {}{verdict}: {} of {} votes, belief {:.0} %",
                 i + 1,
                 c.votes,
                 v.votes(),
                 100.0 * c.q_halt
             );
-            pictures.push(Picture { panel: Panel::judged(&c.grid, output), caption });
+            let panel = match output {
+                Some(output) => Panel::judged(&c.grid, output),
+                None => Panel::plain(&c.grid),
+            };
+            pictures.push(Picture { panel, caption });
         }
-        let near = v.candidates.iter().take(2).map(|c| right_cells(&c.grid, output));
+        let near = v.candidates.iter().take(2);
+        let near = near.filter_map(|c| Some(right_cells(&c.grid, output?)));
+        let asks = match v.is_hidden() {
+            true => "its answer is not known",
+            false => transform_kind(&v.question.pair),
+        };
         Card {
-            state: match (v.passed(1), v.passed(2)) {
-                (true, _) => "right",
-                (_, true) => "second",
+            state: match (v.is_hidden(), v.passed(1), v.passed(2)) {
+                (true, ..) => "hidden",
+                (_, true, _) => "right",
+                (_, _, true) => "second",
                 _ => "wrong",
             },
             near: near.fold(0.0, f64::max),
             name: format!("{}, test input {}", v.question.task, v.question.number + 1),
             what: match v.candidates.is_empty() {
-                true => format!("{}; no answer showed a grid", transform_kind(&v.question.pair)),
-                false => transform_kind(&v.question.pair).to_owned(),
+                true => format!("{asks}; no answer showed a grid"),
+                false => asks.to_owned(),
             },
             pictures,
             examples: examples.get(&v.question.task).cloned().unwrap_or_default(),
