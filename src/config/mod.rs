@@ -200,6 +200,10 @@ pub struct TrainConfig {
     pub checkpoint_every: u64,
     /// Step checkpoints to keep.
     pub keep: usize,
+    /// Which checkpoint is kept as best: loss (of the lowest validation loss) | last (of the last
+    /// validation, so that nothing is chosen by what is reported).
+    #[serde(default)]
+    pub best: Best,
     /// Validations without improvement before stopping; 0: never.
     pub patience: u64,
     /// Whether hrm_arc_best.pt is written beside the best checkpoint, for torch.load.
@@ -217,6 +221,17 @@ pub enum Optimizer {
     AdamW,
     /// Orthogonalised matrices, and AdamW for the rest.
     NorMuon,
+}
+
+/// Which checkpoint is kept as best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Best {
+    /// The lowest validation loss.
+    #[default]
+    Loss,
+    /// The last validation.
+    Last,
 }
 
 /// How learning rates go on after warm-up.

@@ -12,7 +12,7 @@ use super::log::Log;
 use super::plan::Plan;
 use super::resume::resume;
 use super::tracking;
-use crate::config::RunConfig;
+use crate::config::{Best, RunConfig};
 use crate::track::Tracker;
 use crate::{Error, Result};
 
@@ -26,6 +26,7 @@ pub struct Policy {
     pub keep: usize,
     /// Validations without improvement; 0: any number.
     pub patience: u64,
+    pub best: Best,
     /// Whether the best model's weights stand beside its checkpoint for PyTorch too.
     pub write_pt: bool,
 }
@@ -130,19 +131,22 @@ impl<'a> Ledger<'a> {
         self.saves_after(step) && step != self.step_saved
     }
 
-    /// Book a validation. True: it is the best so far, and [`save_best`](Self::save_best) comes
-    /// next.
+    /// Book a validation. True: its model is the one to keep so far, and
+    /// [`save_best`](Self::save_best) comes next.
     pub fn validated(&mut self, loss: f64) -> bool {
         let state = &mut self.state;
         state.validated = state.step;
-        let is_best = loss < state.best_val_loss;
-        if is_best {
+        let is_lowest = loss < state.best_val_loss;
+        if is_lowest {
             (state.best_val_loss, state.best_step) = (loss, state.step);
             state.waited = 0;
         } else {
             state.waited += 1;
         }
-        is_best
+        match self.policy.best {
+            Best::Loss => is_lowest,
+            Best::Last => loss.is_finite(),
+        }
     }
 
     pub fn is_out_of_patience(&self) -> bool {

@@ -108,6 +108,7 @@ impl Learner for TokenLearner<'_> {
             checkpoint_every: t.checkpoint_every,
             keep: t.keep,
             patience: t.patience,
+            best: t.best,
             write_pt: t.write_pt,
         }
     }

@@ -26,7 +26,7 @@ fn unknown_key_names_the_nearest_and_lists_all() {
                 train.warmup_steps train.lr_min_ratio train.clip train.ema train.optimizer \
                 train.schedule train.decay_share train.muon_lr train.muon_momentum train.muon_beta2 \
                 train.recompute train.log_every train.eval_every train.checkpoint_every train.keep \
-                train.patience train.seed train.precision train.write_pt data.canvas data.num_aug \
+                train.best train.patience train.seed train.precision train.write_pt data.canvas data.num_aug \
                 data.sampler"
         .split_whitespace()
     {

@@ -235,3 +235,28 @@ fn a_reader_that_goes_away_ends_a_command_quietly() {
     assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
     assert_eq!(stderr(&output), "");
 }
+
+/// A model that does not move has one loss: the first of equals is the best by it, and the last one
+/// is kept where nothing is to be chosen, of which no report says that it was.
+#[test]
+fn the_best_checkpoint_is_that_of_the_lowest_loss_or_the_last() {
+    for (best, step, noted) in [("loss", 4, true), ("last", 8, false)] {
+        let lab = Lab::new();
+        let best = format!("train.best={best}");
+        let still = ["train.lr=1e-30", "train.puzzle_emb_lr=1e-30", "train.weight_decay=0"];
+        let every = ["train.max_steps=8", "train.eval_every=4", &best];
+        let output = lab.train(&[&every[..], &still].concat());
+        expect_success(&output);
+        let out = lab.hrm(&["eval", "runs/sudoku-mini-1", "--json"]);
+        expect_success(&out);
+        assert!(
+            stderr(&out).contains(&format!("best.safetensors: step {step}")),
+            "{}",
+            stderr(&out)
+        );
+        let report: serde_json::Value = serde_json::from_str(&stdout(&out)).unwrap();
+        let notes = report["notes"].as_array().unwrap();
+        let is_noted = notes.iter().any(|n| n.as_str().unwrap().contains("chosen as the best"));
+        assert_eq!(is_noted, noted, "{best}: {notes:?}");
+    }
+}

@@ -10,7 +10,7 @@ use clap::Args;
 use self::planned::{Planned, plan};
 use super::common::{Compute, SettingsArgs, precision};
 use super::eval;
-use crate::config::{DEFAULT_PRESET, PRECISION, Source};
+use crate::config::{Best, DEFAULT_PRESET, PRECISION, Source};
 use crate::eval::job::Job;
 use crate::io::machine;
 use crate::run::folder::{EVALUATION, RunFolder};
@@ -49,7 +49,8 @@ const BESIDE: &str = "beside it: hrm train grid-small answers more of the same t
     "grid-arc2 (a causal transformer that writes grids token by token); arc-full (a simplified HRM,\n",
     "back-propagated in full), arc-simple (a plain transformer).\n",
     "arc1 and trm-arc1 lack 160 tasks of the papers (ConceptARC), which are in no package: see docs/guide.md.\n",
-    "Validation is on the test split: the best checkpoint is chosen on what is reported, and that is said.\n",
+    "Validation is on the test split: with train.best=loss the best checkpoint is chosen on what is\n",
+    "reported, and that is said; the small presets keep the last one.\n",
     "A misspelt key is answered with the list of all keys.",
 ))]
 pub struct Train {
@@ -114,7 +115,11 @@ pub fn run(args: Train) -> Result<()> {
     signal::stop_at_once_from_now_on();
     if outcome.best_val_loss.is_finite() {
         let (step, loss) = (outcome.best_step, outcome.best_val_loss);
-        log.say(&format!("best validation loss {loss:.4} at step {step}"))?;
+        let kept = match plan.config.train.best {
+            Best::Loss => "",
+            Best::Last => "; the last model is kept",
+        };
+        log.say(&format!("lowest validation loss {loss:.4} at step {step}{kept}"))?;
     }
     if data.split(validate::SPLIT).is_ok_and(|s| s.examples() > 0) {
         let path = folder.checkpoints.found_best()?.unwrap_or(outcome.checkpoint.clone());

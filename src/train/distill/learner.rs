@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::order::{Length, Order};
 use super::trainer::{StepReport, Trainer};
-use crate::config::DistillConfig;
+use crate::config::{Best, DistillConfig};
 use crate::data::Position;
 use crate::data::images::{IMAGE_ELEMS, ImageSet};
 use crate::eval::images::{Quality, pixels};
@@ -102,6 +102,7 @@ impl Learner for Distillation<'_> {
             checkpoint_every: t.checkpoint_every,
             keep: t.keep,
             patience: t.patience,
+            best: Best::Loss,
             write_pt: false,
         }
     }
