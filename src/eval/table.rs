@@ -13,13 +13,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Columns in line, the first of them `width` wide.
-    fn text(&self, width: usize) -> String {
+    /// Columns in line, the first of them `first` wide, the others `width`.
+    fn text(&self, first: usize, width: usize) -> String {
         let mut text = String::new();
         let mut row = |name: &str, cells: &[String]| {
-            let _ = write!(text, "{name:<width$}");
+            let _ = write!(text, "{name:<first$}");
             cells.iter().for_each(|cell| {
-                let _ = write!(text, "{cell:>19}");
+                let _ = write!(text, "{cell:>width$}");
             });
             text.push('\n');
         };
@@ -107,10 +107,10 @@ impl Report {
     }
 
     pub fn table(&self) -> String {
-        let mut text = self.heading() + "\n" + &self.scores().text(31);
+        let mut text = self.heading() + "\n" + &self.scores().text(31, 18);
         if let Some(rollouts) = self.rollouts() {
             text.push('\n');
-            text.push_str(&rollouts.text(16));
+            text.push_str(&rollouts.text(16, 19));
         }
         for note in &self.notes {
             let _ = writeln!(text, "note: {note}");

@@ -91,8 +91,8 @@ fn published(config: &DataConfig, puzzles: Option<usize>) -> Sizes {
     }
 }
 
-/// Tasks, and examples of each with the test outputs of the training tasks, as the builder makes them
-/// of the published files; puzzles of boards.
+/// Tasks, and examples of each with the test outputs of the training tasks, as the builder makes
+/// them of the published files; puzzles of boards.
 fn published_rows(config: &DataConfig) -> Option<f64> {
     let of_arc = |tasks: f64, examples: f64| {
         let is_whole = config.canvas == MAX_ARC_SIDE && config.holdout == Holdout::Official;
