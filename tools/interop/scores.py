@@ -243,8 +243,8 @@ def check_case(folder, tasks, examples, seed):
 
     submission = json.loads((folder / "scores" / "submission.json").read_text())
     lists = defaultdict(list)
-    for task, n in sorted(ranked):
-        grids = (ranked[task, n] or [((0,),)])[:2]
+    for task, n in sorted({(parse(name)[0], n) for name, n in examples}):  # asked or not
+        grids = (ranked.get((task, n)) or [((0,),)])[:2]
         attempts = [[list(row) for row in grid] for grid in (grids[0], grids[-1])]
         lists[task].append({"attempt_1": attempts[0], "attempt_2": attempts[1]})
     expect(submission == dict(lists), f"case {seed}: submission.json differs")
