@@ -48,8 +48,8 @@ fn train_ends_with_a_report_and_eval_repeats_it() {
     // Fewer puzzles, so other puzzle ids; and other tasks under as many ids.
     arc(&dir.path().join("fewer"), &random_tasks(1, 2));
     arc(&dir.path().join("other"), &random_tasks(2, 3));
-    let train =
-        [&["train", "arc-small", "--data", "data", "--run-dir", "run"][..], &SMALL].concat();
+    let train = ["train", "arc-small", "--data", "data", "--run-dir", "run", "train.best=loss"];
+    let train = [&train[..], &SMALL].concat();
     let trained = stdout(dir.path(), &train);
     let log = std::fs::read_to_string(dir.path().join("run/train.log")).unwrap();
     for text in [&trained, &log] {
