@@ -7,7 +7,8 @@ Random tasks are built into a data set with turned, recoloured, enlarged and fra
 answers, half of them with ties in votes and belief, go through `hrm eval --predictions`. What must
 come out (attempts, pass@k, solved tasks, task scores, the identity baseline) is computed here: which
 variant an example is comes from the exported arrays and the puzzle's name, and what it asks from
-changing the task's own test inputs until one fits. Works in a temporary folder and needs no data.
+changing the task's own test inputs until one fits. Some answers are hidden: they get attempts and
+count in no score. Works in a temporary folder and needs no data.
 """
 
 import json
@@ -25,6 +26,8 @@ import numpy as np
 CASES = 40
 CANVAS = 12
 KS = [1, 2, 3, 5]
+# Test pairs whose answers the task files leave out: one of three, and all of a task.
+HIDDEN = {("task_2", 1), ("task_3", 0)}
 TURNS = [
     lambda g: g,
     lambda g: np.rot90(g, 1),
@@ -58,8 +61,9 @@ def random_grid(rng, side=4):
     return np.array([[rng.randint(0, 3) for _ in range(w)] for _ in range(h)])
 
 
-def write_tasks(folder, rng, count=7):
-    """`count` tasks of one to three test pairs; the first asks one input twice."""
+def write_tasks(folder, rng, count=7, hidden=()):
+    """`count` tasks of one to three test pairs; the first asks one input twice. The files do not
+    tell the answers to `hidden`, (task, number of the test pair)."""
     folder.mkdir(parents=True)
     tasks = {}
     for t in range(count):
@@ -72,9 +76,11 @@ def write_tasks(folder, rng, count=7):
         name = f"task_{t}"
         json_pairs = lambda pairs: [{"input": a.tolist(), "output": b.tolist()} for a, b in pairs]
         train = [pair() for _ in range(2)]
-        (folder / f"{name}.json").write_text(
-            json.dumps({"train": json_pairs(train), "test": json_pairs(test)})
-        )
+        asked = json_pairs(test)
+        for n in (n for n in range(len(test)) if (name, n) in hidden):
+            del asked[n]["output"]
+        file = {"train": json_pairs(train), "test": asked}
+        (folder / f"{name}.json").write_text(json.dumps(file))
         tasks[name] = test
     return tasks
 
@@ -121,7 +127,7 @@ def crop(row):
     return canvas[:h, :w].astype(int) - 2
 
 
-def examples_of(folder, tasks):
+def examples_of(folder, tasks, hidden=()):
     """For each example of the test split: name, and the number of the test pair that it asks."""
     names = json.loads((folder / "identifiers.json").read_text())
     load = lambda what: np.load(folder / "test" / f"all__{what}.npy")
@@ -136,7 +142,11 @@ def examples_of(folder, tasks):
             fits = [
                 n
                 for n, pair in enumerate(tasks[task])
-                if all(np.array_equal(apply(pattern, variant, g), s) for g, s in zip(pair, seen))
+                if all(
+                    np.array_equal(apply(pattern, variant, g), s)
+                    for g, s in zip(pair[:1] if (task, n) in hidden else pair, seen)
+                )
+                and ((task, n) in hidden) == (seen[1].size == 0)
             ]
             expect(fits, f"{name}: no test pair of {task} gives its input and output")
             examples.append((name, fits[0]))
@@ -196,17 +206,19 @@ def candidates(answers, examples):
     return ranked
 
 
-def expected_pass(ranked, tasks, k):
-    passed = {q: key(tasks[q[0]][q[1]][1]) in grids[:k] for q, grids in ranked.items()}
+def expected_pass(ranked, tasks, k, hidden=()):
+    known = {q: grids for q, grids in ranked.items() if q not in hidden}
+    passed = {q: key(tasks[q[0]][q[1]][1]) in grids[:k] for q, grids in known.items()}
     of_task = defaultdict(list)
     for (task, _), right in passed.items():
         of_task[task].append(right)
+    partly = {task for task, n in ranked if (task, n) in hidden}
     share = lambda flags: {"right": sum(flags), "of": len(flags)}
     return {
         "k": k,
         "passed": share(list(passed.values())),
         "task_score": sum(sum(f) / len(f) for f in of_task.values()) / len(of_task),
-        "solved": share([all(f) for f in of_task.values()]),
+        "solved": share([all(f) for task, f in of_task.items() if task not in partly]),
     }
 
 
@@ -233,13 +245,15 @@ def check_case(folder, tasks, examples, seed):
     identity = {(t, n): [key(tasks[t][n][0])] for t, n in ranked}
     for column, grids in (("model", ranked), ("identity_baseline", identity)):
         for got, k in zip(report[column]["pass_at"], KS, strict=True):
-            want = expected_pass(grids, tasks, k)
+            want = expected_pass(grids, tasks, k, HIDDEN)
             expect(same_pass(got, want), f"case {seed}, {column}: {got}, not {want}")
     truths = [(parse(name), n) for name, n in examples]
     truths = [apply(pattern, v, tasks[task][n][1]) for (task, pattern, v), n in truths]
-    right = sum(np.array_equal(grid, truths[i]) for i, grid, _ in answers)
+    is_known = lambda name, n: (parse(name)[0], n) not in HIDDEN
+    scored = [(i, grid) for i, grid, _ in answers if is_known(*examples[i])]
+    right = sum(np.array_equal(grid, truths[i]) for i, grid in scored)
     exact = report["model"]["exact"]
-    expect(exact == {"right": right, "of": len(answers)}, f"case {seed}: exact {exact}, not {right}")
+    expect(exact == {"right": right, "of": len(scored)}, f"case {seed}: exact {exact}, not {right}")
 
     submission = json.loads((folder / "scores" / "submission.json").read_text())
     lists = defaultdict(list)
@@ -279,12 +293,12 @@ def check_refusals(folder, examples):
 def main():
     with tempfile.TemporaryDirectory() as tmp:
         folder = Path(tmp)
-        tasks = write_tasks(folder / "tasks" / "evaluation", random.Random(7))
+        tasks = write_tasks(folder / "tasks" / "evaluation", random.Random(7), hidden=HIDDEN)
         build = ["--num-aug", 9, "--canvas", CANVAS, "--patterns", "upscale,border"]
         hrm("data", "--quiet", "build", "--dataset-dirs", folder / "tasks",
             "--output-dir", folder / "data", *build)
         hrm("data", "--quiet", "export", folder / "data", "--output-dir", folder / "npy")
-        examples = examples_of(folder / "npy", tasks)
+        examples = examples_of(folder / "npy", tasks, HIDDEN)
         patterns = Counter(parse(name)[1] for name, _ in examples)
         expect(len(patterns) > 3, f"only the patterns {patterns} were drawn")
         sizes = Counter()
