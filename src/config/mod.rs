@@ -210,6 +210,13 @@ pub struct TrainConfig {
     pub write_pt: bool,
 }
 
+impl TrainConfig {
+    /// Whether the checkpoint kept as best is chosen by what validation finds.
+    pub fn chooses_by_loss(&self) -> bool {
+        self.best == Best::Loss
+    }
+}
+
 /// Rule of the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

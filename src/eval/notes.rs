@@ -3,7 +3,6 @@
 
 use super::pass::Voted;
 use crate::Result;
-use crate::config::Best;
 use crate::data::{DataSet, Kind, overlap};
 use crate::run::trained::Trained;
 
@@ -56,7 +55,7 @@ pub fn of_choice(trained: &Trained, data: &DataSet, split: &str) -> Option<Strin
     let is_best = state.best_val_loss.is_finite() && state.best_step == state.step;
     // With one validation, at the end, there was nothing to choose from.
     let train = &trained.plan.config.train;
-    let is_best = is_best && train.eval_every > 0 && train.best == Best::Loss;
+    let is_best = is_best && train.eval_every > 0 && train.chooses_by_loss();
     let is_same = split == VALIDATION && data.digest() == trained.trained_on();
     (is_best && is_same).then(|| {
         let most = train.eval_examples;
