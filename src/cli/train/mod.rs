@@ -25,8 +25,8 @@ use crate::{Error, Result};
 /// Where runs without a name live.
 const RUNS: &str = "runs";
 /// Said after a run of the default preset.
-const BESIDE: &str = "beside it: hrm train grid-small answers more of the same test pairs in about as \
-                      long, by a model that does not recur (docs/results.md)";
+const BESIDE: &str = "beside it: hrm train grid-small learns the same tasks in about as long, by a \
+                      model that does not recur (scores of both: docs/results.md)";
 
 /// Train a model; goes on by itself where the last run of the same plan stopped
 ///
