@@ -234,7 +234,14 @@ mod tests {
     /// Keys that came later are filled in.
     #[test]
     fn plans_without_a_later_key_are_the_same_run() {
-        let now = plan(&["train.best=loss"]);
+        // What these keys are where they are missing.
+        let as_before = [
+            "train.best=loss",
+            "train.schedule=cosine",
+            "train.decay_share=0.2",
+            "train.muon_lr=0.02",
+        ];
+        let now = plan(&as_before);
         let mut table = now.table().unwrap();
         let train = table["train"].as_table_mut().unwrap();
         for key in ["schedule", "best", "decay_share", "muon_lr", "muon_momentum", "muon_beta2"] {
@@ -243,7 +250,9 @@ mod tests {
         let stored = table.to_string();
         assert_eq!(Plan::parse(&stored).unwrap(), now);
         assert_eq!(now.differences(&stored).unwrap(), []);
-        let other = plan(&["train.schedule=wsd"]).differences(&stored).unwrap();
+        let mut other = as_before;
+        other[1] = "train.schedule=wsd";
+        let other = plan(&other).differences(&stored).unwrap();
         let lines: Vec<String> = other.iter().map(Diff::to_string).collect();
         assert_eq!(lines, ["train.schedule: \"cosine\" -> \"wsd\""]);
     }
