@@ -3,9 +3,9 @@
 //!
 //! z (N, C) f32 or bf16, draws (B, 4) i32, sigma (B) f32; in place, no gradient. Slots whose sigma
 //! is 0 stay as they are, bit for bit. Number i of a slot (from its first position, channels within
-//! positions) is number i of the stream that [`gauss_sample::draw`](super::gauss_sample::draw)
-//! has for the slot's own [`Draw`](super::draw::Draw): what a row gets depends on its draw alone,
-//! never on the batch around it. The same bits on every device.
+//! positions) is number i of the stream that [`gauss_sample::draw`](super::gauss_sample::draw) has
+//! for the slot's own [`Draw`]: what a row gets depends on its draw alone, never on the batch
+//! around it. The same bits on every device.
 //!
 //! Reference: noise before each segment as in "Probabilistic Tiny Recursive Model"
 //! (arXiv 2605.19943).
