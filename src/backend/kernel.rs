@@ -9,6 +9,9 @@ use super::{Buffer, Cost};
 use crate::dtype::DType;
 use crate::{Error, Result};
 
+/// Blocks along y, and along z: the limit that every card has.
+pub const MAX_BLOCKS_Y: usize = 65_535;
+
 /// A `__global__` function of `kernels/*.cu`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kernel {
@@ -161,8 +164,8 @@ impl Launch<'_> {
         if sizes.clone().any(|&n| n == 0) || self.grid[0] > i32::MAX as usize {
             return wrong(format!("grid {:?} of blocks {:?}", self.grid, self.block));
         }
-        if self.grid[1] > 65_535
-            || self.grid[2] > 65_535
+        if self.grid[1] > MAX_BLOCKS_Y
+            || self.grid[2] > MAX_BLOCKS_Y
             || self.block.iter().product::<usize>() > 1024
         {
             return wrong(format!("grid {:?} of blocks {:?}", self.grid, self.block));

@@ -122,7 +122,8 @@ fn split_stats(data: &DataSet, split: &str) -> Result<SplitStats> {
     })
 }
 
-fn is_zero(count: &usize) -> bool {
+/// Whether a count is left out of what is written.
+pub(crate) fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 

@@ -124,24 +124,23 @@ impl Evaluator {
                     let row = &rows[slot * 4..][..4];
                     own = act_halt::metrics_of_row(row, pair(q), pair(&q_rows), steps as i32);
                 }
-                let whole = match &mut trajectories {
-                    None => Some((answer, own)),
+                let next = match &mut trajectories {
+                    None => Next::Answered(answer, own),
                     Some(all) => {
                         let which = (working.number, &working.row, working.rollout);
                         let is_believed = model.would_halt(answer.q);
-                        match all.take(which, answer, own, is_believed) {
-                            Next::Run(others) => {
-                                again.extend(others.map(|rollout| working.rollout(rollout)));
-                                None
-                            }
-                            Next::Wait => None,
-                            Next::Answered(answer, own) => Some((answer, own)),
-                        }
+                        all.take(which, answer, own, is_believed)
                     }
                 };
-                if let Some((answer, own)) = whole {
-                    finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-                    finished.answers.push((working.number, answer));
+                match next {
+                    Next::Run(others) => {
+                        again.extend(others.map(|rollout| working.rollout(rollout)));
+                    }
+                    Next::Wait => {}
+                    Next::Answered(answer, own) => {
+                        finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+                        finished.answers.push((working.number, answer));
+                    }
                 }
             }
             match finished.answers.is_empty() {

@@ -4,6 +4,7 @@ use super::rollouts::Rollouts;
 use super::row::{self, Row};
 use crate::Result;
 use crate::models::{Carry, DeviceBatch, Dims, Model, Noise, Segment, Workspace};
+use crate::ops::draw::Draw;
 
 /// When a row is answered.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -41,6 +42,8 @@ pub(super) struct Working {
     pub row: Row,
     /// Trajectory of the row, from 0.
     pub rollout: u32,
+    /// What it draws before its first segment; the next number is that of the next segment.
+    draw: Draw,
     pub steps: u32,
     pub halt_step: Option<u32>,
     pub asked_again: bool,
@@ -51,20 +54,23 @@ pub(super) struct Working {
 
 impl Working {
     pub fn new(number: usize, row: Row, dims: Dims) -> Self {
+        let draw = Draw { seed: 0, number: 0 }; // the first trajectory has no noise
         let (rollout, steps, halt_step, asked_again, slot) = (0, 0, None, false, None);
-        Self { number, row, rollout, steps, halt_step, asked_again, dims, slot }
+        Self { number, row, rollout, draw, steps, halt_step, asked_again, dims, slot }
     }
 
     /// The row on the whole canvas, from the beginning.
     pub fn again(&self) -> Self {
+        let Self { number, rollout, draw, dims, .. } = *self;
         let row = Row { window: None, ..self.row.clone() };
-        Self { asked_again: true, rollout: self.rollout, ..Self::new(self.number, row, self.dims) }
+        Self { rollout, draw, asked_again: true, ..Self::new(number, row, dims) }
     }
 
     /// Another trajectory of the row, from the beginning.
     pub fn rollout(&self, rollout: u32) -> Self {
         let Self { number, ref row, dims, asked_again, .. } = *self;
-        Self { rollout, asked_again, ..Self::new(number, row.clone(), dims) }
+        let draw = Rollouts::draw(row, rollout, 0);
+        Self { rollout, draw, asked_again, ..Self::new(number, row.clone(), dims) }
     }
 
     pub fn positions(&self) -> usize {
@@ -152,9 +158,9 @@ impl<'a> AtWork<'a> {
             // Beyond the segments of training a row would be taken for halted.
             let halted = |slot| self.rows.get(slot).is_none_or(|row: &Working| row.steps == 0);
             carry.halted.upload(&Vec::from_iter((0..self.slots).map(|i| halted(i) as u8)))?;
-            let draws =
-                self.rows.iter().map(|row| Rollouts::draw(&row.row, row.rollout, row.steps));
-            noise.draw(draws)?;
+            let now =
+                |row: &Working| Draw { number: row.draw.number + row.steps as u64, ..row.draw };
+            noise.draw(self.rows.iter().map(now))?;
         }
         self.model.eval_segment(carry, batch, space)
     }

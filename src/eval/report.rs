@@ -12,7 +12,7 @@ use super::notes;
 use super::pass::{Pass, Voted, pass, vote};
 use super::question::{self, Question, questions};
 use super::score::{Answers, Scores, Share, Verdict, score};
-use crate::data::{DataSet, Kind};
+use crate::data::{DataSet, Kind, stats};
 use crate::ops::act_halt::metric;
 use crate::{Error, Result};
 
@@ -57,12 +57,8 @@ pub struct Questions {
     pub fewest_answers: usize,
     pub most_answers: usize,
     /// Test inputs among them whose answer nobody says: left out of every score.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "stats::is_zero")]
     pub hidden: usize,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// How answers become scores.

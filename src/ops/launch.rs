@@ -7,8 +7,6 @@ use crate::backend::{Arg, Cost, Device, Kernel, Launch};
 pub(super) const THREADS: usize = 256;
 /// Bytes that a thread moves at once.
 pub(super) const PIECE_BYTES: usize = 16;
-/// Blocks along y: the limit that every card has.
-pub(super) const MAX_BLOCKS_Y: usize = 65_535;
 
 /// row.cuh
 const ROWS_PER_BLOCK: usize = 4;

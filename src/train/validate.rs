@@ -41,15 +41,13 @@ impl Validator {
         layout: RowLayout,
     ) -> Result<Option<Self>> {
         let shard = data.split(SPLIT)?;
-        let mut examples = select(&data, SPLIT, 0)?;
-        if shard.hidden_examples()? > 0 {
-            let known = |i: &u32| Ok((!shard.is_hidden(*i as usize)?).then_some(*i));
-            examples =
-                examples.iter().filter_map(|i| known(i).transpose()).collect::<Result<_>>()?;
-        }
-        if max_examples > 0 {
-            examples.truncate(max_examples as usize);
-        }
+        let known = |i: u32| match shard.is_hidden(i as usize) {
+            Ok(hidden) => (!hidden).then_some(Ok(i)),
+            Err(e) => Some(Err(e)),
+        };
+        let all = select(&data, SPLIT, 0)?.into_iter().filter_map(known);
+        let most = if max_examples == 0 { usize::MAX } else { max_examples as usize };
+        let examples: Vec<u32> = all.take(most).collect::<Result<_>>()?;
         if examples.is_empty() {
             return Ok(None);
         }

@@ -10,7 +10,6 @@ use crate::Result;
 use crate::backend::Device;
 use crate::cli::common::precision;
 use crate::config::Settings;
-use crate::cost::Prediction;
 use crate::io::units::{MIB, compact_time, grouped};
 use crate::models::ModelShape;
 use crate::train::needed::Needed;
@@ -43,17 +42,20 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     let total = needed.total_bytes();
     let rows_of = |batch_size| batch_size * options.grad_accum;
 
+    let steps = sizes.rows_per_pass.or((config.train.epochs == 0).then_some(1.0));
+    let steps = steps.map(|rows_per_pass| setup::schedule(&config, rows_per_pass).total_steps);
     // A batch that does not fit is predicted at the size that does.
     let predicted = match (&card, rooms[0].largest_batch) {
         (Some(card), Some(largest)) => {
             let batch_size = dims.batch_size.min(largest);
             let needed = Needed::of(kind, &for_batches_of(&shape, batch_size), options)?;
-            Some((card, batch_size, time::on_card(&needed.work, card)))
+            let p = time::on_card(&needed.work, card);
+            let step_s = p.step_s * dims.batch_size as f64 / batch_size as f64;
+            let run_s = steps.map(|steps| steps as f64 * step_s);
+            Some((card, batch_size, p, run_s))
         }
         _ => None,
     };
-    let steps = sizes.rows_per_pass.or((config.train.epochs == 0).then_some(1.0));
-    let steps = steps.map(|rows_per_pass| setup::schedule(&config, rows_per_pass).total_steps);
     let bound = match card {
         None => {
             let rows = positions(&shape);
@@ -84,9 +86,8 @@ pub fn run(args: &PlanArgs) -> Result<()> {
             plan["step_s_at_least"] = json!(least_s);
             plan["step_s_basis"] = json!(basis);
         }
-        if let Some((card, batch_size, p)) = predicted {
+        if let Some((card, batch_size, p, run_s)) = predicted {
             plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
-            let run_s = steps.map(|n| n as f64 * step_s(&p, dims.batch_size, batch_size));
             plan["predicted"]["run_s"] = json!(run_s);
         }
         outln!("{plan}");
@@ -126,10 +127,9 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         let _ = write!(text, "step time    at least {least_s:.3} s: {basis}");
     }
     match predicted {
-        Some((card, batch_size, p)) => {
+        Some((card, batch_size, p, run_s)) => {
             text += &time::table(&p, card, batch_size, rows_of(batch_size));
-            if let Some(steps) = steps {
-                let run_s = steps as f64 * step_s(&p, dims.batch_size, batch_size);
+            if let (Some(steps), Some(run_s)) = (steps, run_s) {
                 let (rows, time) = (rows_of(dims.batch_size), compact_time(run_s));
                 let _ = writeln!(
                     text,
@@ -145,11 +145,6 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     }
     outln!("{}", text.trim_end());
     Ok(())
-}
-
-/// Seconds for `batch_size` rows at the rate of batches that fit.
-fn step_s(p: &Prediction, batch_size: usize, fitting: usize) -> f64 {
-    p.step_s * batch_size as f64 / fitting as f64
 }
 
 /// Positions of a micro-batch, filling included.

@@ -1,8 +1,8 @@
 use super::Halting;
 use crate::Result;
-use crate::backend::{Cost, Kernel, by_dtype, kernel, kernel_pair};
+use crate::backend::{Cost, Kernel, MAX_BLOCKS_Y, by_dtype, kernel, kernel_pair};
 use crate::dtype::DType;
-use crate::ops::launch::{MAX_BLOCKS_Y, On, PIECE_BYTES, THREADS};
+use crate::ops::launch::{On, PIECE_BYTES, THREADS};
 use crate::ops::layout::{Bounds, Layout};
 use crate::tensor::Tensor;
 

@@ -1,7 +1,7 @@
 use crate::Result;
-use crate::backend::{Cost, Kernel, by_dtype, kernel_pair};
+use crate::backend::{Cost, Kernel, MAX_BLOCKS_Y, by_dtype, kernel_pair};
 use crate::ops::draw::NORMALS;
-use crate::ops::launch::{MAX_BLOCKS_Y, On, THREADS};
+use crate::ops::launch::{On, THREADS};
 use crate::ops::layout::Layout;
 use crate::tensor::Tensor;
 
