@@ -28,11 +28,19 @@ fn main() -> hrm::Result<()> {
     let settings: Vec<String> = settings.iter().chain(&length).map(|s| s.to_string()).collect();
     let config = Settings::load(Some("sudoku-mini"), None, &settings)?;
 
-    let mut plan = Plan { config, data_dir: boards, device: "cpu".into(), threads: 1, init: None };
+    let device = Device::cpu();
+    let mut plan = Plan {
+        config,
+        data_dir: boards,
+        device: device.name(),
+        threads: 1,
+        products: device.products(),
+        init: None,
+    };
     let folder = RunFolder::choose(&dir, Some(&dir.join("run")), false, &mut plan, &[])?;
     let mut log = Log::open(&folder.log())?;
     let shape = setup::shape(&plan.config, &data)?;
-    let learner = TokenLearner::new(&plan, &folder, data, &shape, &Device::cpu(), &mut log)?;
+    let learner = TokenLearner::new(&plan, &folder, data, &shape, &device, &mut log)?;
     let outcome = run::run(&plan, &folder, learner, &mut log)?;
     println!("step {}: {}", outcome.step, outcome.checkpoint.display());
     Ok(())

@@ -8,12 +8,16 @@ pub enum Graph {}
 pub enum Range {}
 pub enum Slot {}
 
+pub fn count() -> Result<usize> {
+    Err(absent("cuda"))
+}
+
 pub fn cards() -> Result<Vec<Card>> {
     Err(absent("cuda"))
 }
 
-pub fn has_blaslt() -> bool {
-    false
+pub fn no_blaslt() -> String {
+    absent("cuda").to_string()
 }
 
 fn absent(device: &str) -> Error {
@@ -50,6 +54,10 @@ impl Cuda {
     }
 
     pub fn card(&self) -> &Card {
+        match *self {}
+    }
+
+    pub(crate) fn library(&self) -> Option<&str> {
         match *self {}
     }
 

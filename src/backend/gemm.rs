@@ -1,6 +1,7 @@
 //! One matrix product as plain data, for the library behind a device. An op asks [`Device::gemm`]
 //! first and launches its own kernels where that says no.
 
+use super::cpu::path::Path;
 use super::{Arg, Backend, Device, Mode};
 use crate::dtype::DType;
 use crate::{Error, Result};
@@ -59,7 +60,19 @@ impl Products {
     }
 }
 
+/// What [`Device::products`] says of this program.
+pub const OWN_KERNELS: &str = "own kernels";
+
 impl Device {
+    /// Who computes matrix products here: a library by version and file, or this program.
+    pub fn products(&self) -> String {
+        match &self.0.backend {
+            Backend::Shape(_) => "none".into(),
+            Backend::Cpu(_) => format!("{OWN_KERNELS} ({})", Path::chosen().word()),
+            Backend::Cuda(cuda) => cuda.library().unwrap_or(OWN_KERNELS).to_owned(),
+        }
+    }
+
     /// True: the device's library has computed the product. False: it has none, or none for this
     /// shape, and the caller's kernels must.
     pub fn gemm(&self, gemm: &Gemm) -> Result<bool> {

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub use arena::{Arena, Purpose, Usage};
 pub use buffer::Buffer;
 pub use card::Card;
-pub use gemm::{Gemm, Products};
+pub use gemm::{Gemm, OWN_KERNELS, Products};
 pub use kernel::{Arg, Kernel, Launch, MAX_BLOCKS_Y, Param, Resources, by_dtype};
 pub(crate) use kernel::{kernel, kernel_pair};
 pub use profile::Span;

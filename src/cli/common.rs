@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::backend::cpu::path;
-use crate::backend::{Device, DeviceKind};
+use crate::backend::{Device, DeviceKind, cuda};
 use crate::config::{Layer, Merged, PRECISION, Precision, RunConfig, Source};
 use crate::io::machine;
 use crate::io::say::say;
@@ -68,12 +68,16 @@ pub fn split_settings(settings: &[String]) -> Result<(Option<&str>, Layer)> {
     }
 }
 
-/// `auto` is the first CUDA device where this build and machine have one, else the CPU.
+/// `auto` is the first CUDA device where this build and machine have one, else the CPU. A card that
+/// is here and does not open is an error: the CPU would take its place unnoticed.
 pub fn device(name: &str) -> Result<(Device, String)> {
     match name {
         "cpu" => Ok((Device::cpu(), "cpu".into())),
         "auto" => match Device::cuda(0) {
             Ok(device) => Ok((device, "cuda:0".into())),
+            Err(e) if cuda::count().is_ok_and(|n| n > 0) => {
+                Err(Error::invalid(format!("{e}; --device cpu does without the card")))
+            }
             Err(_) => Ok((Device::cpu(), "cpu".into())),
         },
         _ => {

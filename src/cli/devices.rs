@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::backend::cpu::path::{Path, VARIABLE};
-use crate::backend::{DeviceKind, cuda};
+use crate::backend::{Device, DeviceKind, OWN_KERNELS, Products, cuda};
 use crate::config::Precision;
 use crate::io::machine;
 use crate::io::units::count;
@@ -30,12 +30,15 @@ pub fn run(args: Devices) -> Result<()> {
         Ok(cards) => (cards, vec![]),
         Err(e) => (vec![], vec![e.to_string()]),
     };
-    if !cards.is_empty() && !cuda::has_blaslt() {
-        missing.push(
-            "cublasLt (libcublasLt.so.12): matrix products run on this program's own kernels; \
-             install it with the CUDA toolkit or as the PyPI package nvidia-cublas-cu12"
-                .into(),
-        );
+    // What a command that opens the card would say.
+    let products = |ordinal| match Device::cuda(ordinal) {
+        Ok(device) => device.products(),
+        Err(e) => format!("none: {e}"),
+    };
+    let products: Vec<String> = (0..cards.len()).map(products).collect();
+    let is_auto = Products::from_env().is_ok_and(|products| products == Products::Auto);
+    if is_auto && products.iter().any(|products| products == OWN_KERNELS) {
+        missing.push(format!("cuBLASLt: {}", cuda::no_blaslt()));
     }
     let path = Path::chosen();
     let here: Vec<&str> = Path::here().map(Path::word).collect();
@@ -53,6 +56,7 @@ pub fn run(args: Devices) -> Result<()> {
             "threads": threads,
             "features": features,
             "path": path.word(),
+            "products": Device::cpu().products(),
             "paths": here,
             "fast_bf16": path.multiplies_bf16(),
             "precision": precision,
@@ -69,6 +73,7 @@ pub fn run(args: Devices) -> Result<()> {
                 "available_bytes": card.free_bytes,
                 "driver_cuda_version": card.driver,
                 "simulated": card.simulated,
+                "products": products[i],
             })
         });
         let devices: Vec<_> = cards.chain([cpu]).collect();
@@ -88,6 +93,7 @@ pub fn run(args: Devices) -> Result<()> {
         );
         let (total, free) = (card.memory_bytes as f64 / GIB, card.free_bytes as f64 / GIB);
         outln!("         {total:.1} GiB of memory, {free:.1} GiB free");
+        outln!("         products: {}", products[i]);
     }
     outln!(
         "cpu      {model}, {}, {}; products run on {}",

@@ -82,7 +82,8 @@ pub fn import(weights: StateDict, request: Request) -> Result<Imported> {
         None => {
             let (config, lines) = settings::resolve(arch, &shown, request.given)?;
             let (device, threads) = ("cpu".into(), 1);
-            let plan = Plan { config, data_dir: PathBuf::new(), device, threads, init: None };
+            let (data_dir, products) = (PathBuf::new(), String::new());
+            let plan = Plan { config, data_dir, device, threads, products, init: None };
             (plan, new_state(weights.counters), lines)
         }
     };

@@ -19,6 +19,7 @@ const COSMETIC: &[&str] = &[
     "run.threads",
     // A run may move between devices; from there on its bits are another device's.
     "run.device",
+    "run.products",
 ];
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,9 @@ pub struct Plan<C = Settings> {
     /// `cpu`, `cuda:0`, ...
     pub device: String,
     pub threads: usize,
+    /// Who computes matrix products ([`Device::products`](crate::backend::Device::products)); empty
+    /// in plans that did not say.
+    pub products: String,
     /// The checkpoint whose weights the run starts from, absolute; else they are random.
     pub init: Option<PathBuf>,
 }
@@ -45,6 +49,9 @@ impl<C: RunConfig> Plan<C> {
         let mut run: Table = run.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         if let Some(init) = &self.init {
             run.insert("init".into(), Value::String(init.display().to_string()));
+        }
+        if !self.products.is_empty() {
+            run.insert("products".into(), Value::String(self.products.clone()));
         }
         table.insert("run".into(), Value::Table(run));
         Ok(table)
@@ -66,9 +73,10 @@ impl<C: RunConfig> Plan<C> {
         let threads = run.get("threads").and_then(Value::as_integer);
         let threads = threads.and_then(|n| n.try_into().ok()).ok_or_else(|| missing("threads"))?;
         let init = text("init").map(PathBuf::from);
+        let products = text("products").unwrap_or_default().to_owned();
         C::settle(&mut table, |_| false).map_err(|e| bad(e.to_string()))?;
         let config = table.try_into().map_err(|e| bad(e.to_string()))?;
-        Ok(Self { config, data_dir, device, threads, init })
+        Ok(Self { config, data_dir, device, threads, products, init })
     }
 
     /// What this plan computes differently from a stored one; empty: the same run. A key that there
@@ -135,14 +143,15 @@ mod tests {
     fn plan(overrides: &[&str]) -> Plan {
         let overrides: Vec<String> = overrides.iter().map(|o| o.to_string()).collect();
         let config = Settings::load(None, None, &overrides).unwrap();
-        Plan { config, data_dir: "/data/x".into(), device: "cpu".into(), threads: 2, init: None }
+        let (data_dir, products) = ("/data/x".into(), "own kernels (avx2)".into());
+        Plan { config, data_dir, device: "cpu".into(), threads: 2, products, init: None }
     }
 
     #[test]
     fn same_run_ignores_what_changes_no_result() {
         let stored = plan(&[]).to_toml().unwrap();
         assert_eq!(plan(&["train.log_every=3", "train.keep=9"]).differences(&stored).unwrap(), []);
-        let other = Plan { threads: 1, ..plan(&["train.lr=0.5"]) };
+        let other = Plan { threads: 1, products: "x".into(), ..plan(&["train.lr=0.5"]) };
         let differences = other.differences(&stored).unwrap();
         let lines: Vec<String> = differences.iter().map(Diff::to_string).collect();
         assert_eq!(lines, ["train.lr: 0.001 -> 0.5"]);
@@ -161,8 +170,8 @@ mod tests {
 
     #[test]
     fn stored_plans_are_read_back() {
-        for init in [None, Some("/a/b".into())] {
-            let plan = Plan { init, ..plan(&["train.lr=0.5"]) };
+        for (init, products) in [(None, "".into()), (Some("/a/b".into()), "own kernels".into())] {
+            let plan = Plan { init, products, ..plan(&["train.lr=0.5"]) };
             assert_eq!(Plan::parse(&plan.to_toml().unwrap()).unwrap(), plan);
         }
         assert!(<Plan>::parse("preset = 3").is_err());

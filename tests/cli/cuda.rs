@@ -1,6 +1,8 @@
 //! Training on a CUDA device from the command line. Skipped by name where there is none: under
 //! `tools/gpusim/run` the simulator is one.
 
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
@@ -157,5 +159,82 @@ fn times_of_a_simulated_card_are_refused() {
     if is_simulated(&lab) {
         let error = expect_error(&lab.hrm(&["bench", "--device", "cuda", "--no-python"]));
         assert!(error.contains("simulated"), "{error}");
+    }
+}
+
+/// A folder of the simulator as `libcuda.so.1` and under the `given` names of cuBLASLt, and of an
+/// empty file for each `broken` one.
+fn libraries(lab: &Lab, folder: &str, given: &[&str], broken: &[&str]) -> PathBuf {
+    let paths = std::env::var_os("LD_LIBRARY_PATH").unwrap();
+    let simulator = std::env::split_paths(&paths).map(|dir| dir.join("libcuda.so.1"));
+    let simulator = simulator.filter_map(|path| path.canonicalize().ok()).next().unwrap();
+    let folder = lab.path(folder);
+    std::fs::create_dir(&folder).unwrap();
+    for name in given.iter().chain(&["libcuda.so.1"]) {
+        symlink(&simulator, folder.join(name)).unwrap();
+    }
+    broken.iter().for_each(|name| std::fs::write(folder.join(name), "").unwrap());
+    folder
+}
+
+/// Ended, with `folder` in place of the simulator's.
+fn with_libraries(lab: &Lab, folder: &Path, gemm: &str, args: &[&str]) -> Output {
+    let mut command = lab.command(args);
+    command.env("LD_LIBRARY_PATH", folder).env("HRM_GEMM", gemm).output().unwrap()
+}
+
+#[test]
+fn cublaslt_is_found_under_each_of_its_names() {
+    let lab = Lab::empty();
+    if !is_simulated(&lab) {
+        return;
+    }
+    const NAMES: [&str; 4] =
+        ["libcublasLt.so", "libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"];
+    for i in 0..NAMES.len() {
+        let folder = libraries(&lab, &format!("one-{i}"), &NAMES[i..], &NAMES[..i]);
+        let said = json(&with_libraries(&lab, &folder, "auto", &["devices", "--json"]));
+        let products = format!("cuBLASLt 12.8 ({})", NAMES[i]);
+        assert_eq!(said["devices"][0]["products"], products, "the first that works");
+        let said = json(&with_libraries(&lab, &folder, "own", &["devices", "--json"]));
+        assert_eq!(said["devices"][0]["products"], "own kernels");
+    }
+
+    let none = libraries(&lab, "none", &[], &[]);
+    let said = stdout(&with_libraries(&lab, &none, "auto", &["devices"]));
+    let refused = expect_error(&with_libraries(&lab, &none, "cublaslt", &["train"]));
+    assert!(said.contains("products: own kernels"), "{said}");
+    for name in NAMES {
+        assert!(said.contains(name) && refused.contains(name), "{name}: {said}{refused}");
+    }
+
+    // A library that is here and does not work is no reason to go on without it unasked.
+    let broken = libraries(&lab, "broken", &[], &["libcublasLt.so.13"]);
+    let refused = expect_error(&with_libraries(&lab, &broken, "auto", &["train"]));
+    for words in ["libcublasLt.so.13", "file too short", "HRM_GEMM=own", "--device cpu"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    let said = stdout(&with_libraries(&lab, &broken, "auto", &["devices"]));
+    assert!(said.contains("products: none: ") && said.contains("file too short"), "{said}");
+}
+
+#[test]
+fn a_run_says_who_computed_its_products() {
+    let lab = Lab::new();
+    if !is_simulated(&lab) {
+        return;
+    }
+    let folder = libraries(&lab, "cuda13", &["libcublasLt.so.13"], &[]);
+    for (gemm, products) in
+        [("cublaslt", "cuBLASLt 12.8 (libcublasLt.so.13)"), ("own", "own kernels")]
+    {
+        let mut command =
+            lab.train_command(&["train.max_steps=1", "--device", "cuda", "--run-dir", gemm]);
+        command.env("LD_LIBRARY_PATH", &folder).env("HRM_GEMM", gemm);
+        let output = command.output().unwrap();
+        expect_success(&output);
+        assert!(stdout(&output).contains(&format!("  products={products}")));
+        let plan = std::fs::read_to_string(lab.path(gemm).join("plan.toml")).unwrap();
+        assert!(plan.contains(&format!("products = \"{products}\"")), "{plan}");
     }
 }

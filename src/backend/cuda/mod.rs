@@ -21,6 +21,7 @@ use std::sync::Mutex;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 
+pub use blaslt::absent as no_blaslt;
 pub use embedded::resources;
 pub use graph::Graph;
 pub use ranges::Range;
@@ -62,18 +63,13 @@ pub fn driver_present() -> Result<()> {
     }
 }
 
-/// All CUDA devices here, or why there are none.
+/// What the CUDA devices here are, or why there are none.
 pub fn cards() -> Result<Vec<Card>> {
     (0..count()?).map(|ordinal| Ok(Cuda::open(ordinal, Products::Own)?.card.clone())).collect()
 }
 
-/// Whether NVIDIA's matrix products are installed.
-pub fn has_blaslt() -> bool {
-    // SAFETY: tries to open the library and closes it again.
-    unsafe { cudarc::cublaslt::sys::is_culib_present() }
-}
-
-fn count() -> Result<usize> {
+/// CUDA devices here, or why there are none.
+pub fn count() -> Result<usize> {
     driver_present()?;
     result::init().map_err(|e| failed("cuda", "cuInit", e))?;
     Ok(result::device::get_count().map_err(|e| failed("cuda", "cuDeviceGetCount", e))? as usize)
@@ -116,6 +112,11 @@ impl Cuda {
 
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// Whose matrix products run: None, our own kernels.
+    pub(super) fn library(&self) -> Option<&str> {
+        self.blaslt.as_ref().map(blaslt::Blaslt::title)
     }
 
     pub(super) fn name(&self) -> String {

@@ -102,6 +102,7 @@ pub fn run(args: Bench) -> Result<()> {
         Some(cuda) => cuda.card().name.clone(),
         None => machine::cpu_model(),
     };
+    let products = device.products();
     drop(device); // its memory belongs to the processes that are timed
     let threads = bounded_threads(args.threads);
     let limits = match kind {
@@ -114,9 +115,8 @@ pub fn run(args: Bench) -> Result<()> {
     let flops = shapes.iter().map(|shape| Ok((shape.name.to_owned(), shape.matmul_flops(kind)?)));
     let flops = flops.collect::<Result<_>>()?;
     let path = Path::chosen().word();
-    let place = if kind == DeviceKind::Cpu { format!("{on} ({path})") } else { on.clone() };
     let heading = format!(
-        "{place}, {}, median of {} steps after {WARM_UP_STEPS}",
+        "{on}, products: {products}, {}, median of {} steps after {WARM_UP_STEPS}",
         count(threads, "thread"),
         steps(&args)
     );
@@ -139,7 +139,7 @@ pub fn run(args: Bench) -> Result<()> {
     }
     let json = json!({
         "program": PROGRAM, "command": command_line(), "device": on, "path": path,
-        "threads": threads, "steps": steps(&args), "warm_up_steps": WARM_UP_STEPS,
+        "products": products, "threads": threads, "steps": steps(&args), "warm_up_steps": WARM_UP_STEPS,
         "limit_s": args.limit_s, "limits": results.limits.as_ref().map(Limits::json),
         "matmul_flops": results.flops.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "pytorch_left_out": results.left_out, "results": results.json(),

@@ -38,7 +38,8 @@ fn train(args: &Distill) -> Result<()> {
     let threads = start_threads(args.compute.threads)?;
     let set = dataset::read(&config.data, Progress::Shown)?;
     let data_dir = PathBuf::from(&config.data.dataset);
-    let mut plan = Plan { config, data_dir, device: device_name, threads, init: None };
+    let products = device.products();
+    let mut plan = Plan { config, data_dir, device: device_name, threads, products, init: None };
     // From here on there is something to save; before, a signal just ends the process.
     signal::install()?;
     let (root, named) = (Path::new(RUNS), args.run_dir.as_deref());

@@ -45,7 +45,8 @@ pub fn plan(args: &Train) -> Result<Planned> {
     config.data.canvas = data.canvas();
     let data_dir = absolute(data.dir())?;
     let init = args.init.as_deref().map(checkpoint_of).transpose()?;
-    let plan = Plan { config, data_dir, device: device_name, threads, init };
+    let products = device.products();
+    let plan = Plan { config, data_dir, device: device_name, threads, products, init };
     Ok(Planned { plan, data: Arc::new(data), device, merged })
 }
 
