@@ -275,9 +275,10 @@ impl Device {
         })?;
         cuda.begin_capture()?;
         let recorded = step();
-        let graph = cuda.end_capture();
-        recorded?;
-        Ok(Graph { graph: graph?, live: self.live(), device: self.clone() })
+        let (live, device) = (self.live(), self.clone());
+        // Made before anything fails: it destroys on drop what was recorded.
+        let graph = cuda.end_capture().map(|graph| Graph { graph, live, device });
+        recorded.and(graph)
     }
 
     /// Equal when the same places of the arena are in use.

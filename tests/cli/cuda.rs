@@ -180,7 +180,8 @@ fn libraries(lab: &Lab, folder: &str, given: &[&str], broken: &[&str]) -> PathBu
 /// Ended, with `folder` in place of the simulator's.
 fn with_libraries(lab: &Lab, folder: &Path, gemm: &str, args: &[&str]) -> Output {
     let mut command = lab.command(args);
-    command.env("LD_LIBRARY_PATH", folder).env("HRM_GEMM", gemm).output().unwrap()
+    command.env("LD_LIBRARY_PATH", folder).env("HRM_GEMM", gemm).env("GPUSIM_LEAKS", "1");
+    command.output().unwrap()
 }
 
 #[test]
@@ -230,7 +231,7 @@ fn a_run_says_who_computed_its_products() {
     {
         let mut command =
             lab.train_command(&["train.max_steps=1", "--device", "cuda", "--run-dir", gemm]);
-        command.env("LD_LIBRARY_PATH", &folder).env("HRM_GEMM", gemm);
+        command.env("LD_LIBRARY_PATH", &folder).env("HRM_GEMM", gemm).env("GPUSIM_LEAKS", "1");
         let output = command.output().unwrap();
         expect_success(&output);
         assert!(stdout(&output).contains(&format!("  products={products}")));

@@ -41,7 +41,7 @@ impl Cuda {
     fn record(&self, event: &Event) -> Result<()> {
         self.bind()?;
         // SAFETY: the event is alive, the stream lives as long as self.
-        unsafe { result::event::record(event.0, self.compute) }
+        unsafe { result::event::record(event.0, self.compute.raw()) }
             .map_err(|e| self.failed("cuEventRecord", e))
     }
 }

@@ -19,7 +19,7 @@ impl Cuda {
         // Thread-local: what other threads do with other streams is none of its business.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives as long as self.
-        unsafe { result::stream::begin_capture(self.compute, mode) }
+        unsafe { result::stream::begin_capture(self.compute.raw(), mode) }
             .map_err(|e| self.failed("cuStreamBeginCapture", e))
     }
 
@@ -27,7 +27,7 @@ impl Cuda {
         self.bind()?;
         // SAFETY: `begin_capture` succeeded; the graph is destroyed once its executable exists.
         unsafe {
-            let graph = result::stream::end_capture(self.compute)
+            let graph = result::stream::end_capture(self.compute.raw())
                 .map_err(|e| self.failed("cuStreamEndCapture", e))?;
             let exec = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags_enum(0));
             let destroyed = result::graph::destroy(graph);
@@ -40,7 +40,7 @@ impl Cuda {
     pub(crate) fn replay(&self, graph: &Graph) -> Result<()> {
         self.bind()?;
         // SAFETY: the executable was made on this device and not destroyed (`forget` takes it).
-        unsafe { result::graph::launch(graph.exec, self.compute) }
+        unsafe { result::graph::launch(graph.exec, self.compute.raw()) }
             .map_err(|e| self.failed("cuGraphLaunch", e))
     }
 

@@ -45,7 +45,7 @@ impl Cuda {
                 three(launch.grid),
                 three(launch.block),
                 launch.shared_bytes as u32,
-                self.compute,
+                self.compute.raw(),
                 &mut pointers,
             )
         }
@@ -55,14 +55,14 @@ impl Cuda {
     pub(crate) fn zero(&self, at: u64, bytes: usize) -> Result<()> {
         self.bind()?;
         // SAFETY: `Tensor` keeps `at..at + bytes` inside a live buffer of this device.
-        unsafe { result::memset_d8_async(at, 0, bytes, self.compute) }
+        unsafe { result::memset_d8_async(at, 0, bytes, self.compute.raw()) }
             .map_err(|e| self.failed("cuMemsetD8Async", e))
     }
 
     pub(crate) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
         self.bind()?;
         // SAFETY: as in `zero`, for both ranges.
-        unsafe { result::memcpy_dtod_async(to, from, bytes, self.compute) }
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.compute.raw()) }
             .map_err(|e| self.failed("cuMemcpyDtoDAsync", e))
     }
 
@@ -71,7 +71,7 @@ impl Cuda {
         self.bind()?;
         self.refuse_in_capture("an upload")?;
         // SAFETY: as in `zero`; pageable memory is read before the call returns.
-        unsafe { result::memcpy_htod_async(to, from, self.compute) }
+        unsafe { result::memcpy_htod_async(to, from, self.compute.raw()) }
             .map_err(|e| self.failed("cuMemcpyHtoDAsync", e))
     }
 
@@ -80,17 +80,17 @@ impl Cuda {
         self.bind()?;
         self.refuse_in_capture("a download")?;
         // SAFETY: as in `zero`; `to` lives until the synchronisation below.
-        unsafe { result::memcpy_dtoh_async(to, from, self.compute) }
+        unsafe { result::memcpy_dtoh_async(to, from, self.compute.raw()) }
             .map_err(|e| self.failed("cuMemcpyDtoHAsync", e))?;
         // SAFETY: the stream lives as long as self.
-        unsafe { result::stream::synchronize(self.compute) }
+        unsafe { result::stream::synchronize(self.compute.raw()) }
             .map_err(|e| self.failed("wait for the device", e))
     }
 
     /// What waits for the device has no place in a captured step.
     fn refuse_in_capture(&self, what: &str) -> Result<()> {
         // SAFETY: the stream lives as long as self.
-        let status = unsafe { result::stream::is_capturing(self.compute) }
+        let status = unsafe { result::stream::is_capturing(self.compute.raw()) }
             .map_err(|e| self.failed("cuStreamIsCapturing", e))?;
         match status {
             sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => Ok(()),

@@ -1,13 +1,14 @@
 //! The CUDA backend: one context, one compute stream, one copy stream, the arena's regions.
 //!
-//! `module.rs` finds kernels, `launch.rs` is the one unsafe launch, `blaslt.rs` the products of
-//! cuBLASLt, `graph.rs` captures a step, `clock.rs` times work, `transfer.rs` the pinned buffers,
-//! `hooks.rs` tells a simulator about buffers inside a region. All work is ordered by the compute
-//! stream, so memory may be freed and reused in host order.
+//! `context.rs` owns context and streams, `module.rs` finds kernels, `launch.rs` is the one unsafe
+//! launch, `blaslt/` the products of cuBLASLt, `graph.rs` captures a step, `clock.rs` times work,
+//! `transfer.rs` the pinned buffers, `hooks.rs` tells a simulator about buffers inside a region. All
+//! work is ordered by the compute stream, so memory may be freed and reused in host order.
 #![allow(unsafe_code)]
 
 mod blaslt;
 mod clock;
+mod context;
 mod embedded;
 mod graph;
 mod hooks;
@@ -27,20 +28,21 @@ pub use graph::Graph;
 pub use ranges::Range;
 pub use transfer::Slot;
 
+use self::context::{Context, Stream};
 use super::{Card, Products};
 use crate::{Error, Result};
 
+/// Dropped from top to bottom: the library and the streams before their context.
 pub struct Cuda {
     ordinal: usize,
     card: Card,
-    device: sys::CUdevice,
-    context: sys::CUcontext,
-    compute: sys::CUstream,
-    copies: sys::CUstream,
     regions: Mutex<Vec<sys::CUdeviceptr>>,
     modules: module::Modules,
-    blaslt: Option<blaslt::Blaslt>,
     hooks: Option<hooks::Hooks>,
+    blaslt: Option<blaslt::Blaslt>,
+    compute: Stream,
+    copies: Stream,
+    context: Context,
 }
 
 // SAFETY: driver handles may be used from any thread whose current context is set, which every
@@ -87,27 +89,16 @@ impl Cuda {
         }
         let fail = |what: &'static str| move |e| failed(&format!("cuda:{ordinal}"), what, e);
         let device = result::device::get(ordinal as i32).map_err(fail("cuDeviceGet"))?;
-        // SAFETY: `device` came from cuDeviceGet; the context is released in `drop`.
-        let context =
-            unsafe { result::primary_ctx::retain(device) }.map_err(fail("open the context"))?;
-        // SAFETY: the context was just retained.
-        unsafe { result::ctx::set_current(context) }.map_err(fail("cuCtxSetCurrent"))?;
+        let context = Context::retain(device).map_err(fail("open the context"))?;
+        context.bind().map_err(fail("cuCtxSetCurrent"))?;
         let hooks = hooks::Hooks::find();
         let card =
             card(device, hooks.is_some()).map_err(fail("ask for the device's properties"))?;
-        let stream = || result::stream::create(result::stream::StreamKind::NonBlocking);
-        Ok(Self {
-            ordinal,
-            card,
-            device,
-            context,
-            compute: stream().map_err(fail("cuStreamCreate"))?,
-            copies: stream().map_err(fail("cuStreamCreate"))?,
-            regions: Mutex::default(),
-            modules: module::Modules::default(),
-            blaslt: blaslt::Blaslt::open(products)?,
-            hooks,
-        })
+        let compute = Stream::new().map_err(fail("cuStreamCreate"))?;
+        let copies = Stream::new().map_err(fail("cuStreamCreate"))?;
+        let blaslt = blaslt::Blaslt::open(products)?;
+        let (regions, modules) = Default::default();
+        Ok(Self { ordinal, card, regions, modules, hooks, blaslt, compute, copies, context })
     }
 
     pub fn card(&self) -> &Card {
@@ -129,9 +120,7 @@ impl Cuda {
 
     /// Make this device's context the calling thread's.
     fn bind(&self) -> Result<()> {
-        // SAFETY: the context lives as long as self.
-        unsafe { result::ctx::set_current(self.context) }
-            .map_err(|e| self.failed("cuCtxSetCurrent", e))
+        self.context.bind().map_err(|e| self.failed("cuCtxSetCurrent", e))
     }
 
     pub(super) fn add_region(&self, region: usize, bytes: usize) -> Result<()> {
@@ -149,7 +138,7 @@ impl Cuda {
         assert_eq!(regions.len(), region, "regions are added in order");
         regions.push(start);
         if let Some(hooks) = &self.hooks {
-            hooks.retire(start, bytes, self.compute);
+            hooks.retire(start, bytes, self.compute.raw());
         }
         Ok(())
     }
@@ -164,14 +153,14 @@ impl Cuda {
     ) -> u64 {
         let address = super::lock(&self.regions)[region] + offset as u64;
         if let Some(hooks) = self.hooks() {
-            hooks.annotate(address, bytes, name, self.compute);
+            hooks.annotate(address, bytes, name, self.compute.raw());
         }
         address
     }
 
     pub(super) fn close_buffer(&self, address: u64, bytes: usize) {
         if let Some(hooks) = self.hooks() {
-            hooks.retire(address, bytes, self.compute);
+            hooks.retire(address, bytes, self.compute.raw());
         }
     }
 
@@ -183,7 +172,7 @@ impl Cuda {
     /// Wait for all work.
     pub fn synchronize(&self) -> Result<()> {
         self.bind()?;
-        for stream in [self.copies, self.compute] {
+        for stream in [self.copies.raw(), self.compute.raw()] {
             // SAFETY: both streams live as long as self.
             unsafe { result::stream::synchronize(stream) }
                 .map_err(|e| self.failed("cuStreamSynchronize", e))?;
@@ -195,17 +184,14 @@ impl Cuda {
 impl Drop for Cuda {
     fn drop(&mut self) {
         if self.synchronize().is_err() {
-            return; // the context is broken: nothing can be released in order
+            // The context is broken, and all in it: the library must not be asked to clean up.
+            std::mem::forget(self.blaslt.take());
+            return;
         }
         self.modules.unload();
-        // SAFETY: all work has ended, and no buffer outlives its device (`Buffer` holds it).
-        unsafe {
-            for start in super::lock(&self.regions).drain(..) {
-                let _ = result::free_sync(start);
-            }
-            let _ = result::stream::destroy(self.copies);
-            let _ = result::stream::destroy(self.compute);
-            let _ = result::primary_ctx::release(self.device);
+        for start in super::lock(&self.regions).drain(..) {
+            // SAFETY: all work has ended, and no buffer outlives its device (`Buffer` holds it).
+            let _ = unsafe { result::free_sync(start) };
         }
     }
 }

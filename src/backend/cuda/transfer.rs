@@ -92,14 +92,14 @@ impl Cuda {
         // SAFETY: `Upload` gives addresses of live tensors of `slot`'s size, and has waited for the
         // slot; the events order the two streams.
         unsafe {
-            result::memcpy_htod_async(staging, slot.host.as_slice(), self.copies)
+            result::memcpy_htod_async(staging, slot.host.as_slice(), self.copies.raw())
                 .map_err(failed)?;
-            result::event::record(slot.copied, self.copies).map_err(failed)?;
+            result::event::record(slot.copied, self.copies.raw()).map_err(failed)?;
             let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
-            result::stream::wait_event(self.compute, slot.copied, flags).map_err(failed)?;
-            result::memcpy_dtod_async(to, staging, slot.host.bytes, self.compute)
+            result::stream::wait_event(self.compute.raw(), slot.copied, flags).map_err(failed)?;
+            result::memcpy_dtod_async(to, staging, slot.host.bytes, self.compute.raw())
                 .map_err(failed)?;
-            result::event::record(slot.done, self.compute).map_err(failed)
+            result::event::record(slot.done, self.compute.raw()).map_err(failed)
         }
     }
 
@@ -109,9 +109,9 @@ impl Cuda {
         let failed = |e| self.failed("read results back", e);
         // SAFETY: as in `send`.
         unsafe {
-            result::memcpy_dtoh_async(slot.host.as_mut_slice(), from, self.compute)
+            result::memcpy_dtoh_async(slot.host.as_mut_slice(), from, self.compute.raw())
                 .map_err(failed)?;
-            result::event::record(slot.done, self.compute).map_err(failed)
+            result::event::record(slot.done, self.compute.raw()).map_err(failed)
         }
     }
 }

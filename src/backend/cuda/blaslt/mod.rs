@@ -162,7 +162,7 @@ impl Cuda {
                 &plan.algo,
                 workspace as *mut c_void,
                 gemm.workspace_bytes,
-                self.compute.cast(),
+                self.compute.raw().cast(),
             )
         }
         .result()

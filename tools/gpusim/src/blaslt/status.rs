@@ -100,8 +100,14 @@ pub extern "C" fn cublasLtCreate(handle: *mut usize) -> Status {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn cublasLtDestroy(handle: usize) -> Status {
-    enter("cublasLtDestroy", |driver| match driver.blaslt.handles.remove(&handle) {
-        true => Ok(()),
-        false => Err(BlasError::NOT_INITIALIZED),
+    const CALL: &str = "cublasLtDestroy";
+    enter(CALL, |driver| {
+        if driver.context().is_err() {
+            driver.gpu.report_host(CALL, "the handle is destroyed where its context is no more");
+        }
+        match driver.blaslt.handles.remove(&handle) {
+            true => Ok(()),
+            false => Err(BlasError::NOT_INITIALIZED),
+        }
     })
 }

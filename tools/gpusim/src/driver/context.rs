@@ -26,6 +26,11 @@ pub struct Contexts {
 }
 
 impl Contexts {
+    /// How often the primary context is still retained.
+    pub fn retained(&self) -> usize {
+        self.retained as usize
+    }
+
     fn live(&self, context: usize) -> bool {
         self.primary == Some(context) || self.created.contains(&context)
     }

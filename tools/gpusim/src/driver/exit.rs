@@ -40,6 +40,15 @@ extern "C" fn at_exit() {
 }
 
 fn report_leaks(driver: &mut Driver) {
+    for (count, what) in [
+        (driver.contexts.retained(), "times the primary context was retained and not released"),
+        (driver.execs.len(), "executable graphs were not destroyed"),
+        (driver.blaslt.handles.len(), "handles of cublasLt were not destroyed"),
+    ] {
+        if count > 0 {
+            driver.gpu.report(Finding::new(Kind::Leak, "exit", format!("{count} {what}")));
+        }
+    }
     for (start, bytes, name) in driver.gpu.memory.live_buffers() {
         let mut finding = Finding::new(
             Kind::Leak,

@@ -335,3 +335,40 @@ fn an_epilogue_that_is_not_modelled_is_refused() {
         |outcome| outcome.found("NotModelled"),
     );
 }
+
+/// A handle made in the primary context and destroyed there, or after its release.
+fn handle_and_context(release_first: bool) {
+    use cudarc::driver::result::{ctx, device, init, primary_ctx};
+    init().unwrap();
+    let device = device::get(0).unwrap();
+    // SAFETY: what is made here is released here, in either order.
+    unsafe {
+        let context = primary_ctx::retain(device).unwrap();
+        ctx::set_current(context).unwrap();
+        let handle = result::create_handle().unwrap();
+        if release_first {
+            primary_ctx::release(device).unwrap();
+            assert!(result::destroy_handle(handle).is_err());
+        } else {
+            result::destroy_handle(handle).unwrap();
+            primary_ctx::release(device).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_handle_that_outlives_its_context_is_found() {
+    const NAME: &str = "blaslt::a_handle_that_outlives_its_context_is_found";
+    simulate(
+        NAME,
+        0..1,
+        || handle_and_context(true),
+        |outcome| outcome.found("its context is no more"),
+    );
+}
+
+#[test]
+fn a_handle_destroyed_before_its_context_is_right() {
+    const NAME: &str = "blaslt::a_handle_destroyed_before_its_context_is_right";
+    simulate(NAME, 0..1, || handle_and_context(false), |outcome| outcome.clean());
+}
