@@ -1,5 +1,5 @@
-//! Kernels by name: their module is loaded at first use (the card's own cubin, else the PTX), and
-//! their parameters are compared with the declaration.
+//! Kernels by name: their module is loaded at first use (the card's own cubin, else the PTX), their
+//! parameters are compared with the declaration, and their shared memory is asked for.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -14,8 +14,13 @@ use crate::{Error, Result};
 /// A folder of `<module>.ptx` that replace the embedded ones: to try a kernel without a build.
 const KERNELS_DIR: &str = "HRM_KERNELS_DIR";
 
-/// Dynamic shared memory that needs no opt-in.
+/// Shared memory of a block, static and dynamic, that needs no opt-in.
 const PLAIN_SHARED_BYTES: usize = 48 << 10;
+
+/// Shared memory of a block above which all of the multiprocessor's is asked for: the resident
+/// blocks that such a kernel is made for need most of it, and how much the driver would set aside
+/// is its own estimate.
+const SMALL_SHARED_BYTES: usize = 16 << 10;
 
 #[derive(Default)]
 pub struct Modules {
@@ -26,8 +31,10 @@ pub struct Modules {
 #[derive(Clone, Copy)]
 struct Function {
     handle: sys::CUfunction,
-    /// Dynamic shared memory that launches may ask for so far.
-    shared_bytes: usize,
+    /// Shared memory of a block that the code itself takes.
+    static_bytes: usize,
+    /// Most dynamic shared memory that a launch has asked for.
+    dynamic_bytes: usize,
 }
 
 impl Modules {
@@ -42,35 +49,47 @@ impl Modules {
 }
 
 impl Cuda {
-    /// The function of `kernel`, allowed `shared_bytes` of dynamic shared memory.
+    /// The function of `kernel`, allowed `dynamic_bytes` of dynamic shared memory.
     pub(super) fn function(
         &self,
         kernel: &'static Kernel,
-        shared_bytes: usize,
+        dynamic_bytes: usize,
     ) -> Result<sys::CUfunction> {
+        use sys::CUfunction_attribute as A;
         let mut functions = lock(&self.modules.functions);
-        let mut function = match functions.get(kernel.name) {
-            Some(known) => *known,
-            None => Function { handle: self.find(kernel)?, shared_bytes: PLAIN_SHARED_BYTES },
-        };
-        if shared_bytes > function.shared_bytes {
-            let attribute =
-                sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the handle came from cuModuleGetFunction of a module that stays loaded.
-            unsafe {
-                result::function::set_function_attribute(
-                    function.handle,
-                    attribute,
-                    shared_bytes as i32,
-                )
-            }
-            .map_err(|e| {
-                self.failed(&format!("{}: {shared_bytes} bytes of shared memory", kernel.name), e)
-            })?;
-            function.shared_bytes = shared_bytes;
+        let known = functions.get(kernel.name).copied();
+        if let Some(function) = known.filter(|f| dynamic_bytes <= f.dynamic_bytes) {
+            return Ok(function.handle);
         }
-        functions.insert(kernel.name, function);
-        Ok(function.handle)
+        let failed =
+            |e| self.failed(&format!("{}: {dynamic_bytes} bytes of shared memory", kernel.name), e);
+        let (handle, static_bytes) = match known {
+            Some(function) => (function.handle, function.static_bytes),
+            None => {
+                let handle = self.find(kernel)?;
+                // SAFETY: the handle came from cuModuleGetFunction of a module that stays loaded.
+                let bytes = unsafe {
+                    let bytes = A::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+                    result::function::get_function_attribute(handle, bytes)
+                };
+                (handle, bytes.map_err(failed)? as usize)
+            }
+        };
+        let set = |attribute, value| {
+            // SAFETY: as above.
+            unsafe { result::function::set_function_attribute(handle, attribute, value) }
+                .map_err(failed)
+        };
+        let all_bytes = static_bytes + dynamic_bytes;
+        if all_bytes > PLAIN_SHARED_BYTES {
+            set(A::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, dynamic_bytes as i32)?;
+        }
+        if all_bytes > SMALL_SHARED_BYTES {
+            let most = sys::CUshared_carveout_enum::CU_SHAREDMEM_CARVEOUT_MAX_SHARED;
+            set(A::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, most as i32)?;
+        }
+        functions.insert(kernel.name, Function { handle, static_bytes, dynamic_bytes });
+        Ok(handle)
     }
 
     fn find(&self, kernel: &Kernel) -> Result<sys::CUfunction> {
@@ -130,5 +149,48 @@ impl Cuda {
         };
         loaded.insert(index, module);
         Ok(module)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Param, Products};
+
+    /// Declared with the parameters that it was compiled with.
+    fn kernel(name: &str) -> &'static Kernel {
+        let entry = embedded::MODULES.iter().flat_map(|module| module.kernels);
+        let entry = entry.into_iter().find(|entry| entry.name == name).unwrap();
+        let params = entry.params.iter().map(|ptx| match *ptx {
+            "u64" => Param::Out,
+            "u32" => Param::U32,
+            _ => Param::F32,
+        });
+        let params = params.collect::<Vec<_>>().leak();
+        Box::leak(Box::new(Kernel { op: "any", name: entry.name, params }))
+    }
+
+    #[test]
+    fn shared_memory_is_asked_for_with_what_the_code_takes() {
+        use sys::CUfunction_attribute as A;
+        let cuda = match Cuda::open(0, Products::Own) {
+            Ok(cuda) => cuda,
+            Err(e) => return println!("skipped: shared memory of kernels ({e})"),
+        };
+        let asked = |name, dynamic_bytes, attribute| {
+            let function = cuda.function(kernel(name), dynamic_bytes).unwrap();
+            // SAFETY: the function was just found.
+            unsafe { result::function::get_function_attribute(function, attribute) }.unwrap()
+        };
+        let (add, attention) = ("add_fwd_f32", "attention_fwd_hd64_bf16");
+        let carveout = A::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+        assert_eq!(asked(add, 0, carveout), -1, "the driver's choice");
+        assert_eq!(asked(add, 17 << 10, carveout), 100);
+        assert_eq!(asked(attention, 0, carveout), 100);
+        // Beside its 32 KiB, 16 need no opt-in.
+        let dynamic = A::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        assert!(asked(attention, 0, A::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES) >= 32 << 10);
+        assert!(asked(attention, 20 << 10, dynamic) >= 20 << 10);
+        assert!(asked(attention, 1, dynamic) >= 20 << 10, "it stays allowed");
     }
 }
