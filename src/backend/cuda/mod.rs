@@ -2,8 +2,8 @@
 //!
 //! `context.rs` owns context and streams, `module.rs` finds kernels, `launch.rs` is the one unsafe
 //! launch, `blaslt/` the products of cuBLASLt, `graph.rs` captures a step, `clock.rs` times work,
-//! `transfer.rs` the pinned buffers, `hooks.rs` tells a simulator about buffers inside a region. All
-//! work is ordered by the compute stream, so memory may be freed and reused in host order.
+//! `transfer.rs` the pinned buffers, `hooks.rs` tells a simulator about buffers inside a region.
+//! All work is ordered by the compute stream, so memory may be freed and reused in host order.
 #![allow(unsafe_code)]
 
 mod blaslt;
