@@ -84,7 +84,7 @@ impl Evaluator {
         halt: Halt,
         mut each: impl FnMut(usize, Answer) -> Result<()>,
     ) -> Result<()> {
-        let all = |done: Finished| done.answers.into_iter().try_for_each(|(i, a)| each(i, a));
+        let all = |done: Finished| done.into_iter().try_for_each(|(i, a)| each(i, a));
         self.answer_named(model, rows, halt, |i| format!("row {i}"), all)
     }
 
@@ -108,28 +108,27 @@ impl Evaluator {
         };
         self.segments(model, rows, halt, &name, |segment, q, at, done| {
             let (rows, q_rows) = (segment.rows.to_f32s()?, segment.q_rows.to_f32s()?);
-            let mut finished = Finished::default();
+            let mut finished = vec![];
             let mut again = vec![];
             let answers = read(model.dims(), segment, q, at, done, &name)?;
-            for (&slot, answer) in done.iter().zip(answers) {
+            for (&slot, mut answer) in done.iter().zip(answers) {
                 let working = &at.rows()[slot];
                 let tokens: Vec<i32> = answer.tokens.iter().map(|&t| t as i32).collect();
                 if working.row.is_reached_beyond(&tokens) {
                     again.push(working.again());
                     continue;
                 }
-                let mut own = [0.0; metric::LEN];
                 if answer.steps == steps {
-                    let pair = |x: &[f32]| [x[2 * slot], x[2 * slot + 1]];
+                    let q_row = [q_rows[2 * slot], q_rows[2 * slot + 1]];
                     let row = &rows[slot * 4..][..4];
-                    own = act_halt::metrics_of_row(row, pair(q), pair(&q_rows), steps as i32);
+                    answer.metrics = act_halt::metrics_of_row(row, answer.q, q_row, steps as i32);
                 }
                 let next = match &mut trajectories {
-                    None => Next::Answered(answer, own),
+                    None => Next::Answered(answer),
                     Some(all) => {
                         let which = (working.number, &working.row, working.rollout);
                         let is_believed = model.would_halt(answer.q);
-                        all.take(which, answer, own, is_believed)
+                        all.take(which, answer, is_believed)
                     }
                 };
                 match next {
@@ -137,13 +136,10 @@ impl Evaluator {
                         again.extend(others.map(|rollout| working.rollout(rollout)));
                     }
                     Next::Wait => {}
-                    Next::Answered(answer, own) => {
-                        finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-                        finished.answers.push((working.number, answer));
-                    }
+                    Next::Answered(answer) => finished.push((working.number, answer)),
                 }
             }
-            match finished.answers.is_empty() {
+            match finished.is_empty() {
                 true => Ok(again),
                 false => each(finished).map(|()| again),
             }
@@ -257,7 +253,8 @@ fn read(
         let &Working { steps, halt_step, asked_again, .. } = working;
         // Without a halt the last segment is where it ends.
         let halt_step = halt_step.unwrap_or(steps);
-        Ok(Answer { tokens, q: [q[0], q[1]], halt_step, steps, asked_again, tried: None })
+        let (q, metrics) = ([q[0], q[1]], [0.0; metric::LEN]);
+        Ok(Answer { tokens, q, halt_step, steps, asked_again, tried: None, metrics })
     };
     done.iter().map(one).collect()
 }

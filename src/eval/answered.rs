@@ -3,7 +3,6 @@
 use super::Evaluation;
 use crate::data::shard::Example;
 use crate::data::{DataSet, Grid, Kind, canvas};
-use crate::ops::act_halt::metric;
 
 /// Answers of others, none yet.
 pub(super) fn answered(data: &DataSet, split: &str) -> Evaluation {
@@ -17,7 +16,7 @@ pub(super) fn answered(data: &DataSet, split: &str) -> Evaluation {
         steps: vec![],
         tried: vec![],
         asked_again: 0,
-        sums: [0.0; metric::LEN],
+        metrics: vec![],
         wall_s: 0.0,
     }
 }

@@ -103,6 +103,7 @@ impl Written {
             steps: 1,
             asked_again: false,
             tried: None,
+            metrics: [0.0; metric::LEN],
         }
     }
 }
@@ -196,26 +197,26 @@ fn settle(
     Ok(())
 }
 
-/// Answers, with the sums over those that are expected.
+/// Answers, with the metrics of those that are expected.
 fn finished(model: &dyn Model, ended: &[Written]) -> Result<Finished> {
-    let mut finished = Finished { answers: vec![], sums: [0.0; metric::LEN] };
+    let mut finished = vec![];
     let (mut batch, mut room, mut of_batch) = (Batch::default(), vec![], vec![]);
     for row in ended {
         let answer = row.answer(model.dims().side());
         if let Some(expected) = &row.expected {
             batch.push_sequence(expected, row.id as u32, expected.tokens.len())?;
             room.push(expected.tokens.len());
-            of_batch.push(answer.q);
+            of_batch.push(finished.len());
         }
-        finished.answers.push((row.number, answer));
+        finished.push((row.number, answer));
     }
     if room.is_empty() {
         return Ok(finished);
     }
     let (rows, q_rows) = forward(model, &room, &batch)?;
-    for ((row, q_row), q) in rows.chunks_exact(4).zip(q_rows.chunks_exact(2)).zip(of_batch) {
-        let own = act_halt::metrics_of_row(row, q, [q_row[0], q_row[1]], 1);
-        finished.sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+    for ((row, q_row), i) in rows.chunks_exact(4).zip(q_rows.chunks_exact(2)).zip(of_batch) {
+        let answer: &mut Answer = &mut finished[i].1;
+        answer.metrics = act_halt::metrics_of_row(row, answer.q, [q_row[0], q_row[1]], 1);
     }
     Ok(finished)
 }

@@ -18,6 +18,9 @@ pub struct Answer {
     pub asked_again: bool,
     /// Where several trajectories were asked for.
     pub tried: Option<Tried>,
+    /// What it adds to the official evaluation's sums, see [`metric`]: nothing unless the row ran
+    /// all segments.
+    pub metrics: [f64; metric::LEN],
 }
 
 /// What trajectories beyond the first said.
@@ -52,14 +55,8 @@ impl Tried {
     }
 }
 
-/// What a segment finished.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub(super) struct Finished {
-    /// Number of the row, its answer.
-    pub answers: Vec<(usize, Answer)>,
-    /// Sums over those of them that ran all segments, see [`metric`].
-    pub sums: [f64; metric::LEN],
-}
+/// What a segment finished: numbers of rows, their answers.
+pub(super) type Finished = Vec<(usize, Answer)>;
 
 /// The first of the largest.
 pub fn argmax(values: &[f32]) -> usize {

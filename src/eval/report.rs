@@ -192,7 +192,7 @@ pub fn report(
             pass_at: passes(&identity_votes, rules.ks),
             cost: None,
         },
-        official: (rollouts.is_empty() && evaluation.sums[metric::COUNT] > 0.0).then(|| Official {
+        official: (rollouts.is_empty() && evaluation.sums()[metric::COUNT] > 0.0).then(|| Official {
             lm_loss: evaluation.mean(metric::LM_LOSS),
             accuracy: evaluation.mean(metric::ACCURACY),
             exact_accuracy: evaluation.mean(metric::EXACT_ACCURACY),

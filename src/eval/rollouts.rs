@@ -13,7 +13,6 @@ use super::finished::{Answer, Before, Tried};
 use super::row::Row;
 use crate::data::builders::sudoku_board;
 use crate::models::Model;
-use crate::ops::act_halt::metric;
 use crate::ops::draw::Draw;
 use crate::{Error, Result};
 
@@ -85,7 +84,7 @@ pub(super) enum Next {
     Run(std::ops::Range<u32>),
     /// Others are under way.
     Wait,
-    Answered(Answer, [f64; metric::LEN]),
+    Answered(Answer),
 }
 
 /// The trajectories of questions that are not answered yet, by the number of their row.
@@ -96,7 +95,6 @@ pub(super) struct Trajectories {
 
 struct One {
     answer: Answer,
-    sums: [f64; metric::LEN],
     obeys: bool,
 }
 
@@ -110,11 +108,10 @@ impl Trajectories {
         &mut self,
         (number, row, rollout): (usize, &Row, u32),
         answer: Answer,
-        sums: [f64; metric::LEN],
         is_believed: bool,
     ) -> Next {
         let obeys = self.how.sudoku && solves(row, &answer.tokens);
-        let one = One { answer, sums, obeys };
+        let one = One { answer, obeys };
         if rollout == 0 {
             let count = if is_believed && !self.how.all { 1 } else { self.how.count };
             let mut all: Vec<Option<One>> = (0..count).map(|_| None).collect();
@@ -131,15 +128,14 @@ impl Trajectories {
             false => Next::Wait,
             true => {
                 let all = self.open.remove(&number).into_iter().flatten().flatten();
-                let (answer, sums) = believed_most(all.collect());
-                Next::Answered(answer, sums)
+                Next::Answered(believed_most(all.collect()))
             }
         }
     }
 }
 
 /// The first of those with the highest q_halt; what all of them took.
-fn believed_most(all: Vec<One>) -> (Answer, [f64; metric::LEN]) {
+fn believed_most(all: Vec<One>) -> Answer {
     let rollouts = all.len() as u32;
     let steps = all.iter().map(|one| one.answer.steps).sum();
     let asked_again = all.iter().any(|one| one.answer.asked_again);
@@ -155,7 +151,7 @@ fn believed_most(all: Vec<One>) -> (Answer, [f64; metric::LEN]) {
         }
     }
     let tried = Tried { rollouts, best: number, before, obeys };
-    (Answer { steps, asked_again, tried: Some(tried), ..best.answer }, best.sums)
+    Answer { steps, asked_again, tried: Some(tried), ..best.answer }
 }
 
 /// Whether an answer is a full Sudoku that keeps the digits given.
@@ -170,6 +166,7 @@ fn solves(row: &Row, answer: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::act_halt::metric;
 
     fn how(count: u32, all: bool) -> Rollouts {
         Rollouts { count, noise: 0.1, segments: 2, all, sudoku: false }
@@ -180,14 +177,14 @@ mod tests {
     }
 
     fn answer(token: u8, q: f32) -> Answer {
-        let (steps, halt_step, asked_again) = (2, 1, false);
-        Answer { tokens: vec![token], q: [q, 0.0], halt_step, steps, asked_again, tried: None }
+        let (steps, halt_step, asked_again, tried) = (2, 1, false, None);
+        let (tokens, q, metrics) = (vec![token], [q, 0.0], [token as f64; metric::LEN]);
+        Answer { tokens, q, halt_step, steps, asked_again, tried, metrics }
     }
 
     /// Trajectory `rollout` of row 7 says `token` and is believed by `q`.
     fn take(all: &mut Trajectories, rollout: u32, token: u8, q: f32) -> Next {
-        let sums = [token as f64; metric::LEN];
-        all.take((7, &row(), rollout), answer(token, q), sums, q > 0.0)
+        all.take((7, &row(), rollout), answer(token, q), q > 0.0)
     }
 
     #[test]
@@ -200,9 +197,9 @@ mod tests {
             for rollout in order {
                 last = Some(take(&mut all, rollout, token[rollout as usize], q[rollout as usize]));
             }
-            let Some(Next::Answered(answer, sums)) = last else { panic!("not answered") };
+            let Some(Next::Answered(answer)) = last else { panic!("not answered") };
             let tried = answer.tried.clone().unwrap();
-            assert_eq!((answer.tokens, answer.steps, sums[0]), (vec![3], 8, 3.0));
+            assert_eq!((answer.tokens, answer.steps, answer.metrics[0]), (vec![3], 8, 3.0));
             assert_eq!((tried.rollouts, tried.best, tried.obeys), (4, 4, None));
             let after = |k| tried.after(k).map(|before| before.tokens[0]);
             assert_eq!([1, 2, 3, 4, 9].map(after), [Some(5), Some(3), Some(3), None, None]);
@@ -212,12 +209,10 @@ mod tests {
     #[test]
     fn a_first_that_is_believed_is_enough_unless_all_are_asked_for() {
         let first = |all| take(&mut Trajectories::new(how(4, all)), 0, 5, 1.0);
-        assert!(matches!(first(false), Next::Answered(answer, _) if answer.steps == 2));
+        assert!(matches!(first(false), Next::Answered(answer) if answer.steps == 2));
         assert!(matches!(first(true), Next::Run(range) if range == (1..4)));
         let one = take(&mut Trajectories::new(how(1, true)), 0, 5, -1.0);
-        assert!(
-            matches!(one, Next::Answered(answer, _) if answer.tried.as_ref().unwrap().best == 1)
-        );
+        assert!(matches!(one, Next::Answered(answer) if answer.tried.as_ref().unwrap().best == 1));
     }
 
     #[test]

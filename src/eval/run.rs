@@ -47,9 +47,9 @@ pub struct Evaluation {
     pub tried: Vec<Option<Tried>>, // (N)
     /// Rows whose window was too small, so that the whole canvas was asked.
     pub asked_again: usize,
-    /// Sums over the rows that ran all segments, see [`metric`], as the official evaluation forms
-    /// them.
-    pub sums: [f64; metric::LEN],
+    /// What each adds to the official evaluation's sums, see [`metric`]: nothing unless it ran all
+    /// segments.
+    pub metrics: Vec<[f64; metric::LEN]>, // (N)
     /// Time of all sittings, if it was interrupted.
     pub wall_s: f64,
 }
@@ -133,10 +133,10 @@ impl Evaluator {
         let rows = missing.iter().take_while(|_| !stop()).map(row);
         let name = |row: usize| format!("example {} of split {split}", examples[missing[row]]);
         self.answer_named(model, rows, halt, name, |mut done| {
-            done.answers.iter_mut().for_each(|(row, _)| *row = missing[*row]);
+            done.iter_mut().for_each(|(row, _)| *row = missing[*row]);
             out.take(&done)?;
             out.evaluation.wall_s = before_s + start.elapsed().as_secs_f64();
-            bar.advance(done.answers.len() as u64);
+            bar.advance(done.len() as u64);
             saved.as_mut().map_or(Ok(()), |saved| saved.push(&done, out.evaluation.wall_s))
         })?;
         Ok(out.answered.iter().all(|answered| *answered).then_some(out.evaluation))
@@ -185,7 +185,7 @@ impl Gathered {
             steps: vec![0; n],
             tried: vec![None; n],
             asked_again: 0,
-            sums: [0.0; metric::LEN],
+            metrics: vec![[0.0; metric::LEN]; n],
             wall_s: 0.0,
         };
         Self { evaluation, answered: vec![false; n] }
@@ -193,7 +193,7 @@ impl Gathered {
 
     fn take(&mut self, done: &Finished) -> Result<()> {
         let out = &mut self.evaluation;
-        for (i, answer) in &done.answers {
+        for (i, answer) in done {
             let fits = *i < out.q.len() && answer.tokens.len() == out.seq_len;
             if !fits {
                 return Err(Error::invalid(format!("saved answer {i} is not of this evaluation")));
@@ -203,9 +203,9 @@ impl Gathered {
             (out.halt_steps[*i], out.steps[*i]) = (answer.halt_step, answer.steps);
             out.asked_again += answer.asked_again as usize;
             out.tried[*i] = answer.tried.clone();
+            out.metrics[*i] = answer.metrics;
             self.answered[*i] = true;
         }
-        out.sums.iter_mut().zip(done.sums).for_each(|(all, one)| *all += one);
         Ok(())
     }
 }
@@ -222,7 +222,7 @@ impl Evaluation {
     }
 
     /// The answers after at most `k` trajectories of each example, and the segments of those. Time
-    /// is shared out by segments; sums, and where training's rule would have halted, are those of
+    /// is shared out by segments; metrics, and where training's rule would have halted, are those of
     /// all trajectories.
     pub fn after(&self, k: u32) -> Self {
         let mut then = self.clone();
@@ -239,9 +239,17 @@ impl Evaluation {
         then
     }
 
+    /// The metrics of all, added in the order of the examples whenever each was answered.
+    pub fn sums(&self) -> [f64; metric::LEN] {
+        let mut sums = [0.0; metric::LEN];
+        self.metrics.iter().for_each(|own| sums.iter_mut().zip(own).for_each(|(a, x)| *a += x));
+        sums
+    }
+
     /// One of [`metric`] per example; 0 where there are none.
     pub fn mean(&self, metric: usize) -> f64 {
-        self.sums[metric] / self.sums[metric::COUNT].max(1.0)
+        let sums = self.sums();
+        sums[metric] / sums[metric::COUNT].max(1.0)
     }
 
     /// What validation watches: the cross-entropy per example. The Q loss is left out: its sum also

@@ -30,7 +30,6 @@ pub struct Saved {
 #[derive(Serialize, Deserialize)]
 struct Line {
     rows: Vec<SavedRow>,
-    sums: [u64; metric::LEN],
     wall_s: u64,
 }
 
@@ -44,6 +43,7 @@ struct SavedRow {
     asked_again: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tried: Option<Tried>,
+    metrics: [u64; metric::LEN],
 }
 
 impl Saved {
@@ -103,9 +103,9 @@ fn encode(done: &Finished, wall_s: f64) -> Result<String> {
         steps: answer.steps,
         asked_again: answer.asked_again,
         tried: answer.tried.clone(),
+        metrics: answer.metrics.map(f64::to_bits),
     };
-    let rows = done.answers.iter().map(row).collect();
-    let line = Line { rows, sums: done.sums.map(f64::to_bits), wall_s: wall_s.to_bits() };
+    let line = Line { rows: done.iter().map(row).collect(), wall_s: wall_s.to_bits() };
     let json = serde_json::to_string(&line).map_err(|e| Error::invalid(e.to_string()))?;
     Ok(format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())))
 }
@@ -120,11 +120,11 @@ fn decode(line: &[u8]) -> Option<(Finished, f64)> {
     let row = |saved: SavedRow| {
         let tokens = BASE64.decode(saved.tokens).ok()?;
         let SavedRow { row, halt_step, steps, asked_again, tried, .. } = saved;
-        let q = saved.q.map(f32::from_bits);
-        Some((row, Answer { tokens, q, halt_step, steps, asked_again, tried }))
+        let (q, metrics) = (saved.q.map(f32::from_bits), saved.metrics.map(f64::from_bits));
+        Some((row, Answer { tokens, q, halt_step, steps, asked_again, tried, metrics }))
     };
-    let answers = line.rows.into_iter().map(row).collect::<Option<_>>()?;
-    Some((Finished { answers, sums: line.sums.map(f64::from_bits) }, f64::from_bits(line.wall_s)))
+    let done = line.rows.into_iter().map(row).collect::<Option<_>>()?;
+    Some((done, f64::from_bits(line.wall_s)))
 }
 
 #[cfg(test)]
@@ -139,8 +139,9 @@ mod tests {
             let before = Before { rollout: 1, tokens: vec![7; 9], q: [0.3, f32::MIN_POSITIVE] };
             Tried { rollouts: 8, best: 5, before: vec![before], obeys: Some(3) }
         });
-        let answer = Answer { tokens, q, halt_step: 2, steps: 4, asked_again, tried };
-        Finished { answers: vec![(row, answer)], sums: [0.1 * row as f64; metric::LEN] }
+        let metrics = [0.1 * row as f64; metric::LEN];
+        let answer = Answer { tokens, q, halt_step: 2, steps: 4, asked_again, tried, metrics };
+        vec![(row, answer)]
     }
 
     fn found(path: &Path, key: &str) -> Vec<Finished> {

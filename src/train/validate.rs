@@ -74,7 +74,7 @@ impl Validator {
             let Some(answers) = answers else { return Ok(None) };
             let mut sums = Sums::default();
             sums.add(&Report {
-                sums: answers.sums,
+                sums: answers.sums(),
                 rows: self.examples.len(),
                 ..Report::default()
             });

@@ -150,7 +150,12 @@ fn the_label_does_not_reach_the_answer() {
     assert_ne!(known, hidden);
     let model = opinionated(&data, 3, SEGMENTS);
     for halt in [Halt::Last, Halt::Early] {
-        assert_eq!(ask(&model, &known, halt), ask(&model, &hidden, halt));
+        let unscored = |rows| {
+            let mut told = ask(&model, rows, halt);
+            told.0.iter_mut().for_each(|answer| answer.metrics.fill(0.0));
+            told
+        };
+        assert_eq!(unscored(&known), unscored(&hidden));
     }
     assert!(ask(&model, &[], Halt::Early).0.is_empty());
 }

@@ -129,7 +129,7 @@ fn answers_that_are_there_are_scored_without_the_model() {
         steps: vec![2; examples.len()],
         asked_again: 0,
         tried: vec![],
-        sums: [1.0; 8],
+        metrics: vec![[1.0; 8]; examples.len()],
         wall_s: 1e6,
         examples,
     };

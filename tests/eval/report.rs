@@ -24,7 +24,7 @@ fn evaluation(data: &DataSet, rows: Vec<u8>) -> Evaluation {
         steps: vec![4; n],
         asked_again: 0,
         tried: vec![],
-        sums: [n as f64; 8],
+        metrics: vec![[1.0; 8]; n],
         wall_s: 3.0,
     }
 }

@@ -80,7 +80,7 @@ fn an_answer_that_reaches_the_edge_of_its_window_is_asked_again_on_the_whole_can
     let tokens: Vec<u8> = answers.iter().flat_map(|answer| answer.tokens.clone()).collect();
     assert_eq!(evaluation.tokens, tokens);
     // Every example counts once.
-    assert_eq!(evaluation.sums[hrm::ops::act_halt::metric::COUNT], examples.len() as f64);
+    assert_eq!(evaluation.sums()[hrm::ops::act_halt::metric::COUNT], examples.len() as f64);
 }
 
 /// The output is not looked at for the window, and what it has beyond is not asked in training.
