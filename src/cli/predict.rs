@@ -22,10 +22,11 @@ use crate::{Error, Result};
 /// The task is asked as itself and as its variants (turned, mirrored, recoloured); the answers are
 /// turned back and vote: most votes first, then the mean of q_halt. A task of the data set is
 /// recognised by its pairs and asked under its trained puzzle embeddings; whether its test pairs
-/// were trained on is said. For a task that was never seen, fresh puzzle embeddings are fine-tuned
-/// on its own pairs; then pairs are left out one at a time to see how far that can be trusted. Same
-/// seed and steps: same answer, if the budget does not end it. Writes prediction.json (two attempts
-/// per test input, votes, confidence) and prediction.png.
+/// were trained on is said. For a task that was never seen, fresh puzzle embeddings start where the
+/// trained task is that explains its pairs best, and are fine-tuned on them; then pairs are left
+/// out one at a time to see how far that can be trusted. Same seed and steps: same answer, if the
+/// budget does not end it. Writes prediction.json (two attempts per test input, votes, confidence)
+/// and prediction.png.
 #[derive(Debug, Args)]
 #[command(after_long_help = concat!(
     "Examples:\n",
@@ -235,6 +236,7 @@ struct Bars {
 impl Bars {
     fn show(&mut self, at: Progress) -> Option<Stop> {
         let (stage, done, of) = match at {
+            Progress::Starting { asked, of } => ("comparing with trained tasks".into(), asked, of),
             Progress::Fitting { step, of } => ("fine-tuning".into(), step as usize, of as usize),
             Progress::Answering { votes, of } => ("answering".into(), votes, of),
             Progress::Checking { votes, of } => ("checking own examples".into(), votes, of),

@@ -124,7 +124,7 @@ impl Settings {
     /// How the model computes.
     pub fn compute(&self) -> Compute {
         let TrainConfig { precision, recompute, seed, .. } = self.train;
-        Compute { dtype: precision.dtype(), recompute, seed }
+        Compute { dtype: precision.dtype(), recompute, seed, frozen: false }
     }
 }
 

@@ -23,6 +23,13 @@ pub struct Answer {
     pub metrics: [f64; metric::LEN],
 }
 
+impl Answer {
+    /// Cross-entropy of the row, over its labels; 0 unless it ran all segments.
+    pub fn loss(&self) -> f64 {
+        self.metrics[metric::LM_LOSS]
+    }
+}
+
 /// What trajectories beyond the first said.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Tried {

@@ -192,11 +192,13 @@ pub fn report(
             pass_at: passes(&identity_votes, rules.ks),
             cost: None,
         },
-        official: (rollouts.is_empty() && evaluation.sums()[metric::COUNT] > 0.0).then(|| Official {
-            lm_loss: evaluation.mean(metric::LM_LOSS),
-            accuracy: evaluation.mean(metric::ACCURACY),
-            exact_accuracy: evaluation.mean(metric::EXACT_ACCURACY),
-            q_halt_accuracy: evaluation.mean(metric::Q_HALT_ACCURACY),
+        official: (rollouts.is_empty() && evaluation.sums()[metric::COUNT] > 0.0).then(|| {
+            Official {
+                lm_loss: evaluation.mean(metric::LM_LOSS),
+                accuracy: evaluation.mean(metric::ACCURACY),
+                exact_accuracy: evaluation.mean(metric::EXACT_ACCURACY),
+                q_halt_accuracy: evaluation.mean(metric::Q_HALT_ACCURACY),
+            }
         }),
         breakdown,
         rollouts,

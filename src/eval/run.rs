@@ -222,8 +222,8 @@ impl Evaluation {
     }
 
     /// The answers after at most `k` trajectories of each example, and the segments of those. Time
-    /// is shared out by segments; metrics, and where training's rule would have halted, are those of
-    /// all trajectories.
+    /// is shared out by segments; metrics, and where training's rule would have halted, are those
+    /// of all trajectories.
     pub fn after(&self, k: u32) -> Self {
         let mut then = self.clone();
         for (i, tried) in self.tried.iter().enumerate() {

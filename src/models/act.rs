@@ -93,9 +93,9 @@ pub struct Store {
 
 impl Store {
     pub fn new(device: &Device, specs: &[Spec], dims: Dims, compute: Compute) -> Result<Self> {
-        let Compute { dtype, seed, .. } = compute;
+        let Compute { dtype, seed, frozen, .. } = compute;
         let c = dims.hidden_size;
-        let params = Params::new(device, specs, dtype, seed)?;
+        let params = Params::new(device, specs, dtype, seed)?.frozen(frozen);
         let table = [dims.num_puzzle_ids, dims.puzzle_emb_ndim];
         let puzzle_table = match dims.puzzle_emb_ndim {
             0 => None,

@@ -31,12 +31,14 @@ pub struct Compute {
     pub recompute: Recompute,
     /// Seed of the initial values.
     pub seed: u64,
+    /// Weights keep their values and get no gradients; embeddings of puzzles and tasks learn.
+    pub frozen: bool,
 }
 
 /// Weights in f32, nothing computed again: what a file holds.
 impl Default for Compute {
     fn default() -> Self {
-        Self { dtype: DType::F32, recompute: Recompute::None, seed: 0 }
+        Self { dtype: DType::F32, recompute: Recompute::None, seed: 0, frozen: false }
     }
 }
 

@@ -130,6 +130,15 @@ pub trait Model {
         None
     }
 
+    /// The table of puzzles or tasks (rows, D), f32, where the model has one.
+    fn embeddings(&self) -> Result<Option<Tensor>> {
+        match (self.puzzle_table(), self.task_table()) {
+            (Some((_, table)), _) => Ok(Some(table.clone())),
+            (None, Some(name)) => self.params().part(&self.params().master, name).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// What is part of the model and not trained, by name.
     fn constants(&self) -> Vec<(&'static str, Tensor)> {
         vec![]

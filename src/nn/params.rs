@@ -36,6 +36,8 @@ pub enum Role {
     Decayed,
     /// An embedding, a bias, a gain: AdamW without weight decay.
     Undecayed,
+    /// Embeddings of tasks, likewise: what learns of a new task where weights are frozen.
+    Tasks,
 }
 
 /// Share of the weight decay that matrices of attention have.
@@ -57,6 +59,11 @@ impl Spec {
     pub fn embedding(self) -> Self {
         Self { role: Role::Undecayed, ..self }
     }
+
+    /// A table with a row for each task; see [`Role::Tasks`].
+    pub fn of_tasks(self) -> Self {
+        Self { role: Role::Tasks, ..self }
+    }
 }
 
 pub struct Params {
@@ -76,6 +83,8 @@ pub struct Entry {
     pub shape: Shape,
     pub start: usize,
     pub role: Role,
+    /// It keeps its values, and its gradient stays 0.
+    pub is_frozen: bool,
 }
 
 impl Params {
@@ -87,7 +96,7 @@ impl Params {
         for spec in specs {
             by_name.insert(spec.name.clone(), entries.len());
             let Spec { name, shape, role, .. } = spec.clone();
-            entries.push(Entry { name, shape, start, role });
+            entries.push(Entry { name, shape, start, role, is_frozen: false });
             start += spec.shape.elems().next_multiple_of(ALIGN_ELEMS);
         }
         let flat = |dtype, purpose| Tensor::zeros(device, dtype, [start], purpose);
@@ -106,6 +115,14 @@ impl Params {
         }
         params.refresh()?;
         Ok(params)
+    }
+
+    /// Keep the values of all but embeddings of tasks.
+    pub fn frozen(mut self, frozen: bool) -> Self {
+        for entry in &mut self.entries {
+            entry.is_frozen = frozen && entry.role != Role::Tasks;
+        }
+        self
     }
 
     /// Recompute the working copy after the master changed.
@@ -144,11 +161,17 @@ impl Params {
         self.view(flat, self.index(name)?)
     }
 
-    /// All parameters as variables whose gradients go to `grad`, set or added to.
+    /// All parameters as variables whose gradients go to `grad`, set or added to; frozen ones are
+    /// constants.
     pub fn bind(&self, tape: &mut Tape, mode: Mode) -> Result<Bound> {
-        let vars = (0..self.entries.len())
-            .map(|i| Ok(tape.bind(self.view(&self.work, i)?, self.view(&self.grad, i)?, mode)))
-            .collect::<Result<_>>()?;
+        let var = |i: usize| {
+            let work = self.view(&self.work, i)?;
+            Ok(match self.entries[i].is_frozen {
+                true => Var::constant(work),
+                false => tape.bind(work, self.view(&self.grad, i)?, mode),
+            })
+        };
+        let vars = (0..self.entries.len()).map(var).collect::<Result<_>>()?;
         Ok(self.bound(vars))
     }
 

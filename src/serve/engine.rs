@@ -180,6 +180,7 @@ fn take(refinements: &mut Refinements, order: Order) {
 
 fn part(progress: Progress) -> Part {
     match progress {
+        Progress::Starting { asked, of } => Part { phase: "comparing", done: asked, of },
         Progress::Fitting { step, of } => {
             Part { phase: "fine-tuning", done: step as usize, of: of as usize }
         }

@@ -11,7 +11,7 @@ use super::rows::{self, Rows};
 use crate::Result;
 use crate::data::{BatchOptions, Grid, Lengths, Pair, RowLayout};
 use crate::eval::{Evaluator, Halt, Share};
-use crate::models::{Model, ModelShape};
+use crate::models::{Compute, Model, ModelShape};
 use crate::run::checkpoint::{Reader, fill_dense};
 use crate::run::trained::Trained;
 use crate::sequence::TURNS;
@@ -78,7 +78,9 @@ impl<'a> Tuner<'a> {
         let mut options = setup::options(config);
         // One task is a small batch; its average is not what is asked.
         (options.grad_accum, options.optimizer.ema, options.seed) = (1, 0.0, seed);
-        let trainer = Trainer::new(model.device(), &shape, options)?;
+        let compute = Compute { frozen: fine_tune != FineTune::All, ..options.compute() };
+        let built = shape.build(model.device(), compute)?;
+        let trainer = Trainer::over(built, options, shape.slots().as_deref())?;
         let weights_lr = if fine_tune == FineTune::All { WEIGHTS_LR } else { 0.0 };
         let rates = Rates {
             // New embeddings of tasks are among the weights: they have far to go.
@@ -109,19 +111,27 @@ impl<'a> Tuner<'a> {
         Ok(tuner)
     }
 
+    /// What every new puzzle embedding starts from (D).
+    pub fn start(&self) -> &[f32] {
+        &self.start
+    }
+
+    /// Forget all that was learnt; new puzzle embeddings start from another place.
+    pub fn reset_to(&mut self, start: &[f32]) -> Result<()> {
+        self.start = start.to_vec();
+        self.reset()
+    }
+
     /// Forget all that was learnt.
     pub fn reset(&mut self) -> Result<()> {
         let model = &*self.trainer.model;
         fill_dense(self.reader, model)?;
-        if let Some((_, table)) = model.puzzle_table() {
-            let dims = model.dims();
-            let mut rows = vec![0.0; dims.puzzle_emb_ndim]; // the blank one
-            (1..dims.num_puzzle_ids).for_each(|_| rows.extend(&self.start));
+        if let Some(table) = model.embeddings()? {
+            let mut rows = self.start.repeat(table.shape().rows());
+            if model.puzzle_table().is_some() {
+                rows[..self.start.len()].fill(0.0); // the blank one
+            }
             table.upload(&rows)?;
-        }
-        if let Some(name) = model.task_table() {
-            let table = model.params().part(&model.params().master, name)?;
-            table.upload(&self.start.repeat(table.shape().rows()))?;
         }
         for moment in [&self.trainer.moments().m, &self.trainer.moments().v] {
             moment.upload(&vec![0_f32; moment.elems()])?;
@@ -199,11 +209,7 @@ impl<'a> Tuner<'a> {
 /// weight has seen embeddings around it; zeros, tried beside it on small ARC tasks, ended no
 /// better.
 fn mean_embedding(model: &dyn Model) -> Result<Vec<f32>> {
-    let table = match (model.puzzle_table(), model.task_table()) {
-        (Some((_, table)), _) => table.clone(),
-        (None, Some(name)) => model.params().part(&model.params().master, name)?,
-        (None, None) => return Ok(vec![]),
-    };
+    let Some(table) = model.embeddings()? else { return Ok(vec![]) };
     let (d, count, rows) = (table.shape().last(), table.shape().rows(), table.to_f32s()?);
     let mut sum = vec![0.0_f64; d];
     for row in rows.chunks_exact(d).skip(1) {

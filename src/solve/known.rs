@@ -78,6 +78,15 @@ pub fn trained_as(data: &DataSet, task: &Task, own: Option<&str>) -> Result<Vec<
     Ok(found)
 }
 
+/// All tasks of the training split as published.
+pub fn all_as_published(data: &DataSet) -> Result<Vec<Puzzle>> {
+    let mut all = vec![];
+    for group in 0..data.split(TRAIN)?.groups() {
+        all.extend(puzzles(data, group)?.into_iter().find(|puzzle| puzzle.name.is_original()));
+    }
+    Ok(all)
+}
+
 /// A task by its name, as the data set holds it: test pairs that were trained on count among the
 /// training pairs. `None` if there is no such task.
 pub fn by_name(data: &DataSet, name: &str) -> Result<Option<Task>> {

@@ -4,7 +4,8 @@
 //! task's own pairs.
 //!
 //! `solver.rs` the whole of it · `known.rs` is it a task of the data set · `unseen.rs` what is done
-//! if not · `rows.rs` training rows of a task · `fit.rs` fine-tuning on them · `ask.rs` questions
+//! if not · `rows.rs` training rows of a task · `starts.rs` where their embeddings start ·
+//! `fit.rs` fine-tuning on them · `ask.rs` questions
 //! and votes · `options.rs` what is asked and told · `pace.rs` time · `outcome.rs` what came out,
 //! `words.rs` in words · `files.rs` what is written.
 
@@ -17,6 +18,7 @@ mod outcome;
 mod pace;
 mod rows;
 mod solver;
+mod starts;
 mod unseen;
 mod words;
 

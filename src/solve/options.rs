@@ -33,6 +33,8 @@ pub const MAX_VARIANTS: usize = 4096;
 /// How far it is, now and then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
+    /// Trained tasks asked how well they explain the task's pairs.
+    Starting { asked: usize, of: usize },
     /// Fine-tuning on the task's pairs.
     Fitting { step: u64, of: u64 },
     /// Votes counted on the test inputs.

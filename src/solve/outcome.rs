@@ -44,6 +44,9 @@ pub enum Origin {
         looked_for: bool,
         /// The data set has another task of this name.
         same_name: bool,
+        /// The trained task whose embedding the new ones started from, as it explained the pairs
+        /// best; null: the mean of all.
+        started_from: Option<String>,
         fine_tune: FineTune,
         fitted: Fitted,
     },

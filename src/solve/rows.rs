@@ -48,6 +48,41 @@ pub fn most_tokens(pairs: &[Pair]) -> usize {
     pairs.iter().map(of).max().unwrap_or(0)
 }
 
+/// A pair as a row of the puzzle `id`, its grids at `at`; the task shows `demonstrations`.
+fn row(
+    (pair, at): (&Pair, Placement),
+    demonstrations: &[Pair],
+    id: u32,
+    canvas: usize,
+    options: BatchOptions,
+) -> std::result::Result<Row, String> {
+    let tokens = |grid| {
+        encode(grid, at, canvas).ok_or_else(|| format!("a pair does not fit the canvas {canvas}"))
+    };
+    let pad = options.pad_label();
+    let labels = tokens(&pair.output)?.into_iter();
+    let labels = labels.map(|t| if t == PAD { pad } else { t }).collect();
+    let window = Some(window_of(demonstrations, &pair.input, at, canvas));
+    Ok(Row { inputs: tokens(&pair.input)?, labels, puzzle_id: id as i32, window })
+}
+
+/// A row for each pair in the corner of the canvas, of the puzzle `id`; windows where rows are
+/// packed.
+pub fn in_the_corner(
+    pairs: &[Pair],
+    id: u32,
+    canvas: usize,
+    layout: RowLayout,
+    options: BatchOptions,
+) -> Result<Vec<Row>> {
+    let of = |pair| {
+        let row = row((pair, Placement::default()), pairs, id, canvas, options)?;
+        let window = row.window.filter(|_| layout == RowLayout::Packed);
+        Ok(Row { window, ..row })
+    };
+    pairs.iter().map(of).collect::<std::result::Result<_, String>>().map_err(Error::invalid)
+}
+
 /// Batches without end.
 pub struct Rows<'a> {
     pub task: &'a str,
@@ -122,20 +157,9 @@ impl<'a> Rows<'a> {
             let demonstrations: Vec<Pair> =
                 self.pairs.iter().map(|pair| variant.apply_pair(pair)).collect();
             for (pair, at) in self.pairs.iter().zip(places) {
-                let shown = variant.apply_pair(pair);
-                let tokens = |grid| {
-                    encode(grid, at, canvas).ok_or_else(|| {
-                        Error::invalid(format!(
-                            "task {task}: a pair does not fit the canvas {canvas}"
-                        ))
-                    })
-                };
-                let pad = self.options.pad_label();
-                let labels = tokens(&shown.output)?.into_iter();
-                let labels = labels.map(|t| if t == PAD { pad } else { t }).collect();
-                let window = Some(window_of(&demonstrations, &shown.input, at, canvas));
-                let (inputs, puzzle_id) = (tokens(&shown.input)?, puzzle.id as i32);
-                all.push(Row { inputs, labels, puzzle_id, window });
+                let shown = (&variant.apply_pair(pair), at);
+                let row = row(shown, &demonstrations, puzzle.id, canvas, self.options);
+                all.push(row.map_err(|what| Error::invalid(format!("task {task}: {what}")))?);
             }
         }
         let mut rng = Rng::new(self.seed, Stream::Order, self.pass as u64);

@@ -97,7 +97,13 @@ impl Solver {
         };
         let mut outcome = match found {
             Some(Found::Known(known)) => self.known(task, &known, &mut pace)?,
-            found => unseen::solve(self.start(), task, found, options, &mut pace)?,
+            found => {
+                let trained = match &self.data {
+                    Some(data) => self.as_rows(&known::all_as_published(data)?)?,
+                    None => vec![],
+                };
+                unseen::solve(self.start(), task, found, &trained, options, &mut pace)?
+            }
         };
         if let Some(data) = &self.data {
             let trained_as = known::trained_as(data, task, own.as_deref())?;

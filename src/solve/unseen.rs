@@ -9,19 +9,24 @@ use super::options::{Ended, FineTune, GoOn, Options, Progress};
 use super::outcome::{HeldOut, Origin, Outcome, Test};
 use super::pace::Pace;
 use super::rows;
+use super::starts::Starts;
 use crate::data::{Grid, Pair, Task};
 use crate::eval::Share;
 use crate::{Error, Result};
 
+/// Looking for a trained task to start from may take this share of the time.
+const START_SHARE: f64 = 0.1;
 /// Fine-tuning for the answer may take this share of the time; the rest is for held-out pairs.
 const MAIN_SHARE: f64 = 0.5;
 /// Time set aside per expected time of the answers.
 const RESERVE: f64 = 1.5;
 
+/// `trained`: the tasks of the data set as published.
 pub fn solve(
     start: Start,
     task: &Task,
     found: Option<Found>,
+    trained: &[Puzzle],
     options: &Options,
     pace: &mut Pace,
 ) -> Result<Outcome> {
@@ -32,6 +37,18 @@ pub fn solve(
     let steps = if fine_tune == FineTune::None { 0 } else { options.steps };
     let holds_out = steps > 0 && task.train.len() > 1;
 
+    let end = pace.share(Duration::ZERO, START_SHARE);
+    let of = trained.len();
+    let own = &puzzles[0];
+    let starts = Starts::new(start, &tuner, &task.train, own, trained, options.seed, |asked| {
+        Ok(pace.go_on(Progress::Starting { asked, of }, end)? == GoOn::Yes)
+    })?;
+    let best = starts.best(None);
+    if let Some(best) = best {
+        tuner.reset_to(&best.embedding)?;
+    }
+    let started_from = best.and_then(|best| best.task.clone());
+
     let batch = batch_time(&tuner, task, &puzzles)?;
     let batches = (puzzles.len() * (task.test.len() + task.train.len()))
         .div_ceil(tuner.asked().evaluator.rows());
@@ -41,7 +58,7 @@ pub fn solve(
     let fitted = tuner.run(&task.id, &task.train, &puzzles, steps, |step| {
         pace.go_on(Progress::Fitting { step, of: steps }, end)
     })?;
-    let took = begun.elapsed();
+    let fitting = begun.elapsed();
 
     let of = task.test.len() * puzzles.len();
     let inputs: Vec<&Grid> = task.test.iter().map(|q| &q.input).collect();
@@ -59,7 +76,10 @@ pub fn solve(
         false => None,
     };
     let held_out = match holds_out {
-        true => Some(hold_out(&mut tuner, task, &puzzles, fitted.steps, took, batch, pace)?),
+        true => {
+            let spent = Spent { steps: fitted.steps, fitting, batch };
+            Some(hold_out(&mut tuner, &starts, task, &puzzles, spent, pace)?)
+        }
         false => None,
     };
     Ok(Outcome {
@@ -67,6 +87,7 @@ pub fn solve(
         origin: Origin::Unseen {
             looked_for: found.is_some(),
             same_name: found == Some(Found::OtherPairs),
+            started_from,
             fine_tune,
             fitted,
         },
@@ -76,6 +97,13 @@ pub fn solve(
         held_out,
         wall_s: pace.elapsed_s(),
     })
+}
+
+/// What fine-tuning for the answer took, and what a batch of answers takes.
+struct Spent {
+    steps: u64,
+    fitting: Duration,
+    batch: Duration,
 }
 
 /// What one batch of answers takes.
@@ -99,15 +127,14 @@ fn resolve(asked: Option<FineTune>, has_embeddings: bool) -> Result<FineTune> {
 }
 
 /// Each pair in turn is left out, the others are fine-tuned on from the start for as many `steps`
-/// as for the answer, and it is asked. After the first, only what there is time for: `took` is what
-/// the answer's fine-tuning took, `batch` what a batch of answers takes.
+/// as for the answer, and it is asked. Where the embeddings start is chosen without it, too. After
+/// the first, only what there is time for.
 fn hold_out(
     tuner: &mut Tuner,
+    starts: &Starts,
     task: &Task,
     puzzles: &[Puzzle],
-    steps: u64,
-    took: Duration,
-    batch: Duration,
+    Spent { steps, fitting, batch }: Spent,
     pace: &mut Pace,
 ) -> Result<HeldOut> {
     let pairs = task.train.len();
@@ -117,11 +144,14 @@ fn hold_out(
     for out in 0..pairs {
         let progress = |step| Progress::HoldingOut { pair: out, pairs, step, of: steps };
         let end = pace.share(reserve, 1.0);
-        let is_time = out == 0 || Instant::now() + took <= end;
+        let is_time = out == 0 || Instant::now() + fitting <= end;
         if !is_time || pace.go_on(progress(0), end)? != GoOn::Yes {
             break;
         }
-        tuner.reset()?;
+        match starts.best(Some(out)) {
+            Some(best) => tuner.reset_to(&best.embedding)?,
+            None => tuner.reset()?,
+        }
         let others = task.train.iter().enumerate().filter(|(i, _)| *i != out);
         let others: Vec<Pair> = others.map(|(_, pair)| pair.clone()).collect();
         let fitted =

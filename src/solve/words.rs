@@ -63,13 +63,17 @@ impl Origin {
         match self {
             Origin::Known { name } if name == task => "trained on".into(),
             Origin::Known { name } => format!("trained on, as {name}"),
-            Origin::Unseen { looked_for, same_name, fine_tune, fitted } => {
+            Origin::Unseen { looked_for, same_name, started_from, fine_tune, fitted } => {
                 let seen = match (looked_for, same_name) {
                     (false, _) => "taken as never seen, for want of the data set",
                     (true, true) => "not trained on (another one of this name was)",
                     (true, false) => "not trained on",
                 };
-                format!("{seen}; {}", fitted.words(*fine_tune))
+                let start = match started_from {
+                    Some(task) => format!("nearest to {task}, whose embedding it starts from; "),
+                    None => String::new(),
+                };
+                format!("{seen}; {start}{}", fitted.words(*fine_tune))
             }
         }
     }

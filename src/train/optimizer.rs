@@ -180,6 +180,7 @@ impl Optimizer {
         let Stretch { start, elems, v_start, v_elems, ref by } = *stretch;
         let (Moments { m, v }, guard, rule) = (&self.moments, &self.guard, self.settings.rule);
         match (by, rule) {
+            (By::Nothing, _) => Ok(()),
             (&By::NorMuon { shape, blocks, decay_share }, Rule::NorMuon(hyper)) => {
                 let part = |flat: &Tensor| flat.view(start, shape);
                 let matrix = Matrix {

@@ -17,7 +17,7 @@ pub const SPLIT: &str = "train";
 const BATCHES_PER_EPOCH: f64 = 16.0;
 
 pub fn options(config: &Settings) -> Options {
-    let (t, Compute { dtype, recompute, seed }) = (&config.train, config.compute());
+    let (t, Compute { dtype, recompute, seed, .. }) = (&config.train, config.compute());
     Options {
         dtype,
         recompute,

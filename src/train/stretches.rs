@@ -22,27 +22,31 @@ pub struct Stretch {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum By {
-    Adam { decays: bool },
-    NorMuon { shape: [usize; 2], blocks: usize, decay_share: f64 },
+    Adam {
+        decays: bool,
+    },
+    NorMuon {
+        shape: [usize; 2],
+        blocks: usize,
+        decay_share: f64,
+    },
+    /// Frozen: not stepped.
+    Nothing,
 }
 
 /// All of flat storage; `matrices_apart`: hidden matrices are NorMuon's.
 pub fn cut(params: &Params, matrices_apart: bool) -> Vec<Stretch> {
     let (all, end) = (params.entries(), params.master.elems());
-    if !matrices_apart {
-        let by = By::Adam { decays: true };
-        return vec![Stretch { start: 0, elems: end, v_start: 0, v_elems: end, by }];
-    }
     let ends = all.iter().skip(1).map(|e| e.start).chain([end]);
     let (mut stretches, mut v_start) = (Vec::<Stretch>::new(), 0);
     for (entry, end) in all.iter().zip(ends) {
-        let by = by(entry);
+        let by = by(entry, matrices_apart);
         let (elems, v_elems) = match by {
-            By::Adam { .. } => (end - entry.start, end - entry.start),
+            By::Adam { .. } | By::Nothing => (end - entry.start, end - entry.start),
             By::NorMuon { shape, .. } => (entry.shape.elems(), shape[0]),
         };
         match stretches.last_mut() {
-            Some(last) if last.by == by && matches!(by, By::Adam { .. }) => {
+            Some(last) if last.by == by && !matches!(by, By::NorMuon { .. }) => {
                 (last.elems, last.v_elems) = (last.elems + elems, last.v_elems + v_elems);
             }
             _ => stretches.push(Stretch { start: entry.start, elems, v_start, v_elems, by }),
@@ -52,12 +56,16 @@ pub fn cut(params: &Params, matrices_apart: bool) -> Vec<Stretch> {
     stretches
 }
 
-fn by(entry: &Entry) -> By {
+fn by(entry: &Entry, matrices_apart: bool) -> By {
+    if entry.is_frozen {
+        return By::Nothing;
+    }
     match (entry.role, entry.shape.dims()) {
+        _ if !matrices_apart => By::Adam { decays: true },
         (Role::Hidden { blocks, decay_share }, &[rows, cols]) => {
             By::NorMuon { shape: [rows, cols], blocks, decay_share }
         }
-        (role, _) => By::Adam { decays: role != Role::Undecayed },
+        (role, _) => By::Adam { decays: !matches!(role, Role::Undecayed | Role::Tasks) },
     }
 }
 
@@ -75,7 +83,9 @@ pub fn v_of(stretches: &[Stretch], v: &Tensor, entry: &Entry) -> Result<Tensor> 
         .find(holds)
         .ok_or_else(|| crate::Error::invalid(format!("{} has no second moments", entry.name)))?;
     match stretch.by {
-        By::Adam { .. } => v.view(stretch.v_start + entry.start - stretch.start, entry.shape),
+        By::Adam { .. } | By::Nothing => {
+            v.view(stretch.v_start + entry.start - stretch.start, entry.shape)
+        }
         By::NorMuon { shape: [rows, _], .. } => v.view(stretch.v_start, [rows]),
     }
 }

@@ -35,7 +35,8 @@ pub struct Options {
 
 impl Options {
     pub fn compute(&self) -> Compute {
-        Compute { dtype: self.dtype, recompute: self.recompute, seed: self.seed }
+        let Self { dtype, recompute, seed, .. } = *self;
+        Compute { dtype, recompute, seed, frozen: false }
     }
 }
 
@@ -93,7 +94,7 @@ impl Trainer {
     }
 
     /// Over packed rows in `slots` of so many cells, or over whole canvases.
-    fn over(model: Box<dyn Model>, options: Options, slots: Option<&[usize]>) -> Result<Self> {
+    pub fn over(model: Box<dyn Model>, options: Options, slots: Option<&[usize]>) -> Result<Self> {
         let (device, dims) = (&model.device().clone(), model.dims());
         let accum = options.grad_accum;
         if accum == 0 {

@@ -7,7 +7,7 @@ use hrm::backend::{Device, DeviceKind};
 use hrm::data::{Batch, Lengths, Window};
 use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
-use hrm::models::{ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
+use hrm::models::{Compute, ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
 use hrm::ops::act_halt::metric;
 use hrm::ops::normuon::Hyper;
 use hrm::rng::{Rng, Stream};
@@ -117,7 +117,15 @@ fn normuon(options: Options) -> Options {
 
 /// All batches submitted as early as the trainer allows, as the training loop does.
 fn run(device: &Device, config: &ModelShape, options: Options) -> (Trainer, Vec<Report>) {
-    let mut trainer = Trainer::new(device, config, options).unwrap();
+    run_with(Trainer::new(device, config, options).unwrap(), config, rates)
+}
+
+fn run_with(
+    mut trainer: Trainer,
+    config: &ModelShape,
+    rates: impl Fn(u64) -> Rates,
+) -> (Trainer, Vec<Report>) {
+    let options = trainer.options;
     let mut reports = vec![];
     for step in 1..=STEPS {
         let micro_batches = 0..options.grad_accum as u64;
@@ -290,6 +298,36 @@ fn graphs_repeat(config: impl Into<ModelConfig>, options: Options) {
             held.push(hrm::tensor::Tensor::zeros(&device, DType::F32, [64], purpose).unwrap());
         }
         assert!(state(&first) == state(&trainer), "{name}: a graph computes something else");
+    }
+}
+
+/// Puzzle embeddings learn the same bits as where weights do not move for want of a rate.
+#[test]
+fn frozen_weights_get_no_gradients_and_puzzle_embeddings_learn_as_beside_them() {
+    let still = |_| Rates { lr: 0.0, muon_lr: 0.0, ..rates(1) };
+    for ((name, device), options) in devices()
+        .into_iter()
+        .flat_map(|d| [options, |t| normuon(options(t))].map(|o| (d.clone(), o)))
+    {
+        let options = options(DType::F32);
+        for shape in [ModelShape::new(config(), SIZES), ModelShape::new(trm_mlp_t(), SIZES)] {
+            let compute = Compute { frozen: true, ..options.compute() };
+            let frozen = shape.build(&device, compute).unwrap();
+            let (frozen, _) = run_with(Trainer::of(frozen, options).unwrap(), &shape, still);
+            let beside = Trainer::new(&device, &shape, options).unwrap();
+            let before = beside.model.params().master.read_bytes().unwrap().to_vec();
+            let (beside, _) = run_with(beside, &shape, still);
+            let table = |trainer: &Trainer| {
+                let (_, table) = trainer.model.puzzle_table().unwrap();
+                table.to_f32s().unwrap()
+            };
+            assert!(table(&frozen) == table(&beside), "{name}");
+            assert!(table(&frozen).iter().any(|x| *x != 0.0));
+            let params = frozen.model.params();
+            assert!(params.grad.to_f32s().unwrap().iter().all(|g| *g == 0.0));
+            assert!(beside.model.params().grad.to_f32s().unwrap().iter().any(|g| *g != 0.0));
+            assert!(*params.master.read_bytes().unwrap() == before[..]);
+        }
     }
 }
 

@@ -85,7 +85,7 @@ fn train(
 }
 
 fn build(device: &Device, dtype: DType, config: Config) -> Box<dyn Model> {
-    let compute = Compute { dtype, recompute: Recompute::None, seed: 5 };
+    let compute = Compute { dtype, seed: 5, ..Compute::default() };
     ModelShape::new(config, SIZES).build(device, compute).unwrap()
 }
 
@@ -121,7 +121,7 @@ fn what_runs_again_in_backward_changes_no_bit() {
     for (_, device) in devices() {
         let (all, rooms) = batch(&pairs());
         let run = |recompute| {
-            let compute = Compute { dtype: DType::F32, recompute, seed: 5 };
+            let compute = Compute { recompute, seed: 5, ..Compute::default() };
             let model = ModelShape::new(config(0.25), SIZES).build(&device, compute).unwrap();
             train(&*model, &all, &rooms, 3)
         };

@@ -239,7 +239,7 @@ fn step(
     halt_bias: f32,
 ) -> (Vec<f32>, Vec<f32>) {
     let sizes = Sizes { batch_size: 2, seq_len: 9, vocab_size: 6, num_puzzle_ids: 1 };
-    let compute = Compute { dtype, recompute, seed: 7 };
+    let compute = Compute { dtype, recompute, seed: 7, ..Compute::default() };
     let model = HrmSeed::new(device, config, sizes, compute).unwrap();
     let params = model.params();
     params.part(&params.master, HALT_BIAS).unwrap().upload(&[halt_bias]).unwrap();

@@ -109,6 +109,31 @@ fn a_new_colour_is_learnt_and_held_out_pairs_confirm_it() {
     assert!(json["trust"].to_string().contains("do not trust this answer"), "{json}");
 }
 
+/// With nothing learnt, the embedding that it starts from is all that the model knows of it.
+#[test]
+fn it_starts_from_the_trained_task_that_explains_its_pairs_best() {
+    let lab = colours();
+    let dir = lab.dir();
+    let mut task = solid(3);
+    for (pair, input) in task["train"].as_array_mut().unwrap().iter_mut().zip([7, 4, 9]) {
+        pair["input"] = json!([[input, 1]]);
+    }
+    write(&lab.path("new.json"), &task);
+    let args = ["predict", "run", "new.json", "--fine-tune", "none", "--budget", "10m"];
+    let json = json_of(dir, &[&args[..], &["--json"]].concat());
+    assert_eq!(json["origin"]["started_from"], "c3", "{json}");
+    assert_eq!(json["own_pairs"], json!({ "right": 3, "of": 3 }));
+    assert_eq!(json["tests"][0]["attempts"][0]["right"], true);
+    let (text, _) = succeed(dir, &args);
+    assert!(text.contains("nearest to c3, whose embedding it starts from"), "{text}");
+    // Without the data set nobody knows which embedding is whose.
+    let apart = lab.path("alone.safetensors");
+    fs::copy(lab.path("run/checkpoints/hrm_arc_final.safetensors"), &apart).unwrap();
+    fs::rename(lab.path("data/d"), lab.path("data/away")).unwrap();
+    let args = ["predict", "alone.safetensors", "new.json", "--fine-tune", "none", "--json"];
+    assert_eq!(json_of(dir, &args)["origin"]["started_from"], Value::Null);
+}
+
 #[test]
 fn the_result_depends_on_the_seed_but_not_on_the_threads() {
     let lab = Lab::hrm();
@@ -173,7 +198,8 @@ fn an_onlooker_hears_the_stages_and_may_end_them() {
         None
     });
     assert!(matches!(outcome.unwrap().origin, Origin::Unseen { same_name: false, .. }));
-    assert_eq!(heard[0], Progress::Fitting { step: 0, of: 3 });
+    assert_eq!(heard[0], Progress::Starting { asked: 0, of: 3 });
+    assert!(heard.contains(&Progress::Fitting { step: 0, of: 3 }));
     assert!(heard.iter().any(|at| matches!(at, Progress::HoldingOut { pair: 1, pairs: 2, .. })));
 
     let refused = solver.solve(&task, &options, |_| Some(Stop::Abandon)).unwrap_err();

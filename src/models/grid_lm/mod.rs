@@ -81,10 +81,11 @@ impl GridLm {
     /// Memory and initial values.
     pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
-        let Compute { dtype, recompute, seed } = compute;
+        let Compute { dtype, recompute, seed, frozen } = compute;
         let dims = config.dims(sizes);
         let tasks = dims.num_puzzle_ids.div_ceil(TURNS);
-        let params = Params::new(device, &names::specs(&config, tasks), dtype, seed)?;
+        let specs = names::specs(&config, tasks);
+        let params = Params::new(device, &specs, dtype, seed)?.frozen(frozen);
         let rope = rope::grid_tables(device, dims.side(), config.head_dim(), rope::THETA)?;
         Ok(Self { config, dims, recompute, params, rope })
     }

@@ -24,7 +24,8 @@ pub fn specs(config: &Config, tasks: usize) -> Vec<Spec> {
     let normal = |std| Init::Normal { std };
     let added = normal(STD / (2.0 * config.layers as f64).sqrt());
     let table = |name, rows| Spec::new(name, [rows, c], normal(STD)).embedding();
-    let mut specs = vec![table(TOKENS, VOCABULARY), table(TASKS, tasks), table(TURN, TURNS)];
+    let tasks = table(TASKS, tasks).of_tasks();
+    let mut specs = vec![table(TOKENS, VOCABULARY), tasks, table(TURN, TURNS)];
     for layer in (0..config.layers).map(layer) {
         let matrix = |name: &str, shape: [usize; 2], init| {
             Spec::new(format!("{layer}.{name}.weight"), shape, init)

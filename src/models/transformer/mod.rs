@@ -61,9 +61,10 @@ impl Transformer {
     /// Memory and initial values (PyTorch's defaults).
     pub fn new(device: &Device, config: Config, sizes: Sizes, compute: Compute) -> Result<Self> {
         config.validate()?;
-        let Compute { dtype, recompute, seed } = compute;
+        let Compute { dtype, recompute, seed, frozen } = compute;
         let dims = config.dims(sizes);
-        let params = Params::new(device, &names::specs(&config, dims.vocab_size), dtype, seed)?;
+        let specs = names::specs(&config, dims.vocab_size);
+        let params = Params::new(device, &specs, dtype, seed)?.frozen(frozen);
         let positions = sinusoids::tensor(device, dims.seq_len, dims.hidden_size, dtype)?;
         Ok(Self { config, dims, recompute, params, positions })
     }
