@@ -108,7 +108,7 @@ def check_model(folder, name, compiled):
             result.failures.append(f"{name} {step}/{key}: missing in the golden")
     if not steps:
         result.failures.append(f"{name}: no step in the golden")
-    return result.report(f"{name} ({'compile' if compiled else 'eager'})")
+    return result.report(f"{name} ({f'compiled by {compiled}' if compiled else 'eager'})")
 
 
 def check_optimizers(folder):

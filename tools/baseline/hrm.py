@@ -29,13 +29,19 @@ SHAPES = {
     "b2-s900-h128": Config(2, 900, 128, 4, 2, 2, puzzle_emb_ndim=128, halt_max_steps=8),
     "b256-s81-h512": Config(256, 81, 512, 8, 4, 4, puzzle_emb_ndim=512),
     "b16-s900-h512": Config(16, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
+    "b100-s900-h512": Config(100, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
+    "b768-s81-h512": Config(768, 81, 512, 8, 4, 4, puzzle_emb_ndim=512),
     # Of the whole canvas: hrm packs these rows.
     "arc1-b16-h128": Config(16, 900, 128, 4, 2, 2, puzzle_emb_ndim=128),
     "arc1-b16-h512": Config(16, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
+    "arc1-b100-h512": Config(100, 900, 512, 8, 4, 4, puzzle_emb_ndim=512),
 }
 CPU_SHAPES = tuple(SHAPES)[:3]
 CUDA_SHAPES = tuple(SHAPES)[3:5]
 VARIANTS = ("eager-f32", "compile-f32", "eager-bf16", "compile-bf16")
+# Compiled by level, for who cannot wait until a whole step is. Where it is asked for.
+REGIONAL = ("regional-f32", "regional-bf16")
+COMPILED = {"eager": None, "compile": "step", "regional": "level"}
 
 
 def time_variant(shape, variant, args):
@@ -59,7 +65,7 @@ def time_variant(shape, variant, args):
         h_init=torch.randn(cfg.hidden_size),
         l_init=torch.randn(cfg.hidden_size),
         optimizer=args.optimizer,
-        compiled=mode == "compile",
+        compiled=COMPILED[mode],
     )
     return time_steps(shape, variant, lambda: trainer.step(batch), args)
 
@@ -111,9 +117,9 @@ def parse_args():
     parser.add_argument("--json", action="store_true", help="JSON on stdout, table on stderr")
     parser.add_argument("--shapes", type=chosen(SHAPES),
                         help=f"comma-separated, of {', '.join(SHAPES)} (default: those for the device)")
-    parser.add_argument("--variants", type=chosen(VARIANTS),
-                        help=f"comma-separated, of {', '.join(VARIANTS)} "
-                             "(default: all; of --check: eager-f32)")
+    parser.add_argument("--variants", type=chosen(VARIANTS + REGIONAL),
+                        help=f"comma-separated, of {', '.join(VARIANTS + REGIONAL)} "
+                             "(default: all but the regional ones; of --check: eager-f32)")
     add_options(parser)
     parser.add_argument("--optimizer", choices=("adamw", "atan2"), default="adamw")
     args = parser.parse_args()
@@ -125,7 +131,7 @@ def parse_args():
     if args.steps < 1 or args.threads < 1 or args.warm_up < 0:
         parser.error("--steps and --threads must be at least 1, --warm-up 0 or more")
     if args.check and any("bf16" in v for v in args.variants or ()):
-        parser.error("--check: the goldens are f32; choose eager-f32 or compile-f32")
+        parser.error("--check: the goldens are f32; choose those of f32")
     return args
 
 
@@ -136,7 +142,7 @@ def main():
     elif args.bench:
         bench(args)
     else:
-        modes = [v == "compile-f32" for v in args.variants or ["eager-f32"]]
+        modes = [COMPILED[v.split("-")[0]] for v in args.variants or ["eager-f32"]]
         passed = [check_all(args.check, compiled) for compiled in modes]
         sys.exit(0 if all(passed) else 1)
 

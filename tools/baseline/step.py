@@ -6,6 +6,7 @@ left out. Weights are a flat dict under the official checkpoint names without `m
 that the goldens load as they are. Shapes: B batch, T = prefix + sequence, C hidden, V vocabulary.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -165,7 +166,7 @@ def embed(cfg, w, inputs, puzzle_rows):
     return math.sqrt(cfg.hidden_size) * x
 
 
-def inner_forward(cfg, w, z_h, z_l, inputs, puzzle_rows, rope):
+def inner_forward(cfg, w, z_h, z_l, inputs, puzzle_rows, rope, run_level=run_level):
     """All cycles run without gradient but the last L and H pass. Returns z_h, z_l, logits, q."""
     x = embed(cfg, w, inputs, puzzle_rows)
     with torch.no_grad():
@@ -300,14 +301,22 @@ def sign_sgd_rows(table, ids, grad, lr, weight_decay):
 
 
 class Trainer:
-    """Owns weights, carry and optimizers; `gradients` is the model part, `step` the whole step."""
+    """Owns weights, carry and optimizers; `gradients` is the model part, `step` the whole step.
+    `compiled`: "step" compiles all of a segment, whose levels it unrolls; "level" compiles a level once
+    for all its passes, and leaves what is around it to eager PyTorch."""
 
-    def __init__(self, cfg, weights, puzzle_table, h_init, l_init, optimizer, compiled):
+    def __init__(self, cfg, weights, puzzle_table, h_init, l_init, optimizer, compiled=None):
         self.cfg, self.weights, self.puzzle_table = cfg, weights, puzzle_table
         self.h_init, self.l_init = h_init, l_init
         self.rope = rope_tables(cfg)
         self.carry = None
-        self.act_step = torch.compile(act_step, dynamic=False) if compiled else act_step
+        self.act_step, self.inner = act_step, inner_forward
+        if compiled == "step":
+            self.act_step = torch.compile(act_step, dynamic=False)
+        elif compiled == "level":
+            torch.compiler.reset()  # graphs of another model count towards the limit of this one
+            level = torch.compile(run_level, dynamic=False)
+            self.inner = functools.partial(inner_forward, run_level=level)
         if optimizer == "adamw":
             # The fused kernel is PyTorch's fastest on a CPU: the baseline is not handicapped.
             self.optimizer = torch.optim.AdamW(
@@ -323,7 +332,7 @@ class Trainer:
         carry = admit(self.carry, batch, self.h_init, self.l_init)
         rows = self.puzzle_table[carry.data["puzzle_identifiers"]].requires_grad_()
         loss, out, self.carry, metrics = self.act_step(
-            self.cfg, self.weights, carry, rows, self.rope
+            self.cfg, self.weights, carry, rows, self.rope, self.inner
         )
         (loss["total"] / self.cfg.batch_size).backward()
         return loss, out, metrics, rows.grad
