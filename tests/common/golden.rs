@@ -1,10 +1,10 @@
 //! Golden files: a `.safetensors` with its `.json`, and a ledger of which tensors were compared, so
 //! that a tensor nobody looked at fails the test.
 //!
-//! Where they are looked for: in the folder HRM_GOLDEN_DIR; without that, in `tests/golden` (in the
-//! repository) and in `../shared/golden` beside it where that exists. Nothing found is a failure,
-//! unless HRM_GOLDEN_DIR is `none`. Each test appends what it compared to the file that
-//! HRM_GOLDEN_REPORT names.
+//! Where they are looked for: in HRM_GOLDEN_DIR, a folder or several with `:` between; without
+//! that, in `tests/golden` (in the repository) and in `../shared/golden` beside it where that
+//! exists. Nothing found is a failure, unless HRM_GOLDEN_DIR is `none`. Each test appends what it
+//! compared to the file that HRM_GOLDEN_REPORT names.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use super::compare::{absolute_error, relative_error, widen};
+use super::compare::{absolute_error, relative_error, said, widen};
 
 /// A golden that exists.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ fn dirs(chosen: Option<OsString>) -> Vec<PathBuf> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     match chosen {
         Some(none) if none == "none" => vec![],
-        Some(dir) => vec![package.join(dir)],
+        Some(dirs) => std::env::split_paths(&dirs).map(|dir| package.join(dir)).collect(),
         None => {
             let beside = package.join("../shared/golden");
             [package.join("tests/golden")]
@@ -176,6 +176,7 @@ impl Golden {
     pub fn judge(&self, name: &str, error: f64, tolerance: f64) {
         self.used.borrow_mut().insert(name.to_owned());
         self.count(1);
+        said(&format!("{} {name}", self.name), error, tolerance);
         if !(error <= tolerance) {
             self.fail(format!("{name}: error {error:e} exceeds {tolerance:e}"));
         }
@@ -268,5 +269,6 @@ pub fn absence_is_a_failure() {
         let judged = std::panic::AssertUnwindSafe(|| golden.expect_no_failures());
         assert_eq!(std::panic::catch_unwind(judged).is_ok(), passes, "error {error}");
     }
+    assert_eq!(dirs(Some("/a:/b".into())), ["/a", "/b"].map(PathBuf::from));
     assert_eq!(dirs(None)[0], Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"));
 }

@@ -15,6 +15,7 @@ use hrm::train::needed::Needed;
 use hrm::train::optimizer::{OptimizerConfig, Rates, Rule};
 use hrm::train::trainer::{Options, Report, Trainer};
 
+use crate::common::compare::said;
 use crate::common::devices::devices;
 
 const STEPS: u64 = 4;
@@ -165,14 +166,15 @@ fn follows_in(shape: ModelShape, options: Options, rtol: f64) {
         let (recorded, recordable) = (trainer.is_recorded(), trainer.model.is_recordable());
         assert_eq!(recorded, recordable, "{name}: whether the step was captured as a graph");
         for (step, (got, want)) in got.iter().zip(&want).enumerate() {
-            for (what, i) in [("lm", metric::LM_LOSS), ("q_halt", metric::Q_HALT_LOSS)] {
-                let (g, w) = (got.sums[i], want.sums[i]);
-                let at = format!("step {}: {what} loss {g} on {name}, {w} on the CPU", step + 1);
+            let near = |what: &str, g: f64, w: f64, rtol: f64| {
+                let at = format!("step {}: {what} {g} on {name}, {w} on the CPU", step + 1);
+                said(&at, (g - w).abs(), rtol * w.abs());
                 assert!(w.is_finite() && (g - w).abs() <= rtol * w.abs(), "{at}");
+            };
+            for (what, i) in [("lm loss", metric::LM_LOSS), ("q_halt loss", metric::Q_HALT_LOSS)] {
+                near(what, got.sums[i], want.sums[i], rtol);
             }
-            let (g, w) = (got.grad_norm as f64, want.grad_norm as f64);
-            let at = format!("step {}: gradient norm {g} on {name}, {w} on the CPU", step + 1);
-            assert!(w.is_finite() && (g - w).abs() <= 10.0 * rtol * w.abs(), "{at}");
+            near("gradient norm", got.grad_norm as f64, want.grad_norm as f64, 10.0 * rtol);
         }
     }
 }

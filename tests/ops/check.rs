@@ -9,6 +9,7 @@ use hrm::rng::Rng;
 use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
 
+use crate::common::compare::said;
 use crate::common::devices::devices;
 
 /// Step of the central differences, and the largest error they may show, relative to the tensor's
@@ -333,6 +334,7 @@ pub fn compare(what: &str, got: &[f64], want: &[f64], near: &[f64], dtype: DType
     });
     assert!(largest.is_finite() && bound.is_finite(), "{what}: the reference is not finite");
     let e = error(got);
+    said(what, e, bound);
     assert!(e <= bound, "{what}: error {e:e} exceeds {bound:e} (largest element {largest:e})");
 }
 
