@@ -1,8 +1,9 @@
 //! Every op at the named workloads: milliseconds, GB/s, GFLOP/s.
 //!
-//! `cargo bench --bench ops -- [--device cuda] [--csv FILE] [WORKLOAD ...] [OP ...] [THREADS]`;
-//! without a workload those that suit the device. Bytes and operations are what the shape-only
-//! device counts for the same call. A simulated card is refused: its times mean nothing.
+//! `cargo bench --bench ops -- [--device cuda] [--dtype bf16] [--csv FILE] [WORKLOAD ...] [OP ...]
+//! [THREADS]`; without a workload those that suit the device, without a dtype both. Bytes and
+//! operations are what the shape-only device counts for the same call. A simulated card is refused:
+//! its times mean nothing.
 
 mod measure;
 mod table;
@@ -93,6 +94,7 @@ const F32_ONLY: &[&str] = &[
 /// What the command line asks for.
 struct Args {
     device: Device,
+    dtypes: Vec<DType>,
     csv: Option<String>,
     threads: usize,
     workloads: Vec<Workload>,
@@ -102,11 +104,12 @@ struct Args {
 fn parse() -> Result<Args> {
     let mut words = std::env::args().skip(1).filter(|a| a != "--bench");
     let (mut device, mut csv, mut threads) = (Device::cpu(), None, 0);
-    let (mut chosen, mut ops) = (vec![], vec![]);
+    let (mut chosen, mut ops, mut dtypes) = (vec![], vec![], vec![DType::F32, DType::Bf16]);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--device" => device = measure::device(words.next().as_deref())?,
             "--csv" => csv = words.next(),
+            "--dtype" => dtypes = vec![dtype(words.next().as_deref())?],
             _ => {
                 let workload = workloads::ALL.into_iter().find(|w| w.name == word);
                 let op = OPS.iter().find(|(op, _)| *op == word);
@@ -130,7 +133,15 @@ fn parse() -> Result<Args> {
     if ops.is_empty() {
         ops = OPS.iter().collect();
     }
-    Ok(Args { device, csv, threads, workloads: chosen, ops })
+    Ok(Args { device, dtypes, csv, threads, workloads: chosen, ops })
+}
+
+fn dtype(word: Option<&str>) -> Result<DType> {
+    match word {
+        Some("f32") => Ok(DType::F32),
+        Some("bf16") => Ok(DType::Bf16),
+        _ => Err(hrm::Error::invalid("--dtype: expected f32 or bf16")),
+    }
 }
 
 fn main() -> Result<()> {
@@ -141,8 +152,11 @@ fn main() -> Result<()> {
         let mut recorder = Recorder::new(&args.device, args.csv.as_deref())?;
         for workload in &args.workloads {
             for (op, build) in &args.ops {
-                let dtypes = if F32_ONLY.contains(op) { 1 } else { 2 };
-                for dtype in [DType::F32, DType::Bf16].into_iter().take(dtypes) {
+                let dtypes = match F32_ONLY.contains(op) {
+                    true => &[DType::F32][..],
+                    false => &args.dtypes,
+                };
+                for &dtype in dtypes {
                     one(&args.device, workload, op, *build, dtype, &mut recorder)?;
                 }
             }

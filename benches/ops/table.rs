@@ -1,7 +1,11 @@
 //! The call of each op at a workload. Dimension letters are the crate's.
 
+use std::sync::OnceLock;
+
 use hrm::Result;
 use hrm::backend::{Device, Purpose};
+use hrm::data::fetch::Source;
+use hrm::data::{Lengths, RowLayout};
 use hrm::dtype::{DType, Float, bf16};
 use hrm::nn::{block, rope};
 use hrm::ops::act_halt::Halting;
@@ -16,6 +20,7 @@ use hrm::ops::{
     self, attention, attention_cached, batch_norm, conv_transpose2d, conv2d, gauss_sample,
     layer_norm, matmul, max_pool2d,
 };
+use hrm::rng::{Rng, Stream};
 use hrm::tape::{Tape, Var};
 use hrm::tensor::Tensor;
 
@@ -25,10 +30,10 @@ use crate::Work;
 const NP: usize = 1000;
 const HYPER: Hyper = Hyper { lr: 1e-4, weight_decay: 0.1, beta1: 0.9, beta2: 0.95, t: 10 };
 
-/// Numbers between -0.5 and 0.5; integers from 0 to 5.
+/// Normal numbers, which toggle as many wires as those of training do; integers from 0 to 5.
 pub fn filled(device: &Device, dtype: DType, dims: &[usize]) -> Result<Tensor> {
     let t = Tensor::uninit(device, dtype, dims, Purpose::Activations)?;
-    let values = (0..t.elems()).map(|i| (i * 7 % 13) as f32 / 13.0 - 0.5);
+    let values = normal().iter().cycle().copied().take(t.elems());
     match dtype {
         DType::F32 => t.upload(&values.collect::<Vec<f32>>())?,
         DType::Bf16 => t.upload(&values.map(<bf16 as Float>::from_f32).collect::<Vec<_>>())?,
@@ -36,6 +41,39 @@ pub fn filled(device: &Device, dtype: DType, dims: &[usize]) -> Result<Tensor> {
         DType::U8 => t.upload(&(0..t.elems()).map(|i| (i % 2) as u8).collect::<Vec<_>>())?,
     }
     Ok(t)
+}
+
+/// As many as make no two rows of a tensor alike; the larger tensors repeat them.
+fn normal() -> &'static [f32] {
+    static NORMAL: OnceLock<Vec<f32>> = OnceLock::new();
+    NORMAL.get_or_init(|| {
+        let mut rng = Rng::new(0, Stream::Test, 0);
+        (0..1_000_003).map(|_| rng.normal() as f32).collect()
+    })
+}
+
+/// Every position of the workload, each `width` wide.
+fn positions(w: &Workload, device: &Device, dtype: DType, width: usize) -> Result<Tensor> {
+    match w.packed {
+        true => filled(device, dtype, &[layout(w, device)?.positions().total(), width]),
+        false => filled(device, dtype, &[w.b, w.t, width]),
+    }
+}
+
+/// Rows that fill their slots, each behind one position of the puzzle's.
+fn layout(w: &Workload, device: &Device) -> Result<Layout> {
+    let prefix = 1;
+    if !w.packed {
+        return Layout::padded(device, w.b, prefix, w.t - prefix);
+    }
+    let lengths = Lengths::published(Source::Arc1, 30, RowLayout::Packed);
+    let slots = lengths.expect("lengths of ARC-1 are known").slots(w.b);
+    let layout = Layout::packed(device, prefix, &slots)?;
+    let positions: Vec<i32> = slots.iter().map(|slot| (prefix + slot) as i32).collect();
+    let cells: Vec<i32> = slots.iter().flat_map(|&slot| 0..slot as i32).collect();
+    layout.lengths.upload(&positions)?;
+    layout.places.upload(&layout.places_of(&cells))?;
+    Ok(layout)
 }
 
 /// norm, clip factor, ok: updates are made.
@@ -49,21 +87,21 @@ fn block_elems(w: &Workload) -> usize {
 }
 
 pub fn add(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = || filled(device, dtype, &[w.b, w.t, w.c]);
+    let x = || positions(w, device, dtype, w.c);
     let run = |tape: &mut _, x: &[_]| ops::add::forward(tape, &[&x[0], &x[1], &x[2]]);
     Ok(Work::Taped(vec![x()?, x()?, x()?], Box::new(run)))
 }
 
 /// The widest product: gate and up.
 pub fn matmul(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let x = positions(w, device, dtype, w.c)?;
     let weight = filled(device, dtype, &[2 * w.f, w.c])?;
     let run = |tape: &mut _, x: &[_]| matmul::linear(tape, &x[0], &x[1], None);
     Ok(Work::Taped(vec![x, weight], Box::new(run)))
 }
 
 pub fn gated_mlp(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let x = positions(w, device, dtype, w.c)?;
     let weights = [[2 * w.f, w.c], [w.c, w.f]].map(|shape| filled(device, dtype, &shape));
     let [gate_up, down] = weights;
     let run = |tape: &mut _, x: &[_]| block::gated_mlp(tape, &x[0], &x[1], &x[2]);
@@ -71,15 +109,14 @@ pub fn gated_mlp(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 }
 
 pub fn rms_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = || filled(device, dtype, &[w.b, w.t, w.c]);
+    let x = || positions(w, device, dtype, w.c);
     let run =
         |tape: &mut _, x: &[_]| ops::rms_norm::forward(tape, &x[0], &x[1], block::RMS_NORM_EPS);
     Ok(Work::Taped(vec![x()?, x()?], Box::new(run)))
 }
 
 pub fn layer_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let (x, of_columns) =
-        (|| filled(device, dtype, &[w.b, w.t, w.c]), || filled(device, dtype, &[w.c]));
+    let (x, of_columns) = (|| positions(w, device, dtype, w.c), || filled(device, dtype, &[w.c]));
     let run = |tape: &mut _, x: &[_]| {
         let affine = layer_norm::Affine { gain: &x[2], bias: &x[3] };
         layer_norm::forward(tape, &x[0], &x[1], affine, layer_norm::EPS)
@@ -88,19 +125,19 @@ pub fn layer_norm(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 }
 
 pub fn bias_relu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = vec![filled(device, dtype, &[w.b, w.t, w.f])?, filled(device, dtype, &[w.f])?];
+    let x = vec![positions(w, device, dtype, w.f)?, filled(device, dtype, &[w.f])?];
     Ok(Work::Taped(x, Box::new(|tape, x| ops::bias_relu::forward(tape, &x[0], &x[1]))))
 }
 
 pub fn dropout(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let x = positions(w, device, dtype, w.c)?;
     let (draw, site) = (filled(device, DType::I32, &[4])?, Site { number: 1, prob: 0.1 });
     let run = move |tape: &mut _, x: &[_]| ops::dropout::forward(tape, &x[0], site, &draw);
     Ok(Work::Taped(vec![x], Box::new(run)))
 }
 
 pub fn swiglu(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = filled(device, dtype, &[w.b, w.t, 2 * w.f])?;
+    let x = positions(w, device, dtype, 2 * w.f)?;
     Ok(Work::Taped(vec![x], Box::new(|tape, x| ops::swiglu::forward(tape, &x[0]))))
 }
 
@@ -111,9 +148,9 @@ fn attend(
     causal: bool,
     site: Option<Site>,
 ) -> Result<Work> {
-    let x = filled(device, dtype, &[w.b, w.t, 3 * w.c])?;
+    let x = positions(w, device, dtype, 3 * w.c)?;
     let (tables, heads) = (rope::tables(device, w.t, w.c / w.nh, 10_000.0)?, w.nh);
-    let (layout, draw) = (Layout::of(&x, 1)?, filled(device, DType::I32, &[4])?);
+    let (layout, draw) = (layout(w, device)?, filled(device, DType::I32, &[4])?);
     let run = move |tape: &mut _, x: &[_]| {
         let sight = attention::Sight { causal, dropout: site.map(|site| (site, &draw)) };
         attention::forward_with(tape, &x[0], heads, Some(&tables), &layout, sight)
@@ -147,10 +184,10 @@ pub fn attention_cached(w: &Workload, device: &Device, dtype: DType) -> Result<W
 }
 
 pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let tokens = filled(device, DType::I32, &[w.b, w.t - 1])?;
     let table = filled(device, dtype, &[w.v, w.c])?;
     let puzzle = filled(device, DType::F32, &[w.b, w.c])?;
-    let layout = Layout::padded(device, w.b, 1, w.t - 1)?;
+    let layout = layout(w, device)?;
+    let tokens = filled(device, DType::I32, &[layout.cells().total()])?;
     let run = move |tape: &mut _, x: &[_]| {
         ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), None, 1.0, &layout)
     };
@@ -160,9 +197,9 @@ pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 /// A task for every row of the batch, of as many as ARC has.
 pub fn row_embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     const TASKS: usize = 800;
-    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
+    let x = positions(w, device, dtype, w.c)?;
     let table = filled(device, dtype, &[TASKS, w.c])?;
-    let layout = Layout::of(&x, 0)?;
+    let layout = layout(w, device)?;
     let ids: Vec<i32> = (0..w.b).map(|row| (row * 7 % TASKS) as i32).collect();
     let ids = Tensor::from_slice(device, &ids, [w.b], Purpose::Activations)?;
     let run = move |tape: &mut _, x: &[_]| {
@@ -172,8 +209,8 @@ pub fn row_embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work
 }
 
 pub fn take_first(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let x = filled(device, dtype, &[w.b, w.t, w.c])?;
-    let layout = Layout::of(&x, 1)?;
+    let x = positions(w, device, dtype, w.c)?;
+    let layout = layout(w, device)?;
     let run = move |tape: &mut _, x: &[_]| ops::take_first::forward(tape, &x[0], &layout);
     Ok(Work::Taped(vec![x], Box::new(run)))
 }
@@ -196,9 +233,9 @@ pub fn halt_head(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 }
 
 pub fn cross_entropy(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let logits = filled(device, dtype, &[w.b, w.t, w.v])?;
-    let labels = filled(device, DType::I32, &[w.b, w.t - 1])?;
-    let layout = Layout::of(&logits, 1)?;
+    let logits = positions(w, device, dtype, w.v)?;
+    let layout = layout(w, device)?;
+    let labels = filled(device, DType::I32, &[layout.cells().total()])?;
     let run = move |tape: &mut _, x: &[_]| {
         ops::cross_entropy::forward(tape, Kind::Stablemax, &x[0], &labels, &layout)
     };
@@ -221,8 +258,8 @@ pub fn puzzle_emb(w: &Workload, device: &Device, _: DType) -> Result<Work> {
 /// Reset of a carry and the decision.
 pub fn act_halt(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let (halted, steps) = (filled(device, DType::U8, &[w.b])?, filled(device, DType::I32, &[w.b])?);
-    let (z, init) = (filled(device, dtype, &[w.b, w.t, w.c])?, filled(device, dtype, &[w.c])?);
-    let layout = Layout::of(&z, 1)?;
+    let (z, init) = (positions(w, device, dtype, w.c)?, filled(device, dtype, &[w.c])?);
+    let layout = layout(w, device)?;
     let q = filled(device, dtype, &[w.b, 2])?;
     let how = Halting { max_steps: 16, training: true, q_continue: true, exploration_prob: 0.1 };
     let draw =
@@ -235,9 +272,8 @@ pub fn act_halt(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 
 /// Noise for the states of every row.
 pub fn state_noise(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
-    let (z, sigma) =
-        (filled(device, dtype, &[w.b, w.t, w.c])?, filled(device, DType::F32, &[w.b])?);
-    let (draws, layout) = (filled(device, DType::I32, &[w.b, Draw::WORDS])?, Layout::of(&z, 1)?);
+    let (z, sigma) = (positions(w, device, dtype, w.c)?, filled(device, DType::F32, &[w.b])?);
+    let (draws, layout) = (filled(device, DType::I32, &[w.b, Draw::WORDS])?, layout(w, device)?);
     Ok(Work::Plain(Box::new(move || ops::state_noise::add(&z, &draws, &sigma, &layout))))
 }
 
