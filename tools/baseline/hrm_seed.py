@@ -38,7 +38,7 @@ class Config(NamedTuple):
     max_cycles: int = 8
 
 
-SHAPES = {"arc-full-b2": Config(2, 900)}
+SHAPES = {"arc-full-b2": Config(2, 900), "arc-full-b24": Config(24, 900)}
 VARIANTS = ("eager-f32", "eager-bf16")
 
 

@@ -49,11 +49,12 @@ const WARM_UP_STEPS: usize = 3;
     "  hrm bench --shape b32-s81-h128 --profile --json\n",
     "  hrm bench --shape tiny-vae,tiny-vae-pro,arc-full-b2 --limit-s 300\n",
     "  hrm bench --device cuda          shapes for a GPU, against PyTorch on the same GPU\n",
-    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128; for a GPU b256-s81-h512, b16-s900-h512;\n",
-    "arc1-b16-h128, arc1-b16-h512: packed rows of ARC-1 beside PyTorch on the whole canvas;\n",
+    "Shapes: b32-s81-h128, b8-s81-h512, b2-s900-h128; for a GPU b256-s81-h512, b16-s900-h512,\n",
+    "and at the batch of a large one b768-s81-h512, b100-s900-h512; arc1-b16-h128, arc1-b16-h512,\n",
+    "arc1-b100-h512: packed rows of ARC-1 beside PyTorch on the whole canvas;\n",
     "grid-b32-s256-h128: the grid model with NorMuon, over sequences of 256 tokens;\n",
     "tiny-vae, tiny-vae-pro: the student's step of these presets; arc-full-b2: arc-full's model at\n",
-    "batch 2 beside nn.TransformerEncoderLayer (minutes, 14 GB).",
+    "batch 2 beside nn.TransformerEncoderLayer (minutes, 14 GB); arc-full-b24: for a GPU.",
 ))]
 pub struct Bench {
     /// cpu, cuda or cuda:N

@@ -58,6 +58,11 @@ const fn hrm(name: &'static str, kind: DeviceKind, sizes: [usize; 6]) -> Shape {
     Shape { name, suits: For::Device(kind), model: reasoner(sizes, false) }
 }
 
+/// Batches of one large card.
+const fn whole(name: &'static str, sizes: [usize; 6]) -> Shape {
+    asked(name, reasoner(sizes, false))
+}
+
 /// Beside PyTorch, which computes the whole canvas.
 const fn arc1(name: &'static str, [batch_size, c, heads, layers]: [usize; 4]) -> Shape {
     let sizes = [batch_size, 900, c, heads, layers, 16];
@@ -73,16 +78,20 @@ const fn asked(name: &'static str, model: Model) -> Shape {
     Shape { name, suits: For::WhoAsks, model }
 }
 
-pub const SHAPES: [Shape; 11] = [
+pub const SHAPES: [Shape; 15] = [
     hrm("b32-s81-h128", DeviceKind::Cpu, [32, 81, 128, 4, 2, 16]),
     hrm("b8-s81-h512", DeviceKind::Cpu, [8, 81, 512, 8, 4, 16]),
     hrm("b2-s900-h128", DeviceKind::Cpu, [2, 900, 128, 4, 2, 8]),
     hrm("b256-s81-h512", DeviceKind::Cuda, [256, 81, 512, 8, 4, 16]),
     hrm("b16-s900-h512", DeviceKind::Cuda, [16, 900, 512, 8, 4, 16]),
+    whole("b100-s900-h512", [100, 900, 512, 8, 4, 16]),
+    whole("b768-s81-h512", [768, 81, 512, 8, 4, 16]),
     arc1("arc1-b16-h128", [16, 128, 4, 2]),
     arc1("arc1-b16-h512", [16, 512, 8, 4]),
+    arc1("arc1-b100-h512", [100, 512, 8, 4]),
     asked("grid-b32-s256-h128", Model::Grid { batch_size: 32, len: 256 }),
     asked("arc-full-b2", Model::ArcFull { batch_size: 2, seq_len: 900 }),
+    asked("arc-full-b24", Model::ArcFull { batch_size: 24, seq_len: 900 }),
     asked("tiny-vae", Model::Autoencoder),
     asked("tiny-vae-pro", Model::Autoencoder),
 ];
