@@ -25,6 +25,7 @@
 //           operand whose rows are unaligned goes through registers element by element.
 //   f32   FMA on CUDA cores, an 8 x 8 square per thread, k in slices of 8, three of them, filled by
 //         cp.async of 4 bytes. Limited by the FMA pipe: 16 floats of shared memory per 64 FMA.
+#include "common/gate.cuh"
 #include "common/mma.cuh"
 #include "common/reduce.cuh"
 
@@ -230,8 +231,6 @@ BF16_TILES(bwd_dx, bf16, K_INNER, K_OUTER)
 BF16(bwd_dx_bf16_t96, bf16, 96, 128, K_INNER, K_OUTER, false, 2)
 BF16_TILES(bwd_dw, float, K_OUTER, K_OUTER)
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
 // 128 rows x 64 pairs a block. The products are rounded before the gate, as if stored and read.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
     matmul_swiglu_bf16(bf16* __restrict__ y, bf16* __restrict__ gate_up, const bf16* __restrict__ x,
@@ -256,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             for (int h = 0; h < 2; h++) {
                 g[h] = to_f32(bf16(tile.acc[i / 2][j][i % 2 * 2 + h]));
                 u[h] = to_f32(bf16(tile.acc[i / 2][j + W::NT / 2][i % 2 * 2 + h]));
-                yy[h] = u[h] * (g[h] * sigmoid(g[h]));
+                yy[h] = gated(g[h], u[h]);
             }
             store_f32<bf16, 2>(y + n * f + at, yy);
             if (gate_up) {
@@ -291,9 +290,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
             load_f32<bf16, 2>(gate_up + at + f, u);
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                const float d = to_f32(bf16(tile.acc[i / 2][j][i % 2 * 2 + h])), sig = sigmoid(g[h]);
-                dg[h] = d * u[h] * sig * (1.0f + g[h] * (1.0f - sig));
-                du[h] = d * g[h] * sig;
+                const float d = to_f32(bf16(tile.acc[i / 2][j][i % 2 * 2 + h]));
+                const float2 more = gated_gradients(d, g[h], u[h]);
+                dg[h] = more.x, du[h] = more.y;
             }
             store_f32<bf16, 2>(d_gate_up + at, dg);
             store_f32<bf16, 2>(d_gate_up + at + f, du);

@@ -3,8 +3,7 @@
 //   x, dx (N, 2F): gate in columns 0..F, up in F..2F    y, dy (N, F)    n = N * F
 //   In f32; rounded once, at the store. The gate's sigmoid is computed again in backward.
 #include "common/elementwise.cuh"
-
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+#include "common/gate.cuh"
 
 template <typename T>
 __device__ __forceinline__ void forward(T* y, const T* x, u32 n, u32 f) {
@@ -16,7 +15,7 @@ __device__ __forceinline__ void forward(T* y, const T* x, u32 n, u32 f) {
         load_f32<T, W>(gate, g);
         load_f32<T, W>(gate + f, u);
 #pragma unroll
-        for (int k = 0; k < W; k++) u[k] *= g[k] * sigmoid(g[k]);
+        for (int k = 0; k < W; k++) u[k] = gated(g[k], u[k]);
         store_f32<T, W>(y + i, u);
     });
 }
@@ -37,9 +36,9 @@ __device__ __forceinline__ void backward(T* dx, const T* x, const T* dy, u32 n, 
         }
 #pragma unroll
         for (int k = 0; k < W; k++) {
-            const float sig = sigmoid(g[k]);
-            dg[k] += d[k] * u[k] * sig * (1.0f + g[k] * (1.0f - sig));
-            du[k] += d[k] * g[k] * sig;
+            const float2 more = gated_gradients(d[k], g[k], u[k]);
+            dg[k] = __fadd_rn(dg[k], more.x);
+            du[k] = __fadd_rn(du[k], more.y);
         }
         store_f32<T, W>(dx + at, dg);
         store_f32<T, W>(dx + at + f, du);

@@ -154,4 +154,29 @@ mod gates {
         }
         assert!(counts.iter().filter(|(name, _)| name.ends_with("_f32")).all(|(_, n)| *n == 0));
     }
+
+    /// A fused gate has the bits of the op of its own only if no compiler of PTX may fuse a step of
+    /// it with its neighbour, as it may an add without `.rn`.
+    #[test]
+    fn no_step_of_a_gate_may_be_contracted() {
+        for (module, kernel) in [
+            ("swiglu", "swiglu_fwd_f32"),
+            ("swiglu", "swiglu_bwd_f32"),
+            ("swiglu", "swiglu_fwd_bf16"),
+            ("swiglu", "swiglu_bwd_bf16"),
+            ("matmul", "matmul_swiglu_bf16"),
+            ("matmul", "matmul_swiglu_bwd_bf16"),
+        ] {
+            let path = format!("{}/{module}.ptx", env!("OUT_DIR"));
+            let ptx = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+            let (_, body) = ptx.split_once(&format!(".entry {kernel}(")).unwrap();
+            let (body, _) = body.split_once("\n}\n").unwrap();
+            let lines = body.lines().map(str::trim_start);
+            let count = |opcode: &str| lines.clone().filter(|l| l.starts_with(opcode)).count();
+            // expf brings its argument into range by one add, of an fma's result: no product.
+            let ranges = body.lines().filter(|l| l.contains("add.f32") && l.contains("0fCB40007F"));
+            assert_eq!(count("add.f32") + count("sub.f32"), ranges.count(), "{kernel}");
+            assert!(count("mul.rn.f32") >= 2 && count("rcp.rn.f32") >= 1, "{kernel}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "gated MLP: the gate is not multiplied by its sigmoid",
         file: "matmul.cu",
-        from: "yy[h] = u[h] * (g[h] * sigmoid(g[h]));",
+        from: "yy[h] = gated(g[h], u[h]);",
         to: "yy[h] = u[h] * g[h];",
         module: "matmul",
         workload: "gated_mlp",
@@ -42,8 +42,8 @@ pub const LIST: &[Mutation] = &[
     Mutation {
         name: "gated MLP: the gate's gradient without its second term",
         file: "matmul.cu",
-        from: "dg[h] = d * u[h] * sig * (1.0f + g[h] * (1.0f - sig));",
-        to: "dg[h] = d * u[h] * sig;",
+        from: "dg[h] = more.x, du[h] = more.y;",
+        to: "dg[h] = d * u[h] * sigmoid(g[h]), du[h] = more.y;",
         module: "matmul",
         workload: "gated_mlp",
         caught: Caught::Values { kernel: "matmul_swiglu_bwd_bf16" },
