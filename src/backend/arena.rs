@@ -1,7 +1,8 @@
 //! A best-fit allocator over regions of abstract bytes. It touches no memory itself, so the same
 //! sequence of requests gives the same places on every device, the shape-only one included. With
 //! guard bytes (HRM_GUARD_BYTES) buffers do not touch each other, for tools that look for writes
-//! out of bounds.
+//! out of bounds. On CUDA HRM_ALLOC_EACH=1 gives each an allocation of its own instead, for tools
+//! that know allocations only (compute-sanitizer); places are handed out all the same.
 
 use std::collections::BTreeSet;
 

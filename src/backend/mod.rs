@@ -332,7 +332,7 @@ impl Device {
             Backend::Shape(_) => buffer::Memory::None,
             Backend::Cpu(memory) => buffer::Memory::Host(memory.range(region, offset, bytes)?),
             Backend::Cuda(cuda) => {
-                buffer::Memory::Cuda(cuda.open_buffer(region, offset, bytes, purpose.name()))
+                buffer::Memory::Cuda(cuda.open_buffer(region, offset, bytes, purpose.name())?)
             }
         };
         Ok(Arc::new(Buffer::new(self.clone(), place, bytes, memory)))

@@ -26,7 +26,7 @@ pub enum Next {
 
 impl Recorder {
     pub fn next(&mut self, device: &Device) -> Next {
-        if device.as_cuda().is_none() {
+        if !device.as_cuda().is_some_and(|cuda| cuda.can_record()) {
             return Next::Run;
         }
         match &self.graph {

@@ -92,6 +92,23 @@ fn a_run_on_cuda_learns_and_goes_on_on_the_cpu() {
     assert!((cpu - cuda).abs() <= 0.02 * cuda, "step 32: {cuda} on cuda, {cpu} on the CPU");
 }
 
+/// Not even the memory that a step works in changes what it computes.
+#[test]
+fn allocations_of_their_own_change_no_bit() {
+    let lab = Lab::new();
+    if !has_cuda(&lab) {
+        return;
+    }
+    let digest = |name: &str, each: &str| {
+        let plan = ["train.max_steps=3", "--device", "cuda", "--run-dir", name];
+        let mut command = lab.train_command(&plan);
+        command.env("HRM_ALLOC_EACH", each).env("GPUSIM_LEAKS", "1");
+        expect_success(&command.output().unwrap());
+        lab.digest(&format!("{name}/checkpoints/hrm_arc_final.safetensors"))
+    };
+    assert_eq!(digest("each", "1"), digest("arena", "0"));
+}
+
 /// `hrm plan` predicts from what each launch says that it moves and multiplies: the same as the
 /// simulator sees it move and multiply.
 #[test]

@@ -66,13 +66,14 @@ impl Cuda {
             .map_err(|e| self.failed("cuMemcpyDtoDAsync", e))
     }
 
-    /// Returns when `from` may be reused.
+    /// Returns when the copy has ended: some systems read pageable memory where it lies.
     pub(crate) fn upload(&self, to: u64, from: &[u8]) -> Result<()> {
         self.bind()?;
         self.refuse_in_capture("an upload")?;
-        // SAFETY: as in `zero`; pageable memory is read before the call returns.
+        // SAFETY: as in `zero`; `from` lives until the synchronisation below.
         unsafe { result::memcpy_htod_async(to, from, self.compute.raw()) }
-            .map_err(|e| self.failed("cuMemcpyHtoDAsync", e))
+            .map_err(|e| self.failed("cuMemcpyHtoDAsync", e))?;
+        self.wait_for_compute()
     }
 
     /// Waits for all work before it.
@@ -82,6 +83,10 @@ impl Cuda {
         // SAFETY: as in `zero`; `to` lives until the synchronisation below.
         unsafe { result::memcpy_dtoh_async(to, from, self.compute.raw()) }
             .map_err(|e| self.failed("cuMemcpyDtoHAsync", e))?;
+        self.wait_for_compute()
+    }
+
+    fn wait_for_compute(&self) -> Result<()> {
         // SAFETY: the stream lives as long as self.
         unsafe { result::stream::synchronize(self.compute.raw()) }
             .map_err(|e| self.failed("wait for the device", e))

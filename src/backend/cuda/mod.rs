@@ -32,11 +32,17 @@ use self::context::{Context, Stream};
 use super::{Card, Products};
 use crate::{Error, Result};
 
+/// Set to 1: every buffer is an allocation of its own, not a part of a region, so that
+/// compute-sanitizer sees what leaves one. Slow, and nothing is recorded.
+const ALLOC_EACH: &str = "HRM_ALLOC_EACH";
+
 /// Dropped from top to bottom: the library and the streams before their context.
 pub struct Cuda {
     ordinal: usize,
     card: Card,
+    /// Start of each; 0 where buffers are allocations of their own.
     regions: Mutex<Vec<sys::CUdeviceptr>>,
+    is_each_alone: bool,
     modules: module::Modules,
     hooks: Option<hooks::Hooks>,
     blaslt: Option<blaslt::Blaslt>,
@@ -97,8 +103,18 @@ impl Cuda {
         let compute = Stream::new().map_err(fail("cuStreamCreate"))?;
         let copies = Stream::new().map_err(fail("cuStreamCreate"))?;
         let blaslt = blaslt::Blaslt::open(products)?;
-        let (regions, modules) = Default::default();
-        Ok(Self { ordinal, card, regions, modules, hooks, blaslt, compute, copies, context })
+        Ok(Self {
+            ordinal,
+            card,
+            regions: Mutex::default(),
+            is_each_alone: std::env::var(ALLOC_EACH).is_ok_and(|set| set == "1"),
+            modules: module::Modules::default(),
+            hooks,
+            blaslt,
+            compute,
+            copies,
+            context,
+        })
     }
 
     pub fn card(&self) -> &Card {
@@ -124,23 +140,33 @@ impl Cuda {
     }
 
     pub(super) fn add_region(&self, region: usize, bytes: usize) -> Result<()> {
+        let start = if self.is_each_alone { 0 } else { self.malloc(bytes)? };
+        let mut regions = super::lock(&self.regions);
+        assert_eq!(regions.len(), region, "regions are added in order");
+        regions.push(start);
+        if let Some(hooks) = self.hooks.as_ref().filter(|_| start != 0) {
+            hooks.retire(start, bytes, self.compute.raw());
+        }
+        Ok(())
+    }
+
+    /// Memory that is not read before it is written, until `free`.
+    fn malloc(&self, bytes: usize) -> Result<sys::CUdeviceptr> {
         self.bind()?;
-        // SAFETY: freed in `drop`; not read before it is written.
-        let start = unsafe { result::malloc_sync(bytes.max(1)) }.map_err(|e| Error::Device {
+        // SAFETY: the context is current; regions are freed in `drop`, buffers when they close.
+        unsafe { result::malloc_sync(bytes.max(1)) }.map_err(|e| Error::Device {
             device: self.name(),
             what: format!(
                 "{bytes} bytes asked for, {} of {} free: {e} (`hrm plan` shows what a run needs)",
                 result::mem_get_info().map_or(0, |(free, _)| free),
                 self.card.memory_bytes
             ),
-        })?;
-        let mut regions = super::lock(&self.regions);
-        assert_eq!(regions.len(), region, "regions are added in order");
-        regions.push(start);
-        if let Some(hooks) = &self.hooks {
-            hooks.retire(start, bytes, self.compute.raw());
-        }
-        Ok(())
+        })
+    }
+
+    /// Whether a step may be recorded: its memory stays where it was.
+    pub(crate) fn can_record(&self) -> bool {
+        !self.is_each_alone
     }
 
     /// Address of a place; from here on the bytes belong to one buffer.
@@ -150,15 +176,25 @@ impl Cuda {
         offset: usize,
         bytes: usize,
         name: &str,
-    ) -> u64 {
+    ) -> Result<u64> {
+        if self.is_each_alone {
+            return self.malloc(bytes);
+        }
         let address = super::lock(&self.regions)[region] + offset as u64;
         if let Some(hooks) = self.hooks() {
             hooks.annotate(address, bytes, name, self.compute.raw());
         }
-        address
+        Ok(address)
     }
 
     pub(super) fn close_buffer(&self, address: u64, bytes: usize) {
+        if self.is_each_alone {
+            if self.synchronize().is_ok() {
+                // SAFETY: from `open_buffer`, closed once, and no work uses it any more.
+                let _ = unsafe { result::free_sync(address) };
+            }
+            return;
+        }
         if let Some(hooks) = self.hooks() {
             hooks.retire(address, bytes, self.compute.raw());
         }
@@ -189,7 +225,7 @@ impl Drop for Cuda {
             return;
         }
         self.modules.unload();
-        for start in super::lock(&self.regions).drain(..) {
+        for start in super::lock(&self.regions).drain(..).filter(|&start| start != 0) {
             // SAFETY: all work has ended, and no buffer outlives its device (`Buffer` holds it).
             let _ = unsafe { result::free_sync(start) };
         }
@@ -226,4 +262,35 @@ fn failed(device: &str, what: &str, error: DriverError) -> Error {
         .error_string()
         .map_or_else(|_| String::new(), |t| format!(" ({})", t.to_string_lossy()));
     Error::Device { device: device.into(), what: format!("{what}: {name}{text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_alone_are_allocations_of_their_own() {
+        let mut cuda = match Cuda::open(0, Products::Own) {
+            Ok(cuda) => cuda,
+            Err(e) => return println!("skipped: allocations of a card ({e})"),
+        };
+        let range = |address| {
+            let (mut start, mut bytes) = (0, 0);
+            // SAFETY: the context is current, and both results outlive the call.
+            unsafe { sys::cuMemGetAddressRange_v2(&mut start, &mut bytes, address) }
+                .result()
+                .map(|()| (start, bytes))
+        };
+        cuda.is_each_alone = false;
+        cuda.add_region(0, 4096).unwrap();
+        let part = cuda.open_buffer(0, 256, 100, "part").unwrap();
+        assert_eq!(range(part).unwrap(), (part - 256, 4096));
+
+        cuda.is_each_alone = true;
+        cuda.add_region(1, 1 << 50).unwrap();
+        let alone = cuda.open_buffer(1, 256, 100, "alone").unwrap();
+        assert_eq!(range(alone).unwrap(), (alone, 100));
+        cuda.close_buffer(alone, 100);
+        assert!(range(alone).is_err(), "it was freed");
+    }
 }
