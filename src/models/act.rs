@@ -6,7 +6,7 @@
 
 use super::io::Io;
 pub use super::io::PUZZLE_TABLE;
-use super::{Carry, Compute, DeviceBatch, Dims, Model, Segment, Workspace};
+use super::{Carry, Compute, Depth, DeviceBatch, Dims, Model, Segment, Workspace};
 use crate::Result;
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
@@ -42,11 +42,25 @@ pub trait Reasoner {
 
     fn levels(&self, bound: &Bound, layout: &Layout) -> Result<Self::Levels>;
 
-    /// All cycles of one segment over the embedded input `e` (N, C).
-    fn cycles(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<State>;
+    /// The cycles of one segment over the embedded input `e` (N, C).
+    fn cycles(
+        &self,
+        tape: &mut Tape,
+        w: &Self::Levels,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<State>;
 
     /// z_h after [`cycles`](Self::cycles) at the first position, (B, C), which the Q head reads.
-    fn cycles_first(&self, tape: &mut Tape, w: &Self::Levels, from: State, e: &Var) -> Result<Var>;
+    fn cycles_first(
+        &self,
+        tape: &mut Tape,
+        w: &Self::Levels,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<Var>;
 }
 
 /// All weights of one step.
@@ -76,6 +90,10 @@ pub struct Rules {
     pub halt_exploration_prob: f64,
     /// Bootstrapped Q-continue target: a second forward per segment. Off: halt on q_halt > 0.
     pub q_continue: bool,
+    /// Deviation of the noise on both states where a row of training starts.
+    pub start_noise: f64,
+    /// Fewer cycles at first, in training.
+    pub depth_curriculum: bool,
 }
 
 /// The memory of a reasoner.
@@ -154,6 +172,14 @@ impl<R: Reasoner> Model for R {
         self.store().refresh()
     }
 
+    fn start_noise(&self) -> f32 {
+        self.rules().start_noise as f32
+    }
+
+    fn has_depth_curriculum(&self) -> bool {
+        self.rules().depth_curriculum
+    }
+
     fn would_halt(&self, [halt, go_on]: [f32; 2]) -> bool {
         halt > if self.rules().q_continue { go_on } else { 0.0 }
     }
@@ -173,7 +199,7 @@ impl<R: Reasoner> Model for R {
         let halting = self.rules().halting(true);
         act_halt::decide(&pass.q.tensor, halting, Some(draw), &carry.steps, &carry.halted)?;
         let next_q = match self.rules().q_continue {
-            true => Some(next_q(self, &mut tape, &w, &pass, &carry.layout)?),
+            true => Some(next_q(self, &mut tape, &w, &pass, carry)?),
             false => None,
         };
         drop(w);
@@ -241,6 +267,7 @@ fn forward<R: Reasoner>(
     let layout = &carry.layout;
     act_halt::reset(&carry.halted, &store.h_start, z_h, layout)?;
     act_halt::reset(&carry.halted, &store.l_start, z_l, layout)?;
+    carry.disturb_starts()?;
     if let Some(noise) = &carry.noise {
         state_noise::add(z_l, &noise.draws, &noise.sigma, layout)?;
     }
@@ -254,7 +281,7 @@ fn forward<R: Reasoner>(
     };
     let e = w.io.embed(tape, &carry.current.inputs, puzzle.as_ref(), layout)?;
     let from = State { z_h: Var::constant(z_h.clone()), z_l: Var::constant(z_l.clone()) };
-    let state = model.cycles(tape, &w.levels, from, &e)?;
+    let state = model.cycles(tape, &w.levels, from, &e, carry.depth)?;
     let logits = w.io.logits(tape, &state.z_h)?;
     let first = take_first::forward(tape, &state.z_h, layout)?;
     let q = w.io.q(tape, &first)?;
@@ -270,15 +297,16 @@ fn next_q<R: Reasoner>(
     tape: &mut Tape,
     w: &Weights<R>,
     pass: &Pass,
-    layout: &Layout,
+    carry: &Carry,
 ) -> Result<Tensor> {
+    let depth = carry.depth;
     tape.paused(|tape| {
         let from = State { z_h: pass.state.z_h.detach(), z_l: pass.state.z_l.detach() };
         let first = match tape.is_probed() {
-            false => model.cycles_first(tape, &w.levels, from, &pass.e)?,
+            false => model.cycles_first(tape, &w.levels, from, &pass.e, depth)?,
             true => {
-                let next = model.cycles(tape, &w.levels, from, &pass.e)?;
-                take_first::forward(tape, &next.z_h, layout)?
+                let next = model.cycles(tape, &w.levels, from, &pass.e, depth)?;
+                take_first::forward(tape, &next.z_h, &carry.layout)?
             }
         };
         Ok(w.io.q(tape, &first)?.tensor)

@@ -1,11 +1,11 @@
 //! What runs on from one segment to the next, and the rows offered to it.
 
-use super::Model;
+use super::{Depth, Model};
 use crate::backend::{Device, Purpose};
 use crate::dtype::DType;
-use crate::ops::act_halt;
 use crate::ops::draw::Draw;
 use crate::ops::layout::{Bounds, Layout};
+use crate::ops::{act_halt, state_noise};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -22,6 +22,9 @@ pub struct Carry {
     pub layout: Layout,
     /// What is added to the latent state when a segment begins.
     pub noise: Option<Noise>,
+    /// What is added to the states of rows that start.
+    pub starts: Option<Starts>,
+    pub depth: Depth,
 }
 
 /// Noise for each slot, see [`state_noise`](crate::ops::state_noise).
@@ -43,6 +46,29 @@ impl Noise {
         let mut words: Vec<i32> = draws.flat_map(Draw::words).collect();
         words.resize(self.draws.elems(), 0);
         self.draws.upload(&words)
+    }
+}
+
+/// Noise on the states that rows start from, a draw for each slot and state.
+///
+/// Reference: random initial states as in "EqR" (arXiv 2605.21488). Here they lie around the fixed
+/// one, so that an answer may begin at that.
+pub struct Starts {
+    /// In the order of [`Carry::states`].
+    pub draws: Vec<Tensor>, // (B, 4) i32 each
+    sigma: Tensor, // (B) f32
+    /// 0 for rows that go on.
+    starting: Tensor, // (B) f32
+}
+
+impl Starts {
+    /// Noise of deviation `sigma`; `draws` are filled anew for each segment.
+    pub fn new(sigma: f32, draws: Vec<Tensor>) -> Result<Self> {
+        let [b, _] = draws[0].dims("draws of starts (B, 4)")?;
+        let device = draws[0].device();
+        let sigma = Tensor::from_slice(device, &vec![sigma; b], [b], Purpose::Carry)?;
+        let starting = Tensor::zeros(device, DType::F32, [b], Purpose::Carry)?;
+        Ok(Self { draws, sigma, starting })
     }
 }
 
@@ -138,6 +164,8 @@ impl Carry {
             current,
             layout,
             noise: None,
+            starts: None,
+            depth: Depth::FULL,
         };
         carry.halt_all()?;
         Ok(carry)
@@ -151,6 +179,17 @@ impl Carry {
     /// The next batch enters every slot.
     pub fn halt_all(&self) -> Result<()> {
         self.halted.upload(&vec![1_u8; self.halted.elems()])
+    }
+
+    /// Noise on the states of the slots that halted, where the carry has such.
+    pub(super) fn disturb_starts(&self) -> Result<()> {
+        let Some(Starts { draws, sigma, starting }) = &self.starts else { return Ok(()) };
+        starting.zero()?;
+        act_halt::admit(&self.halted, self.layout.ones(), sigma, starting)?;
+        for (draws, (_, z)) in draws.iter().zip(&self.states) {
+            state_noise::add(z, draws, starting, &self.layout)?;
+        }
+        Ok(())
     }
 
     /// Rows of `batch` enter the halted slots; rows for running slots are discarded.
@@ -171,5 +210,44 @@ impl Carry {
         all.extend([("steps", &self.steps), ("halted", &self.halted)]);
         all.extend(self.current.tensors(&self.layout).into_iter().map(|(name, t, _)| (name, t)));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{Compute, ModelShape, Sizes, hrm};
+    use crate::ops::gauss_sample::reference::draw;
+
+    #[test]
+    fn rows_that_start_are_disturbed_by_their_own_draws_and_others_are_not() {
+        let config = hrm::Config { hidden_size: 8, num_heads: 2, ..hrm::Config::default() };
+        let sizes = Sizes { batch_size: 3, seq_len: 5, vocab_size: 4, num_puzzle_ids: 2 };
+        let (device, shape) = (Device::cpu(), ModelShape::new(config, sizes));
+        let model = shape.build(&device, Compute::default()).unwrap();
+        let mut carry = Carry::new(&*model).unwrap();
+        let of = |slot: u64, state: u64| Draw { seed: 9, number: 2 * slot + state };
+        let words = |state| {
+            let words: Vec<i32> = (0..3).flat_map(|slot| of(slot, state).words()).collect();
+            Tensor::from_slice(&device, &words, [3, Draw::WORDS], Purpose::Carry).unwrap()
+        };
+        carry.starts = Some(Starts::new(0.5, vec![words(0), words(1)]).unwrap());
+        for round in 0..2 {
+            carry.halted.upload(&[1_u8, 0, 1]).unwrap();
+            for (_, state) in &carry.states {
+                state.upload(&vec![2.0_f32; state.elems()]).unwrap();
+            }
+            carry.disturb_starts().unwrap();
+            for (state, (_, z)) in carry.states.iter().enumerate() {
+                let z = z.to_f32s().unwrap();
+                let slots = z.chunks(z.len() / 3).enumerate();
+                for (slot, z) in slots {
+                    let normal = draw(z.len(), 0, of(slot as u64, state as u64));
+                    let sigma = if slot == 1 { 0.0 } else { 0.5 };
+                    let near = |(z, n): (&f32, f64)| (*z as f64 - 2.0 - sigma * n).abs() < 1e-5;
+                    assert!(z.iter().zip(normal).all(near), "{round} {state} {slot}");
+                }
+            }
+        }
     }
 }

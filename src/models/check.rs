@@ -56,6 +56,13 @@ pub fn layers(
     dropout(dropped)
 }
 
+pub fn deviation(key: &str, sigma: f64) -> Result<()> {
+    match sigma.is_finite() && sigma >= 0.0 {
+        true => Ok(()),
+        false => refuse(key, sigma, "must be 0 or more, and finite"),
+    }
+}
+
 pub fn probability(key: &str, p: f64) -> Result<()> {
     match (0.0..=1.0).contains(&p) {
         true => Ok(()),

@@ -13,6 +13,7 @@ mod architecture;
 mod carry;
 mod check;
 pub mod decode;
+mod depth;
 pub mod foreign;
 pub mod grid_lm;
 pub mod hrm;
@@ -27,7 +28,8 @@ pub mod transformer;
 pub mod trm;
 
 pub use architecture::{Absent, Architecture, Compute, Configuration, RowForm, Sizes};
-pub use carry::{Carry, DeviceBatch, Noise, Placed};
+pub use carry::{Carry, DeviceBatch, Noise, Placed, Starts};
+pub use depth::Depth;
 pub use list::{ARCHITECTURES, Arch, ModelConfig, ModelShape};
 pub use segment::{HALT_LOSS_WEIGHT, Segment, Workspace};
 
@@ -173,6 +175,16 @@ pub trait Model {
     /// How it writes answers, where it does so token by token.
     fn decoder(&self) -> Option<&dyn Decoder> {
         None
+    }
+
+    /// Deviation of the noise on the states where a row of training starts.
+    fn start_noise(&self) -> f32 {
+        0.0
+    }
+
+    /// Whether training goes through fewer cycles at first, see [`Depth`].
+    fn has_depth_curriculum(&self) -> bool {
+        false
     }
 
     /// Whether training's rule would halt on these Q logits (halt, continue).

@@ -4,7 +4,7 @@ use super::trainer::{Options, Trainer};
 use crate::Result;
 use crate::backend::{Device, DeviceKind, Purpose, Usage, Work};
 use crate::eval::Evaluator;
-use crate::models::ModelShape;
+use crate::models::{Depth, ModelShape};
 
 /// Memory at the peak of a run.
 pub struct Memory {
@@ -42,11 +42,22 @@ pub struct Needed {
 }
 
 impl Needed {
-    /// A training step, or a batch of validation where that takes more.
+    /// A training step at full depth, or a batch of validation where that takes more.
     pub fn of(kind: DeviceKind, shape: &ModelShape, options: Options) -> Result<Self> {
+        Self::at(kind, shape, options, Depth::FULL)
+    }
+
+    /// The same where training steps go to this depth.
+    pub fn at(
+        kind: DeviceKind,
+        shape: &ModelShape,
+        options: Options,
+        depth: Depth,
+    ) -> Result<Self> {
         let device = Device::shape_only(kind);
         device.reserve(Device::UNBOUNDED_BYTES)?;
         let mut trainer = Trainer::new(&device, shape, options)?;
+        trainer.set_depth(depth);
         Evaluator::new(&*trainer.model, usize::MAX).dry_run(&*trainer.model)?;
         device.take_work();
         trainer.dry_run()?;

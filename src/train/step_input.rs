@@ -25,19 +25,22 @@ pub struct MicroBatch {
     pub batch: DeviceBatch,
     /// Words of a [`Draw`].
     pub draw: Tensor, // (4) i32
+    /// Those of each slot for each state, where rows start with noise.
+    pub starts: Vec<Tensor>, // (B, 4) i32 each
 }
 
 /// Every part starts on this boundary, as tensors of their own would: kernels may load vectors.
 const ALIGN_ELEMS: usize = 64;
 
 impl StepInput {
-    /// For micro-batches that enter slots like those of `carry`.
-    pub fn new(device: &Device, carry: &Carry, grad_accum: usize) -> Result<Self> {
+    /// For micro-batches that enter slots like those of `carry`, with draws for so many `starts`.
+    pub fn new(device: &Device, carry: &Carry, grad_accum: usize, starts: usize) -> Result<Self> {
         let (layout, packed) = (&carry.layout, carry.is_packed());
         let (cells, b) = (layout.cells_shape(), layout.rows());
         let mut parts: Vec<Shape> = vec![];
         for _ in 0..grad_accum {
             parts.extend([cells, cells, [b].into(), Shape::from([Draw::WORDS])]);
+            parts.extend(vec![Shape::from([b, Draw::WORDS]); starts]);
             if packed {
                 parts.extend([Shape::from([b]), [layout.positions().total()].into()]);
             }
@@ -56,12 +59,13 @@ impl StepInput {
             .map(|_| {
                 let (inputs, labels, puzzle_ids) = (next()?, next()?, next()?);
                 let draw = next()?;
+                let starts = (0..starts).map(|_| next()).collect::<Result<_>>()?;
                 let placed = match packed {
                     true => Some(Placed { lengths: next()?, places: next()? }),
                     false => None,
                 };
                 let batch = DeviceBatch { inputs, labels, puzzle_ids, placed };
-                Ok(MicroBatch { batch, draw })
+                Ok(MicroBatch { batch, draw, starts })
             })
             .collect::<Result<_>>()?;
         let factors = StepFactors::over(&next()?.as_dtype(DType::F32)?)?;
@@ -69,7 +73,8 @@ impl StepInput {
         Ok(Self { upload, micro_batches, factors, layout: layout.clone() })
     }
 
-    /// Queue the input of one step: a batch and a draw for each micro-batch.
+    /// Queue the input of one step: a batch and a draw for each micro-batch. What slot b of B draws
+    /// for state s of S has the number (number * B + b) * S + s.
     pub fn send(
         &mut self,
         batches: &[Batch],
@@ -78,10 +83,13 @@ impl StepInput {
     ) -> Result<()> {
         let factors = factors.map(|x| x.to_bits() as i32);
         let words: Vec<_> = draws.iter().map(|draw| draw.words()).collect();
+        let starts: Vec<_> = draws.iter().map(|&draw| self.starts(draw)).collect();
         let placed: Vec<_> = batches.iter().map(|batch| placed(batch, &self.layout)).collect();
         let mut parts: Vec<&[i32]> = vec![];
-        for ((batch, words), placed) in batches.iter().zip(&words).zip(&placed) {
+        let drawn = words.iter().zip(&starts);
+        for ((batch, (words, starts)), placed) in batches.iter().zip(drawn).zip(&placed) {
             parts.extend([&batch.inputs[..], &batch.labels, &batch.puzzle_ids, words]);
+            parts.extend(starts.iter().map(Vec::as_slice));
             if let Some((lengths, places)) = placed {
                 parts.extend([&lengths[..], &places[..]]);
             }
@@ -96,6 +104,16 @@ impl StepInput {
                 rest = next;
             }
         })
+    }
+}
+
+impl StepInput {
+    /// Words of each slot's draw, for each state that starts with noise.
+    fn starts(&self, Draw { seed, number }: Draw) -> Vec<Vec<i32>> {
+        let (b, states) = (self.layout.rows() as u64, self.micro_batches[0].starts.len() as u64);
+        let of_slot =
+            |slot, state| Draw { seed, number: (number * b + slot) * states + state }.words();
+        (0..states).map(|state| (0..b).flat_map(|slot| of_slot(slot, state)).collect()).collect()
     }
 }
 
@@ -145,4 +163,27 @@ pub fn check(dims: &Dims, carry: &Carry, batches: &[Batch], grad_accum: usize) -
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::models::{Compute, ModelShape, Sizes, hrm};
+
+    #[test]
+    fn no_slot_draws_what_another_did() {
+        let sizes = Sizes { batch_size: 3, seq_len: 5, vocab_size: 4, num_puzzle_ids: 2 };
+        let config = hrm::Config { hidden_size: 8, num_heads: 2, ..hrm::Config::default() };
+        let (device, shape) = (Device::cpu(), ModelShape::new(config, sizes));
+        let model = shape.build(&device, Compute::default()).unwrap();
+        let input = StepInput::new(&device, &Carry::new(&*model).unwrap(), 2, 2).unwrap();
+        let drawn: Vec<Vec<i32>> = (0..10)
+            .flat_map(|number| input.starts(Draw { seed: 1, number }))
+            .flat_map(|state| state.chunks(Draw::WORDS).map(<[i32]>::to_vec).collect::<Vec<_>>())
+            .collect();
+        assert_eq!(drawn.len(), 10 * 2 * 3);
+        assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), drawn.len());
+    }
 }

@@ -19,7 +19,7 @@ use crate::config::{Optimizer, Precision, Settings};
 use crate::data::{BatchOptions, DataSet, Loader, Position};
 use crate::eval::Evaluation;
 use crate::io::units::compact_time;
-use crate::models::ModelShape;
+use crate::models::{Depth, ModelShape};
 use crate::ops::act_halt::metric;
 use crate::run::checkpoint::{Named, State};
 use crate::run::folder::RunFolder;
@@ -97,7 +97,12 @@ impl Learner for TokenLearner<'_> {
 
     /// Model keys, but for those that change neither a shape nor what the weights mean.
     fn is_binding(key: &str) -> bool {
-        let free = ["model.halt_exploration_prob", "model.dropout"];
+        let free = [
+            "model.halt_exploration_prob",
+            "model.start_noise",
+            "model.depth_curriculum",
+            "model.dropout",
+        ];
         key.starts_with("model.") && !free.contains(&key)
     }
 
@@ -176,6 +181,9 @@ impl Learner for TokenLearner<'_> {
             let loaded = loaded.ok_or_else(|| Error::invalid("the data loader ended early"))?;
             (next, wait_ms) = (loaded.next, wait_ms + loaded.wait_ms);
             batches.push(loaded.batch);
+        }
+        if self.trainer.model.has_depth_curriculum() {
+            self.trainer.set_depth(Depth::at(step, self.schedule.total_steps));
         }
         self.trainer.submit(batches, self.rates(step))?;
         self.waits.push_back((next, wait_ms));

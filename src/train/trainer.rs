@@ -11,7 +11,7 @@ use super::step_input::{self, StepInput};
 use crate::backend::{Device, Purpose};
 use crate::data::Batch;
 use crate::dtype::DType;
-use crate::models::{Carry, Compute, Model, ModelShape, Workspace};
+use crate::models::{Carry, Compute, Depth, Model, ModelShape, Starts, Workspace};
 use crate::nn::level::Recompute;
 use crate::ops::act_halt::metric;
 use crate::ops::adam::Moments;
@@ -104,7 +104,7 @@ impl Trainer {
             Some(slots) => Carry::packed(&*model, slots),
             None => Carry::new(&*model),
         };
-        let carries: Vec<Carry> = (0..accum).map(carry).collect::<Result<_>>()?;
+        let mut carries: Vec<Carry> = (0..accum).map(carry).collect::<Result<_>>()?;
         let rows = accum * dims.batch_size;
         let workspace =
             |dtype, shape: &[usize]| Tensor::zeros(device, dtype, shape, Purpose::Workspace);
@@ -118,9 +118,16 @@ impl Trainer {
         let losses = accum * metric::LEN;
         let results = workspace(DType::F32, &[losses + global_norm::GUARD])?;
         let guard = results.view(losses, [global_norm::GUARD])?;
+        let starts = if model.start_noise() > 0.0 { model.states().len() } else { 0 };
+        let input = StepInput::new(device, &carries[0], accum, starts)?;
+        if starts > 0 {
+            for (carry, micro_batch) in carries.iter_mut().zip(&input.micro_batches) {
+                carry.starts = Some(Starts::new(model.start_noise(), micro_batch.starts.clone())?);
+            }
+        }
         Ok(Self {
             optimizer: Optimizer::new(device, model.params(), options.optimizer, guard)?,
-            input: StepInput::new(device, &carries[0], accum)?,
+            input,
             space: Workspace::new(&*model, rows)?,
             results: Results {
                 losses: results.view(0, [losses])?,
@@ -135,6 +142,14 @@ impl Trainer {
             step: 0,
             in_flight: VecDeque::new(),
         })
+    }
+
+    /// How deep the segments of the coming steps go. A graph of another depth is given up.
+    pub fn set_depth(&mut self, depth: Depth) {
+        if self.carries[0].depth != depth {
+            self.carries.iter_mut().for_each(|carry| carry.depth = depth);
+            self.recorder = Recorder::default();
+        }
     }
 
     /// A step on whatever input is there, for the shape-only device to watch.

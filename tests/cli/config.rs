@@ -21,7 +21,7 @@ fn unknown_key_names_the_nearest_and_lists_all() {
                 model.l_cycles model.expansion model.puzzle_emb_ndim model.pos_encodings model.loss \
                 model.puzzle_emb_len model.mlp_t \
                 model.dropout model.max_cycles model.halt_max_steps model.halt_exploration_prob \
-                model.q_continue train.batch_size train.grad_accum train.max_steps train.epochs \
+                model.q_continue model.start_noise model.depth_curriculum train.batch_size train.grad_accum train.max_steps train.epochs \
                 train.lr train.puzzle_emb_lr train.weight_decay train.puzzle_emb_weight_decay \
                 train.warmup_steps train.lr_min_ratio train.clip train.ema train.optimizer \
                 train.schedule train.decay_share train.muon_lr train.muon_momentum train.muon_beta2 \
@@ -58,6 +58,8 @@ fn values_that_cannot_be_meant_are_refused_by_name() {
         ("model.expansion=0", "must be positive"),
         ("model.halt_exploration_prob=1.5", "must be between 0 and 1"),
         ("model.halt_exploration_prob=nan", "must be between 0 and 1"),
+        ("model.start_noise=-0.1", "must be 0 or more"),
+        ("model.start_noise=inf", "must be 0 or more"),
         ("model.dropout=0.1", "hrm has no dropout"),
         ("model.max_cycles=8", "halt_max_steps"),
         ("model.loss=hinge", "expected `stablemax` or `softmax`"),

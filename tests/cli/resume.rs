@@ -150,7 +150,13 @@ fn another_optimizers_moments_are_refused() {
 #[test]
 fn kill_9_packed() {
     let lab = Lab::of_arc();
-    let settings = ["data.layout=packed", "data.sampler=groups", "train.batch_size=5"];
+    let settings = [
+        "data.layout=packed",
+        "data.sampler=groups",
+        "train.batch_size=5",
+        "model.start_noise=0.5",
+        "model.depth_curriculum=true",
+    ];
     killed_run_in(&lab, &settings);
     assert_ne!(lab.digest("whole"), {
         let padded = ["data.sampler=groups", "train.batch_size=5"];

@@ -204,6 +204,23 @@ fn plan_for_a_card_predicts_every_kernel_and_marks_it() {
     assert!(both.contains("exclude each other"), "{both}");
 }
 
+/// The cycles of a curriculum's first steps are those of a model that has so few.
+#[test]
+fn plan_counts_what_a_depth_curriculum_saves() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["plan", "sudoku-mini", "--card", "4090", "train.max_steps=100"];
+    let run_s = |more: &[&str]| {
+        let json = stdout(dir.path(), &[&args[..], &["--json"], more].concat());
+        let plan: Value = serde_json::from_str(&json).unwrap();
+        plan["predicted"]["run_s"].as_f64().unwrap()
+    };
+    let (full, few) = (run_s(&[]), run_s(&["model.h_cycles=1", "model.l_cycles=1"]));
+    let (got, want) = (run_s(&["model.depth_curriculum=true"]), 0.3 * few + 0.7 * full);
+    assert!(few < 0.9 * full && (got - want).abs() < 1e-9 * want, "{few} {full} {got}");
+    let text = stdout(dir.path(), &[&args[..], &["model.depth_curriculum=true"]].concat());
+    assert_eq!(text.matches("GFLOP in 30 of its steps").count(), 1, "{text}");
+}
+
 #[test]
 fn devices_name_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();

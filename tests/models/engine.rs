@@ -7,7 +7,7 @@ use hrm::backend::{Device, DeviceKind};
 use hrm::data::{Batch, Lengths, Window};
 use hrm::dtype::DType;
 use hrm::models::hrm::{Config, Loss, PosEncodings, Recompute};
-use hrm::models::{Compute, ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
+use hrm::models::{Compute, Depth, ModelConfig, ModelShape, Sizes, hrm_seed, transformer, trm};
 use hrm::ops::act_halt::metric;
 use hrm::ops::normuon::Hyper;
 use hrm::rng::{Rng, Stream};
@@ -37,6 +37,8 @@ fn config() -> Config {
         halt_max_steps: 3,
         halt_exploration_prob: 0.5,
         q_continue: true,
+        start_noise: 0.0,
+        depth_curriculum: false,
     }
 }
 
@@ -74,6 +76,8 @@ fn trm() -> trm::Config {
         loss: c.loss,
         halt_max_steps: c.halt_max_steps,
         halt_exploration_prob: c.halt_exploration_prob,
+        start_noise: c.start_noise,
+        depth_curriculum: c.depth_curriculum,
     }
 }
 
@@ -135,6 +139,9 @@ fn run_with(
             None => batch(config, 10 * step + i),
         };
         let batches = micro_batches.map(batch).collect();
+        if trainer.model.has_depth_curriculum() {
+            trainer.set_depth(Depth::at(step, STEPS));
+        }
         trainer.submit(batches, rates(step)).unwrap();
         while trainer.in_flight() > 1 {
             reports.extend(trainer.finish().unwrap());
@@ -228,6 +235,43 @@ fn packed_rows_follow_the_cpu() {
     follows_in(shape(config().into()), options(DType::Bf16), 0.02);
     follows_in(shape(learned.into()), two, 1e-4);
     follows_in(shape(trm().into()), options(DType::Bf16), 0.02);
+}
+
+/// Its graph is recorded anew at full depth.
+#[test]
+fn noise_where_rows_start_and_a_depth_that_grows_follow_the_cpu() {
+    let noisy = Config { start_noise: 0.5, depth_curriculum: true, ..config() };
+    let lengths = [(4, 1.0), (25, 2.0)].into_iter().collect();
+    let lengths = Some(Arc::new(Lengths::from_weights(lengths)));
+    let packed = ModelShape::new(noisy, SIZES).with_lengths(lengths);
+    follows_in(packed, Options { grad_accum: 2, ..options(DType::F32) }, 1e-4);
+    let noisy = trm::Config { start_noise: 0.5, depth_curriculum: true, ..trm() };
+    follows(noisy, options(DType::Bf16), 0.02);
+}
+
+/// A third of the cycles is what a model of so many cycles does.
+#[test]
+fn a_shallow_segment_is_that_of_a_model_with_fewer_cycles() {
+    let shallow = Depth::at(1, 100);
+    let pairs: [[ModelConfig; 2]; 2] = [
+        [
+            Config { h_cycles: 2, l_cycles: 4, ..config() }.into(),
+            Config { h_cycles: 1, l_cycles: 2, ..config() }.into(),
+        ],
+        [
+            trm::Config { h_cycles: 3, l_cycles: 4, ..trm() }.into(),
+            trm::Config { h_cycles: 1, l_cycles: 2, ..trm() }.into(),
+        ],
+    ];
+    for [deep, few] in pairs.map(|pair| pair.map(|config| ModelShape::new(config, SIZES))) {
+        let device = Device::cpu();
+        let mut trainer = Trainer::new(&device, &deep, options(DType::F32)).unwrap();
+        trainer.set_depth(shallow);
+        let (shallow, _) = run_with(trainer, &deep, rates);
+        let of = |shape| state(&run(&device, shape, options(DType::F32)).0);
+        assert!(state(&shallow) == of(&few));
+        assert!(of(&deep) != of(&few));
+    }
 }
 
 /// The transformer's step is recorded; `hrm_seed` reads its halting back and is not.

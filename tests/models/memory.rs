@@ -33,6 +33,8 @@ fn config() -> Config {
         halt_max_steps: 3,
         halt_exploration_prob: 0.5,
         q_continue: true,
+        start_noise: 0.0,
+        depth_curriculum: false,
     }
 }
 
@@ -52,6 +54,8 @@ fn trm() -> trm::Config {
         loss: c.loss,
         halt_max_steps: c.halt_max_steps,
         halt_exploration_prob: c.halt_exploration_prob,
+        start_noise: 0.0,
+        depth_curriculum: false,
     }
 }
 

@@ -40,6 +40,8 @@ fn config(json: &Value) -> Config {
         },
         halt_max_steps: int("halt_max_steps"),
         halt_exploration_prob: c["halt_exploration_prob"].as_f64().expect("exploration"),
+        start_noise: 0.0,
+        depth_curriculum: false,
     }
 }
 

@@ -6,15 +6,15 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::{PlanArgs, kind, rooms, settings, sizes, time};
-use crate::Result;
 use crate::backend::Device;
 use crate::cli::common::precision;
 use crate::config::Settings;
 use crate::io::units::{MIB, compact_time, grouped};
-use crate::models::ModelShape;
+use crate::models::{Depth, ModelShape};
 use crate::train::needed::Needed;
 use crate::train::room::{Room, does_not_fit, for_batches_of, recomputing};
 use crate::train::setup;
+use crate::{Error, Result};
 
 /// Print the plan.
 pub fn run(args: &PlanArgs) -> Result<()> {
@@ -48,10 +48,19 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     let predicted = match (&card, rooms[0].largest_batch) {
         (Some(card), Some(largest)) => {
             let batch_size = dims.batch_size.min(largest);
-            let needed = Needed::of(kind, &for_batches_of(&shape, batch_size), options)?;
-            let p = time::on_card(&needed.work, card);
-            let step_s = p.step_s * dims.batch_size as f64 / batch_size as f64;
-            let run_s = steps.map(|steps| steps as f64 * step_s);
+            let shape = for_batches_of(&shape, batch_size);
+            let at = |depth| {
+                let needed = Needed::at(kind, &shape, options, depth)?;
+                Ok::<_, Error>(time::on_card(&needed.work, card))
+            };
+            let p = at(Depth::FULL)?;
+            let batches = dims.batch_size as f64 / batch_size as f64;
+            let mut run_s = steps.map(|steps| steps as f64 * batches * p.step_s);
+            if let (Some(steps), true) = (steps, model.has_depth_curriculum()) {
+                let stages = Depth::steps(steps).into_iter();
+                let stages = stages.map(|(n, depth)| Ok(n as f64 * batches * at(depth)?.step_s));
+                run_s = Some(stages.sum::<Result<f64>>()?);
+            }
             Some((card, batch_size, p, run_s))
         }
         _ => None,
@@ -109,6 +118,15 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         positions_text(&shape),
         needed.work.total.matmul_flops / 1e9
     );
+    if let (Some(steps), true) = (steps, model.has_depth_curriculum()) {
+        for (n, depth) in Depth::steps(steps) {
+            let flops = Needed::at(kind, &shape, options, depth)?.work.total.matmul_flops;
+            if flops < needed.work.total.matmul_flops {
+                let (gflop, n) = (flops / 1e9, grouped(n as usize));
+                let _ = writeln!(text, "             {gflop:.1} GFLOP in {n} of its steps");
+            }
+        }
+    }
     text += &rooms::memory_text(&needed.memory, card.as_ref());
     text += &rooms::text(&rooms);
     for (word, bytes) in &recomputed {

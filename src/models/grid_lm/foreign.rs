@@ -25,6 +25,8 @@ impl Architecture for Kind {
             Absent::new("loss", "softmax", "grid_lm knows only softmax"),
             Absent::new("halt_max_steps", "1", "grid_lm answers token by token"),
             Absent::new("halt_exploration_prob", "0", "grid_lm has no halting"),
+            Absent::new("start_noise", "0", "only hrm and trm start rows from states"),
+            Absent::new("depth_curriculum", "false", "only hrm and trm train at several depths"),
             Absent::new("q_continue", "false", "grid_lm has no halting"),
         ];
         ABSENT

@@ -2,8 +2,8 @@
 
 use super::{Hrm, names};
 use crate::Result;
-use crate::models::Dims;
 use crate::models::act::{Reasoner, Rules, State, Store};
+use crate::models::{Depth, Dims};
 use crate::nn::block::Block;
 use crate::nn::level::Level;
 use crate::nn::params::Bound;
@@ -41,23 +41,44 @@ impl Reasoner for Hrm {
     }
 
     /// A gradient flows through the last L pass and the last H pass only.
-    fn cycles(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<State> {
-        let State { z_h, z_l } = self.until_last_h(tape, w, from, e)?;
+    fn cycles(
+        &self,
+        tape: &mut Tape,
+        w: &Levels,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<State> {
+        let State { z_h, z_l } = self.until_last_h(tape, w, from, e, depth)?;
         let z_h = w.h.forward(tape, &[&z_h, &z_l])?;
         Ok(State { z_h, z_l })
     }
 
-    fn cycles_first(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<Var> {
-        let State { z_h, z_l } = self.until_last_h(tape, w, from, e)?;
+    fn cycles_first(
+        &self,
+        tape: &mut Tape,
+        w: &Levels,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<Var> {
+        let State { z_h, z_l } = self.until_last_h(tape, w, from, e, depth)?;
         w.h.forward_first(tape, &[&z_h, &z_l])
     }
 }
 
 impl Hrm {
     /// All cycles but the last H pass.
-    fn until_last_h(&self, tape: &mut Tape, w: &Levels, from: State, e: &Var) -> Result<State> {
+    fn until_last_h(
+        &self,
+        tape: &mut Tape,
+        w: &Levels,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<State> {
         let State { mut z_h, mut z_l } = from;
-        let (h_cycles, l_cycles) = (self.config.h_cycles, self.config.l_cycles);
+        let [h_cycles, l_cycles] = self.config.cycles(depth);
         tape.paused(|tape| {
             for h in 0..h_cycles {
                 for l in 0..l_cycles {

@@ -36,6 +36,7 @@ impl Configuration for Config {
         ])?;
         check::heads(self.hidden_size, self.num_heads)?;
         check::probability("halt_exploration_prob", self.halt_exploration_prob)?;
+        check::deviation("start_noise", self.start_noise)?;
         check::expansion(self.expansion)?;
         check::seen_positions(self.pos_encodings)
     }

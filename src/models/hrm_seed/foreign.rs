@@ -23,6 +23,8 @@ impl Architecture for Kind {
             Absent::new("loss", "softmax", "hrm_seed knows only softmax"),
             Absent::new("halt_max_steps", "1", "hrm_seed answers in one segment"),
             Absent::new("halt_exploration_prob", "0", "hrm_seed halts by the batch's mean"),
+            Absent::new("start_noise", "0", "only hrm and trm start rows from states"),
+            Absent::new("depth_curriculum", "false", "only hrm and trm train at several depths"),
             Absent::new("q_continue", "false", "hrm_seed halts by the batch's mean"),
         ];
         ABSENT

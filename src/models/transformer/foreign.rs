@@ -24,6 +24,8 @@ impl Architecture for Kind {
             Absent::new("loss", "softmax", "transformer knows only softmax"),
             Absent::new("halt_max_steps", "1", "transformer answers in one segment"),
             Absent::new("halt_exploration_prob", "0", "transformer has no halting"),
+            Absent::new("start_noise", "0", "only hrm and trm start rows from states"),
+            Absent::new("depth_curriculum", "false", "only hrm and trm train at several depths"),
             Absent::new("q_continue", "false", "transformer has no halting"),
         ];
         ABSENT

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::models::Depth;
 use crate::models::act::Rules;
 
 pub use crate::models::io::PosEncodings;
@@ -38,6 +39,10 @@ pub struct Config {
     pub halt_max_steps: usize,
     /// Probability that a row in training runs on for a random number of segments.
     pub halt_exploration_prob: f64,
+    /// Deviation of the noise on both states where a row of training starts; 0: none.
+    pub start_noise: f64,
+    /// Fewer cycles at first, in training: see [`Depth`].
+    pub depth_curriculum: bool,
 }
 
 impl Default for Config {
@@ -56,6 +61,8 @@ impl Default for Config {
             loss: Loss::Stablemax,
             halt_max_steps: 16,
             halt_exploration_prob: 0.1,
+            start_noise: 0.0,
+            depth_curriculum: false,
         }
     }
 }
@@ -75,11 +82,18 @@ impl Config {
         self.hidden_size / self.num_heads
     }
 
+    /// Cycles of the slow level in a segment, and of the fast one before each.
+    pub(super) fn cycles(&self, depth: Depth) -> [usize; 2] {
+        [depth.of(self.h_cycles), depth.of(self.l_cycles)]
+    }
+
     pub(super) fn rules(&self) -> Rules {
         Rules {
             loss: self.loss,
             halt_max_steps: self.halt_max_steps,
             halt_exploration_prob: self.halt_exploration_prob,
+            start_noise: self.start_noise,
+            depth_curriculum: self.depth_curriculum,
             q_continue: false,
         }
     }

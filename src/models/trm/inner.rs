@@ -2,8 +2,8 @@
 
 use super::{Trm, names};
 use crate::Result;
-use crate::models::Dims;
 use crate::models::act::{Reasoner, Rules, State, Store};
+use crate::models::{Depth, Dims};
 use crate::nn::block::Block;
 use crate::nn::level::Level;
 use crate::nn::params::Bound;
@@ -34,22 +34,36 @@ impl Reasoner for Trm {
     }
 
     /// A gradient flows through every pass of the last H cycle.
-    fn cycles(&self, tape: &mut Tape, level: &Level, from: State, e: &Var) -> Result<State> {
+    fn cycles(
+        &self,
+        tape: &mut Tape,
+        level: &Level,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<State> {
+        let [h_cycles, l_cycles] = self.config.cycles(depth);
         let cycle = |tape: &mut Tape, State { z_h, mut z_l }: State| {
-            for _ in 0..self.config.l_cycles {
+            for _ in 0..l_cycles {
                 z_l = level.forward(tape, &[&z_h, e, &z_l])?;
             }
             let z_h = level.forward(tape, &[&z_h, &z_l])?;
             Ok(State { z_h, z_l })
         };
-        let state = tape.paused(|tape| {
-            (1..self.config.h_cycles).try_fold(from, |state, _| cycle(tape, state))
-        })?;
+        let state =
+            tape.paused(|tape| (1..h_cycles).try_fold(from, |state, _| cycle(tape, state)))?;
         cycle(tape, state)
     }
 
-    fn cycles_first(&self, tape: &mut Tape, level: &Level, from: State, e: &Var) -> Result<Var> {
-        let state = self.cycles(tape, level, from, e)?;
+    fn cycles_first(
+        &self,
+        tape: &mut Tape,
+        level: &Level,
+        from: State,
+        e: &Var,
+        depth: Depth,
+    ) -> Result<Var> {
+        let state = self.cycles(tape, level, from, e, depth)?;
         level.take_first(tape, &state.z_h)
     }
 }

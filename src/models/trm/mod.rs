@@ -45,6 +45,7 @@ impl Configuration for Config {
             (true, _) => {}
         }
         check::probability("halt_exploration_prob", self.halt_exploration_prob)?;
+        check::deviation("start_noise", self.start_noise)?;
         check::expansion(self.expansion)?;
         if self.puzzle_emb_ndim > self.prefix().saturating_mul(self.hidden_size) {
             return Err(Error::invalid(format!(
