@@ -1,8 +1,9 @@
 //! Time of a list of launches on a card, kernel after kernel: no overlap is assumed, and each unit
-//! is taken to reach its full rate. So it is a bound that a good kernel comes near to, not an
-//! estimate of a poor one.
+//! is taken to reach its full rate. So it is a bound that a good kernel comes near to; what may be
+//! expected stands beside it.
 
 use super::card::{Block, Card};
+use super::reach::expected_frac;
 use crate::backend::{Launched, Resources};
 
 /// Printed beside each prediction.
@@ -43,6 +44,8 @@ pub struct Class {
     pub bytes: f64,
     /// Without [`GRAPH_LAUNCH_S`].
     pub busy_s: f64,
+    /// The same at the rates that kernels of its kind reach.
+    pub expected_busy_s: f64,
     /// What the launches wait for that take longest together.
     pub limit: Limit,
     /// The time without the idle part of last waves, over `busy_s`.
@@ -56,6 +59,8 @@ pub struct Prediction {
     pub launches: usize,
     pub matmul_flops: f64,
     pub step_s: f64,
+    /// What may be expected of `step_s`.
+    pub expected_s: f64,
     /// `matmul_flops` over what tensor cores could do in `step_s`.
     pub tensor_frac: f64,
     /// Blocks of a multiprocessor follow from registers too; otherwise from the rest alone.
@@ -88,6 +93,7 @@ impl Prediction {
             class.tensor_flops += launch.cost.tensor_flops;
             class.bytes += launch.cost.bytes;
             class.busy_s += busy_s;
+            class.expected_busy_s += busy_s / expected_frac(launch.kernel, limit).0;
             let limit = if busy_s < GRAPH_LAUNCH_S { Limit::Launch } else { limit };
             by_limit[limit as usize] += busy_s.max(GRAPH_LAUNCH_S);
             *ideal += ideal_s;
@@ -96,13 +102,16 @@ impl Prediction {
         classes.sort_by(|a, b| b.busy_s.total_cmp(&a.busy_s));
         let matmul_flops: f64 = classes.iter().map(|c| c.matmul_flops).sum();
         let busy_s: f64 = classes.iter().map(|c| c.busy_s).sum();
-        let step_s = busy_s + launched.len() as f64 * GRAPH_LAUNCH_S;
+        let expected_busy_s: f64 = classes.iter().map(|c| c.expected_busy_s).sum();
+        let launch_s = launched.len() as f64 * GRAPH_LAUNCH_S;
+        let step_s = busy_s + launch_s;
         Self {
             launches: launched.len(),
             tensor_frac: matmul_flops / (card.tensor_flops_per_s * step_s),
             classes,
             matmul_flops,
             step_s,
+            expected_s: expected_busy_s + launch_s,
             knows_registers,
         }
     }
@@ -122,6 +131,7 @@ impl Class {
             tensor_flops: 0.0,
             bytes: 0.0,
             busy_s: 0.0,
+            expected_busy_s: 0.0,
             limit: Limit::Launch,
             wave_frac: 1.0,
         }
@@ -215,6 +225,9 @@ mod tests {
         assert!(near(of("d").busy_s, 1e-3) && of("d").limit == Limit::Dram);
         assert_eq!(of("n").limit, Limit::Launch);
         assert!(near(p.step_s, 1.002 + 4.0 * GRAPH_LAUNCH_S));
+        let expected_s = 1.0 / 0.8 + 1e-3 / 0.8 + 1e-3 / 0.84;
+        assert!(near(p.expected_s, expected_s + 4.0 * GRAPH_LAUNCH_S));
+        assert!(near(of("d").expected_busy_s, 1e-3 / 0.84));
         assert_eq!((p.classes[0].kernel, p.launches, p.knows_registers), ("l", 4, true));
         let share = (100e9 + 2.0 * card.lane_ops_per_s()) / (165.2e12 * p.step_s);
         assert!(near(p.tensor_frac, share));

@@ -176,6 +176,10 @@ fn plan_for_a_card_predicts_every_kernel_and_marks_it() {
     let step_s = number(&predicted["step_s"]);
     assert!((busy_s + number(&predicted["launch_s"]) - step_s).abs() < 1e-9 * step_s);
     assert!((number(&predicted["samples_per_s"]) * step_s - 8.0).abs() < 1e-6);
+    let expected_s = number(&predicted["expected_step_s"]);
+    let busy_s: f64 = kernels.iter().map(|k| number(&k["expected_busy_s"])).sum();
+    assert!((busy_s + number(&predicted["launch_s"]) - expected_s).abs() < 1e-9 * expected_s);
+    assert!((1.1..1.6).contains(&(expected_s / step_s)), "{expected_s} {step_s}");
     let share = number(&predicted["tensor_peak_frac"]);
     assert!(share > 0.05 && share < 1.0, "{share}");
     let flops: f64 = kernels.iter().map(|k| number(&k["matmul_flops"])).sum();
@@ -193,7 +197,15 @@ fn plan_for_a_card_predicts_every_kernel_and_marks_it() {
     assert_eq!(rooms, [16, 24]);
 
     let table = stdout(dir.path(), &args);
-    for text in ["not measured", "limit", "basis", "75.9 TFLOPS", "come on top", "one puzzle id"] {
+    for text in [
+        "not measured",
+        "limit",
+        "basis",
+        "expected",
+        "75.9 TFLOPS",
+        "come on top",
+        "one puzzle id",
+    ] {
         assert!(table.contains(text), "{text}: {table}");
     }
     let small = [&args[..], &["--vram", "1MiB"]].concat();
@@ -209,14 +221,16 @@ fn plan_for_a_card_predicts_every_kernel_and_marks_it() {
 fn plan_counts_what_a_depth_curriculum_saves() {
     let dir = tempfile::tempdir().unwrap();
     let args = ["plan", "sudoku-mini", "--card", "4090", "train.max_steps=100"];
-    let run_s = |more: &[&str]| {
-        let json = stdout(dir.path(), &[&args[..], &["--json"], more].concat());
-        let plan: Value = serde_json::from_str(&json).unwrap();
-        plan["predicted"]["run_s"].as_f64().unwrap()
-    };
-    let (full, few) = (run_s(&[]), run_s(&["model.h_cycles=1", "model.l_cycles=1"]));
-    let (got, want) = (run_s(&["model.depth_curriculum=true"]), 0.3 * few + 0.7 * full);
-    assert!(few < 0.9 * full && (got - want).abs() < 1e-9 * want, "{few} {full} {got}");
+    for key in ["run_s", "expected_run_s"] {
+        let run_s = |more: &[&str]| {
+            let json = stdout(dir.path(), &[&args[..], &["--json"], more].concat());
+            let plan: Value = serde_json::from_str(&json).unwrap();
+            plan["predicted"][key].as_f64().unwrap()
+        };
+        let (full, few) = (run_s(&[]), run_s(&["model.h_cycles=1", "model.l_cycles=1"]));
+        let (got, want) = (run_s(&["model.depth_curriculum=true"]), 0.3 * few + 0.7 * full);
+        assert!(few < 0.9 * full && (got - want).abs() < 1e-9 * want, "{key} {few} {full} {got}");
+    }
     let text = stdout(dir.path(), &[&args[..], &["model.depth_curriculum=true"]].concat());
     assert_eq!(text.matches("GFLOP in 30 of its steps").count(), 1, "{text}");
 }

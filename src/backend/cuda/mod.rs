@@ -266,6 +266,8 @@ fn failed(device: &str, what: &str, error: DriverError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::print_stdout)] // what is skipped is told by name
+
     use super::*;
 
     #[test]

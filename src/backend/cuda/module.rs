@@ -154,6 +154,8 @@ impl Cuda {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::print_stdout)] // what is skipped is told by name
+
     use super::*;
     use crate::backend::{Param, Products};
 

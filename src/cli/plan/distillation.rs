@@ -187,8 +187,10 @@ fn text_of(timed: &Timed, card: Option<&Card>, batch_size: usize) -> String {
             format!("step time    {name}: at least {s:.3} s, {} for all steps\n", all_s(*s))
         }
         (Time::Predicted(p), Some(card)) => format!(
-            "{}predicted    {name}: {} for all steps, not measured\n",
+            "{}expected     {name}: {} for all steps, not measured ({} if every unit reached its full \
+             rate)\n",
             time::table(p, card, batch_size, batch_size),
+            all_s(p.expected_s),
             all_s(p.step_s)
         ),
         _ => format!("predicted    {name}: nothing, it does not fit\n"),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{Work, cuda};
 use crate::cli::probe::matmul_flops_per_s;
-use crate::cost::{Card, FORMULA, Prediction};
+use crate::cost::{Card, FORMULA, Prediction, REACH, expected_frac};
 use crate::dtype::DType;
 use crate::io::units::count;
 
@@ -49,6 +49,7 @@ fn basis(p: &Prediction, card: &Card) -> Vec<String> {
     vec![
         "predicted, not measured".into(),
         FORMULA.into(),
+        REACH.into(),
         blocks.into(),
         format!(
             "{}: {:.1} TFLOPS in tensor cores, of which mma.sync reaches {:.1} %; {:.0} GB/s; {} \
@@ -75,6 +76,8 @@ pub fn json(p: &Prediction, card: &Card, batch_size: usize, rows: usize) -> Valu
             "tensor_flops": c.tensor_flops,
             "bytes": c.bytes,
             "busy_s": c.busy_s,
+            "expected_busy_s": c.expected_busy_s,
+            "expected_basis": expected_frac(c.kernel, c.limit).1,
             "limit": c.limit.name(),
             "wave_frac": c.wave_frac,
         })
@@ -84,6 +87,8 @@ pub fn json(p: &Prediction, card: &Card, batch_size: usize, rows: usize) -> Valu
         "batch_size": batch_size,
         "step_s": p.step_s,
         "samples_per_s": rows as f64 / p.step_s,
+        "expected_step_s": p.expected_s,
+        "expected_samples_per_s": rows as f64 / p.expected_s,
         "tensor_peak_frac": p.tensor_frac,
         "launches": p.launches,
         "launch_s": p.launch_s(),
@@ -99,37 +104,45 @@ pub fn table(p: &Prediction, card: &Card, batch_size: usize, rows: usize) -> Str
     );
     let _ = writeln!(
         text,
-        "  {:<34}{:>6}{:>11}{:>11}{:>10}{:>7}  limit",
-        "kernel", "count", "GFLOP", "MB", "ms", "waves"
+        "  {:<32}{:>6}{:>11}{:>11}{:>10}{:>10}{:>7}  limit",
+        "kernel", "count", "GFLOP", "MB", "ms", "expected", "waves"
     );
-    let mut line =
-        |name: &str, n: usize, flops: f64, bytes: f64, s: f64, waves: &str, limit: &str| {
-            let _ = writeln!(
-                text,
-                "  {name:<34}{n:>6}{:>11.1}{:>11.1}{:>10.3}{waves:>7}  {limit}",
-                flops / 1e9,
-                bytes / 1e6,
-                s * 1e3
-            );
-        };
+    let mut line = |name: &str,
+                    n: usize,
+                    flops: f64,
+                    bytes: f64,
+                    s: [f64; 2],
+                    waves: &str,
+                    limit: &str| {
+        let [least, expected] = s.map(|s| s * 1e3);
+        let _ = writeln!(
+            text,
+            "  {name:<32}{n:>6}{:>11.1}{:>11.1}{least:>10.3}{expected:>10.3}{waves:>7}  {limit}",
+            flops / 1e9,
+            bytes / 1e6,
+        );
+    };
     let (shown, rest) = p.classes.split_at(SHOWN.min(p.classes.len()));
     for c in shown {
         let waves = format!("{:.0} %", 100.0 * c.wave_frac);
-        line(c.kernel, c.launches, c.matmul_flops, c.bytes, c.busy_s, &waves, c.limit.name());
+        let s = [c.busy_s, c.expected_busy_s];
+        line(c.kernel, c.launches, c.matmul_flops, c.bytes, s, &waves, c.limit.name());
     }
     let sum = |of: fn(&crate::cost::Class) -> f64| rest.iter().map(of).sum::<f64>();
     if !rest.is_empty() {
         let (name, n) = (format!("{} others", rest.len()), rest.iter().map(|c| c.launches).sum());
-        line(&name, n, sum(|c| c.matmul_flops), sum(|c| c.bytes), sum(|c| c.busy_s), "", "");
+        let s = [sum(|c| c.busy_s), sum(|c| c.expected_busy_s)];
+        line(&name, n, sum(|c| c.matmul_flops), sum(|c| c.bytes), s, "", "");
     }
-    line("between kernels", p.launches, 0.0, 0.0, p.launch_s(), "", "launch");
+    line("between kernels", p.launches, 0.0, 0.0, [p.launch_s(); 2], "", "launch");
     let bytes: f64 = p.classes.iter().map(|c| c.bytes).sum();
-    line("step", p.launches, p.matmul_flops, bytes, p.step_s, "", "");
+    line("step", p.launches, p.matmul_flops, bytes, [p.step_s, p.expected_s], "", "");
+    let of_step = |s: f64| (rows as f64 / s, 100.0 * p.tensor_frac * p.step_s / s);
+    let ((most, bound), (expected, frac)) = (of_step(p.step_s), of_step(p.expected_s));
     let _ = writeln!(
         text,
-        "predicted    {:.1} samples/s, {:.1} % of the tensor cores' peak",
-        rows as f64 / p.step_s,
-        100.0 * p.tensor_frac
+        "predicted    at most {most:.1} samples/s, {bound:.1} % of the tensor cores' peak\n\
+         expected     {expected:.1} samples/s, {frac:.1} %"
     );
     text
 }

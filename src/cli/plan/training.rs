@@ -9,6 +9,7 @@ use super::{PlanArgs, kind, rooms, settings, sizes, time};
 use crate::backend::Device;
 use crate::cli::common::precision;
 use crate::config::Settings;
+use crate::cost::Prediction;
 use crate::io::units::{MIB, compact_time, grouped};
 use crate::models::{Depth, ModelShape};
 use crate::train::needed::Needed;
@@ -55,12 +56,18 @@ pub fn run(args: &PlanArgs) -> Result<()> {
             };
             let p = at(Depth::FULL)?;
             let batches = dims.batch_size as f64 / batch_size as f64;
-            let mut run_s = steps.map(|steps| steps as f64 * batches * p.step_s);
-            if let (Some(steps), true) = (steps, model.has_depth_curriculum()) {
-                let stages = Depth::steps(steps).into_iter();
-                let stages = stages.map(|(n, depth)| Ok(n as f64 * batches * at(depth)?.step_s));
-                run_s = Some(stages.sum::<Result<f64>>()?);
-            }
+            let stages = match steps {
+                Some(steps) if model.has_depth_curriculum() => {
+                    let stages = Depth::steps(steps).into_iter();
+                    stages.map(|(n, depth)| Ok((n, at(depth)?))).collect::<Result<_>>()?
+                }
+                Some(steps) => vec![(steps, p.clone())],
+                None => vec![],
+            };
+            let all_s = |step_s: fn(&Prediction) -> f64| -> f64 {
+                stages.iter().map(|(n, p)| *n as f64 * batches * step_s(p)).sum()
+            };
+            let run_s = steps.map(|_| [all_s(|p| p.step_s), all_s(|p| p.expected_s)]);
             Some((card, batch_size, p, run_s))
         }
         _ => None,
@@ -97,7 +104,8 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         }
         if let Some((card, batch_size, p, run_s)) = predicted {
             plan["predicted"] = time::json(&p, card, batch_size, rows_of(batch_size));
-            plan["predicted"]["run_s"] = json!(run_s);
+            plan["predicted"]["run_s"] = json!(run_s.map(|[least, _]| least));
+            plan["predicted"]["expected_run_s"] = json!(run_s.map(|[_, expected]| expected));
         }
         outln!("{plan}");
         return Ok(());
@@ -148,12 +156,13 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         Some((card, batch_size, p, run_s)) => {
             text += &time::table(&p, card, batch_size, rows_of(batch_size));
             if let (Some(steps), Some(run_s)) = (steps, run_s) {
-                let (rows, time) = (rows_of(dims.batch_size), compact_time(run_s));
+                let [least, expected] = run_s.map(compact_time);
                 let _ = writeln!(
                     text,
-                    "predicted    the whole run, {} steps of {rows} rows: {time} without validations, \
-                     every unit at its full rate",
-                    grouped(steps as usize)
+                    "expected     the whole run, {} steps of {} rows: {expected} without validations \
+                     ({least} if every unit reached its full rate)",
+                    grouped(steps as usize),
+                    rows_of(dims.batch_size)
                 );
             }
             text += &time::basis_text(&p, card);
