@@ -19,7 +19,7 @@ macro_rules! presets {
 /// Presets of `hrm train`: name and TOML text, in the order in which help lists them.
 pub const PRESETS: &[(&str, &str)] = presets! { "":
     "arc-small" "grid-small" "arc1" "arc2" "grid-arc1" "grid-arc2" "arc-legion" "sudoku-extreme" "maze-hard" "sudoku-mini"
-    "trm-arc1" "trm-sudoku" "trm-sudoku-mlp" "trm-maze" "trm-sudoku-mini" "trm-sudoku-small" "trm-maze-small"
+    "trm-arc1" "trm-sudoku" "trm-sudoku-mlp" "trm-maze" "trm-sudoku-mini" "trm-sudoku-small"
     "arc-full" "arc-simple"
 };
 
