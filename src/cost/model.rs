@@ -3,6 +3,7 @@
 //! expected stands beside it.
 
 use super::card::{Block, Card};
+use super::limit::Limit;
 use super::reach::expected_frac;
 use crate::backend::{Launched, Resources};
 
@@ -14,26 +15,6 @@ pub const FORMULA: &str = "sum over kernels of max(tensor flop / tensor rate, la
 /// Between the end of a kernel and the start of the next in a replayed graph. An assumption.
 pub const GRAPH_LAUNCH_S: f64 = 1.5e-6;
 
-/// What a kernel waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    Tensor,
-    Issue,
-    Dram,
-    Launch,
-}
-
-impl Limit {
-    pub fn name(self) -> &'static str {
-        match self {
-            Limit::Tensor => "tensor cores",
-            Limit::Issue => "issue",
-            Limit::Dram => "DRAM",
-            Limit::Launch => "launch",
-        }
-    }
-}
-
 /// All launches of one kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Class {
@@ -44,7 +25,7 @@ pub struct Class {
     pub bytes: f64,
     /// Without [`GRAPH_LAUNCH_S`].
     pub busy_s: f64,
-    /// The same at the rates that kernels of its kind reach.
+    /// `busy_s` at the rates that kernels of its kind reach.
     pub expected_busy_s: f64,
     /// What the launches wait for that take longest together.
     pub limit: Limit,

@@ -5,14 +5,14 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::model::Limit;
+use super::limit::Limit;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Reach {
     /// What names begin with; the longest that fits a kernel counts.
     kernels: String,
-    /// [`Limit::name`].
+    /// Name of a [`Limit`].
     limit: String,
     share: f64,
     /// Where the share is from.
@@ -28,7 +28,7 @@ static ALL: LazyLock<Vec<Reach>> = LazyLock::new(|| {
     serde_json::from_str(include_str!("reach.json")).expect("reach.json is a list of shares")
 });
 
-/// Of a kernel that waits for `limit`, and the source; nothing for what launches take.
+/// Share of its bound that a kernel which waits for `limit` reaches, and the source of it.
 pub fn expected_frac(kernel: &str, limit: Limit) -> (f64, &'static str) {
     let fits =
         |reach: &&Reach| reach.limit == limit.name() && kernel.starts_with(reach.kernels.as_str());

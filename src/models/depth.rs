@@ -31,7 +31,7 @@ impl Depth {
         std::array::from_fn(|stage| (begin(stage + 1) - begin(stage), Self::CURRICULUM[stage].1))
     }
 
-    /// Of so many `cycles`.
+    /// Cycles that are left of `cycles`.
     pub fn of(self, cycles: usize) -> usize {
         (cycles * self.thirds).div_ceil(Self::FULL.thirds)
     }

@@ -23,6 +23,8 @@ mod list;
 pub mod one_pass;
 pub mod onnx;
 mod segment;
+#[cfg(test)]
+pub mod tests;
 pub mod tiny_vae;
 pub mod transformer;
 pub mod trm;

@@ -47,7 +47,7 @@ impl Needed {
         Self::at(kind, shape, options, Depth::FULL)
     }
 
-    /// The same where training steps go to this depth.
+    /// What [`of`](Self::of) gives where training steps go to this depth.
     pub fn at(
         kind: DeviceKind,
         shape: &ModelShape,

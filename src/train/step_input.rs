@@ -170,20 +170,21 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::models::{Compute, ModelShape, Sizes, hrm};
+    use crate::models::tests::models_with_states;
 
     #[test]
     fn no_slot_draws_what_another_did() {
-        let sizes = Sizes { batch_size: 3, seq_len: 5, vocab_size: 4, num_puzzle_ids: 2 };
-        let config = hrm::Config { hidden_size: 8, num_heads: 2, ..hrm::Config::default() };
-        let (device, shape) = (Device::cpu(), ModelShape::new(config, sizes));
-        let model = shape.build(&device, Compute::default()).unwrap();
-        let input = StepInput::new(&device, &Carry::new(&*model).unwrap(), 2, 2).unwrap();
-        let drawn: Vec<Vec<i32>> = (0..10)
-            .flat_map(|number| input.starts(Draw { seed: 1, number }))
-            .flat_map(|state| state.chunks(Draw::WORDS).map(<[i32]>::to_vec).collect::<Vec<_>>())
-            .collect();
-        assert_eq!(drawn.len(), 10 * 2 * 3);
-        assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), drawn.len());
+        for model in models_with_states() {
+            let (carry, states) = (Carry::new(&*model).unwrap(), model.states().len());
+            let input = StepInput::new(model.device(), &carry, 2, states).unwrap();
+            let drawn: Vec<Vec<i32>> = (0..10)
+                .flat_map(|number| input.starts(Draw { seed: 1, number }))
+                .flat_map(|words| {
+                    words.chunks(Draw::WORDS).map(<[i32]>::to_vec).collect::<Vec<_>>()
+                })
+                .collect();
+            assert_eq!(drawn.len(), 10 * 3 * states);
+            assert_eq!(drawn.iter().collect::<HashSet<_>>().len(), drawn.len());
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! The scripts of `tools/` that predict, profile, search, hold tasks out and run on a real card: their
-//! arithmetic on inputs made here, and their refusals on a machine that has neither profiler nor card.
+//! The scripts of `tools/` that predict, profile, search, hold tasks out and run on a real card:
+//! their arithmetic on inputs made here, and their refusals on a machine that has neither profiler
+//! nor card.
 
 mod first_contact;
 mod on_gpu;
