@@ -76,6 +76,14 @@ fn layout(w: &Workload, device: &Device) -> Result<Layout> {
     Ok(layout)
 }
 
+/// One integer to each cell.
+fn cells(w: &Workload, device: &Device) -> Result<Tensor> {
+    match w.packed {
+        true => filled(device, DType::I32, &[layout(w, device)?.cells().total()]),
+        false => filled(device, DType::I32, &[w.b, w.t - 1]),
+    }
+}
+
 /// norm, clip factor, ok: updates are made.
 fn guard_up(device: &Device) -> Result<Tensor> {
     Tensor::from_slice(device, &[1.0_f32; 3], [3], Purpose::Workspace)
@@ -187,7 +195,7 @@ pub fn embedding(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let table = filled(device, dtype, &[w.v, w.c])?;
     let puzzle = filled(device, DType::F32, &[w.b, w.c])?;
     let layout = layout(w, device)?;
-    let tokens = filled(device, DType::I32, &[layout.cells().total()])?;
+    let tokens = cells(w, device)?;
     let run = move |tape: &mut _, x: &[_]| {
         ops::embedding::forward(tape, &tokens, &x[0], Some(&x[1]), None, 1.0, &layout)
     };
@@ -235,7 +243,7 @@ pub fn halt_head(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
 pub fn cross_entropy(w: &Workload, device: &Device, dtype: DType) -> Result<Work> {
     let logits = positions(w, device, dtype, w.v)?;
     let layout = layout(w, device)?;
-    let labels = filled(device, DType::I32, &[layout.cells().total()])?;
+    let labels = cells(w, device)?;
     let run = move |tape: &mut _, x: &[_]| {
         ops::cross_entropy::forward(tape, Kind::Stablemax, &x[0], &labels, &layout)
     };
