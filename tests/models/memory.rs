@@ -175,8 +175,11 @@ fn every_preset_takes_what_its_plan_says() {
     let mut run_before = vec![];
     for (preset, _) in PRESETS {
         let mut small = vec!["train.batch_size=1".to_owned()];
-        if *preset == "arc-full" {
-            small.push("model.max_cycles=2".into()); // one like the other, and each takes a while
+        // One like the other, and each takes a while.
+        match *preset {
+            "arc-full" => small.push("model.max_cycles=2".into()),
+            "grid-arc1" | "grid-arc2" => small.push("model.h_layers=2".into()),
+            _ => {}
         }
         let of = Settings::load(Some(preset), None, &small).unwrap();
         let (shape, options) = (of.shape(16, 12, 8), setup::options(&of));
