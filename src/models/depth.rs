@@ -17,9 +17,13 @@ impl Depth {
 
     /// The depth of step number `step` (from 1) of `total`.
     pub fn at(step: u64, total: u64) -> Self {
-        let begun = |from: f64| step > (from * total as f64).round() as u64;
-        let reached = Self::CURRICULUM.iter().rev().find(|(from, _)| begun(*from));
-        reached.map_or(Self::CURRICULUM[0].1, |(_, depth)| *depth)
+        let mut end = 0;
+        let mut stages = Self::steps(total).into_iter();
+        let reached = stages.find(|(steps, _)| {
+            end += steps;
+            step <= end
+        });
+        reached.map_or(Self::FULL, |(_, depth)| depth)
     }
 
     /// Steps of each depth in a run of `total`.

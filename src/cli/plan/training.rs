@@ -127,7 +127,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
         needed.work.total.matmul_flops / 1e9
     );
     if let (Some(steps), true) = (steps, model.has_depth_curriculum()) {
-        for (n, depth) in Depth::steps(steps) {
+        for (n, depth) in Depth::steps(steps).into_iter().filter(|(_, d)| *d != Depth::FULL) {
             let flops = Needed::at(kind, &shape, options, depth)?.work.total.matmul_flops;
             if flops < needed.work.total.matmul_flops {
                 let (gflop, n) = (flops / 1e9, grouped(n as usize));
